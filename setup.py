@@ -1,0 +1,44 @@
+"""Package metadata. The exact versions that the tests run with stand in requirements/pinned.txt."""
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def version() -> str:
+    scope: dict = {}
+    exec((HERE / 'cxrdet' / 'version.py').read_text(), scope)
+    return scope['__version__']
+
+
+setup(
+    name='cxrdet',
+    version=version(),
+    description='Plugins for MMDetection and MMPretrain: detection and classification of medical images',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['cxrdet', 'cxrdet.*']),
+    install_requires=[
+        'torch>=2.4',
+        'torchvision>=0.19',
+        'onedl-mmengine>=0.10.12,<0.11',
+        'onedl-mmcv>=2.3.6,<2.4',
+        'onedl-mmdetection>=3.5.1,<3.6',
+        'onedl-mmpretrain>=1.3.6,<1.4',
+        'albumentations>=2.0',
+        'pycocotools>=2.0.8',
+        'faster-coco-eval>=1.6',
+        'defusedxml>=0.7',
+        'numpy>=1.26',
+        'opencv-python>=4.9',
+        'pillow>=10',
+        'matplotlib>=3.8',
+    ],
+    extras_require={
+        'tensorboard': ['tensorboard>=2.16'],
+        'test': ['pytest>=8', 'scikit-learn>=1.4', 'ensemble-boxes>=1.0.9', 'ruff>=0.6'],
+    },
+)
