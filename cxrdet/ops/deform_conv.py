@@ -1,0 +1,103 @@
+"""Deformable convolution v1 (Dai et al., ICCV 2017) and v2 (Zhu et al., CVPR 2019), as mmcv calls them.
+
+input (B, C, H, W); weight (O, C / groups, kH, kW); offset (B, 2 * G * kH * kW, H', W') as y0, x0, y1, x1, … per
+deformable group; mask (B, G * kH * kW, H', W'). mmcv and torchvision agree in all of this, and in the gradients but for
+one point of measure zero: for a sample exactly one pixel before the first row or column (as offsets of 0 give it in the
+padding) torchvision takes the derivative from the right, mmcv 0. mmcv's buffers (columns, ones) and its ``im2col_step``
+concern memory only and are not used. Results go into the tensors that mmcv has allocated.
+"""
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cxrdet.ops.kernels import torchvision_ops, working_dtype
+
+
+class _Geometry(NamedTuple):
+    stride_h: int
+    stride_w: int
+    pad_h: int
+    pad_w: int
+    dilation_h: int
+    dilation_w: int
+    groups: int
+    deform_groups: int
+
+
+def _forward(input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None,
+             geometry: _Geometry) -> Tensor:
+    arguments = _arguments(input, weight, offset, mask, bias)
+    return torchvision_ops().deform_conv2d(*arguments, *geometry, mask is not None)
+
+
+def _backward(grad: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None,
+              geometry: _Geometry) -> tuple[Tensor, ...]:
+    """Gradients of input, weight, offset, mask and bias."""
+    arguments = _arguments(input, weight, offset, mask, bias)
+    grad = grad.to(arguments[0].dtype).contiguous()
+    return torchvision_ops()._deform_conv2d_backward(grad, *arguments, *geometry, mask is not None)
+
+
+def _arguments(input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None) -> list[Tensor]:
+    if mask is None:
+        mask = input.new_zeros(len(input), 1)
+    if bias is None:
+        bias = input.new_zeros(len(weight))
+    dtype = working_dtype(input)
+    return [tensor.to(dtype).contiguous() for tensor in (input, weight, offset, mask, bias)]
+
+
+def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor,
+                        kW: int, kH: int, dW: int, dH: int, padW: int, padH: int, dilationW: int, dilationH: int,
+                        group: int, deformable_group: int, im2col_step: int) -> None:
+    """Deformable convolution v1 -> output (B, O, H', W')."""
+    geometry = _Geometry(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    output.copy_(_forward(input, weight, offset, None, None, geometry))
+
+
+def deform_conv_backward_input(input: Tensor, offset: Tensor, gradOutput: Tensor, gradInput: Tensor,
+                               gradOffset: Tensor, weight: Tensor, columns: Tensor, kW: int, kH: int, dW: int, dH: int,
+                               padW: int, padH: int, dilationW: int, dilationH: int, group: int,
+                               deformable_group: int, im2col_step: int) -> None:
+    """Gradients of :func:`deform_conv_forward` -> gradInput, gradOffset."""
+    geometry = _Geometry(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    grad_input, _, grad_offset, _, _ = _backward(gradOutput, input, weight, offset, None, None, geometry)
+    gradInput.copy_(grad_input)
+    gradOffset.copy_(grad_offset)
+
+
+def deform_conv_backward_parameters(input: Tensor, offset: Tensor, gradOutput: Tensor, gradWeight: Tensor,
+                                    columns: Tensor, ones: Tensor, kW: int, kH: int, dW: int, dH: int, padW: int,
+                                    padH: int, dilationW: int, dilationH: int, group: int, deformable_group: int,
+                                    scale: float, im2col_step: int) -> None:
+    """Gradient of :func:`deform_conv_forward` times ``scale``, added to gradWeight."""
+    geometry = _Geometry(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    # the gradient of the weight does not depend on the weight: zeros stand for it
+    grad_weight = _backward(gradOutput, input, torch.zeros_like(gradWeight), offset, None, None, geometry)[1]
+    gradWeight.add_(grad_weight.to(gradWeight.dtype), alpha=scale)
+
+
+def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor,
+                                  mask: Tensor, output: Tensor, columns: Tensor, kernel_h: int, kernel_w: int,
+                                  stride_h: int, stride_w: int, pad_h: int, pad_w: int, dilation_h: int,
+                                  dilation_w: int, group: int, deformable_group: int, with_bias: bool) -> None:
+    """Deformable convolution v2 (each sample weighted by ``mask``) -> output (B, O, H', W')."""
+    geometry = _Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    output.copy_(_forward(input, weight, offset, mask, bias if with_bias else None, geometry))
+
+
+def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor,
+                                   mask: Tensor, columns: Tensor, grad_input: Tensor, grad_weight: Tensor,
+                                   grad_bias: Tensor, grad_offset: Tensor, grad_mask: Tensor, grad_output: Tensor,
+                                   kernel_h: int, kernel_w: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int,
+                                   dilation_h: int, dilation_w: int, group: int, deformable_group: int,
+                                   with_bias: bool) -> None:
+    """Gradients of :func:`modulated_deform_conv_forward`, each added to its tensor (all come as zeros from mmcv)."""
+    geometry = _Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    bias = bias if with_bias else None
+    gradients = _backward(grad_output, input, weight, offset, mask, bias, geometry)
+    targets = (grad_input, grad_weight, grad_offset, grad_mask, grad_bias if with_bias else None)
+    for target, gradient in zip(targets, gradients):
+        if target is not None:
+            target.add_(gradient.to(target.dtype))
