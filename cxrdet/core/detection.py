@@ -1,0 +1,83 @@
+"""Precision, recall and F1 of a detector at one score threshold: counts and ratios over numpy arrays."""
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from cxrdet.core.matching import match_labelled_boxes
+
+__all__ = ['Counts', 'Rates', 'detection_counts', 'precision_recall_f1']
+
+
+class Counts(NamedTuple):
+    """True positives, false positives and false negatives: (C,) int64 each, one entry a class."""
+
+    tp: np.ndarray
+    fp: np.ndarray
+    fn: np.ndarray
+
+    def total(self) -> 'Counts':
+        """Sum over the classes, for micro averages."""
+        return Counts(self.tp.sum(), self.fp.sum(), self.fn.sum())
+
+
+class Rates(NamedTuple):
+    """Precision, recall and F1, each in [0, 1], NaN where it is not defined."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+
+
+def detection_counts(predictions: Iterable[Mapping], targets: Iterable[Mapping], num_classes: int, *,
+                     score_thr: float = 0.5, iou_thr: float = 0.5) -> Counts:
+    """Count hits and misses of all images, class by class.
+
+    Predictions below ``score_thr`` are left out; the others are matched within their class and image by
+    :func:`cxrdet.core.matching.match_labelled_boxes`. A prediction that falls on an ignored box counts as nothing, and
+    an ignored box that nobody finds is not missed.
+
+    Args:
+        predictions: one mapping an image with ``boxes`` (N, 4) xyxy in pixels, ``scores`` (N,) and ``labels`` (N,) int.
+        targets: one mapping an image, in the same order, with ``boxes`` (M, 4), ``labels`` (M,) int and, if there are
+            ignored boxes, ``ignore`` (M,) bool.
+        num_classes: labels run from 0 to ``num_classes - 1``.
+        score_thr: lowest score that counts, itself included.
+        iou_thr: lowest overlap of a hit, itself included.
+
+    Raises: ValueError if the two have different lengths or a label is out of range.
+    """
+    counts = Counts(*np.zeros((3, num_classes), np.int64))
+    for image, (prediction, target) in enumerate(zip(predictions, targets, strict=True)):
+        keep = np.asarray(prediction['scores']).reshape(-1) >= score_thr
+        labels = np.asarray(prediction['labels'], np.int64).reshape(-1)[keep]
+        target_labels = np.asarray(target['labels'], np.int64).reshape(-1)
+        for name, values in (('predicted', labels), ('ground-truth', target_labels)):
+            if values.size and not (0 <= values.min() and values.max() < num_classes):
+                raise ValueError(f'image {image}: {name} labels must lie in 0..{num_classes - 1}, '
+                                 f'got {values.min()}..{values.max()}')
+        ignore = np.asarray(target.get('ignore', np.zeros(len(target_labels)))).astype(bool).reshape(-1)
+        matches = match_labelled_boxes(np.asarray(prediction['boxes']).reshape(-1, 4)[keep],
+                                       np.asarray(prediction['scores']).reshape(-1)[keep], labels, target['boxes'],
+                                       target_labels, iou_thr=iou_thr, ignore=ignore)
+        hit = (matches.target >= 0) & ~matches.ignored
+        for count, found in ((counts.tp, labels[hit]), (counts.fp, labels[matches.target < 0]),
+                             (counts.fn, target_labels[~matches.found & ~ignore])):
+            count += np.bincount(found, minlength=num_classes)
+    return counts
+
+
+def precision_recall_f1(counts: Counts) -> Rates:
+    """Return precision TP/(TP+FP), recall TP/(TP+FN) and F1 = 2TP/(2TP+FP+FN).
+
+    Takes counts of any shape and gives float64 of the same shape. A ratio without a denominator (no prediction, no
+    ground truth, or neither) is NaN, never 0; so are all three of a class that has no ground truth (TP + FN = 0), for
+    its precision says nothing about the detector.
+    """
+    tp, fp, fn = (np.asarray(count, np.float64) for count in counts)
+
+    def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+        out = np.full(numerator.shape, np.nan)
+        return np.divide(numerator, denominator, out=out, where=(denominator > 0) & (tp + fn > 0))
+
+    return Rates(ratio(tp, tp + fp), ratio(tp, tp + fn), ratio(2 * tp, 2 * tp + fp + fn))

@@ -1,0 +1,50 @@
+"""Errors that a person can act on.
+
+Everything that is the user's to mend (a config, a data file, a checkpoint) raises a subclass of :class:`CxrdetError`
+whose text says what was expected, what came and what to do. The tools catch ``CxrdetError``, print its text without a
+traceback and exit with code 2; any other exception is a fault of the program and keeps its traceback.
+"""
+import difflib
+from collections.abc import Iterable
+
+
+class CxrdetError(Exception):
+    """Parent of all errors that the tools print without a traceback."""
+
+
+class ConfigError(CxrdetError, ValueError):
+    """A config that cannot be run: unknown key, type or argument, value out of range."""
+
+
+class DataError(CxrdetError, ValueError):
+    """A data file that cannot be used: missing, unreadable, malformed or inconsistent."""
+
+
+class CheckpointError(CxrdetError, RuntimeError):
+    """A checkpoint that cannot be used: torn, of another model, or in need of executing pickled code."""
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return ``' Did you mean "x"?'`` with the closest of ``choices``, or ``''`` where none is close.
+
+    Case is ignored in the comparison; the choice is spelled as given. The text starts with a blank, so that it can be
+    appended to a sentence: ``raise ConfigError(f'Unknown key "{key}".{did_you_mean(key, known)}')``.
+    """
+    spelled: dict[str, str] = {}
+    for choice in choices:
+        spelled.setdefault(str(choice).casefold(), str(choice))
+    close = difflib.get_close_matches(str(name).casefold(), spelled, n=1, cutoff=0.6)
+    return f' Did you mean "{spelled[close[0]]}"?' if close else ''
+
+
+def error_text(error: BaseException) -> str:
+    """Return the text of an error as a person should see it.
+
+    An error raised in a worker process of a ``DataLoader`` arrives with the worker's traceback written into its text;
+    of such a one only the original message is given.
+    """
+    text = str(error)
+    if not text.startswith('Caught ') or 'Original Traceback' not in text:
+        return text
+    kind = type(error)
+    return text.rpartition(f'{kind.__module__}.{kind.__qualname__}: ')[2].strip() or text

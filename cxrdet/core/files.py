@@ -1,0 +1,78 @@
+"""Files are written beside and renamed, so that a reader finds the old content or the new one, never a part of it.
+
+A process that is killed while it writes leaves the old file untouched and a hidden leftover, named
+``.<name>.<process id>-<token>.tmp<suffix>``, which :func:`remove_leftovers` takes away.
+"""
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LEFTOVER = re.compile(r'\..+\.(\d+)-[0-9a-f]{8}\.tmp(\.\w+)?')
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a hidden path beside ``path``; what is written there stands under ``path`` after the block, whole.
+
+    The hidden path has the suffix of ``path`` (writers of pictures go by it). At the end of the block the content is
+    forced to the disk and renamed over ``path``. Where the block raises, the hidden file is removed and ``path`` stays
+    as it was. Missing parent folders are made; a symbolic link is followed, not replaced.
+
+    Raises:
+        FileNotFoundError: the block has not written the file.
+    """
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f'.{target.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{target.suffix}')
+    try:
+        yield beside
+        _force_to_disk(beside)
+        os.replace(beside, target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _force_to_disk(target.parent)
+
+
+def write_atomic(path: str | os.PathLike, data: bytes | str) -> Path:
+    """Write ``data`` (text as UTF-8) to ``path`` by :func:`atomic_path`; return ``path``."""
+    with atomic_path(path) as beside:
+        beside.write_bytes(data.encode('utf-8') if isinstance(data, str) else data)
+    return Path(path)
+
+
+def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
+    """Remove what killed processes left in ``folder`` (not below it) while writing; return the removed paths.
+
+    The file of another process that still runs on this machine is left alone.
+    """
+    removed = []
+    for path in sorted(Path(folder).glob('.*.tmp*')):
+        match = _LEFTOVER.fullmatch(path.name)
+        if match and not _is_other_process(int(match[1])):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+def _is_other_process(process_id: int) -> bool:
+    if process_id == os.getpid():
+        return False
+    try:
+        os.kill(process_id, 0)  # signal 0: asks only whether the process is there
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _force_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

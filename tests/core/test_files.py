@@ -1,0 +1,102 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from cxrdet.core.files import atomic_path, remove_leftovers, write_atomic
+
+
+@pytest.mark.parametrize(('data', 'expected'), [(b'\0\xff', b'\0\xff'), ('é\n', 'é\n'.encode()), (b'', b''), ('', b'')])
+def test_write(tmp_path, data, expected):
+    path = tmp_path / 'new' / 'file.bin'
+    assert write_atomic(path, data) == path
+    assert path.read_bytes() == expected
+    assert os.listdir(path.parent) == ['file.bin']
+
+
+def test_writers_get_the_suffix_and_the_old_content_stands_until_the_end(tmp_path):
+    path = tmp_path / 'picture.png'
+    path.write_text('old')
+    with atomic_path(path) as beside:
+        assert beside.suffix == '.png'
+        assert beside.parent == tmp_path
+        beside.write_text('new')
+        assert path.read_text() == 'old'
+    assert path.read_text() == 'new'
+    assert os.listdir(tmp_path) == ['picture.png']
+
+
+@pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt])
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / 'file.txt'
+    path.write_text('old')
+
+    def write():
+        with atomic_path(path) as beside:
+            beside.write_text('ne')
+            raise error('no space')
+    with pytest.raises(error, match='no space'):
+        write()
+    assert path.read_text() == 'old'
+    assert os.listdir(tmp_path) == ['file.txt']
+
+
+def test_a_writer_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / 'file.txt'):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    (tmp_path / 'plain').write_text('')
+    write_atomic(tmp_path / 'atomic', '')
+    assert (tmp_path / 'atomic').stat().st_mode == (tmp_path / 'plain').stat().st_mode
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / 'target.txt').write_text('old')
+    (tmp_path / 'link.txt').symlink_to('target.txt')
+    write_atomic(tmp_path / 'link.txt', 'new')
+    assert (tmp_path / 'link.txt').is_symlink()
+    assert (tmp_path / 'target.txt').read_text() == 'new'
+
+
+def test_a_folder_is_not_replaced(tmp_path):
+    (tmp_path / 'folder').mkdir()
+    with pytest.raises(OSError, match='folder'):
+        write_atomic(tmp_path / 'folder', 'text')
+    assert os.listdir(tmp_path) == ['folder']
+
+
+def test_leftovers_of_ended_processes_are_removed(tmp_path):
+    killed = subprocess.Popen([sys.executable, '-c', ''])
+    killed.wait()
+    dead, own = f'.a.{killed.pid}-0123abcd.tmp.pth', f'.b.{os.getpid()}-0123abcd.tmp'
+    running = f'.c.{os.getppid()}-0123abcd.tmp.pth'
+    others = ['a.pth', '.hidden.tmp', f'.d.{killed.pid}-xyz.tmp', running]
+    for name in [dead, own, *others]:
+        (tmp_path / name).write_text('')
+    assert [path.name for path in remove_leftovers(tmp_path)] == sorted([dead, own])
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
+
+
+def test_a_kill_while_writing_leaves_a_leftover_that_is_found(tmp_path):
+    path = tmp_path / 'file.txt'
+    path.write_text('old')
+    child = os.fork()
+    if child == 0:
+        with atomic_path(path) as beside:
+            beside.write_text('half')
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert path.read_text() == 'old'
+    assert len(os.listdir(tmp_path)) == 2
+    assert len(remove_leftovers(tmp_path)) == 1
+    assert os.listdir(tmp_path) == ['file.txt']
+
+
+def test_nothing_to_remove(tmp_path):
+    assert remove_leftovers(tmp_path) == []
+    assert remove_leftovers(tmp_path / 'missing') == []
