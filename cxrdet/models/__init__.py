@@ -1,0 +1,1 @@
+from cxrdet.models import layers, losses, necks  # noqa: F401

@@ -1,0 +1,3 @@
+from cxrdet.models.layers.cbam import CBAM
+
+__all__ = ['CBAM']

@@ -1,0 +1,3 @@
+from .roi_focal_loss import RoIFocalLoss
+
+__all__ = ['RoIFocalLoss']

@@ -1,0 +1,3 @@
+from cxrdet.models.necks.bifpn import BiFPN
+
+__all__ = ['BiFPN']
