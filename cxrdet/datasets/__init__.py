@@ -1,0 +1,1 @@
+from cxrdet.datasets.cell import CellDataset, CellVOCDataset  # noqa: F401

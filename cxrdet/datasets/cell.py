@@ -1,0 +1,381 @@
+"""Cell detection sets: COCO JSON (:class:`CellDataset`) and Pascal VOC XML (:class:`CellVOCDataset`).
+
+Both speak MMDetection's language (``data_list`` entries with ``img_path``, ``img_id``, ``height``, ``width`` and
+``instances``), and both differ from its readers in what they refuse to do in silence:
+
+- **Labels go by name.** The label of a box is the index of its class *name* in ``metainfo['classes']``, whatever the
+  ids and the order in the file. Without ``classes`` in ``metainfo`` they are read from the annotations; classes that
+  are given are held to the annotations, and a name that these lack is an error. (MMDetection's reader numbers the
+  categories that it finds, so that one misspelt name shifts the labels behind it.)
+- **Nothing is dropped uncounted.** ``dataset.dropped`` counts boxes by reason, and one line of the log says it:
+  ``unknown_class`` (a name that the list of classes lacks), ``degenerate`` (a side shorter than 1 px, inverted, not
+  finite), ``outside`` (no area shared with the image), ``marked_ignore`` (COCO ``ignore: 1``). Boxes partly outside
+  stay, unclipped, as in MMDetection (its ``Resize`` clips later). Structural defects, such as an annotation without
+  ``category_id``, are errors unless ``on_bad_annotation='drop'``.
+- **Images without boxes stay**, in training too, unless ``filter_cfg=dict(filter_empty_gt=True)``. What ``filter_cfg``
+  takes out stands in ``dataset.filtered`` and in the log; in test mode it does nothing, as in MMDetection.
+
+Files are read from the local disk only.
+"""
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mmdet.datasets import BaseDetDataset, CocoDataset
+from mmengine.logging import print_log
+
+from cxrdet.core.boxes import box_fault
+from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.datasets.coco_io import CocoFile, check_on_bad, counts, read_coco
+from cxrdet.datasets.transforms.loading import read_image_size
+from cxrdet.datasets.voc_io import CORNERS, VocFile, read_list, read_voc
+from cxrdet.registry import DATASETS
+
+CDETECTOR_CLASSES = ('ascus', 'asch', 'lsil', 'hsil', 'scc', 'agc', 'trichomonas', 'candida', 'flora', 'herps',
+                     'actinomyces')
+"""The 11 cervical classes in the order and spelling of the Comparison detector's files ("herps" is theirs)."""
+
+CELL_PALETTE = ((230, 57, 70), (29, 125, 190), (46, 160, 67), (255, 159, 28), (142, 68, 173), (0, 168, 150),
+                (214, 40, 140), (121, 85, 72), (180, 190, 0), (64, 75, 200), (90, 100, 110))
+"""RGB colours of the first 11 classes of any cell set that brings none of its own."""
+
+CDETECTOR_METAINFO = {'classes': CDETECTOR_CLASSES, 'palette': CELL_PALETTE}
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+
+
+def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str) -> tuple[str, ...]:
+    """The classes of a set: ``given`` where there are any, each held to ``found``, else ``found`` as it stands.
+
+    Raises:
+        ConfigError: ``given`` is a string, empty, or names a class twice.
+        DataError: ``given`` holds a name that ``found`` lacks, or both are empty.
+    """
+    if given is None:
+        if not found:
+            raise DataError(f'{source}: no class is named, so there is nothing to learn. '
+                            'Label some boxes, or name the classes in metainfo=dict(classes=(...)).')
+        return tuple(found)
+    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+        raise ConfigError(f'metainfo["classes"] must be a sequence of names, got {given!r:.80}. '
+                          'A single class is written classes=("name", ), with the comma.')
+    if not given or len(set(given)) != len(given):
+        raise ConfigError(f'metainfo["classes"] must name at least one class and none twice, got {tuple(given)}.')
+    for name in given:
+        if name not in found:
+            unused = [other for other in found if other not in given]
+            raise DataError(f'{source}: no class "{name}", which metainfo["classes"] names.'
+                            f'{did_you_mean(name, unused)} The file has: {", ".join(found)}.')
+    return tuple(given)
+
+
+class _CellReader:
+    """What both readers share; stands before a ``BaseDetDataset`` in the list of bases."""
+
+    METAINFO: dict = {}
+
+    def __init__(self, ann_file: str, metainfo: dict | None, data_prefix: dict | None, default_prefix: dict,
+                 on_bad_annotation: str, **kwargs) -> None:
+        check_on_bad(on_bad_annotation)
+        if kwargs.get('backend_args') is not None:
+            raise ConfigError(f'{type(self).__name__} reads local files only; remove backend_args.')
+        data_prefix = dict(default_prefix if data_prefix is None else data_prefix)
+        for key in default_prefix:
+            if key not in data_prefix:
+                raise ConfigError(f'data_prefix needs the key "{key}", got {data_prefix}.'
+                                  f' Expected for example {default_prefix}.')
+        self.on_bad_annotation = on_bad_annotation
+        self.dropped: Counter = Counter()   # boxes, by reason
+        self.filtered: Counter = Counter()  # images, by reason
+        self._settled = False  # whether the classes have been held to the annotations
+        super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix, **kwargs)
+
+    @classmethod
+    def read_classes(cls, cfg: dict) -> tuple[str, ...]:
+        """Class names of the set that a dataset config describes, without building the set.
+
+        Args:
+            cfg: as in a config: ``data_root``, ``ann_file``, ``data_prefix``, ``metainfo`` …; ``type`` and ``pipeline``
+                are not looked at.
+
+        Raises:
+            DataError: the annotations cannot be read, or lack a class that the config names.
+            ConfigError: the config names classes in a way that cannot be meant.
+        """
+        return tuple(cls._described(cfg).metainfo['classes'])
+
+    @classmethod
+    def image_files(cls, cfg: dict) -> list[Path]:
+        """Paths of all images that the set of a dataset config refers to, whether or not they exist.
+
+        Raises:
+            DataError: the annotations cannot be read.
+        """
+        return cls._described(cfg)._image_paths()
+
+    @classmethod
+    def _described(cls, cfg: dict) -> '_CellReader':
+        left_out = ('type', 'pipeline', 'lazy_init', '_scope_')
+        return cls(**{key: value for key, value in cfg.items() if key not in left_out}, pipeline=[], lazy_init=True)
+
+    @property
+    def metainfo(self) -> dict:
+        """Meta information; the classes are read from the annotations if need be, also before ``full_init``."""
+        if not self._settled:
+            self._set_classes(self._found_classes())
+        return super().metainfo
+
+    def _set_classes(self, found: Sequence[str]) -> dict[str, int]:
+        """Settle the classes, give them colours, and return name -> label."""
+        classes = match_classes(self._metainfo.get('classes'), found, str(self.ann_file or self.data_prefix['ann']))
+        self._metainfo['classes'] = classes
+        self._settled = True
+        if len(classes) <= len(CELL_PALETTE):
+            self._metainfo.setdefault('palette', list(CELL_PALETTE[:len(classes)]))
+        return {name: label for label, name in enumerate(classes)}
+
+    def _instance(self, box: Sequence[float], label: int | None, size: tuple[int, int], ignore: bool) -> dict | None:
+        """MMDetection's entry for a box, or None for one that cannot be used, which is counted."""
+        reason = 'unknown_class' if label is None else box_fault(box, *size)
+        if reason:
+            self.dropped[reason] += 1
+            return None
+        return {'bbox': list(box), 'bbox_label': label, 'ignore_flag': int(ignore)}
+
+    def _log_contents(self, data_list: list[dict]) -> None:
+        per_label = Counter(box['bbox_label'] for image in data_list for box in image['instances'])
+        classes = self._metainfo['classes']
+        empty = sum(not image['instances'] for image in data_list)
+        text = f'{type(self).__name__} {self.ann_file or self.data_prefix["ann"]}: {len(data_list)} images ({empty} ' \
+               f'without boxes), {sum(per_label.values())} boxes in {len(classes)} classes'
+        idle = [name for label, name in enumerate(classes) if not per_label[label]]
+        if idle:
+            text += f'; no box has the class {", ".join(idle)}'
+        if self.dropped:
+            text += f'; dropped boxes: {counts(self.dropped)}'
+        print_log(text + '.', 'current', logging.WARNING if idle or self.dropped else logging.INFO)
+
+    def filter_data(self) -> list[dict]:
+        """Take out images as ``filter_cfg`` asks (``filter_empty_gt``, ``min_size``); counted, and not in test mode.
+
+        Raises:
+            DataError: no image is left.
+        """
+        asked = {} if self.test_mode or not self.filter_cfg else self.filter_cfg
+        kept = []
+        for image in self.data_list:
+            if asked.get('filter_empty_gt', False) and not image['instances']:
+                self.filtered['without_boxes'] += 1
+            elif min(image['height'], image['width']) < asked.get('min_size', 0):
+                self.filtered['too_small'] += 1
+            else:
+                kept.append(image)
+        if self.filtered:
+            text = f'{self.ann_file}: filter_cfg={dict(asked)} took out {sum(self.filtered.values())} of ' \
+                   f'{len(self.data_list)} images: {counts(self.filtered)}.'
+            if not kept:
+                raise DataError(f'{text} No image is left.')
+            print_log(text, 'current', logging.WARNING)
+        return kept
+
+
+@DATASETS.register_module()
+class CellDataset(_CellReader, CocoDataset):
+    """A detection set in a COCO JSON file, by default ``annotations/<split>.json`` beside ``images/``.
+
+    Labels: index of the class name, see the head of this file; read from the file, the classes stand in the order of
+    the category ids. ``iscrowd`` boxes get ``ignore_flag`` 1, as in MMDetection. ``area`` is not used. An image entry
+    without (or with zero) ``height`` or ``width`` is measured from the header of its file. Unit of split: whatever the
+    file was split by; a COCO file knows no patients.
+
+    The reader is made for the cervical cell set of the Comparison detector (Liang et al., "Comparison detector for
+    cervical cell/clumps detection in the limited data scenario", Neurocomputing 437, 2021; 7,410 images, 48,587 boxes,
+    :data:`CDETECTOR_CLASSES`; published by CVIU-CSU as COCO JSON; ask the authors for the licence; its small training
+    list is part of the full one), and serves any other COCO set.
+
+    Args:
+        ann_file: the JSON file, relative to ``data_root``.
+        metainfo: ``dict(classes=(...))`` to hold the file to these classes, in this order; boxes of other classes are
+            dropped and counted. Without it the file says which there are.
+        data_prefix: where images are, relative to ``data_root``; the default is ``dict(img='images/')``.
+        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.coco_io.read_coco`.
+        **kwargs: of ``mmdet.CocoDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
+
+    Raises:
+        DataError: the file cannot be read or is defective, or lacks a class that ``metainfo`` names.
+        ConfigError: an argument has a value that cannot be meant.
+    """
+
+    def __init__(self, ann_file: str = '', metainfo: dict | None = None, *, data_prefix: dict | None = None,
+                 on_bad_annotation: str = 'error', **kwargs) -> None:
+        if not ann_file:
+            raise ConfigError('CellDataset needs ann_file, the COCO JSON file, for example "annotations/train.json".')
+        super().__init__(ann_file, metainfo, data_prefix, {'img': 'images/'}, on_bad_annotation, **kwargs)
+
+    def _read(self) -> CocoFile:
+        return read_coco(self.ann_file, on_bad=self.on_bad_annotation)
+
+    def _found_classes(self) -> list[str]:
+        return list(self._read().categories.values())
+
+    def _image_paths(self) -> list[Path]:
+        return [Path(self.data_prefix['img'], image['file_name']) for image in self._read().images]
+
+    def load_data_list(self) -> list[dict]:
+        """Read ``ann_file``. Returns one dict per image, in the order of the file."""
+        coco = self._read()
+        labels = self._set_classes(list(coco.categories.values()))
+        self.cat2label = {key: labels[name] for key, name in coco.categories.items() if name in labels}
+        self.cat_ids = sorted(self.cat2label, key=self.cat2label.get)
+        self.dropped = Counter(coco.dropped)
+        data_list = [self._entry(image, coco.annotations.get(image['id'], ())) for image in coco.images]
+        self._log_contents(data_list)
+        return data_list
+
+    def _entry(self, image: dict, annotations: Iterable[dict]) -> dict:
+        path = os.path.join(self.data_prefix['img'], image['file_name'])
+        height, width = image.get('height'), image.get('width')
+        if not height or not width:
+            height, width = read_image_size(path)
+        entry = {'img_path': path, 'img_id': image['id'], 'height': height, 'width': width, 'seg_map_path': None}
+        if self.data_prefix.get('seg'):
+            stem = os.path.splitext(image['file_name'])[0]
+            entry['seg_map_path'] = os.path.join(self.data_prefix['seg'], stem + self.seg_map_suffix)
+        if self.return_classes:
+            entry.update(text=self._metainfo['classes'], caption_prompt=self.caption_prompt, custom_entities=True)
+        entry['instances'] = []
+        for annotation in annotations:
+            if annotation.get('ignore'):
+                self.dropped['marked_ignore'] += 1
+                continue
+            x, y, w, h = annotation['bbox']
+            label = self.cat2label.get(annotation['category_id'])
+            instance = self._instance((x, y, x + w, y + h), label, (height, width), bool(annotation.get('iscrowd')))
+            if instance is not None:
+                if annotation.get('segmentation'):
+                    instance['mask'] = annotation['segmentation']
+                entry['instances'].append(instance)
+        return entry
+
+
+@DATASETS.register_module()
+class CellVOCDataset(_CellReader, BaseDetDataset):
+    """A detection set as Pascal VOC XML files, one per image; the layout and the corners of BCCD by default.
+
+    BCCD (Shenggan/BCCD_Dataset, MIT licence; blood smears of 640 x 480 with RBC, WBC and Platelets; its split is by
+    image, patients are unknown) was drawn with labelImg, which writes corners in *continuous* coordinates and raises 0
+    to 1: 192 of its boxes begin at x = 1 and 183 end at x = 640, none begins at 0, and the flag ``truncated`` follows
+    labelImg's rule for boxes at the border in all 3,943 boxes of the open part. So ``corners='exclusive'`` is the
+    default: ``width = xmax - xmin``, as the converters to COCO do. The two objects with ``xmin = xmax`` (a click
+    without a drag) are dropped and counted as degenerate. Files that follow the VOC development kit to the letter, with
+    pixel indices from 1, want ``corners='inclusive'``. MMDetection's own reader subtracts 1 from all four numbers.
+
+    The image of ``<name>.xml`` is ``<name>`` with one of :data:`IMAGE_SUFFIXES` (any case) in the folder of images;
+    what ``<filename>`` says decides only between several. An annotation without ``<size>`` is measured from the header
+    of its image. ``img_id`` is the position in the list, from 1. XML that declares entities is refused.
+
+    Labels: index of the class name; without ``metainfo['classes']`` all names found, sorted. VOC files have no list of
+    categories, so for classes that are given a name may be missing by chance: one without any box must at least occur
+    in another file of the folder of annotations, or, in test mode, every name found must be in the list.
+
+    Args:
+        ann_file: the list of names, relative to ``data_root``; empty: all XML files of the folder, sorted.
+        metainfo: ``dict(classes=(...))`` to hold the files to these classes, in this order.
+        data_prefix: where images and annotations are; the default is
+            ``dict(img='JPEGImages/', ann='Annotations/')``.
+        corners: ``'exclusive'`` or ``'inclusive'``, see above and :func:`cxrdet.datasets.voc_io.read_voc`.
+        ignore_difficult: give boxes marked ``difficult`` the ``ignore_flag`` 1, as MMDetection does.
+        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.voc_io.read_voc`.
+        **kwargs: of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
+
+    Raises:
+        DataError: a file cannot be read or is defective, or no box has a class that ``metainfo`` names.
+        ConfigError: an argument has a value that cannot be meant.
+    """
+
+    def __init__(self, ann_file: str = '', metainfo: dict | None = None, *, data_prefix: dict | None = None,
+                 corners: str = 'exclusive', ignore_difficult: bool = True, on_bad_annotation: str = 'error',
+                 **kwargs) -> None:
+        if corners not in CORNERS:
+            raise ConfigError(f'corners must be "exclusive" or "inclusive", got {corners!r}.')
+        self.corners = corners
+        self.ignore_difficult = ignore_difficult
+        super().__init__(ann_file, metainfo, data_prefix, {'img': 'JPEGImages/', 'ann': 'Annotations/'},
+                         on_bad_annotation, **kwargs)
+
+    def _xml(self, name: str) -> str:
+        return os.path.join(self.data_prefix['ann'], f'{name}.xml')
+
+    def _names(self) -> list[str]:
+        """Names of the images, each with its XML file there."""
+        if self.ann_file:
+            names = read_list(self.ann_file)
+            for name in names:
+                if not os.path.isfile(self._xml(name)):
+                    raise DataError(f'{self._xml(name)}: there is no such file, though {self.ann_file} lists "{name}".')
+            return names
+        names = self._folder()
+        if not names:
+            raise DataError(f'{self.data_prefix["ann"]}: there is no XML file in this folder.')
+        return names
+
+    def _folder(self) -> list[str]:
+        folder = Path(self.data_prefix['ann'])
+        if not folder.is_dir():
+            raise DataError(f'{folder}: no such folder of annotations. Check data_root and data_prefix["ann"].')
+        return sorted(path.name[:-4] for path in folder.glob('*.xml'))
+
+    def _read(self, name: str) -> VocFile:
+        return read_voc(self._xml(name), corners=self.corners, on_bad=self.on_bad_annotation)
+
+    def _found_classes(self, files: dict[str, VocFile] | None = None) -> list[str]:
+        """Names that the files bear, sorted, and those of the given classes that are allowed to be missing."""
+        files = {name: self._read(name) for name in self._names()} if files is None else files
+        found = {item.name for voc in files.values() for item in voc.objects}
+        given = set(self._metainfo.get('classes') or ())
+        if given <= found or (self.test_mode and found <= given):
+            return sorted(found | given)
+        for name in self._folder():
+            if name not in files:
+                others = read_voc(self._xml(name), on_bad='drop').objects
+                found |= {item.name for item in others} & given
+        return sorted(found)
+
+    def _image_paths(self) -> list[Path]:
+        names = self._names()
+        folders: dict[str, dict[str, list[str]]] = {}
+        return [Path(self._image_path(name, '', folders)) for name in names]
+
+    def _image_path(self, name: str, filename: str, folders: dict[str, dict[str, list[str]]]) -> str:
+        """Path of the image of a name; ``folders`` remembers the listings, stem -> file names."""
+        stem_path = os.path.join(self.data_prefix['img'], name)
+        folder, stem = os.path.split(stem_path)
+        if folder not in folders:
+            listing = folders[folder] = {}
+            for file in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+                base, suffix = os.path.splitext(file)
+                if suffix.lower() in IMAGE_SUFFIXES:
+                    listing.setdefault(base, []).append(file)
+        files = folders[folder].get(stem, [f'{stem}.jpg'])
+        chosen = os.path.basename(filename) if os.path.basename(filename) in files else files[0]
+        return os.path.join(folder, chosen)
+
+    def load_data_list(self) -> list[dict]:
+        """Read all XML files of the list. Returns one dict per image, in the order of the list."""
+        files = {name: self._read(name) for name in self._names()}
+        labels = self._set_classes(self._found_classes(files))
+        self.cat2label = labels
+        self.dropped = sum((voc.dropped for voc in files.values()), Counter())
+        folders: dict[str, dict[str, list[str]]] = {}
+        data_list = []
+        for position, (name, voc) in enumerate(files.items(), 1):
+            path = self._image_path(name, voc.filename, folders)
+            size = (voc.height, voc.width) if voc.height and voc.width else read_image_size(path)
+            instances = (self._instance(item.box, labels.get(item.name), size, self.ignore_difficult and item.difficult)
+                         for item in voc.objects)
+            data_list.append({'img_path': path, 'img_id': position, 'xml_path': self._xml(name), 'height': size[0],
+                              'width': size[1], 'instances': [entry for entry in instances if entry is not None]})
+        self._log_contents(data_list)
+        return data_list

@@ -1,0 +1,80 @@
+"""A data set of cell phantoms on disk, in COCO format."""
+from pathlib import Path
+
+import numpy as np
+
+from cxrdet.core.errors import DataError
+from cxrdet.datasets.phantoms.cells import CELL_CLASSES, render_cells, sample_cells
+from cxrdet.datasets.phantoms.files import Progress, claim_folder, write_json, write_whole
+from cxrdet.datasets.phantoms.optics import encode_jpeg, one_thread
+
+CELL_VERSION = 3  # raise it whenever the same seed gives other images
+SPLIT_KEYS = {'train': 0, 'val': 1, 'test': 2}
+
+
+@one_thread()
+def write_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int] | None = None, size: int = 320, seed: int = 0,
+                        force: bool = False, progress: Progress | None = None) -> Path:
+    """Write a COCO set of cell phantoms.
+
+    ``annotations/<split>.json`` (``file_name`` is relative to ``images/``), ``images/<split>_<index>.jpg`` and
+    ``prepared.json``, which says what the set was made from. Image k of a split depends on (seed, split, k, size)
+    only, neither on the number of images nor on their order; the same seed gives the same bytes with the same
+    versions of numpy and OpenCV. Re-running keeps finished images and goes on with the missing ones.
+
+    Args:
+        out_dir: Folder of the set; made if it is not there.
+        splits: Number of images by split; the names are among train, val, test. Default: train 200, val 50.
+        size: Side of the images in pixels, at least 64.
+        seed: Seed of the set, 0 or more.
+        force: Replace another set in ``out_dir``.
+        progress: Called with (split, done, total) after each image.
+
+    Returns:
+        ``out_dir``.
+
+    Raises:
+        DataError: If the folder holds something else and ``force`` is not set, a split is unknown or a number is out
+            of range.
+    """
+    out_dir = Path(out_dir)
+    splits = {'train': 200, 'val': 50} if splits is None else dict(splits)
+    _check(splits, size, seed)
+    manifest = {'kind': 'cell-phantom', 'version': CELL_VERSION, 'seed': seed, 'size': size, 'splits': splits}
+    claim_folder(out_dir, manifest, force)
+    for split, count in splits.items():
+        _write_split(out_dir, split, count, size, seed, progress)
+    return out_dir
+
+
+def _check(splits: dict[str, int], size: int, seed: int) -> None:
+    for split, count in splits.items():
+        if split not in SPLIT_KEYS:
+            raise DataError(f'Unknown split "{split}". Expected: {", ".join(SPLIT_KEYS)}.')
+        if count < 0:
+            raise DataError(f'Split "{split}": expected 0 or more images, got {count}.')
+    if size < 64:
+        raise DataError(f'size: expected at least 64 pixels, got {size}.')
+    if seed < 0:
+        raise DataError(f'seed: expected 0 or more, got {seed}.')
+
+
+def _write_split(out_dir: Path, split: str, count: int, size: int, seed: int, progress: Progress | None) -> None:
+    images, annotations = [], []
+    for index in range(count):
+        rng = np.random.default_rng((seed, SPLIT_KEYS[split], index))
+        scene = sample_cells(rng, size)  # cheap; the labels of a finished image come from here as well
+        name = f'{split}_{index:05d}.jpg'
+        path = out_dir / 'images' / name
+        if not path.exists():
+            write_whole(path, encode_jpeg(render_cells(rng, scene), int(rng.integers(80, 96))).tobytes())
+        images.append({'id': index + 1, 'file_name': name, 'width': size, 'height': size})
+        for (x1, y1, x2, y2), label in zip(*(array.tolist() for array in scene.targets())):
+            annotations.append({'id': len(annotations) + 1, 'image_id': index + 1, 'category_id': label + 1,
+                                    'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': (x2 - x1) * (y2 - y1), 'iscrowd': 0})
+        if progress is not None:
+            progress(split, index + 1, count)
+    categories = [{'id': number, 'name': name, 'supercategory': 'cell'} for number, name in enumerate(CELL_CLASSES, 1)]
+    info = {'description': f'cxrdet cell phantoms, {split}', 'version': str(CELL_VERSION), 'seed': seed}
+    write_json(out_dir / 'annotations' / f'{split}.json',
+               {'info': info, 'licenses': [], 'images': images, 'annotations': annotations, 'categories': categories})

@@ -1,0 +1,144 @@
+"""A data set of chest phantoms on disk, laid out as NIH ChestX-ray14 is published.
+
+Wang et al., "ChestX-Ray8: Hospital-scale Chest X-ray Database and Benchmarks on Weakly-Supervised Classification and
+Localization of Common Thorax Diseases", CVPR 2017. The unit of the split is the patient: every fifth one is test.
+"""
+import csv
+import dataclasses
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cxrdet.core.errors import DataError
+from cxrdet.datasets.phantoms.chest import ChestScene, render_chest, sample_chest
+from cxrdet.datasets.phantoms.chest_body import Patient, sample_patient
+from cxrdet.datasets.phantoms.chest_findings import CHEST_FINDINGS, PREVALENCE
+from cxrdet.datasets.phantoms.files import Progress, claim_folder, write_whole
+from cxrdet.datasets.phantoms.optics import one_thread
+
+CHEST_VERSION = 2  # raise it whenever the same seed gives other films
+ENTRY_COLUMNS = ('Image Index', 'Finding Labels', 'Follow-up #', 'Patient ID', 'Patient Age', 'Patient Gender',
+                 'View Position', 'OriginalImage[Width', 'Height]', 'OriginalImagePixelSpacing[x', 'y]')
+BOX_COLUMNS = ('Image Index', 'Finding Label', 'Bbox [x', 'y', 'w', 'h]')
+BOX_PIXELS = 1024  # the side to which boxes refer, whatever the size of the images
+BOX_NAMES = {'Infiltration': 'Infiltrate'}  # the published list of boxes spells this one differently
+NO_FINDING = 'No Finding'
+FILM_WIDTH_MM = 360.0
+_STREAM = 14  # keeps these random numbers apart from those of other phantoms
+
+
+@one_thread()
+def write_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: int = 256, seed: int = 0,
+                         force: bool = False, progress: Progress | None = None) -> Path:
+    """Write a set of chest phantoms in the layout of NIH ChestX-ray14.
+
+    ``images/<patient>_<follow-up>.png`` (8-bit grey), ``Data_Entry_2017_v2020.csv``, ``BBox_List_2017.csv`` (boxes in
+    1024 px coordinates; "Infiltrate" for Infiltration, as published; unlike the published list it has boxes of every
+    finding), ``train_val_list.txt``, ``test_list.txt`` (each fifth patient) and ``prepared.json``, which says what the
+    set was made from. A patient has one to eight films, with the same build and lasting findings. A film depends on
+    (seed, patient, follow-up, size) only, not on the number of images; the same seed gives the same bytes with the
+    same versions of numpy and OpenCV. Re-running keeps finished images and goes on with the missing ones; the tables
+    are written last.
+
+    Args:
+        out_dir: Folder of the set; made if it is not there.
+        num_images: Number of films; the last patient's may be cut short.
+        size: Side of the images in pixels, at least 64.
+        seed: Seed of the set, 0 or more.
+        force: Replace another set in ``out_dir``.
+        progress: Called with ('films', done, total) after each film.
+
+    Returns:
+        ``out_dir``.
+
+    Raises:
+        DataError: If the folder holds something else and ``force`` is not set, or a number is out of range.
+    """
+    out_dir = Path(out_dir)
+    for name, value, least in (('num_images', num_images, 1), ('size', size, 64), ('seed', seed, 0)):
+        if value < least:
+            raise DataError(f'{name}: expected at least {least}, got {value}.')
+    manifest = {'kind': 'chest-phantom', 'version': CHEST_VERSION, 'seed': seed, 'size': size, 'images': num_images}
+    tables = ('Data_Entry_2017_v2020.csv', 'BBox_List_2017.csv', 'train_val_list.txt', 'test_list.txt')
+    claim_folder(out_dir, manifest, force)
+    entries, boxes, lists = [ENTRY_COLUMNS], [BOX_COLUMNS], ([], [])
+    for done, film in enumerate(_films(seed, num_images), 1):
+        scene = _finish_image(out_dir / 'images' / film.name, film, seed, size)
+        findings, extents, labels = scene.targets()
+        spacing = round(FILM_WIDTH_MM / size, 4)
+        entries.append((film.name, '|'.join(findings) or NO_FINDING, film.follow_up, film.number, film.age,
+                        film.patient.sex, scene.view, size, size, spacing, spacing))
+        for (x1, y1, x2, y2), label in zip(extents.tolist(), labels.tolist(), strict=True):
+            name = CHEST_FINDINGS[label]
+            box = (round(value * BOX_PIXELS / size, 4) for value in (x1, y1, x2 - x1, y2 - y1))
+            boxes.append((film.name, BOX_NAMES.get(name, name), *box))
+        lists[film.number % 5 == 0].append(film.name)
+        if progress is not None:
+            progress('films', done, num_images)
+    for name, content in zip(tables, (_csv(entries), _csv(boxes), *map(_lines, lists)), strict=True):
+        write_whole(out_dir / name, content.encode())
+    return out_dir
+
+
+@dataclasses.dataclass(frozen=True)
+class _Film:
+    """What is known of a film before anything is drawn; ``number`` is the patient's, from 1."""
+
+    number: int
+    follow_up: int
+    patient: Patient
+    age: int
+    view: str
+    findings: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f'{self.number:08d}_{self.follow_up:03d}.png'
+
+
+def _films(seed: int, count: int) -> Iterator[_Film]:
+    """Yield the first ``count`` films of the endless row of patients that a seed stands for."""
+    number = given = 0
+    while given < count:
+        number += 1
+        rng = np.random.default_rng((seed, _STREAM, number, 0))
+        patient = sample_patient(rng)
+        portable = rng.choice((0.1, 0.85), p=(0.55, 0.45))  # out-patients and those in bed
+        sick = rng.random(len(CHEST_FINDINGS)) < [0.85 * PREVALENCE[name] for name in CHEST_FINDINGS]
+        films, age = min(int(rng.geometric(0.45)), 8), patient.age
+        for follow_up in range(films):
+            view = 'AP' if rng.random() < portable else 'PA'
+            passing = rng.random(len(CHEST_FINDINGS)) < (0.04 if view == 'AP' else 0.02)
+            present = (sick & (rng.random(len(CHEST_FINDINGS)) < 0.85)) | passing
+            age = min(age + int(rng.random() < 0.2), 95)
+            if given < count:
+                given += 1
+                yield _Film(number, follow_up, patient, age, view,
+                            tuple(name for name, there in zip(CHEST_FINDINGS, present, strict=True) if there))
+
+
+def _finish_image(path: Path, film: _Film, seed: int, size: int) -> ChestScene:
+    """Sample the film's labels, and draw its image unless that is done already."""
+    rng = np.random.default_rng((seed, _STREAM, film.number, film.follow_up + 1))
+    scene = sample_chest(rng, size, findings=film.findings, view=film.view, patient=film.patient)
+    if not path.exists():
+        image = render_chest(rng, scene)
+        done, code = cv2.imencode('.png', image)
+        if not done:
+            raise RuntimeError(f'OpenCV could not encode an image of shape {image.shape} as PNG')
+        write_whole(path, code.tobytes())
+    return scene
+
+
+def _csv(rows: list) -> str:
+    """Rows of a table; the header's cells hold no quotes, as published, although one name has commas in it."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator='\n').writerows(rows)
+    return stream.getvalue()
+
+
+def _lines(names: list[str]) -> str:
+    return ''.join(f'{name}\n' for name in names)

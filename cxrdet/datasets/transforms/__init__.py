@@ -1,0 +1,1 @@
+from cxrdet.datasets.transforms.loading import LoadImage  # noqa: F401
