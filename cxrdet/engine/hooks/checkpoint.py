@@ -1,0 +1,125 @@
+"""Checkpoints that a kill at any moment leaves whole."""
+from collections import deque
+from itertools import chain
+from os import path as osp
+
+from mmengine.dist import is_main_process, master_only
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+
+from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.files import remove_leftovers, write_atomic
+from cxrdet.engine.checkpoint import check_resumable, publish
+from cxrdet.engine.resume import validate_resumed
+from cxrdet.registry import HOOKS
+
+_BACKEND = 'cxrdet.AtomicLocalBackend'
+
+
+class AtomicLocalBackend(LocalBackend):
+    """Local files that are written beside and renamed."""
+
+    def put(self, obj: bytes, filepath) -> None:
+        write_atomic(filepath, obj)
+
+    def put_text(self, obj: str, filepath, encoding: str = 'utf-8') -> None:
+        write_atomic(filepath, obj.encode(encoding))
+
+
+register_backend(_BACKEND, AtomicLocalBackend, force=True)
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """MMEngine's hook, with all its arguments, made safe against a kill.
+
+    - Checkpoints and the pointer ``last_checkpoint`` are written beside and renamed (local files).
+    - An old checkpoint, also the last best one, is removed after the new one stands.
+    - A checkpoint holds the state before its validation, and a resumed run validates first: best score, early stop and
+      schedules that depend on a metric then go on as in an unbroken run. (MMEngine writes the file anew after a
+      validation with a new best, and never repeats a validation that was cut short.)
+    - A run is not resumed from another model's checkpoint. (MMEngine logs that and goes on.)
+    """
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        if runner._resume:
+            check_resumable(runner.model, checkpoint, str(runner._load_from or runner.work_dir))
+
+    def before_train(self, runner) -> None:
+        super().before_train(runner)
+        if type(self.file_backend) is LocalBackend:
+            self.file_backend = AtomicLocalBackend()
+            self.backend_args = dict(backend=_BACKEND)
+            _clean(runner, {self.out_dir, runner.work_dir})
+        if self.max_keep_ckpts > 0:
+            self.keep_ckpt_ids = deque(self.keep_ckpt_ids)  # without its limit: one more stands while writing
+        if runner._resume:
+            validate_resumed(runner)
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        filename = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        if self.max_keep_ckpts > 0:
+            if step not in self.keep_ckpt_ids:
+                self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        runner.save_checkpoint(self.out_dir, filename, self.file_client_args, save_optimizer=self.save_optimizer,
+                               save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
+                               backend_args=self.backend_args, **self.args)
+        if is_main_process():
+            write_atomic(osp.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
+        while 0 < self.max_keep_ckpts < len(self.keep_ckpt_ids):
+            self._remove(self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
+
+    def _save_best_checkpoint(self, runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
+        if 'auto' in self.key_indicators:
+            self._init_rule(self.rules, [next(iter(metrics))])
+        _check_names(self.key_indicators, metrics)
+        before = self._best_paths()
+        last, self.last_ckpt = self.last_ckpt, None  # None: the checkpoint before the validation stays as it is
+        self._set_best_paths({})  # {}: the last best one is not removed yet
+        super()._save_best_checkpoint(runner, metrics)
+        self.last_ckpt, new = last, {key: path for key, path in self._best_paths().items() if path}
+        self._set_best_paths(before | new)
+        for key in new:
+            if before[key] and osp.basename(before[key]) != osp.basename(new[key]):
+                self._remove(osp.basename(before[key]))
+
+    def _best_paths(self) -> dict:
+        if len(self.key_indicators) == 1:
+            return {self.key_indicators[0]: self.best_ckpt_path}
+        return {key: self.best_ckpt_path_dict[key] for key in self.key_indicators}
+
+    def _set_best_paths(self, paths: dict) -> None:
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = paths.get(self.key_indicators[0])
+        else:
+            self.best_ckpt_path_dict = {key: paths.get(key) for key in self.key_indicators}
+
+    @master_only
+    def _remove(self, name: str) -> None:
+        path = self.file_backend.join_path(self.out_dir, name)
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        elif self.file_backend.isdir(path):  # DeepSpeed writes folders
+            self.file_backend.rmtree(path)
+
+    @master_only
+    def _publish_model(self, runner, ckpt_path: str) -> None:
+        runner.logger.info(f'{ckpt_path} is published to {publish(ckpt_path, self.published_keys)}')
+
+
+@master_only
+def _clean(runner, folders: set[str]) -> None:
+    for leftover in chain(*map(remove_leftovers, folders)):
+        runner.logger.info(f'Removed {leftover}, which a killed run left')
+
+
+def _check_names(keys: list[str], metrics: dict) -> None:
+    for key in keys:
+        if key not in metrics:
+            raise ConfigError(f'save_best="{key}" is no metric of this validation.{did_you_mean(key, metrics)} '
+                              f'There are: {", ".join(metrics)}.')

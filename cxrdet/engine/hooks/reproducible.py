@@ -1,0 +1,92 @@
+"""Random numbers follow from the seed and the position in a run: a resumed run draws what an unbroken one draws."""
+from mmengine.dataset import worker_init_fn as mmengine_worker_init_fn
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop
+
+from cxrdet.engine.seeding import seed_dataset, seed_generators, worker_init_fn
+from cxrdet.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ReproducibleHook(Hook):
+    """Seed all generators from (seed, rank, epoch) at the start of every epoch and of every validation.
+
+    Epoch-based runs: workers of the data loaders take their seeds from there as well; persistent ones are started anew
+    in every epoch if the run is deterministic, since their generators cannot be set from outside.
+
+    Iteration-based runs: the generators are seeded from (seed, rank, iteration) before every iteration, and at every
+    checkpoint the workers are started anew, as a resumed run would. This needs ``mmengine.InfiniteSampler``.
+
+    A gradient that is still being accumulated when a checkpoint is written is put into it (single process only).
+    """
+    priority = 'LOWEST'  # after the CheckpointHook
+
+    def __init__(self) -> None:
+        self._saved, self._gradients = False, {}
+
+    def before_train(self, runner) -> None:
+        for name, parameter in _plain(runner.model).named_parameters():
+            if name in self._gradients:
+                parameter.grad = self._gradients[name].to(parameter)
+        self._gradients = {}
+        sampler = runner.train_dataloader.sampler
+        if _by_iter(runner) and not hasattr(sampler, 'skip'):
+            runner.logger.warning(f'With {type(sampler).__name__} an iteration-based run that is resumed may draw '
+                                  'other random numbers than an unbroken one; use InfiniteSampler.')
+
+    def before_train_epoch(self, runner) -> None:
+        self._start(runner, runner.train_dataloader, _position(runner), 0)
+
+    def before_val_epoch(self, runner) -> None:
+        self._start(runner, runner.val_dataloader, _position(runner), 1)
+
+    def after_val(self, runner) -> None:
+        if _by_iter(runner):
+            self._seed(runner, runner.train_dataloader, runner.iter, 0)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        loader = runner.train_dataloader
+        if _by_iter(runner):
+            self._seed(runner, loader, runner.iter + 1, 0)
+            if self._saved and hasattr(loader.sampler, 'skip'):
+                loader._iterator = None
+                runner.train_loop.dataloader_iterator.skip_iter(runner.iter + 1)
+        self._saved = False
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        if 'optimizer' not in checkpoint:
+            return
+        self._saved = True
+        gradients = {name: parameter.grad.cpu() for name, parameter in _plain(runner.model).named_parameters()
+                     if parameter.grad is not None}
+        if gradients and runner.world_size == 1:
+            checkpoint['gradients'] = gradients
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        self._gradients = checkpoint.get('gradients', {}) if runner._resume else {}
+
+    def _start(self, runner, loader, *position: int) -> None:
+        self._seed(runner, loader, *position)
+        if loader.worker_init_fn is None or getattr(loader.worker_init_fn, 'func', None) is mmengine_worker_init_fn:
+            loader.worker_init_fn = worker_init_fn
+        if runner.deterministic:
+            loader._iterator = None  # ends persistent workers
+
+    @staticmethod
+    def _seed(runner, loader, *position: int) -> None:
+        key = (runner.seed, runner.rank, *position)
+        seed_generators(*key)
+        seed_dataset(loader.dataset, *key)
+
+
+def _by_iter(runner) -> bool:
+    return isinstance(runner._train_loop, IterBasedTrainLoop)
+
+
+def _position(runner) -> int:
+    return runner.iter if _by_iter(runner) else runner.epoch
+
+
+def _plain(model):
+    return model.module if is_model_wrapper(model) else model

@@ -1,0 +1,98 @@
+"""Random numbers that follow from the seed, the rank and the position in a run, and from nothing that came before.
+
+Python, numpy and torch keep one global generator each per process. albumentations keeps its own in every ``Compose``,
+which no global seed reaches and which forked workers copy, so that all of them would draw the same numbers; a
+transform may also hold a ``numpy.random.Generator``, ``random.Random`` or ``torch.Generator``. All are set here.
+"""
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import get_worker_info
+
+from cxrdet.registry import FUNCTIONS
+
+_WRAPPED = ('dataset', 'datasets')  # where the dataset wrappers of mmengine, mmdet and torch keep the inner ones
+_PIPELINES = ('pipeline', 'transform', 'transforms')
+
+
+def seed_generators(*key: int) -> None:
+    """Seed the generators of Python, numpy and torch (CPU and CUDA) of this process from non-negative integers.
+
+    Different keys of one length give independent streams (:class:`numpy.random.SeedSequence`); each of the three
+    generators gets a seed of its own.
+    """
+    words = np.random.SeedSequence(key).generate_state(4)
+    random.seed(int(words[0]))
+    np.random.seed(words[1])
+    torch.manual_seed(int(words[2]) << 32 | int(words[3]))
+
+
+def seed_dataset(dataset: Any, *key: int) -> int:
+    """Seed the generators that the transforms of ``dataset`` own, each by its own stream; return their number.
+
+    Found are generators of numpy, Python and torch and objects with albumentations' ``set_random_state`` or with a
+    method ``set_random_seed(seed)``, in the pipelines of the dataset and of the datasets that it wraps, at any depth.
+    """
+    owners = list(_owners(dataset))
+    for owner, sequence in zip(owners, np.random.SeedSequence(key).spawn(len(owners)), strict=True):
+        seed = int(sequence.generate_state(1)[0])
+        if isinstance(owner, np.random.Generator):
+            owner.bit_generator.state = type(owner.bit_generator)(sequence).state
+        elif isinstance(owner, random.Random):
+            owner.seed(seed)
+        elif isinstance(owner, torch.Generator):
+            owner.manual_seed(seed)
+        elif hasattr(owner, 'set_random_state'):
+            owner.set_random_state(np.random.default_rng(sequence), random.Random(seed))
+        else:
+            owner.set_random_seed(seed)
+    return len(owners)
+
+
+@FUNCTIONS.register_module()
+def worker_init_fn(worker_id: int, **_unused: Any) -> None:
+    """Seed a data loading worker from the base seed that the main process drew when it made the iterator.
+
+    torch has already put ``base seed + worker_id`` into ``torch.initial_seed()``. So a worker's numbers follow from
+    the state of the main process at the start of the epoch, differ between workers and ranks, and change with every
+    epoch; MMEngine's own function seeds a worker equally in every epoch.
+    """
+    seed = torch.initial_seed()
+    seed_generators(seed)
+    seed_dataset(get_worker_info().dataset, seed)
+
+
+def _owners(dataset: Any) -> Iterator[Any]:
+    seen: set[int] = set()
+    for inner in _datasets(dataset, seen):
+        for name in _PIPELINES:
+            yield from _generators(vars(inner).get(name), seen)
+
+
+def _datasets(dataset: Any, seen: set[int]) -> Iterator[Any]:
+    if isinstance(dataset, (list, tuple)):
+        for inner in dataset:
+            yield from _datasets(inner, seen)
+    elif hasattr(dataset, '__dict__') and id(dataset) not in seen:
+        seen.add(id(dataset))
+        yield dataset
+        for name in _WRAPPED:
+            yield from _datasets(vars(dataset).get(name), seen)
+
+
+def _generators(part: Any, seen: set[int]) -> Iterator[Any]:
+    if id(part) in seen or isinstance(part, (type, torch.Tensor, torch.nn.Module)):
+        return
+    seen.add(id(part))
+    if isinstance(part, (np.random.Generator, random.Random, torch.Generator)) or (
+            hasattr(part, 'set_random_state') or hasattr(part, 'set_random_seed')):
+        yield part
+    elif isinstance(part, (list, tuple)):
+        for inner in part:
+            yield from _generators(inner, seen)
+    elif isinstance(part, dict) or hasattr(part, '__dict__'):
+        for inner in (part if isinstance(part, dict) else vars(part)).values():
+            yield from _generators(inner, seen)
