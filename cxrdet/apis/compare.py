@@ -1,0 +1,59 @@
+"""Pictures of predictions beside the ground truth."""
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, DefaultScope
+
+from cxrdet.apis.check import check_config
+from cxrdet.apis.predict import build_model, detection_record, pick_device
+from cxrdet.core.errors import ConfigError
+from cxrdet.core.files import write_atomic
+from cxrdet.datasets.transforms.loading import read_image
+from cxrdet.engine.checkpoint import install_safe_loader
+from cxrdet.visualization.boxes import STATES, draw_legend, grid, side_by_side
+
+
+def compare(cfg: Config, checkpoint: str | Path, *, out: str | Path, images: int = 8, columns: int = 1,
+            score_thr: float = 0.5, device: str = 'auto', trust: bool = False) -> np.ndarray:
+    """Draw a contact sheet: ground truth at the left, predictions with hits, false alarms and misses at the right.
+
+    Args:
+        cfg: From :func:`cxrdet.apis.load_config`; the images come from its test set.
+        checkpoint: A file written by training.
+        out: The picture, ``.png`` or ``.jpg``.
+        images: How many, evenly spaced over the set.
+        columns: Pairs of pictures in a row.
+        score_thr: Lowest score of a prediction that is shown, in [0, 1].
+        device: 'auto', 'cpu', 'cuda' ...
+        trust: Read checkpoints that can only be read by executing code in them. Off: they are refused.
+
+    Returns:
+        The sheet, (H, W, 3) uint8, BGR.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: With what was found wrong.
+    """
+    if Path(out).suffix.lower() not in ('.png', '.jpg', '.jpeg') or images < 1:
+        raise ConfigError(f'expected a .png or .jpg file and at least one image, got {out} and {images}')
+    target = pick_device(device)
+    install_safe_loader(trust=trust)
+    check_config(cfg, mode='test')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')), torch.no_grad():
+        model, classes = build_model(cfg, checkpoint, target, trust=trust)
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        pairs = []
+        for index in np.unique(np.linspace(0, len(dataset) - 1, min(images, len(dataset))).astype(int)):
+            sample, = model.test_step(pseudo_collate([dataset[int(index)]]))
+            info = dataset.get_data_info(int(index))
+            truth = dict(boxes=[entry['bbox'] for entry in info['instances']],
+                         labels=[entry['bbox_label'] for entry in info['instances']],
+                         ignore=[bool(entry.get('ignore_flag')) for entry in info['instances']])
+            pairs.append(side_by_side(read_image(info['img_path']), detection_record(sample, classes, 0.0), truth,
+                                      classes=classes, score_thr=score_thr))
+    sheet = draw_legend(grid(pairs, columns), STATES)
+    write_atomic(out, cv2.imencode(Path(out).suffix, sheet)[1].tobytes())
+    return sheet

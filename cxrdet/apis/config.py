@@ -1,0 +1,101 @@
+"""From a config file and a command line to a config that is ready to run."""
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict, DictAction
+
+from cxrdet.core.errors import ConfigError
+
+DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_root: str | Path | None = None,
+                work_dir: str | Path | None = None, train_limit: int | None = None,
+                valid_limit: int | None = None) -> Config:
+    """Read a config and apply what every tool offers on its command line.
+
+    Args:
+        path: A Python config file, or a name of an installed project (``mmdet::retinanet/…``).
+        cfg_options: ``key=value`` strings as MMDetection users know them, e.g. ``optim_wrapper.optimizer.lr=0.01``.
+        data_root: Replaces ``data_root`` of every data set.
+        work_dir: Where logs and checkpoints go; by default ``work_dirs/<config name>``.
+        train_limit: Use the first N training samples only.
+        valid_limit: Use the first N validation and test samples only.
+
+    Raises:
+        ConfigError: If the file is missing or cannot be read, or an option is malformed.
+    """
+    cfg = _read(path)
+    if cfg_options:
+        cfg.merge_from_dict(parse_cfg_options(cfg_options))
+    if data_root is not None:
+        set_data_root(cfg, data_root)
+    set_limits(cfg, train_limit, valid_limit)
+    if work_dir is not None:
+        cfg.work_dir = str(work_dir)
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(str(path)).stem)
+    return cfg
+
+
+def _read(path: str | Path) -> Config:
+    if '::' not in str(path) and not Path(path).is_file():
+        raise ConfigError(f'{path}: no such config file.')
+    try:
+        return Config.fromfile(str(path))
+    except (SyntaxError, KeyError, TypeError, NameError, OSError, ImportError) as error:
+        raise ConfigError(f'{path}: the config cannot be read: {type(error).__name__}: {error}') from error
+
+
+def parse_cfg_options(options: list[str]) -> dict:
+    """Turn ``['a.b=1', 'c=[x,y]']`` into ``{'a.b': 1, 'c': ['x', 'y']}`` by the rules of MMEngine's ``DictAction``."""
+    for option in options:
+        if '=' not in option:
+            raise ConfigError(f'--cfg-options {option}: expected key=value, e.g. optim_wrapper.optimizer.lr=0.01')
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='+', action=DictAction)
+    return parser.parse_args(['--options', *options]).options
+
+
+def walk(node: object) -> Iterator[ConfigDict]:
+    """All dicts in ``node``, the outer ones first."""
+    if isinstance(node, dict):
+        yield node
+        node = node.values()
+    if not isinstance(node, (str, bytes)) and hasattr(node, '__iter__'):
+        for child in node:
+            yield from walk(child)
+
+
+def datasets_of(loader: dict | None) -> list[ConfigDict]:
+    """The innermost data sets of a dataloader config: those that no wrapper (RepeatDataset, …) stands around."""
+    found = [node for node in walk((loader or {}).get('dataset', {})) if 'ann_file' in node or 'data_prefix' in node]
+    return [node for node in found if not any(key in node for key in ('dataset', 'datasets'))]
+
+
+def set_data_root(cfg: Config, data_root: str | Path) -> None:
+    """Replace ``data_root`` in every data set, and in evaluators' file names that begin with the old one."""
+    new = str(data_root)
+    old = {cfg.get('data_root')} | {data.get('data_root') for key in DATALOADERS for data in datasets_of(cfg.get(key))}
+    for key in DATALOADERS:
+        for data in datasets_of(cfg.get(key)):
+            data['data_root'] = new
+    for key in ('val_evaluator', 'test_evaluator'):
+        for node in walk(cfg.get(key, {})):
+            for root in filter(None, old):
+                if str(node.get('ann_file', '')).startswith(root):
+                    node['ann_file'] = str(Path(new) / node['ann_file'][len(root):].lstrip('/'))
+    cfg['data_root'] = new
+
+
+def set_limits(cfg: Config, train_limit: int | None, valid_limit: int | None) -> None:
+    """Keep only the first samples of the training and of the validation and test sets."""
+    for key, limit in zip(DATALOADERS, (train_limit, valid_limit, valid_limit)):
+        if limit is None:
+            continue
+        if limit < 1:
+            raise ConfigError(f'A limit on the number of samples must be at least 1, got {limit}.')
+        for data in datasets_of(cfg.get(key)):
+            data['indices'] = limit
+

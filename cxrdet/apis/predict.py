@@ -1,0 +1,286 @@
+"""Run a trained model on image files and write what it finds: JSON, CSV and pictures."""
+import copy
+import csv
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.logging import print_log
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, DefaultScope
+
+from cxrdet.apis.check import check_config
+from cxrdet.apis.classes import follow_classes
+from cxrdet.apis.config import load_config
+from cxrdet.core.errors import CheckpointError, ConfigError, DataError
+from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
+from cxrdet.visualization.boxes import draw_boxes
+
+SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+_DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written as PNG
+
+
+class Task(NamedTuple):
+    """What is done with the predictions of one kind of model; a classifier's would be a second one.
+
+    Attributes:
+        fits: whether a predicted sample is of this kind.
+        record: (sample, class names, score threshold) -> what stands in the JSON file for the image.
+        header: columns of the CSV file behind ``image``.
+        rows: record -> rows of the CSV file, without the image.
+        draw: (image, record) -> picture.
+    """
+    fits: Callable
+    record: Callable
+    header: tuple[str, ...]
+    rows: Callable
+    draw: Callable
+
+
+def predict(config: Config | str | Path, checkpoint: str | Path, source: str | Path, *, out_dir: str | Path,
+            score_thr: float = 0.3, device: str = 'auto', batch_size: int = 1, pictures: bool = True,
+            trust: bool = False) -> list[dict]:
+    """Predict an image, or all images in and below a folder, and write the results into ``out_dir``.
+
+    ``predictions.json`` holds for each image its file, width, height, ``boxes`` (xyxy in pixels of the image as read),
+    ``scores``, ``labels`` and ``classes``, best first; ``predictions.csv`` has one row a box (none for an image without
+    boxes); ``pictures/`` shows the boxes. The class names are those of the checkpoint.
+
+    Every image is read once before the model is built: where some cannot be read, all of them are named in one error.
+    The results are written to a hidden folder and moved into place when they are complete, so that there are never half
+    of them; those of an earlier call are replaced, other files in the folder stay.
+
+    Args:
+        config: the config that the checkpoint was trained with: a file, or what :func:`load_config` gave.
+        checkpoint: a file written by training.
+        source: an image file of any kind that the config's test pipeline reads, or a folder of ``SUFFIXES``.
+        score_thr: lowest score of a box that is kept, in [0, 1].
+        device: 'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1' ...
+        batch_size: images a step; with several, smaller images are padded to the largest.
+        pictures: draw the boxes, too.
+        trust: read checkpoints that can only be read by executing code in them. Off: they are refused.
+
+    Returns: the entries of ``predictions.json``, one dict an image, ordered by file name.
+    Raises:
+        ConfigError: a bad config or argument, or a model whose predictions are no boxes.
+        DataError: no image at ``source``, or unreadable ones.
+        CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
+    """
+    if not 0 <= score_thr <= 1 or batch_size < 1:
+        raise ConfigError(f'expected score_thr in [0, 1] and batch_size >= 1, got {score_thr} and {batch_size}')
+    out_dir = Path(out_dir)
+    if out_dir.exists() and not out_dir.is_dir():
+        raise ConfigError(f'{out_dir}: the results go into a folder, but this is a file')
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
+    root, files = find_images(source, leave_out=out_dir)
+    target = pick_device(device)
+    install_safe_loader(trust=trust)
+    check_config(cfg, mode='predict')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
+        load, prepare = build_pipeline(cfg)
+        check_readable(load, files)
+        model, classes = build_model(cfg, checkpoint, target, trust=trust)
+        with _complete_folder(out_dir) as folder:
+            records, task = [], DETECTION
+            for path, sample, image in _predictions(model, load, prepare, files, batch_size):
+                task, name = task_of(sample), path.relative_to(root).as_posix()
+                records.append({'file': name, **task.record(sample, classes, score_thr)})
+                if pictures:
+                    _write_picture(folder / 'pictures', name, task.draw(image, records[-1]))
+            facts = {'checkpoint': str(checkpoint), 'score_thr': score_thr, 'classes': list(classes)}
+            (folder / 'predictions.json').write_text(_json(facts, records), encoding='utf-8')
+            (folder / 'predictions.csv').write_text(_csv(task, records), encoding='utf-8', newline='')
+    return records
+
+
+def find_images(source: str | Path, *, leave_out: Path | None = None) -> tuple[Path, list[Path]]:
+    """Return the folder that file names are relative to, and the images of ``source`` in the order of their names.
+
+    Raises: DataError if there is no such file or folder, or no image in it.
+    """
+    source = Path(source)
+    if source.is_file():
+        return source.parent, [source]
+    if not source.is_dir():
+        raise DataError(f'{source}: no such image or folder')
+    hidden = leave_out.resolve() if leave_out is not None and leave_out.resolve() != source.resolve() else None
+    files = sorted(path for path in source.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file()
+                   and not any(part.startswith('.') for part in path.relative_to(source).parts)
+                   and (hidden is None or hidden not in path.resolve().parents))
+    if not files:
+        raise DataError(f'{source}: no image in this folder; looked for {", ".join(SUFFIXES)}')
+    return source, files
+
+
+def pick_device(device: str) -> torch.device:
+    """Return the device that ``device`` names; raises ConfigError if there is none of that name here."""
+    if device == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        target = torch.device(device)
+        torch.zeros(1, device=target)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f'--device {device}: {str(error).splitlines()[0]}. Use "auto", "cpu" or a GPU that is there: '
+                          f'{torch.cuda.device_count()} are') from error
+    return target
+
+
+def build_pipeline(cfg: Config) -> tuple[Compose, Compose]:
+    """Return the step of the test pipeline that loads the image, and the others without those for annotations."""
+    dataset = (cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}).get('dataset') or {}
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    steps = dataset.get('pipeline') or cfg.get('test_pipeline')
+    if not steps:
+        raise ConfigError('The config has no test pipeline: neither test_dataloader.dataset.pipeline nor test_pipeline')
+    steps = [step for step in steps if not str(step['type']).endswith('LoadAnnotations')]
+    return Compose(steps[:1]), Compose(steps[1:])
+
+
+def check_readable(load: Callable, files: Sequence[Path]) -> None:
+    """Raise DataError that names the first ten of the files which ``load`` cannot read, and their number."""
+    faults = []
+    for path in files:
+        try:
+            if load({'img_path': str(path), 'img_id': 0}) is None:
+                raise DataError(f'{path}: cannot be read')
+        except Exception as error:  # the loaders of the hosts raise whatever their libraries do
+            faults.append(str(error) if isinstance(error, DataError)
+                          else f'{path}: cannot be read: {type(error).__name__}: {error}')
+    if faults:
+        more = [f'... and {len(faults) - 10} more'] if len(faults) > 10 else []
+        raise DataError('\n'.join([f'{len(faults)} of {len(files)} images cannot be read; nothing was predicted:',
+                                   *(f'  {fault}' for fault in faults[:10] + more)]))
+
+
+def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
+                trust: bool = False) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """Return the model of ``cfg`` with the weights of ``checkpoint``, ready to predict, and its class names."""
+    meta = read_checkpoint(checkpoint, trust=trust).get('meta')
+    facts = (meta.get('dataset_meta') if isinstance(meta, dict) else None) or {}
+    named = {str(key).lower(): value for key, value in facts.items()}.get('classes')
+    if not named:
+        raise CheckpointError(f'{checkpoint}: it does not say its classes (meta.dataset_meta.classes), so that boxes '
+                              'cannot be named. Use a checkpoint as training writes it')
+    classes = (named,) if isinstance(named, str) else tuple(named)
+    follow_classes(cfg, classes=classes)
+    if cfg.get('data_preprocessor') is not None:
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)  # where MMPretrain's configs have it
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    load_model_weights(model, checkpoint, trust=trust)
+    return model.to(device).eval(), classes
+
+
+def task_of(sample) -> Task:
+    """Return what is done with predictions like ``sample``; raises ConfigError if nothing is known."""
+    for task in TASKS:
+        if task.fits(sample):
+            return task
+    raise ConfigError('This model predicts no boxes: only detectors can be used here so far, got '
+                      f'{type(sample).__name__} with {", ".join(sample.keys()) or "nothing"}')
+
+
+def detection_record(sample, classes: Sequence[str], score_thr: float) -> dict:
+    """Boxes of a DetDataSample with a score of at least ``score_thr``, best first, in pixels of the original image."""
+    found = sample.pred_instances.cpu()
+    found = found[found.scores >= score_thr]
+    found = found[found.scores.argsort(descending=True, stable=True)]
+    height, width = sample.ori_shape[:2]
+    labels = found.labels.tolist()
+    return {'width': int(width), 'height': int(height), 'boxes': found.bboxes.double().numpy().round(3).tolist(),
+            'scores': found.scores.double().numpy().round(6).tolist(), 'labels': labels,
+            'classes': [classes[label] for label in labels]}
+
+
+def detection_rows(record: dict) -> Iterable[list]:
+    """Rows x1, y1, x2, y2, score, label, class of a record."""
+    for box, *rest in zip(record['boxes'], record['scores'], record['labels'], record['classes'], strict=True):
+        yield [*box, *rest]
+
+
+def _draw_detections(image: np.ndarray, record: dict) -> np.ndarray:
+    names = dict(zip(record['labels'], record['classes'], strict=True))
+    return draw_boxes(image, record['boxes'], record['labels'], record['scores'], classes=names)
+
+
+DETECTION = Task(fits=lambda sample: 'pred_instances' in sample and 'bboxes' in sample.pred_instances,
+                 record=detection_record, header=('x1', 'y1', 'x2', 'y2', 'score', 'label', 'class'),
+                 rows=detection_rows, draw=_draw_detections)
+TASKS = (DETECTION,)
+
+
+def _predictions(model: torch.nn.Module, load: Callable, prepare: Callable, files: Sequence[Path],
+                 batch_size: int) -> Iterator[tuple]:
+    """Yield (file, sample with its predictions, image as read) for each of ``files``."""
+    step = max(len(files) // 10, 10)
+    for start in range(0, len(files), batch_size):
+        batch = files[start:start + batch_size]
+        loaded = [load({'img_path': str(path), 'img_id': start + i}) for i, path in enumerate(batch)]
+        images = [results['img'].copy() for results in loaded]
+        with torch.no_grad():
+            samples = model.test_step(pseudo_collate([prepare(results) for results in loaded]))
+        yield from zip(batch, samples, images, strict=True)
+        done = start + len(batch)
+        if done // step > start // step:
+            print_log(f'{done} of {len(files)} images', logger='current')
+
+
+def _write_picture(folder: Path, name: str, picture: np.ndarray) -> None:
+    path = folder / (name if Path(name).suffix.lower() in _DRAWN_AS else f'{name}.png')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, data = cv2.imencode(path.suffix.lower(), picture)
+    path.write_bytes(data.tobytes())  # unlike cv2.imwrite it raises where the disk is full
+
+
+def _json(facts: dict, records: Sequence[dict]) -> str:
+    """One line for each fact and for each image."""
+    lines = ''.join(f' {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n' for key, value in facts.items())
+    images = ',\n'.join(f'  {json.dumps(record, ensure_ascii=False)}' for record in records)
+    return f'{{\n{lines} "images": [\n{images}\n ]\n}}\n'
+
+
+def _csv(task: Task, records: Sequence[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['image', *task.header])
+    for record in records:
+        writer.writerows([record['file'], *row] for row in task.rows(record))
+    return text.getvalue()
+
+
+@contextmanager
+def _complete_folder(out_dir: Path) -> Iterator[Path]:
+    """Yield a hidden folder in ``out_dir``; what it holds after the block is moved into ``out_dir`` itself.
+
+    Within, not beside: ``out_dir`` may be a mounted volume, onto which nothing can be renamed from elsewhere.
+    """
+    made = not out_dir.exists()
+    out_dir.mkdir(parents=True, exist_ok=True)
+    hidden = Path(tempfile.mkdtemp(prefix='.predictions.', suffix='.tmp', dir=out_dir))
+    fresh, old = hidden / 'new', hidden / 'old'
+    complete = False
+    try:
+        fresh.mkdir()
+        old.mkdir()
+        yield fresh
+        for name in ('predictions.json', 'predictions.csv', 'pictures'):  # of an earlier call
+            if (out_dir / name).exists():
+                os.replace(out_dir / name, old / name)
+        for path in sorted(fresh.iterdir()):
+            os.replace(path, out_dir / path.name)
+        complete = True
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+        if made and not complete:
+            out_dir.rmdir()

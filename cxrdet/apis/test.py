@@ -1,0 +1,47 @@
+"""Measure a trained model on the test set of a config."""
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from cxrdet.apis.check import check_config
+from cxrdet.apis.classes import follow_classes
+from cxrdet.apis.distributed import init_distributed
+from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
+
+
+def test(cfg: Config, checkpoint: str | Path, *, out: str | Path | None = None, launcher: str = 'none',
+         trust: bool = False) -> dict[str, float]:
+    """Evaluate ``checkpoint`` on ``cfg.test_dataloader``.
+
+    The class names come from the checkpoint, so the config needs no list of them; the data set is held to them.
+
+    Args:
+        cfg: From :func:`cxrdet.apis.load_config`.
+        checkpoint: A file written by training.
+        out: Also write the raw predictions to this ``.pkl`` file, as MMDetection's ``--out`` does.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        trust: Read checkpoints that can only be read by executing code in them. Off: they are refused.
+
+    Returns:
+        The metrics by name, e.g. ``{'coco/bbox_mAP': 0.58, …}``.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: With everything that was found wrong.
+    """
+    install_safe_loader(trust=trust)
+    cfg.launcher = launcher
+    cfg.load_from, cfg.resume = None, False
+    check_config(cfg, mode='test')
+    meta = read_checkpoint(checkpoint, trust=trust).get('meta', {})
+    follow_classes(cfg, classes=(meta.get('dataset_meta') or {}).get('classes'))
+    for node in (cfg.model, cfg.model.get('backbone', {})):
+        if node.get('init_cfg'):
+            node['init_cfg'] = None  # every weight comes from the checkpoint
+    if out is not None:
+        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+        cfg.test_evaluator = [*evaluators, dict(type='DumpDetResults', out_file_path=str(out))]
+    init_distributed(launcher, cfg)
+    runner = Runner.from_cfg(cfg)
+    load_model_weights(runner.model, checkpoint, trust=trust)
+    return runner.test()

@@ -1,0 +1,132 @@
+"""Train a detector or a classifier from a config."""
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from cxrdet.apis.check import check_config
+from cxrdet.apis.classes import follow_classes
+from cxrdet.apis.config import walk
+from cxrdet.apis.distributed import init_distributed
+from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.engine.checkpoint import check_resumable, find_resumable, install_safe_loader, read_checkpoint
+
+
+def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_scale_lr: bool = False,
+          seed: int | None = None, deterministic: bool = False, from_scratch: bool = False, launcher: str = 'none',
+          trust: bool = False) -> Runner:
+    """Check the config, let the classes follow the data, and train.
+
+    Args:
+        cfg: From :func:`cxrdet.apis.load_config`.
+        resume: ``True`` goes on from the newest whole checkpoint of the work folder (and starts anew if there is none);
+            a path goes on from that checkpoint.
+        amp: Mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU.
+        auto_scale_lr: Scale the learning rate by the batch size over all processes / ``auto_scale_lr.base_batch_size``.
+        seed: Of all random generators; by default ``cfg.randomness.seed``.
+        deterministic: Deterministic kernels; slower, and the same weights every time.
+        from_scratch: Random initial weights: no ``init_cfg`` checkpoints, nothing frozen, batch norm trained.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        trust: Read checkpoints that can only be read by executing code in them. Off: they are refused.
+
+    Returns:
+        The runner after training; ``runner.model`` holds the last weights.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: With everything that was found wrong, before training starts.
+    """
+    torch.set_flush_denormal(True)  # gradients that fade below 1e-38 slow CPU kernels down several times
+    install_safe_loader(trust=trust)
+    cfg.launcher = launcher
+    set_randomness(cfg, seed, deterministic)
+    if from_scratch:
+        drop_pretrained(cfg)
+    if amp:
+        set_amp(cfg)
+    if auto_scale_lr:
+        set_auto_scale_lr(cfg)
+    set_resume(cfg, resume, trust=trust)
+    check_config(cfg, mode='train')
+    follow_classes(cfg)
+    init_distributed(launcher, cfg)
+    check_pretrained(cfg)
+    runner = Runner.from_cfg(cfg)
+    if cfg.get('resume'):
+        check_resumable(runner.model, read_checkpoint(cfg.load_from, trust=trust), cfg.load_from)
+    runner.train()
+    return runner
+
+
+def set_randomness(cfg: Config, seed: int | None, deterministic: bool) -> None:
+    randomness = dict(cfg.get('randomness') or {})
+    if seed is not None:
+        randomness['seed'] = seed
+    if deterministic:
+        randomness['deterministic'] = True
+    cfg.randomness = randomness
+
+
+def set_amp(cfg: Config) -> None:
+    """Turn mixed precision on: float16 where there is a GPU, else bfloat16."""
+    wrapper = cfg.optim_wrapper
+    if wrapper.get('type', 'OptimWrapper') != 'OptimWrapper':
+        return  # the config has chosen a wrapper of its own
+    if torch.cuda.is_available():
+        wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    else:
+        wrapper.type = 'cxrdet.BFloat16OptimWrapper'
+
+
+def set_auto_scale_lr(cfg: Config) -> None:
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise ConfigError('--auto-scale-lr: the config must say for which total batch size its learning rate holds: '
+                          'auto_scale_lr = dict(base_batch_size=8).')
+    cfg.auto_scale_lr.enable = True
+
+
+def set_resume(cfg: Config, resume: bool | str, *, trust: bool = False) -> None:
+    """Point ``cfg`` at the checkpoint to go on from, after a look whether it can be read."""
+    if not resume:
+        return
+    path = find_resumable(cfg.work_dir, trust=trust) if resume is True else Path(resume)
+    if resume is not True:
+        read_checkpoint(path, trust=trust)
+    if path is None:
+        print_log(f'{cfg.work_dir}: nothing to resume from, the training starts anew', logger='current')
+    cfg.resume = path is not None
+    if path is not None:
+        cfg.load_from = str(path)
+
+
+def _pretrained(cfg: Config) -> Iterator[dict]:
+    return (node for node in walk(cfg.model) if isinstance(node.get('init_cfg'), dict)
+            and node['init_cfg'].get('type') == 'Pretrained')
+
+
+def drop_pretrained(cfg: Config) -> None:
+    """Make the model trainable from random weights."""
+    for node in _pretrained(cfg):
+        node['init_cfg'] = None
+        if node.get('frozen_stages', -1) >= 0:
+            node['frozen_stages'] = -1
+        if node.get('norm_eval'):
+            node['norm_eval'] = False
+        if isinstance(node.get('norm_cfg'), dict):
+            node['norm_cfg']['requires_grad'] = True
+
+
+def check_pretrained(cfg: Config) -> None:
+    """Read every pretrained checkpoint once (a download is kept), so that a missing one is known at once."""
+    for node in _pretrained(cfg):
+        source = node['init_cfg']['checkpoint']
+        try:
+            CheckpointLoader.load_checkpoint(source, map_location='cpu')
+        except (OSError, CheckpointError) as error:  # URLError is an OSError
+            raise ConfigError(
+                f'The pretrained weights {source} of {node.get("type")} cannot be read: {error}. Without a network, '
+                'give a local file (--cfg-options model.backbone.init_cfg.checkpoint=resnet50.pth), or train from '
+                'random weights with --from-scratch.') from error

@@ -1,0 +1,1 @@
+from cxrdet.evaluation import metrics  # noqa: F401

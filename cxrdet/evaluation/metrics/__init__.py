@@ -1,0 +1,1 @@
+from cxrdet.evaluation.metrics.detection_metric import DetectionMetric  # noqa: F401

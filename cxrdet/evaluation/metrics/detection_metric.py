@@ -1,0 +1,142 @@
+"""COCO average precision with precision, recall and F1 at a chosen score, for every detection data set."""
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from cxrdet.core.detection import Rates, detection_counts, precision_recall_f1
+from cxrdet.core.files import write_atomic
+from cxrdet.evaluation.metrics.coco_backend import AREAS, coco_tables, mean_precision, precision_table, resolve_backend
+from cxrdet.registry import METRICS
+
+__all__ = ['DetectionMetric']
+
+
+@METRICS.register_module()
+class DetectionMetric(BaseMetric):
+    """COCO mAP, AP per class, and precision, recall and F1 at one score.
+
+    The ground truth is what the data set gives: ``instances`` of each sample, in pixels of the original image, boxes
+    with ``ignore_flag`` as COCO's crowds. So no annotation file is named, and COCO, VOC and any other reader are judged
+    alike. The pipeline has to pass it on::
+
+        dict(type='PackDetInputs',
+             meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances'))
+
+    Scalars (with the prefix ``coco/``): ``bbox_mAP``, ``bbox_mAP_50``, ``bbox_mAP_75``, ``bbox_mAP_s``, ``bbox_mAP_m``,
+    ``bbox_mAP_l`` as in MMDetection's CocoMetric, but neither rounded nor -1; ``precision``, ``recall``, ``F1`` over
+    the boxes of all classes (micro); with ``classwise`` also ``AP_<class>``, ``AP50_<class>``, ``precision_<class>``,
+    ``recall_<class>``, ``F1_<class>``. A class without ground truth is NaN, stays out of the means and is named in the
+    log. Area ranges go by the area of the box.
+
+    Args:
+        score_thr: lowest score of the predictions that precision, recall and F1 are counted on.
+        iou_thr: lowest overlap of a hit for precision, recall and F1.
+        classwise: give the scalars of each class too (the table in the log always has them).
+        max_dets: detections of one class that count for the mAP in one image (COCO: 100). More are reported.
+        backend: 'faster-coco-eval', 'pycocotools' (identical numbers) or 'auto', the first that is installed.
+        outfile_prefix: write predictions and ground truth to ``<prefix>.bbox.json`` and ``<prefix>.gt.json`` in COCO's
+            format; the category id is the label.
+        collect_device, prefix: as for every MMEngine metric.
+
+    Raises: ValueError for values out of range or an unknown backend; ImportError if no backend is installed.
+    """
+
+    default_prefix = 'coco'
+
+    def __init__(self, score_thr: float = 0.5, *, iou_thr: float = 0.5, classwise: bool = True, max_dets: int = 100,
+                 backend: str = 'auto', outfile_prefix: str | None = None, collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if not 0 <= score_thr <= 1 or not 0 < iou_thr <= 1:
+            raise ValueError(f'score_thr must lie in [0, 1] and iou_thr in (0, 1], got {score_thr} and {iou_thr}')
+        if max_dets < 1:
+            raise ValueError(f'max_dets must be 1 or more, got {max_dets}')
+        self.score_thr = score_thr
+        self.iou_thr = iou_thr
+        self.classwise = classwise
+        self.max_dets = max_dets
+        self.backend = resolve_backend(backend)
+        self.outfile_prefix = outfile_prefix
+
+    def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+        """Keep predictions and ground truth of a batch as arrays; raises ValueError if ``instances`` is missing."""
+        for sample in data_samples:
+            if 'instances' not in sample:
+                raise ValueError(f'{type(self).__name__} needs the ground truth of each image, but the samples have no '
+                                 '"instances". Add "instances" to the meta_keys of PackDetInputs in the validation and '
+                                 'test pipelines')
+            instances, predicted = sample['instances'], sample['pred_instances']
+            height, width = sample['ori_shape'][:2]
+            target = {'boxes': np.array([box['bbox'] for box in instances], np.float64).reshape(-1, 4),
+                      'labels': np.array([box['bbox_label'] for box in instances], np.int64),
+                      'ignore': np.array([box.get('ignore_flag', 0) for box in instances], bool),
+                      'height': height, 'width': width, 'file_name': Path(sample.get('img_path') or '').name}
+            prediction = {'boxes': predicted['bboxes'].detach().cpu().double().numpy().reshape(-1, 4),
+                          'scores': predicted['scores'].detach().cpu().double().numpy(),
+                          'labels': predicted['labels'].detach().cpu().numpy()}
+            self.results.append((sample.get('img_id'), prediction, target))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
+        image_ids, predictions, targets = zip(*results, strict=True) if results else ((), (), ())
+        classes = list(self.dataset_meta['classes'])
+        counts = detection_counts(predictions, targets, len(classes), score_thr=self.score_thr, iou_thr=self.iou_thr)
+        truth, boxes = coco_tables(predictions, targets, classes)
+        table = precision_table(truth, boxes, backend=self.backend, max_dets=self.max_dets)
+        if self.outfile_prefix is not None:
+            self._dump(predictions, targets, classes, image_ids)
+
+        selections = {'': np.s_[..., 0], '_50': np.s_[0, ..., 0], '_75': np.s_[5, ..., 0],
+                      **{f'_{name}': np.s_[..., i] for i, name in enumerate(AREAS) if i}}
+        metrics = {f'bbox_mAP{name}': mean_precision(table[where]) for name, where in selections.items()}
+        micro, rates = precision_recall_f1(counts.total()), precision_recall_f1(counts)
+        metrics.update(precision=float(micro.precision), recall=float(micro.recall), F1=float(micro.f1))
+        average = [(mean_precision(table[:, :, i, 0]), mean_precision(table[0, :, i, 0])) for i in range(len(classes))]
+        if self.classwise:
+            for i, name in enumerate(classes):
+                metrics.update({f'AP_{name}': average[i][0], f'AP50_{name}': average[i][1],
+                                f'precision_{name}': float(rates.precision[i]),
+                                f'recall_{name}': float(rates.recall[i]), f'F1_{name}': float(rates.f1[i])})
+        self._log(classes, metrics, average, rates, predictions, targets)
+        return metrics
+
+    def _dump(self, predictions: Sequence[dict], targets: Sequence[dict], classes: list[str],
+              image_ids: Sequence) -> None:
+        if None in image_ids or len(set(image_ids)) < len(image_ids):  # several data sets in one, or ids left out
+            print_log('The ids of the images are not unique: the files number the images in the order of evaluation',
+                      logger='current', level=logging.WARNING)
+            image_ids = range(len(image_ids))
+        truth, boxes = coco_tables(predictions, targets, classes, image_ids=image_ids)
+        for content, kind in ((truth, 'gt'), (boxes, 'bbox')):
+            write_atomic(f'{self.outfile_prefix}.{kind}.json', json.dumps(content))
+        print_log(f'Predictions and ground truth of {len(truth["images"])} images are in '
+                  f'{self.outfile_prefix}.bbox.json and {self.outfile_prefix}.gt.json', logger='current')
+
+    def _log(self, classes: list[str], metrics: dict, average: list, rates: Rates, predictions: Sequence[dict],
+             targets: Sequence[dict]) -> None:
+        kept = [target['labels'][~target['ignore']] for target in targets]
+        boxes = np.bincount(np.concatenate([np.zeros(0, np.int64), *kept]), minlength=len(classes))
+        width = max([len('class'), len('all (mean, micro)'), *map(len, classes)])
+        names = ('AP', 'AP50', 'precision', 'recall', 'F1')
+        rows = [(name, boxes[i], *average[i], *(rate[i] for rate in rates)) for i, name in enumerate(classes)]
+        rows.append(('all (mean, micro)', boxes.sum(), metrics['bbox_mAP'], metrics['bbox_mAP_50'],
+                     metrics['precision'], metrics['recall'], metrics['F1']))
+        lines = [f'{"class":<{width}}  {"boxes":>7}' + ''.join(f'  {name:>9}' for name in names)]
+        lines += [f'{name:<{width}}  {count:>7}' + ''.join(f'  {value:>9.4f}' for value in values)
+                  for name, count, *values in rows]
+        print_log(f'{len(targets)} images, {sum(len(p["scores"]) for p in predictions)} predictions; precision, recall '
+                  f'and F1 at score >= {self.score_thr:g}, IoU >= {self.iou_thr:g}\n' + '\n'.join(lines),
+                  logger='current')
+        absent = [name for i, name in enumerate(classes) if not boxes[i]]
+        if absent:
+            print_log(f'{len(absent)} of {len(classes)} classes have no ground truth here; their values are NaN and '
+                      f'left out of the means: {", ".join(absent)}', logger='current')
+        crowded = sum(bool(len(p['labels'])) and np.bincount(p['labels']).max() > self.max_dets for p in predictions)
+        if crowded:
+            print_log(f'{crowded} images have more than max_dets={self.max_dets} detections of one class; those of '
+                      'lowest score do not count for the mAP', logger='current', level=logging.WARNING)

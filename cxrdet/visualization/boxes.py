@@ -1,0 +1,252 @@
+"""Boxes on pictures, and pictures side by side. NumPy and OpenCV only; images are uint8, BGR as OpenCV reads them.
+
+Colours: M. Okabe and K. Ito, "Color Universal Design", 2008 (https://jfly.uni-koeln.de/color/), told apart with every
+common kind of colour blindness. A second cue, the style of the line, goes with each of them, so that a picture can also
+be read without any colour.
+"""
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from cxrdet.core.matching import as_boxes, match_labelled_boxes
+
+__all__ = ['Look', 'PALETTE', 'STATES', 'STYLES', 'class_look', 'compare_boxes', 'draw_boxes', 'draw_legend', 'grid',
+           'side_by_side']
+
+#: Okabe and Ito's colours as BGR: blue, vermillion, bluish green, reddish purple, orange, sky blue, yellow.
+PALETTE = ((178, 114, 0), (0, 94, 213), (115, 158, 0), (167, 121, 204), (0, 159, 230), (233, 180, 86), (66, 228, 240))
+STYLES = ('solid', 'dashed', 'dotted')
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+_WHITE, _INK = (255, 255, 255), (40, 40, 40)
+
+
+class Look(NamedTuple):
+    """How a box is drawn: colour (BGR, 0..255) and style of the line, one of :data:`STYLES`."""
+
+    color: tuple[int, int, int]
+    style: str = 'solid'
+
+
+#: Prediction beside ground truth: a hit, a false alarm, and ground truth that was missed.
+STATES = {'found': Look(PALETTE[2]), 'false alarm': Look(PALETTE[1], 'dashed'), 'missed': Look(PALETTE[0], 'dotted')}
+
+
+def class_look(label: int) -> Look:
+    """Look of a class: 21 different ones, seven colours by three styles."""
+    label = int(label)
+    return Look(PALETTE[label % len(PALETTE)], STYLES[label // len(PALETTE) % len(STYLES)])
+
+
+def draw_boxes(image: np.ndarray, boxes, labels, scores=None, *, classes: Sequence[str] | None = None,
+               looks: Sequence[Look] | None = None, names: bool = True, width: int | None = None) -> np.ndarray:
+    """Return a copy of ``image`` with its boxes, each with a label above it.
+
+    Args:
+        image: (H, W), (H, W, 1) or (H, W, 3) uint8, BGR.
+        boxes: (N, 4) xyxy, pixels.
+        labels: (N,) int.
+        scores: (N,) in [0, 1], written behind the name; the better box is drawn above the other.
+        classes: name of each label; without it the number is written.
+        looks: N looks that replace those of the classes.
+        names: write names and scores.
+        width: of the lines in pixels; by default it follows the size of the image.
+
+    Returns: (H, W, 3) uint8.
+    Raises: ValueError if shapes or lengths do not fit.
+    """
+    canvas = _as_picture(image)
+    boxes, labels = as_boxes(boxes), np.asarray(labels, np.int64).reshape(-1)
+    scores = None if scores is None else np.asarray(scores, np.float64).reshape(-1)
+    for name, values in (('labels', labels), ('scores', scores), ('looks', looks)):
+        if values is not None and len(values) != len(boxes):
+            raise ValueError(f'expected one entry of {name} a box, got {len(values)} for {len(boxes)} boxes')
+    looks = [class_look(label) for label in labels] if looks is None else looks
+    width = width or _line_width(canvas)
+    order = list(range(len(boxes)) if scores is None else np.argsort(scores, kind='stable'))
+    for i in order:
+        _stroke_box(canvas, boxes[i], looks[i], width)
+    taken: list[tuple[int, int, int, int]] = []
+    for i in reversed(order) if names else ():
+        text = str(classes[labels[i]] if classes is not None else labels[i])
+        _write_label(canvas, boxes[i], text if scores is None else f'{text} {scores[i]:.2f}', looks[i].color, taken)
+    return canvas
+
+
+def compare_boxes(image: np.ndarray, prediction: Mapping, target: Mapping, *, classes: Sequence[str] | None = None,
+                  score_thr: float = 0.5, iou_thr: float = 0.5, names: bool = True) -> np.ndarray:
+    """Return a copy of ``image`` with hits, false alarms and missed objects in the looks of :data:`STATES`.
+
+    Args:
+        image: as for :func:`draw_boxes`.
+        prediction: ``boxes`` (N, 4) xyxy in pixels, ``scores`` (N,), ``labels`` (N,) int; those below ``score_thr`` are
+            left out.
+        target: ``boxes`` (M, 4), ``labels`` (M,) and optionally ``ignore`` (M,) bool; ignored boxes are not drawn, nor
+            are predictions that fall on them.
+        iou_thr: lowest overlap of a hit within the same class.
+    """
+    keep = np.asarray(prediction['scores']) >= score_thr
+    boxes = as_boxes(prediction['boxes'])[keep]
+    scores, labels = (np.asarray(prediction[key]).reshape(-1)[keep] for key in ('scores', 'labels'))
+    truth, truth_labels = as_boxes(target['boxes'], 'targets'), np.asarray(target['labels'], np.int64).reshape(-1)
+    ignore = np.asarray(target.get('ignore', np.zeros(len(truth)))).astype(bool)
+    matches = match_labelled_boxes(boxes, scores, labels, truth, truth_labels, iou_thr=iou_thr, ignore=ignore)
+    missed = ~matches.found & ~ignore
+    canvas = draw_boxes(image, truth[missed], truth_labels[missed], classes=classes, names=names,
+                        looks=[STATES['missed']] * int(missed.sum()))
+    shown = ~matches.ignored
+    looks = [STATES['found' if index >= 0 else 'false alarm'] for index in matches.target[shown]]
+    return draw_boxes(canvas, boxes[shown], labels[shown], scores[shown], classes=classes, names=names, looks=looks)
+
+
+def side_by_side(image: np.ndarray, prediction: Mapping, target: Mapping, *, classes: Sequence[str] | None = None,
+                 score_thr: float = 0.5, iou_thr: float = 0.5, names: bool = True) -> np.ndarray:
+    """Ground truth at the left, prediction compared with it at the right; arguments as for :func:`compare_boxes`."""
+    keep = ~np.asarray(target.get('ignore', np.zeros(len(target['labels'])))).astype(bool)
+    left = draw_boxes(image, as_boxes(target['boxes'], 'targets')[keep], np.asarray(target['labels'])[keep],
+                      classes=classes, names=names)
+    right = compare_boxes(image, prediction, target, classes=classes, score_thr=score_thr, iou_thr=iou_thr, names=names)
+    return grid([left, right], 2)
+
+
+def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, gap: int | None = None,
+         titles: Sequence[str] | None = None) -> np.ndarray:
+    """Return a contact sheet: pictures in rows of ``columns`` on white, each centred in a cell of the largest size.
+
+    Args:
+        pictures: images as for :func:`draw_boxes`, of any sizes.
+        gap: white pixels around the pictures; by default it follows their size.
+        titles: one line above each picture.
+
+    Raises: ValueError if there is no picture, or not one title a picture.
+    """
+    if not pictures or columns < 1:
+        raise ValueError(f'expected at least one picture and one column, got {len(pictures)} and {columns}')
+    if titles is not None and len(titles) != len(pictures):
+        raise ValueError(f'expected one title a picture, got {len(titles)} for {len(pictures)} pictures')
+    pictures = [_as_picture(picture) for picture in pictures]
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    gap = max(4, round(min(height, width) / 60)) if gap is None else gap
+    columns, text = min(columns, len(pictures)), _text_height(pictures[0])
+    head = 2 * text if titles is not None else 0
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (height + head + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        top, left = gap + i // columns * (height + head + gap) + head, gap + i % columns * (width + gap)
+        if titles is not None:
+            _write(sheet, titles[i], (left, top - round(0.55 * text)), text, _INK)
+        top, left = top + (height - picture.shape[0]) // 2, left + (width - picture.shape[1]) // 2
+        sheet[top:top + picture.shape[0], left:left + picture.shape[1]] = picture
+    return sheet
+
+
+def draw_legend(picture: np.ndarray, entries: Mapping[str, Look], *, text: int | None = None) -> np.ndarray:
+    """Return ``picture`` with a white strip below it that shows each look with its name, in as many lines as needed.
+
+    Args:
+        picture: image as for :func:`draw_boxes`.
+        entries: :data:`STATES`, or ``{name: class_look(i) for i, name in enumerate(classes)}``.
+        text: height of a capital letter in pixels; by default it follows the width of the picture.
+    """
+    picture = _as_picture(picture)
+    text = text or max(7, round(picture.shape[1] / 95))
+    sign, line, width = 4 * text, round(2.4 * text), picture.shape[1]
+    places, x, y = [], text, 0
+    for name in entries:
+        size = sign + _text_width(name, text) + 3 * text
+        if x > text and x + size > width:
+            x, y = text, y + line
+        places.append((x, y))
+        x += size
+    strip = np.full((y + line + text // 2, width, 3), 255, np.uint8)
+    for (name, look), (x, y) in zip(entries.items(), places, strict=True):
+        top, bottom = y + text // 2, y + line - text // 4
+        _stroke_box(strip, (x, top, x + sign, bottom), look, max(2, round(text / 6)))
+        _write(strip, name, (x + sign + text // 2 + 2, (top + bottom + text) // 2), text, _INK)
+    return np.concatenate([picture, strip])
+
+
+def _as_picture(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.dtype != np.uint8 or not (image.ndim == 2 or image.ndim == 3 and image.shape[2] == 3) or not image.size:
+        raise ValueError(f'expected an image of shape (H, W) or (H, W, 3), uint8, got {image.shape}, {image.dtype}')
+    return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image.copy())
+
+
+def _line_width(image: np.ndarray) -> int:
+    return max(1, round(1.8 * (min(image.shape[:2]) / 480) ** 0.7))
+
+
+def _text_height(image: np.ndarray) -> int:
+    """Height of a capital letter in pixels: it grows more slowly than the image, which is rarely seen in full size."""
+    return max(7, round(9 * (min(image.shape[:2]) / 480) ** 0.7))
+
+
+def _stroke_box(canvas: np.ndarray, box, look: Look, width: int) -> None:
+    """Draw the outline of a box with a thin white rim, which keeps it visible on any ground."""
+    height, breadth = canvas.shape[:2]
+    x1, x2 = (int(np.clip(round(float(v)), 0, breadth - 1)) for v in (box[0], box[2]))
+    y1, y2 = (int(np.clip(round(float(v)), 0, height - 1)) for v in (box[1], box[3]))
+    corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]
+    pieces = [piece for start, end in zip(corners[:-1], corners[1:], strict=True)
+              for piece in _pieces(start, end, look.style, width)]
+    width += look.style == 'dotted'
+    for color, size in ((_WHITE, width + 2), (look.color, width)):
+        for start, end in pieces:
+            cv2.line(canvas, start, end, color, size, cv2.LINE_AA)
+
+
+def _pieces(start: tuple[int, int], end: tuple[int, int], style: str, width: int) -> list:
+    """Cut a straight line into its visible parts, all of one length, with one at either end."""
+    if style not in STYLES:
+        raise ValueError(f'style must be one of {", ".join(STYLES)}, got "{style}"')
+    length = float(np.hypot(end[0] - start[0], end[1] - start[1]))
+    if style == 'solid' or length < 6:
+        return [(start, end)]
+    on, off = (min(5 * width + 3, 0.3 * length), 4 * width + 5) if style == 'dashed' else (0, 3 * width + 2)
+    count = max(1, int((length - on) / (on + off)))
+    starts = np.linspace(0, length - on, count + 1) / length
+    points = [[tuple(round(a + float(t) * (b - a)) for a, b in zip(start, end, strict=True)) for t in part]
+              for part in (starts, starts + on / length)]
+    return list(zip(*points, strict=True))
+
+
+def _write_label(canvas: np.ndarray, box, text: str, color: tuple[int, int, int], taken: list) -> None:
+    """Write on a ground of the box's colour, at that corner of the box where the fewest other labels stand."""
+    height, pad = _text_height(canvas), max(2, round(_text_height(canvas) / 3))
+    size = (_text_width(text, height) + 2 * pad, height + 2 * pad)
+    x1, y1, x2, y2 = (round(float(v)) for v in box)
+    corners = [(x1 - pad // 2, y1 - size[1]), (x1, y1), (x2 - size[0], y1 - size[1]), (x1, y2), (x1, y2 - size[1])]
+    places = []
+    for x, y in corners:
+        inside = [int(np.clip(v, 0, max(end - part, 0))) for v, end, part in
+                  zip((x, y), canvas.shape[1::-1], size, strict=True)]
+        places.append((*inside, inside[0] + size[0], inside[1] + size[1]))
+    x, y, right, bottom = min(places, key=lambda place: sum(_shared(place, other) for other in taken))
+    taken.append((x, y, right, bottom))
+    cv2.rectangle(canvas, (x, y), (right - 1, bottom - 1), color, cv2.FILLED)
+    brightness = (0.114, 0.587, 0.299) @ np.array(color)
+    _write(canvas, text, (x + pad, y + pad + height - 1), height, (0, 0, 0) if brightness > 140 else _WHITE)
+
+
+def _shared(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> int:
+    """Area that two rectangles share, in pixels."""
+    return max(0, min(one[2], other[2]) - max(one[0], other[0])) * max(0, min(one[3], other[3]) - max(one[1], other[1]))
+
+
+def _scale(height: int) -> tuple[float, int]:
+    thickness = max(1, round(height / 13))
+    return cv2.getFontScaleFromHeight(_FONT, height, thickness), thickness
+
+
+def _text_width(text: str, height: int) -> int:
+    scale, thickness = _scale(height)
+    return cv2.getTextSize(text, _FONT, scale, thickness)[0][0]
+
+
+def _write(canvas: np.ndarray, text: str, origin: tuple[int, int], height: int, color: tuple[int, int, int]) -> None:
+    scale, thickness = _scale(height)
+    cv2.putText(canvas, text, origin, _FONT, scale, color, thickness, cv2.LINE_AA)

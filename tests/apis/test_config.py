@@ -1,0 +1,87 @@
+"""From a config file and a command line to a config."""
+import pytest
+from mmengine.config import Config
+
+from cxrdet.apis.config import datasets_of, load_config, parse_cfg_options, set_data_root
+from cxrdet.core.errors import ConfigError
+
+STOCK = dict(
+    data_root='data/coco/',
+    train_dataloader=dict(dataset=dict(type='RepeatDataset', times=2, dataset=dict(
+        type='CocoDataset', data_root='data/coco/', ann_file='annotations/train.json',
+        data_prefix=dict(img='train/')))),
+    val_dataloader=dict(dataset=dict(type='CocoDataset', data_root='data/coco/', ann_file='annotations/val.json')),
+    val_evaluator=[dict(type='CocoMetric', ann_file='data/coco/annotations/val.json')])
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    path = tmp_path / 'small.py'
+    path.write_text('model = dict(a=1, b=dict(c=[1, 2]))\n' + '\n'.join(f'{k} = {v!r}' for k, v in STOCK.items()))
+    return path
+
+
+def test_data_root_reaches_every_set_and_evaluator(config_file):
+    cfg = load_config(config_file, data_root='/elsewhere/set')
+    assert cfg.data_root == '/elsewhere/set'
+    assert cfg.train_dataloader.dataset.dataset.data_root == '/elsewhere/set'
+    assert cfg.val_dataloader.dataset.data_root == '/elsewhere/set'
+    assert cfg.val_evaluator[0].ann_file == '/elsewhere/set/annotations/val.json'
+
+
+def test_limits_go_to_the_innermost_set(config_file):
+    cfg = load_config(config_file, train_limit=5, valid_limit=2)
+    assert cfg.train_dataloader.dataset.dataset.indices == 5
+    assert 'indices' not in cfg.train_dataloader.dataset
+    assert cfg.val_dataloader.dataset.indices == 2
+
+
+@pytest.mark.parametrize('limit', [0, -3])
+def test_limit_must_be_positive(config_file, limit):
+    with pytest.raises(ConfigError, match=f'at least 1, got {limit}'):
+        load_config(config_file, train_limit=limit)
+
+
+def test_work_dir_follows_the_config(config_file):
+    assert load_config(config_file).work_dir == 'work_dirs/small'
+    assert load_config(config_file, work_dir='there').work_dir == 'there'
+
+
+@pytest.mark.parametrize(('options', 'expected'), [
+    (['a=1'], {'a': 1}), (['a.b=0.5', 'c=x'], {'a.b': 0.5, 'c': 'x'}), (['a=[1,2]'], {'a': [1, 2]}),
+    (['a=None', 'b=True'], {'a': None, 'b': True})])
+def test_cfg_options(options, expected):
+    assert parse_cfg_options(options) == expected
+
+
+def test_cfg_options_are_merged(config_file):
+    assert load_config(config_file, cfg_options=['model.b.c=[3]']).model.b.c == [3]
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    ('model = dict(', 'the config cannot be read: SyntaxError'),
+    ("_base_ = './missing.py'", 'the config cannot be read: FileNotFoundError'),
+    ('model = dict(type=Missing)', 'the config cannot be read: NameError'),
+])
+def test_unreadable_config(tmp_path, text, message):
+    path = tmp_path / 'bad.py'
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+
+
+def test_missing_config(tmp_path):
+    with pytest.raises(ConfigError, match='no such config file'):
+        load_config(tmp_path / 'none.py')
+
+
+def test_malformed_option(config_file):
+    with pytest.raises(ConfigError, match='--cfg-options model.a: expected key=value'):
+        load_config(config_file, cfg_options=['model.a'])
+
+
+def test_config_without_sets():
+    cfg = Config(dict(model=dict()))
+    set_data_root(cfg, 'x')
+    assert cfg.data_root == 'x'
+    assert datasets_of(None) == []

@@ -1,0 +1,225 @@
+"""predict(): its numbers against MMDetection's own inference, its files, and all that a user can get wrong."""
+import csv
+import json
+import shutil
+from importlib import import_module
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from cxrdet.core.errors import CheckpointError, ConfigError, DataError
+
+CLASSES = ('red cell', 'white, "odd" cell', 'platelet')  # a CSV writer has to quote the second one
+
+
+@pytest.fixture(scope='module')
+def config():
+    from cxrdet.apis.config import load_config
+    file = Path(__file__).parents[2] / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'
+    return load_config(file, cfg_options=['model.test_cfg.rcnn.max_per_img=20', 'model.backbone.init_cfg=None',
+                                          'model.test_cfg.rcnn.score_thr=0.0'])
+
+
+@pytest.fixture(scope='module')
+def checkpoint(config, tmp_path_factory):
+    """An untrained model of three classes, as training would save it."""
+    import copy
+
+    import torch
+    from mmengine.registry import MODELS, DefaultScope
+
+    from cxrdet.apis.classes import follow_classes
+    cfg = copy.deepcopy(config)
+    follow_classes(cfg, classes=CLASSES)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+    model.init_weights()
+    path = tmp_path_factory.mktemp('checkpoint') / 'epoch_1.pth'
+    torch.save({'meta': {'dataset_meta': {'classes': CLASSES}}, 'state_dict': model.state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    """A folder with four images in two formats, three sizes and two levels, and other things that are no images."""
+    root, rng = tmp_path_factory.mktemp('images'), np.random.default_rng(0)
+    (root / 'sub').mkdir()
+    (root / '.cache').mkdir()
+    shapes = {'b.png': (90, 120, 3), 'a.JPG': (64, 64, 3), 'sub/c.bmp': (50, 80), 'sub/b.png': (90, 120)}
+    for name, shape in shapes.items():
+        cv2.imwrite(str(root / name), rng.integers(0, 256, shape, dtype=np.uint8))
+    shutil.copy(root / 'b.png', root / '.cache' / 'b.png')
+    (root / 'readme.txt').write_text('no image')
+    return root
+
+
+@pytest.fixture(scope='module')
+def predicted(config, checkpoint, images, tmp_path_factory):
+    from cxrdet.apis.predict import predict
+    out_dir = tmp_path_factory.mktemp('out') / 'new' / 'results'
+    return predict(config, checkpoint, images, out_dir=out_dir, score_thr=0.05, batch_size=3, device='cpu'), out_dir
+
+
+def test_numbers_are_those_of_mmdet(config, checkpoint, images, predicted):
+    import torch
+    from mmdet.apis import inference_detector
+    from mmengine.dataset import Compose
+    from mmengine.registry import DefaultScope
+
+    from cxrdet.apis.predict import build_model
+    model, classes = build_model(config, checkpoint, torch.device('cpu'))
+    model.cfg = config
+    assert classes == CLASSES
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        steps = [step for step in config.test_dataloader.dataset.pipeline if step['type'] != 'LoadAnnotations']
+        expected = inference_detector(model, str(images / 'a.JPG'), test_pipeline=Compose(steps)).pred_instances
+    record = predicted[0][0]
+    keep = expected.scores >= 0.05
+    assert 0 < keep.sum() == len(record['boxes'])
+    np.testing.assert_allclose(record['scores'], expected.scores[keep].numpy(), atol=1e-4)
+    np.testing.assert_allclose(record['boxes'], expected.bboxes[keep].numpy(), atol=0.05)
+    assert record['labels'] == expected.labels[keep].tolist()
+
+
+def test_files(predicted):
+    records, out_dir = predicted
+    content = json.loads((out_dir / 'predictions.json').read_text())
+    assert content['images'] == records and content['classes'] == list(CLASSES) and content['score_thr'] == 0.05
+    assert [(r['file'], r['width'], r['height']) for r in records] == [
+        ('a.JPG', 64, 64), ('b.png', 120, 90), ('sub/b.png', 120, 90), ('sub/c.bmp', 80, 50)]
+    with open(out_dir / 'predictions.csv', newline='') as stream:
+        rows = list(csv.DictReader(stream))
+    flat = [(r['file'], *box, score, label, name) for r in records
+            for box, score, label, name in zip(r['boxes'], r['scores'], r['labels'], r['classes'], strict=True)]
+    assert [tuple(row.values()) for row in rows] == [tuple(str(value) for value in row) for row in flat] and flat
+    assert list(rows[0]) == ['image', 'x1', 'y1', 'x2', 'y2', 'score', 'label', 'class']
+    for record in records:
+        boxes, scores = np.array(record['boxes']), record['scores']
+        assert scores == sorted(scores, reverse=True) and min(scores) >= 0.05
+        assert record['classes'] == [CLASSES[label] for label in record['labels']]
+        assert boxes.min() >= 0 and (boxes.max(axis=0) <= np.array([record['width'], record['height']] * 2)).all()
+
+
+def test_pictures(predicted, images):
+    records, out_dir = predicted
+    found = sorted(path.relative_to(out_dir / 'pictures').as_posix() for path in (out_dir / 'pictures').rglob('*.*'))
+    assert found == ['a.JPG', 'b.png', 'sub/b.png', 'sub/c.bmp.png']
+    picture, image = cv2.imread(str(out_dir / 'pictures' / 'b.png')), cv2.imread(str(images / 'b.png'))
+    assert picture.shape == image.shape and (picture != image).any()
+    assert [path.name for path in out_dir.iterdir() if path.name.startswith('.')] == []
+
+
+def test_one_file_without_pictures_replaces_old_results(config, checkpoint, images, tmp_path):
+    from cxrdet.apis.predict import predict
+    (tmp_path / 'pictures').mkdir()
+    (tmp_path / 'pictures' / 'old.png').write_bytes(b'old')
+    (tmp_path / 'predictions.csv').write_text('old')
+    (tmp_path / 'notes.txt').write_text('keep')
+    records = predict(config, checkpoint, images / 'sub' / 'c.bmp', out_dir=tmp_path, score_thr=1.0, pictures=False)
+    assert [record['file'] for record in records] == ['c.bmp'] and records[0]['boxes'] == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['notes.txt', 'predictions.csv', 'predictions.json']
+    assert (tmp_path / 'predictions.csv').read_text() == 'image,x1,y1,x2,y2,score,label,class\n'
+
+
+def test_own_results_are_no_source(images, tmp_path):
+    from cxrdet.apis.predict import find_images
+    shutil.copytree(images, tmp_path / 'in')
+    shutil.copytree(images, tmp_path / 'in' / 'out' / 'pictures')
+    _, files = find_images(tmp_path / 'in', leave_out=tmp_path / 'in' / 'out')
+    assert [path.name for path in files] == ['a.JPG', 'b.png', 'b.png', 'c.bmp']
+    assert len(find_images(tmp_path / 'in')[1]) == 8
+
+
+def test_unreadable_images_are_all_named(config, checkpoint, images, tmp_path):
+    from cxrdet.apis.predict import predict
+    shutil.copytree(images, tmp_path / 'in')
+    whole = (images / 'b.png').read_bytes()
+    (tmp_path / 'in' / 'cut.png').write_bytes(whole[:len(whole) // 2])
+    (tmp_path / 'in' / 'empty.jpg').write_bytes(b'')
+    with pytest.raises(DataError) as caught:
+        predict(config, checkpoint, tmp_path / 'in', out_dir=tmp_path / 'out')
+    text = str(caught.value)
+    assert text.startswith('2 of 6 images cannot be read; nothing was predicted:\n')
+    assert f'{tmp_path}/in/cut.png: ' in text and f'{tmp_path}/in/empty.jpg: the image file is empty' in text
+    assert not (tmp_path / 'out').exists()
+
+
+def test_errors_of_other_loaders_and_long_lists():
+    from cxrdet.apis.predict import check_readable
+
+    def load(results):
+        raise KeyError('x')
+    with pytest.raises(DataError, match=r"0\.png: cannot be read: KeyError: 'x'(.|\n)*\.\.\. and 2 more"):
+        check_readable(load, [Path(f'{i}.png') for i in range(12)])
+    check_readable(load, [])
+
+
+def test_failure_on_the_way_leaves_nothing(config, checkpoint, images, tmp_path, monkeypatch):
+    module = import_module('cxrdet.apis.predict')
+    (tmp_path / 'kept').mkdir()
+    (tmp_path / 'kept' / 'predictions.json').write_text('old')
+    monkeypatch.setattr(module, '_write_picture', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
+    for name in ('new', 'kept'):
+        with pytest.raises(OSError, match='disk full'):
+            module.predict(config, checkpoint, images / 'a.JPG', out_dir=tmp_path / name)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*')] == ['kept', 'kept/predictions.json']
+    assert (tmp_path / 'kept' / 'predictions.json').read_text() == 'old'
+
+
+def test_no_images(config, checkpoint, tmp_path):
+    from cxrdet.apis.predict import predict
+    with pytest.raises(DataError, match=r'no image in this folder; looked for \.bmp, \.jpeg'):
+        predict(config, checkpoint, tmp_path, out_dir=tmp_path / 'out')
+    with pytest.raises(DataError, match='nowhere: no such image or folder'):
+        predict(config, checkpoint, tmp_path / 'nowhere', out_dir=tmp_path / 'out')
+
+
+@pytest.mark.parametrize('change, text', [
+    (lambda c: c['meta'].clear(), 'does not say its classes'),
+    (lambda c: c['meta']['dataset_meta'].update(classes=('a', 'b')), 'are the weights of another model'),
+    (lambda c: c['state_dict'].popitem(), 'are the weights of another model'),
+])
+def test_checkpoints_that_do_not_fit(config, checkpoint, images, tmp_path, change, text):
+    import torch
+
+    from cxrdet.apis.predict import predict
+    content = torch.load(checkpoint)
+    change(content)
+    torch.save(content, tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match=text):
+        predict(config, tmp_path / 'other.pth', images / 'b.png', out_dir=tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('options, text', [
+    ({'score_thr': 1.5}, r'score_thr in \[0, 1\]'),
+    ({'batch_size': 0}, 'batch_size >= 1'),
+    ({'device': 'cuda:99'}, '--device cuda:99'),
+    ({'device': 'gpu'}, '--device gpu'),
+])
+def test_bad_arguments(config, checkpoint, images, tmp_path, options, text):
+    from cxrdet.apis.predict import predict
+    with pytest.raises(ConfigError, match=text):
+        predict(config, checkpoint, images, **{'out_dir': tmp_path / 'out', **options})
+    (tmp_path / 'file').write_text('x')
+    with pytest.raises(ConfigError, match='the results go into a folder, but this is a file'):
+        predict(config, checkpoint, images, out_dir=tmp_path / 'file')
+
+
+def test_config_without_pipeline():
+    from mmengine.config import Config
+
+    from cxrdet.apis.predict import build_pipeline
+    with pytest.raises(ConfigError, match='no test pipeline'):
+        build_pipeline(Config({'test_dataloader': {'dataset': {'type': 'x'}}}))
+
+
+def test_predictions_of_another_kind():
+    from mmengine.structures import BaseDataElement
+
+    from cxrdet.apis.predict import task_of
+    with pytest.raises(ConfigError, match='only detectors can be used here so far, got BaseDataElement with pred'):
+        task_of(BaseDataElement(pred_score=1))

@@ -1,0 +1,76 @@
+"""What ``train`` does to a config before the run is built."""
+import pytest
+import torch
+from mmengine.config import Config
+
+from cxrdet.apis.train import check_pretrained, drop_pretrained, set_amp, set_auto_scale_lr, set_randomness, set_resume
+from cxrdet.core.errors import CheckpointError, ConfigError
+
+
+def pretrained(checkpoint):
+    return Config(dict(model=dict(type='FasterRCNN', backbone=dict(
+        type='ResNet', depth=50, frozen_stages=1, norm_eval=True, norm_cfg=dict(type='BN', requires_grad=False),
+        init_cfg=dict(type='Pretrained', checkpoint=checkpoint)), neck=dict(type='FPN'))))
+
+
+def test_from_scratch_freezes_nothing():
+    cfg = pretrained('torchvision://resnet50')
+    drop_pretrained(cfg)
+    backbone = cfg.model.backbone
+    assert backbone.init_cfg is None
+    assert backbone.frozen_stages == -1
+    assert backbone.norm_eval is False
+    assert backbone.norm_cfg.requires_grad is True
+    check_pretrained(cfg)  # nothing left to read
+
+
+def test_missing_pretrained_file(tmp_path):
+    with pytest.raises(ConfigError, match=r'weights .*none\.pth of ResNet cannot be read(.|\n)*--from-scratch'):
+        check_pretrained(pretrained(str(tmp_path / 'none.pth')))
+
+
+def test_pretrained_file_is_read(tmp_path):
+    torch.save(dict(state_dict=dict(a=torch.zeros(1))), tmp_path / 'weights.pth')
+    check_pretrained(pretrained(str(tmp_path / 'weights.pth')))
+
+
+@pytest.mark.parametrize(('gpu', 'expected'), [(True, 'AmpOptimWrapper'), (False, 'cxrdet.BFloat16OptimWrapper')])
+def test_amp_fits_the_device(monkeypatch, gpu, expected):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW'))))
+    set_amp(cfg)
+    assert cfg.optim_wrapper.type == expected
+
+
+def test_amp_leaves_a_chosen_wrapper():
+    cfg = Config(dict(optim_wrapper=dict(type='cxrdet.BFloat16OptimWrapper')))
+    set_amp(cfg)
+    assert cfg.optim_wrapper == dict(type='cxrdet.BFloat16OptimWrapper')
+
+
+def test_auto_scale_lr():
+    cfg = Config(dict(auto_scale_lr=dict(enable=False, base_batch_size=8)))
+    set_auto_scale_lr(cfg)
+    assert cfg.auto_scale_lr.enable is True
+    with pytest.raises(ConfigError, match=r'--auto-scale-lr: .*base_batch_size=8'):
+        set_auto_scale_lr(Config(dict()))
+
+
+def test_randomness():
+    cfg = Config(dict(randomness=dict(seed=0)))
+    set_randomness(cfg, None, False)
+    assert cfg.randomness == dict(seed=0)
+    set_randomness(cfg, 7, True)
+    assert cfg.randomness == dict(seed=7, deterministic=True)
+
+
+def test_resume(tmp_path):
+    cfg = Config(dict(work_dir=str(tmp_path), resume=False, load_from=None))
+    set_resume(cfg, True)  # nothing there yet: a fresh start
+    assert cfg.resume is False
+    with pytest.raises(CheckpointError, match='no such checkpoint file'):
+        set_resume(cfg, str(tmp_path / 'epoch_3.pth'))
+    torch.save(dict(meta={}, state_dict={}), tmp_path / 'epoch_3.pth')
+    set_resume(cfg, str(tmp_path / 'epoch_3.pth'))
+    assert cfg.resume is True
+    assert cfg.load_from == str(tmp_path / 'epoch_3.pth')
