@@ -1,0 +1,19 @@
+"""A cell set in COCO format at 320 px, for small models on a CPU."""
+_base_ = './cell_coco.py'
+
+train_pipeline = [
+    dict(type='cxrdet.LoadImage'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', scale=(320, 320), keep_ratio=True),
+    dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
+    dict(type='PackDetInputs'),
+]
+val_pipeline = [
+    dict(type='cxrdet.LoadImage'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', scale=(320, 320), keep_ratio=True),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances')),
+]
+train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(num_workers=1, dataset=dict(pipeline=val_pipeline))
+test_dataloader = val_dataloader

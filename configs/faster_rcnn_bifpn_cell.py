@@ -1,0 +1,12 @@
+"""Faster R-CNN, ResNet-50, BiFPN of three layers on a COCO-format cell set: the flagship.
+Run: python tools/train.py configs/faster_rcnn_bifpn_cell.py --data-root data/cell
+"""
+_base_ = './faster_rcnn_fpn_cell.py'
+model = dict(
+    neck=dict(
+        _delete_=True,
+        type='cxrdet.BiFPN',
+        in_channels=[256, 512, 1024, 2048],
+        out_channels=256,
+        num_layers=3,
+        num_outs=5))

@@ -1,0 +1,105 @@
+"""Made-up environments (distribution -> version), what is wrong with each, and the command that mends it."""
+import re
+import time
+
+import pytest
+
+from cxrdet import compat
+
+ONEDL = {'onedl-mmengine': '0.10.12', 'onedl-mmcv': '2.3.6', 'onedl-mmdetection': '3.5.1', 'onedl-mmpretrain': '1.3.6'}
+OFFICIAL = {'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmdet': '3.3.0', 'mmpretrain': '1.2.0'}
+TORCH = {'torch': '2.12.1', 'torchvision': '0.27.1'}
+OLD_TORCH = {'torch': '2.5.1+cu121', 'torchvision': '0.20.1+cu121'}
+INSTALL_ONEDL = 'pip install onedl-mmengine onedl-mmcv onedl-mmdetection onedl-mmpretrain'
+
+
+def without(versions: dict, *names: str) -> dict:
+    return {name: version for name, version in versions.items() if name not in names}
+
+
+@pytest.mark.parametrize('installed', [
+    ONEDL | TORCH,
+    ONEDL | {'torch': '2.4.0', 'torchvision': '0.19.0'},
+    ONEDL | {'torch': '2.12.1+cpu', 'torchvision': '0.27.1+cpu'},
+    ONEDL | {'torch': '2.14.0.dev20260901', 'torchvision': '0.28.0.dev20260831'},
+    ONEDL | {'torch': '2.13.0a0+git1234', 'torchvision': '0.27.0'},
+    ONEDL | {'torch': '3.0.0', 'torchvision': '1.0.0'},
+    OFFICIAL | OLD_TORCH,
+    without(OFFICIAL, 'mmcv') | {'mmcv-lite': '2.1.0'} | OLD_TORCH,
+    OFFICIAL | {'mmcv': '2.2.0', 'mmdet': '3.4.0'} | OLD_TORCH,
+])
+def test_sets_that_fit(installed):
+    assert compat.problems(installed) == []
+
+
+@pytest.mark.parametrize(('installed', 'text', 'command'), [
+    (ONEDL | TORCH | {'mmcv': '2.1.0'},
+     r"mmcv 2\.1\.0, onedl-mmcv 2\.3\.6\n.*install the module 'mmcv' and have overwritten",
+     f'pip uninstall -y mmcv onedl-mmcv && {INSTALL_ONEDL}'),
+    (without(OFFICIAL, 'mmcv') | {'onedl-mmcv': '2.3.6'} | OLD_TORCH,
+     r'mmengine 0\.10\.7, mmdet 3\.3\.0, mmpretrain 1\.2\.0 beside onedl-mmcv 2\.3\.6\n.*do not go together',
+     f'pip uninstall -y mmengine mmdet mmpretrain && {INSTALL_ONEDL}'),
+    (without(ONEDL, 'onedl-mmdetection') | {'mmdet': '3.3.0'} | TORCH,
+     r'mmdet 3\.3\.0 beside onedl-mmengine', f'pip uninstall -y mmdet && {INSTALL_ONEDL}'),
+    (OFFICIAL | {'mmcv-lite': '2.1.0'} | OLD_TORCH, r'mmcv 2\.1\.0, mmcv-lite 2\.1\.0',
+     f'pip uninstall -y mmengine mmcv mmcv-lite mmdet mmpretrain && {INSTALL_ONEDL}'),
+    (without(OFFICIAL, 'mmcv') | {'mmcv-full': '1.7.2'} | OLD_TORCH, r'mmcv-full 1\.7\.2\n.*mmcv 1 lacks',
+     f'pip uninstall -y mmengine mmcv-full mmdet mmpretrain && {INSTALL_ONEDL}'),
+    (OFFICIAL | {'mmcv': '2.2.0'} | OLD_TORCH, r'mmdet 3\.3\.0, mmcv 2\.2\.0\n.*refuses mmcv 2\.2',
+     f'pip uninstall -y mmengine mmcv mmdet mmpretrain && {INSTALL_ONEDL}'),
+    (OFFICIAL | {'mmdet': '2.28.2'} | OLD_TORCH, r'mmdet 2\.28\.2\n.*not built on MMEngine',
+     f'pip uninstall -y mmengine mmcv mmdet mmpretrain && {INSTALL_ONEDL}'),
+    (OFFICIAL | TORCH, r'mmengine 0\.10\.7, torch 2\.12\.1\n.*cannot read its own checkpoints',
+     f'pip uninstall -y mmengine mmcv mmdet mmpretrain && {INSTALL_ONEDL}'),
+    (without(OFFICIAL, 'mmpretrain') | TORCH, r"neither mmpretrain nor onedl-mmpretrain\n.*needs the module 'mmpret",
+     f'pip uninstall -y mmengine mmcv mmdet && {INSTALL_ONEDL}'),
+    (without(OFFICIAL, 'mmpretrain') | OLD_TORCH, 'neither mmpretrain nor', 'pip install mmpretrain'),
+    (without(ONEDL, 'onedl-mmpretrain') | TORCH, 'neither mmpretrain nor', 'pip install onedl-mmpretrain'),
+    (without(ONEDL, 'onedl-mmcv') | TORCH, "needs the module 'mmcv'", 'pip install onedl-mmcv'),
+    (ONEDL, 'no torch', 'pip install "torch>=2.4" "torchvision>=0.19"'),
+    (ONEDL | {'torch': '2.3.1', 'torchvision': '0.18.1'}, r'torch 2\.3\.1\n.*2\.4 or later',
+     'pip install "torch>=2.4" "torchvision>=0.19"'),
+    (ONEDL | {'torch': '1.13.1', 'torchvision': '0.14.1'}, r'torch 1\.13\.1',
+     'pip install "torch>=2.4" "torchvision>=0.19"'),
+    (ONEDL | {'torch': '2.12.1'}, r'torch 2\.12\.1 without torchvision', 'pip install "torchvision==0.27.*"'),
+    (ONEDL | {'torch': '2.12.1', 'torchvision': '0.22.0'},
+     r'torch 2\.12\.1, torchvision 0\.22\.0\n.*torch 2\.12 belongs with torchvision 0\.27',
+     'pip install "torchvision==0.27.*"'),
+    ({}, 'no torch', f'{INSTALL_ONEDL} "torch>=2.4" "torchvision>=0.19"'),
+])
+def test_sets_that_do_not_fit(installed, text, command):
+    found = compat.problems(installed)
+    assert compat.command(found) == command
+    message = compat.explain(found)
+    assert message.endswith(f'This command mends it:\n    {command}')
+    assert re.search(text, message)
+
+
+def test_every_problem_is_listed_once():
+    installed = {'mmcv': '2.1.0', 'onedl-mmcv': '2.3.6', 'torch': '2.3.1', 'torchvision': '0.18.1'}
+    message = compat.explain(compat.problems(installed))
+    assert message.count('  - found ') == 5  # mmcv twice; mmengine, mmdet, mmpretrain missing; torch too old
+    assert message.count('pip uninstall') == message.count('pip install') == 1
+
+
+def test_check_raises_what_problems_finds(monkeypatch):
+    monkeypatch.setattr(compat, 'installed_versions', lambda: ONEDL | TORCH | {'mmcv': '2.1.0'})
+    with pytest.raises(ImportError, match='cxrdet cannot work with the installed packages') as caught:
+        compat.check_distributions()
+    assert isinstance(caught.value, compat.IncompatibleDistributions)
+    monkeypatch.setattr(compat, 'installed_versions', lambda: ONEDL | TORCH)
+    assert compat.check_distributions() is None
+
+
+def test_this_environment_fits_and_is_asked_quickly():
+    began = time.perf_counter()
+    versions = compat.installed_versions()
+    assert time.perf_counter() - began < 0.5  # about 10 ms; the bound is for a busy machine
+    assert 'torch' in versions
+    assert set(versions) <= set(compat.DISTRIBUTIONS)
+    assert compat.problems(versions) == []
+
+
+def test_odd_version():
+    with pytest.raises(ValueError, match="should begin with a number, not 'unknown'"):
+        compat.problems(ONEDL | {'torch': 'unknown', 'torchvision': '0.27.1'})

@@ -1,0 +1,74 @@
+"""The generated pages are up to date, complete, and every link in the documentation leads somewhere."""
+import re
+from pathlib import Path
+
+import pytest
+
+from cxrdet.apis.zoo import model_zoo, plugin_table, read_metafile
+from cxrdet.core.errors import DataError
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [REPOSITORY / 'README.md', *sorted((REPOSITORY / 'docs').glob('*.md'))]
+GOOD = """
+plugins: []
+models:
+- name: a
+  config: configs/a.py
+  status: smoke
+  results:
+  - {data: D, split: val, seed: 0, hardware: two cores, wall_time: 3 min, commit: abc, command: run,
+     metrics: {mAP: 0.5}}
+"""
+
+
+@pytest.fixture(scope='module')
+def meta():
+    return read_metafile(REPOSITORY / 'configs' / 'metafile.yml')
+
+
+def test_pages_are_up_to_date(meta):
+    assert (REPOSITORY / 'docs' / 'model_zoo.md').read_text() == model_zoo(meta), 'run make docs'
+    assert plugin_table(meta) in (REPOSITORY / 'README.md').read_text(), 'run make docs'
+
+
+def test_metafile_lists_every_config_and_plugin(meta):
+    from mmengine.registry import Registry
+
+    import cxrdet.registry as registries
+    listed = {model['config'] for model in meta['models']}
+    assert listed == {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / 'configs').glob('*.py')}
+    known = set()
+    for registry in vars(registries).values():
+        if isinstance(registry, Registry):
+            registry.import_from_location()
+            known |= {f'cxrdet.{name}' for name in registry.module_dict}
+    assert {plugin['name'] for plugin in meta['plugins']} == known
+    for entry in meta['plugins']:
+        assert (REPOSITORY / entry['config']).is_file()
+
+
+def test_result_is_shown(tmp_path):
+    path = tmp_path / 'metafile.yml'
+    path.write_text(GOOD)
+    page = model_zoo(read_metafile(path))
+    assert '| [a](../configs/a.py) | D | val | 0 | 3 min | 0.500 |' in page
+    assert '```bash\nrun\n```' in page
+
+
+@pytest.mark.parametrize(('old', 'new', 'message'), [
+    ('status: smoke', 'status: good', 'model a: status must be one of untrained, smoke, trained, got good'),
+    ('status: smoke', 'status: untrained', 'status untrained does not fit 1 results'),
+    ('seed: 0, ', '', 'a result needs seed'),
+])
+def test_bad_metafile(tmp_path, old, new, message):
+    path = tmp_path / 'metafile.yml'
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(DataError, match=message):
+        read_metafile(path)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r'\]\(([^)#]+)(?:#[^)]*)?\)', page.read_text()):
+        if '://' not in target:
+            assert (page.parent / target).exists(), target

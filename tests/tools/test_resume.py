@@ -1,0 +1,92 @@
+"""tools/train.py, killed and resumed, ends with the weights of an unbroken run."""
+import importlib
+import os
+import signal
+import time
+
+import pytest
+
+CONFIG = 'configs/faster_rcnn_bifpn_cell_tiny.py'
+SMALL = ['model.neck.out_channels=8', 'model.neck.num_layers=1', 'model.rpn_head.in_channels=8',
+         'model.rpn_head.feat_channels=8', 'model.roi_head.bbox_roi_extractor.out_channels=8',
+         'model.roi_head.bbox_head.in_channels=8', 'model.roi_head.bbox_head.fc_out_channels=16',
+         'model.backbone.base_channels=8', 'model.backbone.stem_channels=8', 'model.neck.in_channels=[8,16,32,64]',
+         'train_dataloader.num_workers=2', 'train_dataloader.persistent_workers=True', 'train_dataloader.batch_size=2',
+         'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False', 'val_cfg.fp16=False',
+         'train_cfg.max_epochs=3', 'train_cfg.val_interval=1']
+
+
+@pytest.fixture(scope='module')
+def start(tool, cell_phantoms):
+    """Start tools/train.py in a forked child, which shares the imports of this process; give its process id."""
+    import mmengine.config.config
+    import torch
+    from mmengine.runner import Runner
+    for name in ('matplotlib.backends.backend_agg', 'mmdet.datasets', 'mmdet.evaluation', 'mmdet.models',
+                 'mmdet.visualization', 'torch._inductor.config'):
+        importlib.import_module(name)
+    main = tool('train').main
+
+    def start(work_dir, *more) -> int:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                torch.set_num_threads(1)  # more hang in a fork
+                Runner._log_env = lambda self, env_cfg: None  # both are slow
+                mmengine.config.config.FormatCode = lambda text, **_: (text, True)
+                code = main([CONFIG, '--data-root', str(cell_phantoms), '--work-dir', str(work_dir), '--deterministic',
+                             '--seed', '5', *more, '--cfg-options', *SMALL])
+            finally:
+                os._exit(code)
+        return child
+    return start
+
+
+def ended(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def wait_for(child: int, path, seconds: float = 120) -> None:
+    end = time.time() + seconds
+    while not path.exists():
+        assert time.time() < end
+        assert os.waitpid(child, os.WNOHANG)[0] == 0, 'the run has ended'
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope='module')
+def unbroken(start, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('unbroken')
+    assert ended(start(work_dir)) == 0
+    return work_dir
+
+
+def test_killed_twice_and_resumed(start, unbroken, tmp_path):
+    import torch
+
+    from cxrdet.engine.checkpoint import read_checkpoint
+    child = start(tmp_path)
+    wait_for(child, tmp_path / 'epoch_1.pth')  # the validation comes next
+    os.kill(child, signal.SIGKILL)
+    assert ended(child) == -signal.SIGKILL
+    child = start(tmp_path, '--resume')
+    wait_for(child, tmp_path / 'epoch_2.pth')
+    time.sleep(0.5)  # in the validation or in the third epoch
+    os.kill(child, signal.SIGKILL)
+    assert ended(child) == -signal.SIGKILL
+    (tmp_path / 'epoch_2.pth').write_bytes((tmp_path / 'epoch_2.pth').read_bytes()[:1000])  # as a full disk leaves it
+    assert ended(start(tmp_path, '--resume')) == 0
+
+    first, second = read_checkpoint(unbroken / 'epoch_3.pth'), read_checkpoint(tmp_path / 'epoch_3.pth')
+    assert set(first['state_dict']) == set(second['state_dict'])
+    for part in ('state_dict', 'ema_state_dict'):
+        for name, value in first[part].items():
+            assert torch.equal(value, second[part][name]), name
+    losses = [checkpoint['message_hub']['log_scalars']['train/loss'].data[0].tolist() for checkpoint in (first, second)]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 12
+    assert len(set(losses[0])) == 12
+    best = [[path.name for path in folder.glob('best_*')] for folder in (unbroken, tmp_path)]
+    assert best[0] == best[1]
+    assert not [path.name for path in tmp_path.glob('.*')]

@@ -1,0 +1,20 @@
+# Sourced by dist_train.sh and dist_test.sh.
+
+launch() {  # launch PROCESSES SCRIPT ARGUMENTS...
+    local python=${PYTHON:-python} nodes=${NNODES:-1} port threads
+    read -r port threads < <("$python" - "$1" <<'END'
+import os
+import socket
+import sys
+cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+probe = socket.socket()
+probe.bind(('', 0))
+print(probe.getsockname()[1], max(1, cores // int(sys.argv[1])))
+END
+    )
+    if [[ $nodes != 1 ]]; then port=29500; fi
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads}  # torch's launcher would set 1
+    exec "$python" -m torch.distributed.run --nnodes="$nodes" --node_rank="${NODE_RANK:-0}" \
+        --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-$port}" --nproc_per_node="$1" \
+        "${@:2}" --launcher pytorch
+}

@@ -1,0 +1,22 @@
+#!/usr/bin/env python
+"""Generate docs/model_zoo.md and the README's table of plugins from configs/metafile.yml."""
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(argv=None) -> int:
+    argparse.ArgumentParser(description=__doc__).parse_args(argv)
+    from cxrdet.apis.zoo import write_docs
+    from cxrdet.core.errors import CxrdetError
+    try:
+        for path in write_docs(Path(__file__).parents[1]):
+            print(f'written: {path}')
+    except CxrdetError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

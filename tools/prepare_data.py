@@ -1,0 +1,101 @@
+#!/usr/bin/env python
+"""Make or convert a data set: python tools/prepare_data.py {cell-phantom,chest-phantom,bccd,voc,cdetector} ... ."""
+import argparse
+import sys
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description='Make or convert a data set. Every command may be run again: finished files are kept, and a folder '
+                    'that holds something else is refused.')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    add_phantoms(commands)
+    add_voc(commands)
+    sub = add_command(commands, 'cdetector', 'cervical cells of the Comparison detector (TFRecord files, or the '
+                                             'published COCO JSON) to COCO, one split at a time')
+    sub.add_argument('sources', nargs='+', metavar='SOURCE', help='TFRecord files, or one COCO .json')
+    sub.add_argument('out_dir', help='folder of the COCO set')
+    sub.add_argument('--split', required=True, help='train, test ...: names annotations/SPLIT.json and images/SPLIT/')
+    sub.add_argument('--images', metavar='DIR', help='images of a .json (default: images/ beside it or its folder)')
+    sub.add_argument('--suffix', choices=['.png', '.jpg'], default='.png', help='for TFRecord files (default: .png)')
+    add_shared(sub, link=True)
+    return parser.parse_args(argv)
+
+
+def add_phantoms(commands):
+    sub = add_command(commands, 'cell-phantom', 'made-up blood smears with exact boxes, as a COCO set')
+    sub.add_argument('out_dir', help='folder of the set')
+    sub.add_argument('--train', type=int, default=200, metavar='N', help='training images (default: %(default)s)')
+    sub.add_argument('--val', type=int, default=50, metavar='N', help='validation images (default: %(default)s)')
+    sub.add_argument('--test', type=int, default=0, metavar='N', help='test images (default: %(default)s)')
+    sub.add_argument('--size', type=int, default=320, metavar='PX', help='side of the images (default: %(default)s)')
+    sub.add_argument('--seed', type=int, default=0, help='another seed, another set (default: %(default)s)')
+    add_shared(sub)
+    sub = add_command(commands, 'chest-phantom', 'made-up chest films with findings and boxes, laid out as NIH '
+                                                 'ChestX-ray14')
+    sub.add_argument('out_dir', help='folder of the set')
+    sub.add_argument('--images', type=int, default=1000, metavar='N', help='films (default: %(default)s)')
+    sub.add_argument('--size', type=int, default=256, metavar='PX', help='side of the films (default: %(default)s)')
+    sub.add_argument('--seed', type=int, default=0, help='another seed, another set (default: %(default)s)')
+    add_shared(sub)
+
+
+def add_voc(commands):
+    for name, text in (('bccd', 'BCCD blood smears (Pascal VOC) to COCO'),
+                       ('voc', 'any Pascal VOC folder (Annotations/, JPEGImages/) to COCO')):
+        sub = add_command(commands, name, text)
+        sub.add_argument('voc_dir', help='folder with Annotations/, JPEGImages/ and ImageSets/Main/')
+        sub.add_argument('out_dir', help='folder of the COCO set')
+        sub.add_argument('--on-bad', choices=['error', 'drop'], default='error',
+                         help='objects without a name or with a broken box (default: %(default)s)')
+        if name == 'voc':
+            sub.add_argument('--classes', nargs='+', metavar='NAME', help='classes, in order (default: all, sorted)')
+            sub.add_argument('--corners', choices=['exclusive', 'inclusive'], default='exclusive',
+                             help='what xmax and ymax mean: the far edge, or the last pixel counted from 1 '
+                                  '(default: %(default)s)')
+            sub.add_argument('--val-share', type=float, metavar='SHARE',
+                             help='split at random instead of by ImageSets/Main/{train,val,test}.txt')
+            sub.add_argument('--seed', type=int, default=0, help='of the random split (default: %(default)s)')
+        add_shared(sub, link=True)
+
+
+def add_command(commands, name, text):
+    return commands.add_parser(name, help=text, description=f'{text[0].upper()}{text[1:]}.')
+
+
+def add_shared(sub, link=False):
+    if link:
+        sub.add_argument('--link', action='store_true', help='symbolic links to the images instead of copies')
+    sub.add_argument('--force', action='store_true', help='replace another set that this tool made there')
+
+
+def main(argv=None) -> int:
+    args = vars(parse_args(argv))
+    command = args.pop('command')
+    from cxrdet.apis import prepare
+    from cxrdet.core.errors import CxrdetError
+    try:
+        if command == 'cell-phantom':
+            splits = {split: args.pop(split) for split in ('train', 'val', 'test')}
+            args['splits'] = {split: count for split, count in splits.items() if count != 0}
+            report = prepare.prepare_cell_phantoms(**args)
+        elif command == 'chest-phantom':
+            report = prepare.prepare_chest_phantoms(num_images=args.pop('images'), **args)
+        elif command == 'cdetector':
+            report = prepare.prepare_cdetector(args.pop('sources'), image_dir=args.pop('images'), **args)
+        elif command == 'bccd':
+            report = prepare.prepare_bccd(**args)
+        else:
+            report = prepare.prepare_voc(**args)
+    except CxrdetError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    for part, numbers in report.items():
+        if isinstance(numbers, dict):
+            numbers = ', '.join(f'{name} {number}' for name, number in numbers.items())
+        print(f'{part}: {numbers}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
