@@ -24,7 +24,7 @@ demo: $(READY)
 	$(BIN)/python tools/train.py $(CONFIG) --data-root $(DEMO)/data --work-dir $(DEMO)/run --resume
 	$(BIN)/python tools/test.py $(CONFIG) $(BEST) --data-root $(DEMO)/data --work-dir $(DEMO)/test
 	$(BIN)/python tools/predict.py $(CONFIG) $(BEST) $(DEMO)/data/images/val_00000.jpg --out-dir $(DEMO)/predictions
-	$(BIN)/python tools/compare.py $(CONFIG) $(BEST) --data-root $(DEMO)/data --out $(DEMO)/compare.png
+	$(BIN)/python tools/compare.py $(CONFIG) $(BEST) --data-root $(DEMO)/data --columns 2 --out $(DEMO)/compare.png
 
 test: $(READY)
 	$(BIN)/python -m pytest -q

@@ -7,7 +7,7 @@ data_root = 'data/bccd/'
 train_pipeline = [
     dict(type='cxrdet.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomResize', scale=(416, 320), ratio_range=(0.8, 1.25), keep_ratio=True),
+    dict(type='RandomResize', scale=(416, 320), ratio_range=(0.9, 1.15), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(320, 416)),
     dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
     dict(type='PackDetInputs'),
@@ -20,7 +20,7 @@ val_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=2,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
