@@ -9,10 +9,10 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 TOOLS = REPOSITORY / 'tools'
-SMALL = ['model.neck.out_channels=8', 'model.neck.num_layers=1', 'model.rpn_head.in_channels=8',
-         'model.rpn_head.feat_channels=8', 'model.roi_head.bbox_roi_extractor.out_channels=8',
-         'model.roi_head.bbox_head.in_channels=8', 'model.roi_head.bbox_head.fc_out_channels=16',
-         'model.backbone.base_channels=8', 'model.backbone.stem_channels=8', 'model.neck.in_channels=[8,16,32,64]',
+SMALL = ['model.neck.out_channels=16', 'model.neck.num_layers=1', 'model.rpn_head.in_channels=16',
+         'model.rpn_head.feat_channels=16', 'model.roi_head.bbox_roi_extractor.out_channels=16',
+         'model.roi_head.bbox_head.in_channels=16', 'model.roi_head.bbox_head.fc_out_channels=16',
+         'model.backbone.base_channels=16', 'model.backbone.stem_channels=16', 'model.neck.in_channels=[16,32,64,128]',
          'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False', 'train_dataloader.batch_size=2',
          'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False',
          'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False', 'val_cfg.fp16=False',

@@ -9,10 +9,10 @@ import torch
 from cxrdet.engine.checkpoint import read_checkpoint
 
 CONFIG = 'configs/faster_rcnn_bifpn_cell_tiny.py'
-SMALL = ['model.neck.out_channels=8', 'model.neck.num_layers=1', 'model.rpn_head.in_channels=8',
-         'model.rpn_head.feat_channels=8', 'model.roi_head.bbox_roi_extractor.out_channels=8',
-         'model.roi_head.bbox_head.in_channels=8', 'model.roi_head.bbox_head.fc_out_channels=16',
-         'model.backbone.base_channels=8', 'model.backbone.stem_channels=8', 'model.neck.in_channels=[8,16,32,64]',
+SMALL = ['model.neck.out_channels=16', 'model.neck.num_layers=1', 'model.rpn_head.in_channels=16',
+         'model.rpn_head.feat_channels=16', 'model.roi_head.bbox_roi_extractor.out_channels=16',
+         'model.roi_head.bbox_head.in_channels=16', 'model.roi_head.bbox_head.fc_out_channels=16',
+         'model.backbone.base_channels=16', 'model.backbone.stem_channels=16', 'model.neck.in_channels=[16,32,64,128]',
          'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
          'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False',
          'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False',
