@@ -1,0 +1,109 @@
+"""Areas and intervals against scikit-learn, sums by hand and simulations."""
+import time
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from cxrdet.core.roc import auroc, bootstrap_interval, delong_interval, midrank
+
+NAN = np.nan
+
+
+def draw(seed: int, kind: str, n: int = 300, c: int = 5):
+    rng = np.random.default_rng(seed)
+    true = (rng.random((n, c)) < 0.3).astype(float)
+    score = rng.normal(size=(n, c)) + true
+    if kind == 'tied':
+        score = score.round(0)
+    if kind == 'unknown':
+        true[rng.random((n, c)) < 0.2] = NAN
+    return true, score
+
+
+@pytest.mark.parametrize('kind', ['random', 'tied', 'unknown'])
+@pytest.mark.parametrize('seed', range(5))
+def test_auroc_equals_scikit_learn(kind, seed):
+    true, score = draw(seed, kind)
+    expected = [roc_auc_score(t[~np.isnan(t)], s[~np.isnan(t)]) for t, s in zip(true.T, score.T)]
+    np.testing.assert_allclose(auroc(true, score), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(('true', 'score', 'expected'), [
+    ([0, 0, 1, 1], [1, 2, 3, 4], 1.0),
+    ([0, 0, 1, 1], [4, 3, 2, 1], 0.0),
+    ([0, 1, 0, 1], [7, 7, 7, 7], 0.5),
+    ([0, 1, 0, 1], [1, 2, 2, 3], 3.5 / 4),  # of the four pairs three are right and one is tied
+    ([1, 1, 1], [1, 2, 3], NAN),
+    ([0, 0, NAN], [1, 2, NAN], NAN),
+    ([], [], NAN),
+])
+def test_auroc_by_hand(true, score, expected):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        np.testing.assert_array_equal(auroc(true, score), [expected])
+
+
+def test_empty_input_keeps_its_classes():
+    for result in (auroc(np.zeros((0, 3)), np.zeros((0, 3))), *delong_interval(np.zeros((0, 3)), np.zeros((0, 3))),
+                   *bootstrap_interval(np.zeros((0, 3)), np.zeros((0, 3)))):
+        np.testing.assert_array_equal(result, [NAN] * 3)
+
+
+def test_midrank():
+    np.testing.assert_array_equal(midrank(np.array([3., 1., 3., 2.])), [3.5, 1, 3.5, 2])
+
+
+def test_delong_by_hand():
+    # positives 2, 3; negatives 1, 2. Share of negatives below each positive: 3/4, 1; of positives above each
+    # negative: 1, 3/4. Both variances are 1/32, hence the standard error sqrt(1/64 + 1/64) = 0.17678 around 7/8.
+    low, high = delong_interval([0, 1, 0, 1], [1, 2, 2, 3], level=0.5)
+    assert low[0] == pytest.approx(0.875 - 0.67448975 * np.sqrt(1 / 32))
+    assert high[0] == pytest.approx(0.875 + 0.67448975 * np.sqrt(1 / 32))
+    assert delong_interval([0, 1, 0, 1], [1, 2, 2, 3])[1][0] == 1
+    np.testing.assert_array_equal(delong_interval([0, 0, 1], [1, 2, 3]), [[NAN], [NAN]])  # one positive: no variance
+
+
+def test_intervals_hold_the_truth_at_their_rate():
+    rng = np.random.default_rng(7)
+    true = np.repeat([1., 0.], [60, 120])[:, None].repeat(800, axis=1)
+    score = rng.normal(size=true.shape) + true  # area of two normals one deviation apart: Phi(1 / sqrt 2) = 0.76025
+    low, high = delong_interval(true, score)
+    assert 0.93 < np.mean((low <= 0.76025) & (high >= 0.76025)) < 0.97
+    low, high = bootstrap_interval(true[:, :200], score[:, :200], samples=300)
+    assert 0.90 < np.mean((low <= 0.76025) & (high >= 0.76025)) < 0.985
+
+
+def test_bootstrap_keeps_patients_together():
+    true, score = draw(1, 'random', n=200, c=1)
+    patient = np.repeat(np.arange(200), 4)
+    single = np.subtract(*bootstrap_interval(true, score)[::-1])
+    copies = np.repeat(true, 4, axis=0), np.repeat(score, 4, axis=0)
+    grouped = np.subtract(*bootstrap_interval(*copies, groups=patient)[::-1])
+    np.testing.assert_allclose(grouped, single, atol=1e-12)  # four equal films of a patient are one witness
+    assert np.subtract(*bootstrap_interval(*copies)[::-1])[0] == pytest.approx(single[0] / 2, rel=0.15)
+
+
+def test_bootstrap_leaves_out_draws_without_positives():
+    low, high = bootstrap_interval([1, 0, 0], [3, 2, 1], samples=200)
+    assert (low[0], high[0]) == (1, 1)
+
+
+def test_the_official_test_set_takes_under_two_seconds():
+    true, score = draw(0, 'random', n=25_596, c=14)
+    start = time.process_time()
+    auroc(true, score), delong_interval(true, score)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(('call', 'message'), [
+    (lambda: auroc([0, 1], [1]), r'one shape, \(N,\) or \(N, C\), got \(2,\) and \(1,\)'),
+    (lambda: auroc([0, 2], [1, 1]), 'must be 1, 0 or NaN .* got 2.0 in row 1, column 0'),
+    (lambda: auroc([[0, 1]], [[1, NAN]]), 'must be finite, got nan in row 0, column 1'),
+    (lambda: delong_interval([0, 1], [1, 1], level=95), 'between 0 and 1, got 95'),
+    (lambda: bootstrap_interval([0, 1], [1, 1], groups=[1]), 'expected 2 groups'),
+])
+def test_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
