@@ -1,0 +1,240 @@
+#!/usr/bin/env python
+"""Make a table of measured results: python benchmarks/zoo.py --table NAME --data DIR.
+
+A table stands in benchmarks/tables/NAME.yml: rows (a config, options) and runs (a seed, a fold). Each row is trained and
+measured once for every run, by tools/train.py and tools/test.py in processes of their own. A result is written into
+configs/metafile.yml as soon as it is there, and docs/model_zoo.md with it. The command may be stopped and given again: what has a
+result is left alone, a training that was cut off goes on from its last checkpoint.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+METAFILE = ROOT / 'configs' / 'metafile.yml'
+FIELDS = {'title', 'text', 'data', 'split', 'metrics', 'runs', 'rows', 'checkpoint'}
+ROW_FIELDS = {'config', 'options', 'train', 'test', 'of', 'ensemble', 'runs'}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of work: a row of a table in one of its runs.
+
+    Attributes:
+        row: Name of the row.
+        run: Name of the run.
+        spec: The row's entry in the table.
+        seed: Seed of the training.
+        options: ``--cfg-options`` of the row and of the run.
+        folder: Work folder.
+    """
+    row: str
+    run: str
+    spec: dict
+    seed: int
+    options: tuple[str, ...]
+    folder: Path
+
+
+def read_table(path: Path) -> dict:
+    """Read and check a table's description.
+
+    Raises:
+        ValueError: With the file and the field that is missing or unknown.
+    """
+    table = yaml.safe_load(path.read_text(encoding='utf-8'))
+    if wrong := FIELDS ^ set(table):
+        raise ValueError(f'{path}: missing or unknown: {", ".join(sorted(wrong))}; expected {", ".join(sorted(FIELDS))}')
+    if table['checkpoint'] not in ('best', 'last'):
+        raise ValueError(f'{path}: checkpoint must be best or last, got {table["checkpoint"]}')
+    for name, row in table['rows'].items():
+        if unknown := set(row) - ROW_FIELDS:
+            raise ValueError(f'{path}: row {name}: unknown {", ".join(sorted(unknown))}')
+        needed = [*row.get('ensemble', []), *([row['of']] if 'of' in row else [])]
+        if missing := [other for other in needed if 'config' not in table['rows'].get(other, {})]:
+            raise ValueError(f'{path}: row {name}: no trained row {", ".join(missing)}')
+        if not needed and 'config' not in row:
+            raise ValueError(f'{path}: row {name}: needs config, of or ensemble')
+    return table
+
+
+def jobs_of(table: dict, folder: Path) -> list[Job]:
+    """All cells of a table, run by run, so that a table which is stopped half-way has every row once."""
+    jobs = []
+    for run, settings in table['runs'].items():
+        for name, spec in table['rows'].items():
+            if run in spec.get('runs', table['runs']):
+                options = (*spec.get('options', ()), *settings.get('options', ()))
+                jobs.append(Job(name, run, spec, settings.get('seed', 0), options, folder / slug(name) / slug(run)))
+    return jobs
+
+
+def slug(name: str) -> str:
+    return ''.join(c if c.isalnum() else '_' for c in name).strip('_').lower()
+
+
+def checkpoint_of(folder: Path, which: str) -> Path:
+    """The best checkpoint of a work folder, or the last one."""
+    if which == 'last':
+        return Path((folder / 'last_checkpoint').read_text().strip())
+    found = sorted(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise FileNotFoundError(f'{folder}: no best_*.pth')
+    return found[-1]
+
+
+class Zoo:
+    """Runs the jobs of a table and keeps their results.
+
+    Args:
+        name: Of the table.
+        table: From :func:`read_table`.
+        data: Folder that holds the data sets.
+        work: Folder for the runs.
+        threads: Processor threads of a job.
+    """
+
+    def __init__(self, name: str, table: dict, *, data: Path, work: Path, threads: int) -> None:
+        self.name, self.table, self.data, self.threads = name, table, data / table['data'], threads
+        self.jobs = jobs_of(table, work / name)
+        self.by_cell = {(job.row, job.run): job for job in self.jobs}
+        self._lock = threading.Lock()
+
+    def run(self, workers: int) -> list[str]:
+        """Run what has no result yet; returns one line for every job that failed."""
+        done = {(result['row'], result['run']) for result in stored(self.name)}
+        waves = [[job for job in self.jobs if (job.row, job.run) not in done and ('config' in job.spec) is trained]
+                 for trained in (True, False)]  # rows that are measured with the checkpoints of others come last
+        failures = []
+        for wave in waves:
+            with ThreadPoolExecutor(workers) as pool:
+                failures += [line for line in pool.map(self._try, wave) if line]
+        return failures
+
+    def _try(self, job: Job) -> str | None:
+        try:
+            result = self.measure(job)
+        except (subprocess.CalledProcessError, OSError, ValueError) as error:
+            return f'{job.row}, {job.run}: {error}; see {job.folder}'
+        with self._lock:
+            store(self.name, self.table, result)
+        print(f'{job.row}, {job.run}: {result["metrics"]} in {result["minutes"]} min', flush=True)
+        return None
+
+    def measure(self, job: Job) -> dict:
+        """Train (or go on training), measure, and give the result as it stands in the metafile."""
+        job.folder.mkdir(parents=True, exist_ok=True)
+        common = ['--data-root', str(self.data), *(['--cfg-options', *job.options] if job.options else [])]
+        if 'config' in job.spec:
+            self._call(job, 'train', [job.spec['config'], '--work-dir', str(job.folder), '--seed', str(job.seed), '--resume',
+                                      *job.spec.get('train', ()), *common])
+            target = [job.spec['config'], str(checkpoint_of(job.folder, self.table['checkpoint']))]
+        elif 'of' in job.spec:
+            other = self.by_cell[job.spec['of'], job.run]
+            target = [other.spec['config'], str(checkpoint_of(other.folder, self.table['checkpoint']))]
+            common = common if job.options else ['--data-root', str(self.data), *(
+                ['--cfg-options', *other.options] if other.options else [])]
+        else:
+            members = [self.by_cell[name, job.run] for name in job.spec['ensemble']]
+            target = ['--ensemble', *(f'{other.spec["config"]}:{checkpoint_of(other.folder, self.table["checkpoint"])}'
+                                      for other in members)]
+        self._call(job, 'test', [*target, '--work-dir', str(job.folder / 'test'), *job.spec.get('test', ()), *common])
+        scalars = json.loads(max((job.folder / 'test').glob('*/*.json'), key=lambda p: p.stat().st_mtime).read_text())
+        cost = json.loads((job.folder / 'cost.json').read_text())
+        return {'row': job.row, 'run': job.run, 'metrics': {
+                    name: pick(scalars, key, job.folder) for name, key in self.table['metrics'].items()},
+                'minutes': round(cost['wall'] / 60, 1), 'cpu_minutes': round(cost['cpu'] / 60, 1),
+                'peak_mib': round(cost['peak'] / 1024), 'threads': self.threads, 'interrupted': cost['interrupted'],
+                'commit': commit(), 'date': date.today().isoformat()}
+
+    def _call(self, job: Job, tool: str, arguments: list[str]) -> None:
+        """Run a tool; its output goes to a file, its cost is added to cost.json."""
+        file = job.folder / 'cost.json'
+        cost = {'wall': 0.0, 'cpu': 0.0, 'peak': 0, 'interrupted': 0} | (
+            json.loads(file.read_text()) if file.is_file() else {})
+        marker = job.folder / 'running'
+        cost['interrupted'] += marker.exists()
+        file.write_text(json.dumps(cost))
+        marker.touch()
+        start = time.monotonic()
+        with open(job.folder / f'{tool}.log', 'a', encoding='utf-8') as log:
+            process = subprocess.Popen([sys.executable, str(ROOT / 'tools' / f'{tool}.py'), *arguments], cwd=ROOT,
+                                       stdout=log, stderr=subprocess.STDOUT,
+                                       env=os.environ | {'OMP_NUM_THREADS': str(self.threads)})
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if tool == 'train':
+            cost['wall'] += time.monotonic() - start
+            cost['cpu'] += usage.ru_utime + usage.ru_stime
+            cost['peak'] = max(cost['peak'], usage.ru_maxrss)
+        file.write_text(json.dumps(cost))
+        marker.unlink()
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, f'tools/{tool}.py')
+
+
+def pick(scalars: dict, key: str, folder: Path) -> float:
+    if key not in scalars:
+        raise ValueError(f'{folder}: the test gave no {key}; it gave {", ".join(sorted(scalars))}')
+    return round(float(scalars[key]), 4)
+
+
+def commit() -> str:
+    return subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=ROOT, capture_output=True, text=True,
+                          check=False).stdout.strip()
+
+
+def stored(name: str) -> list[dict]:
+    """The results that the metafile has for a table."""
+    return (yaml.safe_load(METAFILE.read_text(encoding='utf-8')).get('tables') or {}).get(name, {}).get('results', [])
+
+
+def store(name: str, table: dict, result: dict) -> None:
+    """Add a result to the tables at the end of the metafile, and write the pages made from it."""
+    from cxrdet.apis.zoo import write_docs
+    from cxrdet.core.files import write_atomic
+    text = METAFILE.read_text(encoding='utf-8')
+    tables = yaml.safe_load(text).get('tables') or {}
+    facts = {key: table[key] for key in ('title', 'text', 'data', 'split', 'checkpoint')}
+    results = [*tables.get(name, {}).get('results', []), result]
+    order = {cell: i for i, cell in enumerate((row, run) for row in table['rows'] for run in table['runs'])}
+    results.sort(key=lambda entry: order.get((entry['row'], entry['run']), len(order)))
+    tables[name] = facts | {'results': results}
+    head = text.split('\ntables:\n')[0].rstrip('\n')
+    body = yaml.safe_dump({'tables': tables}, sort_keys=False, allow_unicode=True, width=118)
+    write_atomic(METAFILE, f'{head}\n\n{body}')
+    write_docs(ROOT)
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--table', required=True, help='name of a file in benchmarks/tables, without .yml')
+    parser.add_argument('--data', required=True, type=Path, help='folder that holds the data sets')
+    parser.add_argument('--work', type=Path, default=ROOT / 'work_dirs' / 'zoo', help='folder for the runs')
+    parser.add_argument('--jobs', type=int, default=1, metavar='N', help='trainings at the same time (default: 1)')
+    parser.add_argument('--threads', type=int, default=2, metavar='N', help='processor threads of each (default: 2)')
+    args = parser.parse_args(argv)
+    try:
+        table = read_table(ROOT / 'benchmarks' / 'tables' / f'{args.table}.yml')
+    except (OSError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    zoo = Zoo(args.table, table, data=args.data.resolve(), work=args.work.resolve(), threads=args.threads)
+    failures = zoo.run(args.jobs)
+    for line in failures:
+        print(f'error: {line}', file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
