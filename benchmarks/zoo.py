@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """Make a table of measured results: python benchmarks/zoo.py --table NAME --data DIR.
 
-A table stands in benchmarks/tables/NAME.yml: rows (a config, options) and runs (a seed, a fold). Each row is trained and
-measured once for every run, by tools/train.py and tools/test.py in processes of their own. A result is written into
-configs/metafile.yml as soon as it is there, and docs/model_zoo.md with it. The command may be stopped and given again: what has a
-result is left alone, a training that was cut off goes on from its last checkpoint.
+A table stands in benchmarks/tables/NAME.yml: rows (a config, options) and runs (a seed, a fold). Each row is trained
+and measured once for every run, by tools/train.py and tools/test.py in processes of their own. A result is written
+into configs/metafile.yml as soon as it is there, and docs/model_zoo.md with it. The command may be stopped and given
+again: what has a result is left alone, a training that was cut off goes on from its last checkpoint.
 """
 import argparse
 import json
@@ -54,7 +54,8 @@ def read_table(path: Path) -> dict:
     """
     table = yaml.safe_load(path.read_text(encoding='utf-8'))
     if wrong := FIELDS ^ set(table):
-        raise ValueError(f'{path}: missing or unknown: {", ".join(sorted(wrong))}; expected {", ".join(sorted(FIELDS))}')
+        raise ValueError(f'{path}: missing or unknown: {", ".join(sorted(wrong))}; '
+                         f'expected {", ".join(sorted(FIELDS))}')
     if table['checkpoint'] not in ('best', 'last'):
         raise ValueError(f'{path}: checkpoint must be best or last, got {table["checkpoint"]}')
     for name, row in table['rows'].items():
@@ -136,8 +137,8 @@ class Zoo:
         job.folder.mkdir(parents=True, exist_ok=True)
         common = ['--data-root', str(self.data), *(['--cfg-options', *job.options] if job.options else [])]
         if 'config' in job.spec:
-            self._call(job, 'train', [job.spec['config'], '--work-dir', str(job.folder), '--seed', str(job.seed), '--resume',
-                                      *job.spec.get('train', ()), *common])
+            self._call(job, 'train', [job.spec['config'], '--work-dir', str(job.folder), '--seed', str(job.seed),
+                                      '--resume', *job.spec.get('train', ()), *common])
             target = [job.spec['config'], str(checkpoint_of(job.folder, self.table['checkpoint']))]
         elif 'of' in job.spec:
             other = self.by_cell[job.spec['of'], job.run]

@@ -89,8 +89,9 @@ def _measured_table(name: str, content: dict) -> str:
     lines = [[row, len(cells), *(_spread([cell['metrics'].get(key) for cell in cells]) for key in keys),
               f'{mean(cell["cpu_minutes"] for cell in cells):.1f}'] for row, cells in rows.items()]
     cells = content['results']
+    runs = ', '.join(dict.fromkeys(str(cell['run']) for cell in cells))
     facts = [f'- data: {content["data"]}; {content["split"]}',
-             f'- runs: {", ".join(dict.fromkeys(str(cell["run"]) for cell in cells))}; a cell is mean ± standard deviation',
+             f'- runs: {runs}; a cell is mean ± standard deviation',
              f'- checkpoint that is measured: the {content["checkpoint"]} one',
              f'- hardware: CPU, {", ".join(sorted({str(cell["threads"]) for cell in cells}))} thread(s) a run; '
              f'{sum(cell["cpu_minutes"] for cell in cells) / 60:.1f} processor hours of training in all',

@@ -1,4 +1,4 @@
-"""The command that fills the model zoo's tables, with trainings that are made up: what runs, in what order, and what stays."""
+"""The command that fills the model zoo's tables, with made-up trainings: what runs, in what order, and what stays."""
 import importlib.util
 import json
 from pathlib import Path
@@ -65,13 +65,14 @@ def test_every_cell_once_and_no_second_time(zoo, tmp_path):
     assert zoo.make().run(1) == []
     calls = zoo.calls()
     assert [call[0] for call in calls] == ['train', 'test'] * 4 + ['test'] * 3
-    assert calls[2][1:] == ['configs/wide.py', '--work-dir', str(tmp_path / 'work/two/wide/seed_0'), '--seed', '0', '--resume',
-                            '--data-root', str(tmp_path / 'cells'), '--cfg-options', 'w=2']
+    assert calls[2][1:] == ['configs/wide.py', '--work-dir', str(tmp_path / 'work/two/wide/seed_0'), '--seed', '0',
+                            '--resume', '--data-root', str(tmp_path / 'cells'), '--cfg-options', 'w=2']
     assert calls[6][-2:] == ['w=2', 'a=1']  # the row's options, then the run's
     mirrored = next(call for call in calls if '--tta' in call)
     assert mirrored[1:3] == ['configs/wide.py', str(tmp_path / 'work/two/wide/seed_0/epoch_1.pth')]
     both = next(call for call in calls if '--ensemble' in call)
-    assert both[2:4] == [f'configs/{name}.py:{tmp_path}/work/two/{name}/seed_0/epoch_1.pth' for name in ('plain', 'wide')]
+    assert both[2:4] == [f'configs/{name}.py:{tmp_path}/work/two/{name}/seed_0/epoch_1.pth'
+                         for name in ('plain', 'wide')]
     assert zoo.make().run(1) == []
     assert len(zoo.calls()) == len(calls)
 
