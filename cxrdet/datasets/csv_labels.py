@@ -1,0 +1,146 @@
+"""Classification sets that stand in a metadata CSV beside a label2id JSON."""
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmengine.logging import print_log
+from mmpretrain.datasets import BaseDataset
+
+from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.datasets.csv_io import CsvRow, balanced_choice, read_label2id, read_rows, split_rows
+from cxrdet.registry import DATASETS
+
+DEFAULT_SHARES = {'train': 0.8, 'val': 0.2}
+
+
+@DATASETS.register_module()
+class CSVImageDataset(BaseDataset):
+    """One class an image: ``metadata.csv`` (path, label, optional split and group) and ``label2id.json``.
+
+    - **Classes** are those of the JSON, in the order of their ids, which must be 0 … n-1.
+    - **Faults are told by line** of the CSV, all of them counted and the first ten named: labels that the JSON lacks,
+      paths that occur twice, empty cells, unknown splits, images that are not there or have no content.
+    - **Splits.** Where the CSV has a split column, ``split`` picks its rows. Where it has none, the rows are dealt out
+      by ``shares`` and ``split_seed``: classes in equal shares, groups whole, the same parts whatever the order of the
+      rows. The unit of the split is the group (the patient); a group in two splits is an error, in a split column too.
+      Without a group column every image counts for itself, and a warning says so.
+    - **Fewer samples.** ``indices=N`` (``--train-limit``, ``--valid-limit``) takes N samples of the split, drawn with a
+      fixed seed in turns from the classes: files are often sorted by class, and the first N would be of one class. A
+      list of indices is taken as it is.
+
+    Samples have ``img_path``, ``gt_label`` and, with a group column, ``group``. Licence, citation and known overlaps
+    are those of the data that you bring.
+
+    Args:
+        ann_file: the CSV, relative to ``data_root``.
+        metainfo: ``dict(classes=(...))`` to hold the JSON to these names; any other than the JSON's is an error.
+        label2id: the JSON, relative to ``data_root``.
+        split: the rows to take; ``None`` takes all.
+        columns: names of the columns ``path``, ``label``, ``split`` and ``group``, where they are called otherwise, see
+            :func:`cxrdet.datasets.csv_io.read_rows`.
+        shares: without a split column: name of a split -> its share. Default: train 0.8, val 0.2.
+        split_seed: without a split column: of the draw.
+        split_names: with a split column: the values that it may hold.
+        **kwargs: of ``mmpretrain.BaseDataset``: ``data_root``, ``data_prefix`` (the folder that paths are relative to,
+            below ``data_root``), ``pipeline``, ``indices``, ``test_mode`` …
+
+    Raises:
+        DataError: a file cannot be read, or rows are faulty, or the split is empty.
+        ConfigError: an argument has a value that cannot be meant.
+    """
+
+    def __init__(self, ann_file: str = 'metadata.csv', metainfo: dict | None = None, *,
+                 label2id: str = 'label2id.json', split: str | None = None, columns: Mapping[str, str] | None = None,
+                 shares: Mapping[str, float] | None = None, split_seed: int = 0,
+                 split_names: Sequence[str] = ('train', 'val', 'test'), **kwargs) -> None:
+        if kwargs.get('classes') is not None:
+            raise ConfigError('CSVImageDataset takes its classes from the label2id file; remove classes=...')
+        self.label2id = os.path.join(kwargs.get('data_root') or '', os.path.expanduser(label2id))
+        self.split = split
+        self.columns = dict(columns or {})
+        self.shares = dict(DEFAULT_SHARES if shares is None else shares)
+        self.split_seed = split_seed
+        self.split_names = tuple(split_names)
+        if not self.shares or not all(share > 0 for share in self.shares.values()):
+            raise ConfigError(f'shares must map the name of each split to a share above 0, got {self.shares}.')
+        super().__init__(ann_file, metainfo, **kwargs)
+
+    @classmethod
+    def read_classes(cls, cfg: dict) -> tuple[str, ...]:
+        """Class names of the set that a dataset config describes, without building the set.
+
+        Raises:
+            DataError: the label2id file cannot be used, or does not fit the classes that the config names.
+        """
+        return cls._described(cfg)._classes()
+
+    @classmethod
+    def image_files(cls, cfg: dict) -> list[Path]:
+        """Paths of all images that the set of a dataset config refers to.
+
+        Raises:
+            DataError: the files cannot be used, or images are missing, by line of the CSV.
+        """
+        dataset = cls._described(cfg)
+        return [Path(dataset.img_prefix, row.path) for row in dataset._rows(dataset._classes())]
+
+    @classmethod
+    def _described(cls, cfg: dict) -> 'CSVImageDataset':
+        left_out = ('type', 'pipeline', 'lazy_init', '_scope_')
+        return cls(**{key: value for key, value in cfg.items() if key not in left_out}, pipeline=[], lazy_init=True)
+
+    def _classes(self) -> tuple[str, ...]:
+        classes = read_label2id(self.label2id)
+        given = self._metainfo.get('classes')
+        if given is not None and tuple(given) != classes:
+            lost = [name for name in given if name not in classes]
+            hint = did_you_mean(lost[0], classes) if lost else ''
+            raise DataError(f'{self.label2id}: the classes here are {", ".join(classes)}, in this order, but '
+                            f'metainfo (or the checkpoint) names {", ".join(map(str, given))}.{hint} '
+                            'Labels go by position, so both must be the same.')
+        return classes
+
+    def _rows(self, classes: tuple[str, ...]) -> list[CsvRow]:
+        """The rows of the split."""
+        rows = read_rows(self.ann_file, classes, columns=self.columns, splits=self.split_names, split=self.split,
+                         folder=self.img_prefix)
+        if self.split is not None:
+            known = self.shares if rows[0].split is None else dict.fromkeys(self.split_names)
+            if self.split not in known:
+                raise ConfigError(f'{self.ann_file}: split="{self.split}" is none of {", ".join(known)}.'
+                                  f'{did_you_mean(self.split, known)}')
+            parts = self._parts(rows)
+            rows = [row for row, part in zip(rows, parts, strict=True) if part == self.split]
+            if not rows:
+                raise DataError(f'{self.ann_file}: no row has the split "{self.split}"; there are: '
+                                f'{", ".join(sorted(set(parts)))}.')
+        return rows
+
+    def _parts(self, rows: list[CsvRow]) -> list[str]:
+        """The split of each row, drawn if there is no column."""
+        if rows[0].split is not None:
+            return [row.split for row in rows]
+        if rows[0].group is None:
+            print_log(f'{self.ann_file}: no split and no group column: each image is dealt out for itself. If several '
+                      'show one patient, name the column: columns=dict(group=...).', 'current', logging.WARNING)
+        return split_rows(rows, self.shares, seed=self.split_seed)
+
+    def load_data_list(self) -> list[dict]:
+        """Read both files. Returns one dict an image, in the order of the CSV."""
+        classes = self._metainfo['classes'] = self._classes()
+        rows = self._rows(classes)
+        count = Counter(row.label for row in rows)
+        idle = [name for label, name in enumerate(classes) if not count[label]]
+        print_log(f'{type(self).__name__} {self.ann_file}, split {self.split or "all"}: {len(rows)} images in '
+                  f'{len(classes)} classes (' + ', '.join(f'{name} {count[i]}' for i, name in enumerate(classes)) + ')',
+                  'current', logging.WARNING if idle else logging.INFO)
+        return [{'img_path': os.path.join(self.img_prefix, row.path), 'gt_label': row.label}
+                | ({} if row.group is None else {'group': row.group}) for row in rows]
+
+    def filter_data(self) -> list[dict]:
+        """Turn a number of samples into a choice that holds all classes; nothing is taken out here."""
+        if isinstance(self._indices, int) and self._indices > 0:
+            self._indices = balanced_choice([entry['gt_label'] for entry in self.data_list], self._indices)
+        return self.data_list

@@ -1,0 +1,118 @@
+"""Confusion matrix, accuracy and a report of each class for single-label classifiers."""
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from mmengine.visualization import Visualizer
+
+from cxrdet.core.confusion import ClassReport, class_report, confusion_matrix, top_confusions
+from cxrdet.core.files import write_atomic
+from cxrdet.registry import METRICS
+from cxrdet.visualization.confusion import draw_confusion
+
+__all__ = ['ConfusionMatrixMetric']
+
+
+@METRICS.register_module()
+class ConfusionMatrixMetric(BaseMetric):
+    """Accuracy, balanced accuracy, macro F1, precision, recall and F1 of each class, and the confusion matrix.
+
+    Scalars (with the prefix ``accuracy/``): ``top1`` (as MMPretrain's Accuracy names it, but in [0, 1], not per cent),
+    ``balanced`` (mean recall), ``macro_F1`` and, with ``classwise``, ``precision_<class>``, ``recall_<class>``,
+    ``F1_<class>``. So ``save_best='accuracy/top1'`` works. A class without images is NaN, stays out of the means and is
+    named in the log; so is the precision of a class that was never predicted, see
+    :class:`cxrdet.core.confusion.ClassReport`.
+
+    After each evaluation ``matrix`` holds the counts, (C, C) int64, true classes in the rows (on the main process).
+
+    Args:
+        classwise: give the scalars of each class too (the table in the log always has them).
+        picture: draw the matrix. ``True``: into ``vis_data/confusion_matrix.png`` of the run, beside its scalars, anew
+            at each evaluation; a path: into this file; ``False``: not at all.
+        collect_device, prefix: as for every MMEngine metric.
+    """
+
+    default_prefix = 'accuracy'
+
+    def __init__(self, classwise: bool = True, *, picture: bool | str = True, collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.classwise = classwise
+        self.picture = picture
+        self.matrix: np.ndarray | None = None
+
+    def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+        """Keep true and predicted class of each sample.
+
+        Raises: ValueError if a sample has no ``gt_label``, or more than one class.
+        """
+        for sample in data_samples:
+            if 'gt_label' not in sample:
+                raise ValueError(f'{type(self).__name__} needs the true class of each image, but the samples have no '
+                                 '"gt_label"')
+            pair = [sample[key].reshape(-1).tolist() for key in ('gt_label', 'pred_label')]
+            if any(len(labels) != 1 for labels in pair):
+                raise ValueError(f'{type(self).__name__} is for one class an image, got the labels {pair[0]} and the '
+                                 f'prediction {pair[1]}')
+            self.results.append((pair[0][0], pair[1][0]))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
+        classes = list(self.dataset_meta['classes'])
+        pairs = np.array(results, np.int64).reshape(-1, 2)
+        self.matrix = confusion_matrix(pairs[:, 0], pairs[:, 1], len(classes))
+        report = class_report(self.matrix)
+        metrics = {'top1': report.accuracy, 'balanced': report.balanced_accuracy, 'macro_F1': report.macro_f1}
+        if self.classwise:
+            for i, name in enumerate(classes):
+                metrics.update({f'precision_{name}': float(report.precision[i]),
+                                f'recall_{name}': float(report.recall[i]), f'F1_{name}': float(report.f1[i])})
+        self._log(classes, report)
+        self._draw(classes, report)
+        return metrics
+
+    def _log(self, classes: list[str], report: ClassReport) -> None:
+        width = max([len('class'), len('all (means)'), *map(len, classes)])
+        rows = [(name, report.support[i], report.precision[i], report.recall[i], report.f1[i])
+                for i, name in enumerate(classes)]
+        known = report.precision[~np.isnan(report.precision)]
+        rows.append(('all (means)', report.support.sum(), known.mean() if known.size else np.nan,
+                     report.balanced_accuracy, report.macro_f1))
+        lines = [f'{"class":<{width}}  {"images":>7}' + ''.join(f'  {n:>9}' for n in ('precision', 'recall', 'F1'))]
+        lines += [f'{name:<{width}}  {count:>7}' + ''.join(f'  {value:>9.4f}' for value in values)
+                  for name, count, *values in rows]
+        confusions = '; '.join(f'{classes[true]} taken for {classes[predicted]}: {count}'
+                               for true, predicted, count in top_confusions(self.matrix))
+        print_log(f'{report.support.sum()} images, accuracy {report.accuracy:.4f}, balanced '
+                  f'{report.balanced_accuracy:.4f}; most frequent errors: {confusions or "none"}\n' + '\n'.join(lines),
+                  logger='current')
+        absent = [name for i, name in enumerate(classes) if not report.support[i]]
+        if absent:
+            print_log(f'{len(absent)} of {len(classes)} classes have no image here; their values are NaN and left out '
+                      f'of the means: {", ".join(absent)}', logger='current', level=logging.WARNING)
+        idle = [name for i, name in enumerate(classes) if report.support[i] and np.isnan(report.precision[i])]
+        if idle:
+            print_log(f'{len(idle)} of {len(classes)} classes were never predicted; their precision is NaN: '
+                      f'{", ".join(idle)}', logger='current')
+
+    def _draw(self, classes: list[str], report: ClassReport) -> None:
+        path = self._picture_path()
+        if path is None:
+            return
+        title = f'{report.support.sum()} images, accuracy {report.accuracy:.3f}, ' \
+                f'balanced {report.balanced_accuracy:.3f}'
+        picture = draw_confusion(self.matrix, classes, title=title)
+        _, encoded = cv2.imencode('.png', picture[..., ::-1])
+        write_atomic(path, encoded.tobytes())
+
+    def _picture_path(self) -> Path | None:
+        if not isinstance(self.picture, bool):
+            return Path(self.picture)
+        if not self.picture or not Visualizer._instance_dict:
+            return None
+        backend = Visualizer.get_current_instance().get_backend('LocalVisBackend')
+        return None if backend is None else Path(backend._save_dir, 'confusion_matrix.png')

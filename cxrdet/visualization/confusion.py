@@ -1,0 +1,54 @@
+"""The picture of a confusion matrix."""
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ['draw_confusion']
+
+
+def draw_confusion(matrix, classes: Sequence[str], *, title: str = '', dpi: int = 100) -> np.ndarray:
+    """Draw a confusion matrix: true classes in the rows, predicted ones in the columns, (H, W, 3) uint8 RGB.
+
+    Every cell holds its count (nothing where it is 0); its colour is its share of the row, so that the diagonal shows
+    the recall of each class whatever its size. One hue from light to dark, which colour-blind people and grey prints
+    tell apart. Rows carry the number of images; a class without any is hatched. The picture grows with the number of
+    classes.
+
+    Args:
+        matrix: (C, C) counts.
+        classes: C names; those longer than 24 characters are cut.
+        title: a line above it.
+        dpi: pixels per inch; a cell is 0.42 inches wide.
+
+    Raises: ValueError if the names do not fit the matrix, or there is no class.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    matrix = np.asarray(matrix)
+    count = len(classes)
+    if matrix.shape != (count, count) or not count:
+        raise ValueError(f'expected a ({count}, {count}) matrix for {count} class names, got shape {matrix.shape}')
+    support = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0)
+    side = max(0.42 * count, 2.4)
+    figure = Figure(figsize=(side + 2.6, side + 1.9), dpi=dpi, layout='constrained')
+    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
+    image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
+    for row, column in zip(*np.nonzero(matrix)):
+        number = int(matrix[row, column])
+        axes.text(column, row, f'{number}', ha='center', va='center', fontsize=10 - min(len(str(number)), 6),
+                  color='white' if shares[row, column] > 0.55 else '#222222')
+    for row in np.flatnonzero(support == 0):
+        axes.axhspan(row - 0.5, row + 0.5, facecolor='none', edgecolor='#999999', hatch='///', linewidth=0)
+    names = [str(name) if len(str(name)) <= 24 else f'{str(name)[:23]}…' for name in classes]
+    axes.set_xticks(range(count), names, rotation=90, fontsize=9)
+    axes.set_yticks(range(count), [f'{name} ({total})' for name, total in zip(names, support[:, 0])], fontsize=9)
+    axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
+    axes.grid(which='minor', color='#dddddd', linewidth=0.5)
+    axes.tick_params(which='both', length=0)
+    axes.set(xlabel='predicted', ylabel='true (images)')
+    axes.set_title(title, fontsize=10)
+    figure.colorbar(image, ax=axes, shrink=0.6, label='share of the true class')
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
