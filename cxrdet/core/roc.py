@@ -8,11 +8,13 @@ is the Mann-Whitney statistic, ties counted half); E. R. DeLong et al., Biometri
 form by ranks of X. Sun, W. Xu, IEEE Signal Processing Letters 21(11), 2014; B. Efron, R. Tibshirani,
 "An Introduction to the Bootstrap", 1993 (percentile interval over resampled groups).
 """
+from collections.abc import Iterator
 from statistics import NormalDist
 
 import numpy as np
 
-__all__ = ['as_columns', 'auroc', 'bootstrap_interval', 'delong_interval', 'midrank']
+__all__ = ['as_columns', 'auroc', 'bootstrap_areas', 'bootstrap_interval', 'delong_interval', 'draws_of_groups',
+           'midrank', 'percentile_interval']
 
 
 def as_columns(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
@@ -93,24 +95,49 @@ def bootstrap_interval(y_true, y_score, *, groups=None, level: float = 0.95, sam
 
     Raises: ValueError as :func:`as_columns`, or if ``groups``, ``level`` or ``samples`` do not fit.
     """
-    tail = (1 - _checked(level)) / 2
+    _checked(level)
+    return percentile_interval(bootstrap_areas(y_true, y_score, groups=groups, samples=samples, seed=seed), level=level)
+
+
+def bootstrap_areas(y_true, y_score, *, groups=None, samples: int = 1000, seed: int = 0) -> np.ndarray:
+    """The areas that :func:`bootstrap_interval` is made of, (samples, C) float64; NaN where a draw leaves none.
+
+    Their mean over classes, draw by draw, gives the interval of the mean. Arguments as for :func:`bootstrap_interval`.
+    """
     true, score = as_columns(y_true, y_score)
-    group = np.arange(len(true)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
-    if len(group) != len(true) or samples < 1:
-        raise ValueError(f'expected {len(true)} groups, one a row, and at least one sample, '
-                         f'got {len(group)} and {samples}')
-    rng, count = np.random.default_rng(seed), int(group.max(initial=-1)) + 1
-    areas = np.full((samples, true.shape[1]), np.nan)
-    orders = [_ordered(*pair) for pair in zip(true.T, score.T)]
-    for start in range(0, samples if count else 0, 50):  # 50 draws at a time bound the memory
-        draws = rng.multinomial(count, np.full(count, 1 / count), size=min(50, samples - start))
-        for column, (rows, positive, starts) in enumerate(orders):
-            if len(rows):
-                areas[start:start + len(draws), column] = _weighted_areas(draws[:, group[rows]], positive, starts)
-    ends = np.full((2, true.shape[1]), np.nan)
-    for column in np.flatnonzero(~np.isnan(areas).all(axis=0)):
-        ends[:, column] = np.nanquantile(areas[:, column], (tail, 1 - tail))
+    columns = [_sorted_sides(*pair) for pair in zip(true.T, score.T)]
+    areas = [np.empty((0, true.shape[1]))]
+    for draws in draws_of_groups(len(true), groups=groups, samples=samples, seed=seed):
+        areas.append(np.stack([_weighted_areas(draws, *sides) for sides in columns], axis=1))
+    return np.concatenate(areas)
+
+
+def percentile_interval(draws, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """The middle ``level`` of resampled values, (samples, C) or (samples,): lower and upper ends, (C,) or ().
+
+    NaN draws are left out; NaN where that is all of them.
+    """
+    draws, tail = np.asarray(draws, dtype=np.float64), (1 - _checked(level)) / 2
+    ends = np.full((2, *draws.shape[1:]), np.nan)
+    defined = ~np.isnan(draws).all(axis=0) & (len(draws) > 0)
+    if defined.any():
+        ends[:, defined] = np.nanquantile(draws[:, defined], (tail, 1 - tail), axis=0).reshape(2, -1)
     return ends[0], ends[1]
+
+
+def draws_of_groups(rows: int, *, groups=None, samples: int = 1000, seed: int = 0) -> Iterator[np.ndarray]:
+    """Yield how often each row is counted in draws of whole groups with replacement, (rows, up to 50 draws) int32.
+
+    Raises: ValueError if there is not one group a row, or less than one sample.
+    """
+    group = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
+    if len(group) != rows or samples < 1:
+        raise ValueError(f'expected {rows} groups, one a row, and at least one sample, got {len(group)} and {samples}')
+    rng, count = np.random.default_rng(seed), int(group.max(initial=-1)) + 1
+    for start in range(0, samples if count else 0, 50):  # 50 draws at a time bound the memory
+        drawn = rng.integers(count, size=(min(50, samples - start), count))
+        times = np.stack([np.bincount(numbers, minlength=count) for numbers in drawn], axis=1)
+        yield times.astype(np.int32)[group]
 
 
 def _placements(true: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -124,21 +151,23 @@ def _placements(true: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray,
     return float(of_positives.mean()), of_positives, of_negatives
 
 
-def _ordered(true: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows with known labels by rising score, whether each is positive, and where each run of equal scores begins."""
-    rows = np.flatnonzero(~np.isnan(true))
-    rows = rows[np.argsort(score[rows], kind='stable')]
-    starts = np.flatnonzero(np.diff(score[rows], prepend=np.nan) != 0)
-    return rows, true[rows] == 1, starts
+def _sorted_sides(true: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of positives; of negatives by rising score; numbers of negatives below, and not above, each positive."""
+    positive, negative = np.flatnonzero(true == 1), np.flatnonzero(true == 0)
+    negative = negative[np.argsort(score[negative], kind='stable')]
+    below, not_above = (np.searchsorted(score[negative], score[positive], side) for side in ('left', 'right'))
+    return positive, negative, below, not_above
 
 
-def _weighted_areas(weights: np.ndarray, positive: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Areas (B,) under the ROC curves of rows, in the order of :func:`_ordered`, counted ``weights`` (B, N) times."""
-    positives = np.add.reduceat(weights * positive, starts, axis=1).astype(np.float64)
-    negatives = np.add.reduceat(weights * ~positive, starts, axis=1).astype(np.float64)
-    below = np.cumsum(negatives, axis=1) - negatives / 2
-    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    return np.divide((positives * below).sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+def _weighted_areas(times: np.ndarray, positive: np.ndarray, negative: np.ndarray, below: np.ndarray,
+                    not_above: np.ndarray) -> np.ndarray:
+    """Areas (B,) under the ROC curves of rows, as :func:`_sorted_sides` gives them, counted ``times`` (N, B) times."""
+    of_positives = times[positive]
+    counted = np.zeros((len(negative) + 1, times.shape[1]), dtype=np.int32)
+    np.cumsum(times[negative], axis=0, out=counted[1:])
+    right = (of_positives.astype(np.float64) * (counted[below] + counted[not_above])).sum(axis=0) / 2
+    pairs = of_positives.sum(axis=0) * counted[-1].astype(np.float64)
+    return np.divide(right, pairs, out=np.full(times.shape[1], np.nan), where=pairs > 0)
 
 
 def _first(mask: np.ndarray) -> tuple[int, int] | None:

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrdet.core.roc import auroc, bootstrap_interval, delong_interval, midrank
+from cxrdet.core.roc import (
+    auroc,
+    bootstrap_areas,
+    bootstrap_interval,
+    delong_interval,
+    draws_of_groups,
+    midrank,
+    percentile_interval,
+)
 
 NAN = np.nan
 
@@ -83,6 +91,44 @@ def test_bootstrap_keeps_patients_together():
     grouped = np.subtract(*bootstrap_interval(*copies, groups=patient)[::-1])
     np.testing.assert_allclose(grouped, single, atol=1e-12)  # four equal films of a patient are one witness
     assert np.subtract(*bootstrap_interval(*copies)[::-1])[0] == pytest.approx(single[0] / 2, rel=0.15)
+
+
+@pytest.mark.parametrize('kind', ['random', 'tied', 'unknown'])
+def test_areas_of_draws_are_those_of_repeated_rows(kind):
+    true, score = draw(2, kind, n=60, c=3)
+    patient = np.arange(60) // 3
+    drawn = np.concatenate(list(draws_of_groups(60, groups=patient, samples=60)), axis=1).T
+    assert drawn.shape == (60, 60) and (drawn.sum(axis=1) == 60).all() and drawn.std() > 0.5
+    assert (drawn[:, ::3] == drawn[:, 1::3]).all() and (drawn[:, ::3] == drawn[:, 2::3]).all()
+    expected = [auroc(np.repeat(true, times, axis=0), np.repeat(score, times, axis=0)) for times in drawn]
+    np.testing.assert_allclose(bootstrap_areas(true, score, groups=patient, samples=60), expected, rtol=0, atol=1e-12)
+
+
+def test_percentiles_by_hand():
+    low, high = percentile_interval(np.array([[1., NAN, 5], [2, NAN, NAN], [3, NAN, 5]]), level=0.5)
+    np.testing.assert_array_equal([low, high], [[1.5, NAN, 5], [2.5, NAN, 5]])
+    assert percentile_interval([1., 2, 3, NAN], level=0.5) == (1.5, 2.5)
+    assert np.isnan(percentile_interval(np.zeros((0, 2)))).all()
+
+
+def test_interval_of_the_mean_over_classes_holds_the_truth():
+    """Classes that share patients, 40 of them with three films each: resampled together, judged together."""
+    rng, held, truth = np.random.default_rng(11), [], 0.76025
+    for _ in range(100):
+        true = np.repeat(rng.random((40, 3)) < 0.4, 3, axis=0).astype(float)
+        own = np.repeat(rng.normal(size=(40, 3)), 3, axis=0)
+        score = true + (own + 0.5 * rng.normal(size=own.shape)) / np.sqrt(1.25)
+        areas = bootstrap_areas(true, score, groups=np.repeat(np.arange(40), 3), samples=100)
+        low, high = percentile_interval(areas.mean(axis=1))
+        held.append(low <= truth <= high)
+    assert 0.88 < np.mean(held) < 0.99
+
+
+def test_bootstrap_of_the_official_test_set_takes_seconds():
+    true, score = draw(0, 'random', n=25_596, c=14)
+    start = time.process_time()
+    bootstrap_areas(true, score, groups=np.arange(25_596) // 3, samples=50)
+    assert time.process_time() - start < 1
 
 
 def test_bootstrap_leaves_out_draws_without_positives():

@@ -1,0 +1,92 @@
+"""Do probabilities mean what they say? Expected calibration error, and the temperature that mends it.
+
+Labels are 1, 0 or NaN (unknown); unknown entries are left out.
+
+Sources: C. Guo et al., "On calibration of modern neural networks", ICML 2017 (sections 2 and 4.2), for one probability
+of each label instead of the confidence of the top class.
+"""
+import numpy as np
+
+from cxrdet.core.multilabel import pooled
+from cxrdet.core.roc import as_columns
+
+__all__ = ['calibration_error', 'fit_temperature', 'scale', 'to_logit']
+
+_WIDEST = 100.  # temperatures lie in [1 / _WIDEST, _WIDEST]
+
+
+def calibration_error(y_true, y_prob, *, bins: int = 15) -> np.ndarray:
+    """Expected calibration error of each class, (C,) float64 in [0, 1]; NaN for a class without known labels.
+
+    [0, 1] is cut into ``bins`` of equal width, each open below and closed above (the first holds 0, too). In each the
+    gap between the mean probability and the share of positives counts by the number of its entries. For the error over
+    all classes together, pass :func:`cxrdet.core.multilabel.pooled` arrays.
+
+    Args:
+        y_true: (N, C) or (N,) labels: 1, 0 or NaN.
+        y_prob: Probabilities of the same shape, in [0, 1].
+        bins: Number of bins.
+
+    Raises: ValueError as :func:`cxrdet.core.roc.as_columns`, for probabilities out of range or less than one bin.
+    """
+    true, prob = as_columns(y_true, y_prob)
+    if bins < 1:
+        raise ValueError(f'expected at least one bin, got {bins}')
+    known = ~np.isnan(true)
+    if (prob[known] < 0).any() or (prob[known] > 1).any():
+        raise ValueError(f'expected probabilities in [0, 1], got values from {prob[known].min()} to '
+                         f'{prob[known].max()}')
+    edges, errors = np.linspace(0, 1, bins + 1)[1:-1], []
+    for labels, values, given in zip(true.T, prob.T, known.T):
+        gap = np.bincount(np.searchsorted(edges, values[given]), weights=values[given] - labels[given], minlength=bins)
+        errors.append(np.abs(gap).sum() / given.sum() if given.any() else np.nan)
+    return np.array(errors)
+
+
+def to_logit(prob) -> np.ndarray:
+    """Logits of probabilities, float64; those of 0 and 1, which a float32 sigmoid reaches, are cut at -17 and 17."""
+    prob = np.clip(np.asarray(prob, dtype=np.float64), 2.**-25, 1 - 2.**-25)
+    return np.log(prob) - np.log1p(-prob)
+
+
+def scale(prob, temperature) -> np.ndarray:
+    """Probabilities after division of their logits by ``temperature``: one, or (C,). The order of scores stays."""
+    if not np.all(np.asarray(temperature) > 0):
+        raise ValueError(f'expected a temperature above 0, got {temperature}')
+    return _sigmoid(to_logit(prob) / temperature)
+
+
+def fit_temperature(y_true, logits, *, per_class: bool = False) -> np.ndarray:
+    """Temperature T that minimises the binary cross-entropy of sigmoid(logits / T): one number (), or (C,) per class.
+
+    The cross-entropy is convex in 1 / T, so its slope is bisected. T lies in [0.01, 100]: labels that the logits tell
+    apart without error ask for ever smaller T, logits without relation to the labels for ever larger ones. 1 where
+    there is nothing to go by: no known label, or all logits 0.
+
+    Args:
+        y_true: (N, C) or (N,) labels: 1, 0 or NaN.
+        logits: Of the same shape.
+        per_class: One temperature for each class instead of one for all.
+
+    Raises: ValueError as :func:`cxrdet.core.roc.as_columns`.
+    """
+    true, value = as_columns(y_true, logits) if per_class else as_columns(*pooled(y_true, logits))
+    known = ~np.isnan(true)
+    true, value = np.where(known, true, 0), np.where(known, value, 0)  # a logit of 0 has no slope
+
+    def slope(log_inverse: np.ndarray) -> np.ndarray:
+        return (value * (_sigmoid(np.exp(log_inverse) * value) - true)).sum(axis=0)
+
+    low = np.full(true.shape[1], -np.log(_WIDEST))
+    high = -low
+    for _ in range(48):  # leaves an interval of 3e-14
+        middle = (low + high) / 2
+        rising = slope(middle) > 0
+        low, high = np.where(rising, low, middle), np.where(rising, middle, high)
+    found = np.where((value != 0).any(axis=0), np.exp(-(low + high) / 2), 1.)
+    return found if per_class else found[0]
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    small = np.exp(-np.abs(logits))  # never overflows
+    return np.where(logits >= 0, 1, small) / (1 + small)
