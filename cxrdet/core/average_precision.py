@@ -1,0 +1,40 @@
+"""Average precision of scored detections that are known to be hits or not."""
+import numpy as np
+
+__all__ = ['average_precision', 'class_precisions']
+
+_RECALLS = np.linspace(0, 1, 101)
+
+
+def average_precision(scores, is_hit, n_targets: int) -> float:
+    """COCO's average precision in [0, 1]: mean of the best precision at recalls of at least 0, 0.01 … 1.
+
+    Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, and ``pycocotools``, whose numbers
+    it gives. Equal scores keep their order.
+
+    Args:
+        scores: (N,) of any range, one entry a detection over the set.
+        is_hit: (N,) bool, whether it took a ground-truth box, one to one.
+        n_targets: boxes to be found; without any the result is NaN.
+    """
+    scores, hit = np.asarray(scores, np.float64).reshape(-1), np.asarray(is_hit, bool).reshape(-1)
+    if len(scores) != len(hit):
+        raise ValueError(f'expected one score a detection, got {len(scores)} scores and {len(hit)} hits')
+    if not n_targets:
+        return float('nan')
+    found = np.cumsum(hit[np.argsort(-scores, kind='stable')])
+    precision = np.maximum.accumulate((found / np.arange(1, len(found) + 1))[::-1])[::-1]
+    place = np.searchsorted(found / n_targets, _RECALLS, side='left')
+    return float(np.append(precision, 0)[place].mean())
+
+
+def class_precisions(labels, scores, is_hit, n_targets) -> np.ndarray:
+    """:func:`average_precision` of each class, (C,) float64, NaN without ground truth.
+
+    Args:
+        labels: (N,) int class of each detection.
+        scores, is_hit: (N,) as above.
+        n_targets: (C,) boxes of each class.
+    """
+    labels, scores, hit = np.asarray(labels, np.int64), np.asarray(scores, np.float64), np.asarray(is_hit, bool)
+    return np.array([average_precision(scores[labels == k], hit[labels == k], n) for k, n in enumerate(n_targets)])
