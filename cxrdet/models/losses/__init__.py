@@ -1,3 +1,5 @@
+from .masked_loss import MaskedAsymmetricLoss, MaskedBCELoss, MaskedFocalLoss
+from .ohem_loss import OHEMLoss
 from .roi_focal_loss import RoIFocalLoss
 
-__all__ = ['RoIFocalLoss']
+__all__ = ['MaskedAsymmetricLoss', 'MaskedBCELoss', 'MaskedFocalLoss', 'OHEMLoss', 'RoIFocalLoss']
