@@ -39,6 +39,7 @@ setup(
     ],
     extras_require={
         'tensorboard': ['tensorboard>=2.16'],
-        'test': ['pytest>=8', 'scikit-learn>=1.4', 'ensemble-boxes>=1.0.9', 'ruff>=0.6'],
+        'test': ['pytest>=8', 'scikit-learn>=1.4', 'ensemble-boxes>=1.0.9', 'onnx>=1.17', 'onnxruntime>=1.20',
+                 'onnxscript>=0.3', 'timm>=1.0', 'ruff>=0.6'],
     },
 )

@@ -13,7 +13,8 @@ def _child(name: str, parent: Registry, location: str) -> Registry:
 
 
 MODELS = _child('model', _root.MODELS, 'cxrdet.models')
-DATASETS = _child('dataset', _root.DATASETS, 'cxrdet.datasets')
+WEIGHT_INITIALIZERS = _child('weight initializer', _root.WEIGHT_INITIALIZERS, 'cxrdet.models')
+DATASETS = _child('dataset', _root.DATASETS, 'cxrdet.datasets.plugins')
 TRANSFORMS = _child('transform', _root.TRANSFORMS, 'cxrdet.datasets.transforms')
 DATA_SAMPLERS = _child('data sampler', _root.DATA_SAMPLERS, 'cxrdet.datasets.samplers')
 HOOKS = _child('hook', _root.HOOKS, 'cxrdet.engine.hooks')

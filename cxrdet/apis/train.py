@@ -104,27 +104,29 @@ def set_resume(cfg: Config, resume: bool | str, *, trust: bool = False) -> None:
 
 def _pretrained(cfg: Config) -> Iterator[dict]:
     return (node for node in walk(cfg.model) if isinstance(node.get('init_cfg'), dict)
-            and node['init_cfg'].get('type') == 'Pretrained')
+            and node['init_cfg'].get('type') in ('Pretrained', 'cxrdet.ConvertedPretrained'))
 
 
 def drop_pretrained(cfg: Config) -> None:
     """Make the model trainable from random weights."""
     for node in _pretrained(cfg):
         node['init_cfg'] = None
-        if node.get('frozen_stages', -1) >= 0:
-            node['frozen_stages'] = -1
-        if node.get('norm_eval'):
-            node['norm_eval'] = False
-        if isinstance(node.get('norm_cfg'), dict):
-            node['norm_cfg']['requires_grad'] = True
+        for part in (node, node.get('backbone') or {}):  # a classifier names the weights, its backbone what is frozen
+            if part.get('frozen_stages', -1) >= 0:
+                del part['frozen_stages']
+            if part.get('norm_eval'):
+                part['norm_eval'] = False
+            if isinstance(part.get('norm_cfg'), dict):
+                part['norm_cfg']['requires_grad'] = True
 
 
 def check_pretrained(cfg: Config) -> None:
     """Read every pretrained checkpoint once (a download is kept), so that a missing one is known at once."""
+    from cxrdet.models.weights import read_weights  # the models take seconds to import
     for node in _pretrained(cfg):
-        source = node['init_cfg']['checkpoint']
+        source, stock = node['init_cfg']['checkpoint'], node['init_cfg']['type'] == 'Pretrained'
         try:
-            CheckpointLoader.load_checkpoint(source, map_location='cpu')
+            CheckpointLoader.load_checkpoint(source, map_location='cpu') if stock else read_weights(source)
         except (OSError, CheckpointError) as error:  # URLError is an OSError
             raise ConfigError(
                 f'The pretrained weights {source} of {node.get("type")} cannot be read: {error}. Without a network, '

@@ -18,10 +18,31 @@ def test_from_scratch_freezes_nothing():
     drop_pretrained(cfg)
     backbone = cfg.model.backbone
     assert backbone.init_cfg is None
-    assert backbone.frozen_stages == -1
+    assert 'frozen_stages' not in backbone
     assert backbone.norm_eval is False
     assert backbone.norm_cfg.requires_grad is True
     check_pretrained(cfg)  # nothing left to read
+
+
+def classifier(checkpoint):
+    return Config(dict(model=dict(
+        type='ImageClassifier', backbone=dict(type='ResNet', depth=34, frozen_stages=4, norm_eval=True),
+        init_cfg=dict(type='cxrdet.ConvertedPretrained', checkpoint=checkpoint, source='torchvision'))))
+
+
+def test_from_scratch_frees_the_backbone_of_a_classifier():
+    cfg = classifier('torchvision://resnet34')
+    drop_pretrained(cfg)
+    assert cfg.model.init_cfg is None
+    assert 'frozen_stages' not in cfg.model.backbone
+    assert cfg.model.backbone.norm_eval is False
+
+
+def test_missing_file_of_converted_weights(tmp_path):
+    with pytest.raises(ConfigError, match=r'weights .*none\.pth of ImageClassifier cannot be read'):
+        check_pretrained(classifier(str(tmp_path / 'none.pth')))
+    with pytest.raises(ConfigError, match=r'none\.safetensors of ImageClassifier cannot be read'):
+        check_pretrained(classifier(str(tmp_path / 'none.safetensors')))
 
 
 def test_missing_pretrained_file(tmp_path):

@@ -1,0 +1,136 @@
+"""Pretrained weights of torchvision, timm and CheXNet for the backbones of MMPretrain."""
+import re
+from collections.abc import Sequence
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModule, update_init_info
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.core.weight_names import rename, rows, rows_by_name
+from cxrdet.registry import WEIGHT_INITIALIZERS
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class ConvertedPretrained:
+    """Load a checkpoint whose weights have other names than the model's, all of it or nothing::
+
+        model = dict(init_cfg=dict(type='cxrdet.ConvertedPretrained', checkpoint='resnet34.pth', source='torchvision'))
+
+    as ``init_cfg`` of a classifier or of a backbone. ResNet, DenseNet and VisionTransformer of MMPretrain take the
+    weights of torchvision and timm, DenseNet-121 those of CheXNet as published (Rajpurkar et al., arXiv 1711.05225;
+    re-implementation of Weng et al.: a DataParallel state dict with the names of torch 0.3). All three sources expect
+    RGB in 0 .. 1 normalised by ImageNet's mean (123.675, 116.28, 103.53) and std (58.395, 57.12, 57.375), as the
+    ``data_preprocessor`` of the NIH configs does, at 224 px; some models of timm use mean and std 127.5. A position
+    embedding of another image size is resized.
+
+    The source's classifier is left out. For CheXNet, ``classifier`` names the classes of this model in their order;
+    the rows of the published classifier are then taken over by name (No Finding is not among its 14).
+
+    The licences of the weights are those of their publishers.
+
+    Args:
+        checkpoint: A local file (``.safetensors`` too, if that package is installed), a URL, or what else MMEngine
+            reads: ``torchvision://resnet34``.
+        source: 'torchvision', 'timm' or 'chexnet'.
+        classifier: Names of this model's classes; only where this is the ``init_cfg`` of a classifier.
+
+    Raises:
+        ConfigError: If the source is unknown or its classifier cannot be taken over.
+        CheckpointError: If the file lacks a weight of the backbone, or holds one that it has no place for.
+    """
+
+    def __init__(self, checkpoint: str, source: str, *, classifier: Sequence[str] | None = None) -> None:
+        if classifier is not None and source != 'chexnet':
+            raise ConfigError(f'ConvertedPretrained: only CheXNet\'s classifier can be taken over, not that of '
+                              f'{source}: leave "classifier" out.')
+        self.checkpoint, self.source, self.classifier = checkpoint, source, classifier
+
+    def __call__(self, module: nn.Module) -> None:
+        """Load the weights into ``module.backbone``, or into ``module`` where that is a backbone itself."""
+        backbone = getattr(module, 'backbone', module)
+        weights = read_weights(self.checkpoint)
+        try:
+            renamed, head = rename(weights, self.source)
+            converted = {new: weights[old] for old, new in renamed.items()}
+            _check(backbone, converted)
+        except CheckpointError as error:
+            raise CheckpointError(f'{self.checkpoint}: {error}') from error
+        backbone.load_state_dict(converted, strict=False)
+        loaded = [backbone]
+        if self.classifier is not None:
+            loaded.append(self._load_classifier(module, {new: weights[old] for old, new in head.items()}))
+        print_log(f'{type(backbone).__name__}: {len(converted)} weights of {self.source} from {self.checkpoint}; '
+                  f'{"the classifier" if len(loaded) > 1 else "not used: " + (", ".join(head) or "nothing")}'
+                  f'{" too" if len(loaded) > 1 else ""}', logger='current')
+        for part in loaded:
+            _mark_loaded(part, self.checkpoint)
+        if hasattr(module, '_params_init_info'):
+            for part in loaded:
+                update_init_info(part, f'ConvertedPretrained: load from {self.checkpoint}')
+
+    def _load_classifier(self, module: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
+        """Copy the rows of the published classifier into the linear layer of the model's head; returns the head."""
+        layer = getattr(getattr(module, 'head', None), 'fc', None)
+        if not isinstance(layer, nn.Linear):
+            raise ConfigError('ConvertedPretrained: "classifier" needs a head with a linear layer "fc"; give init_cfg '
+                              'to the classifier as a whole, not to its backbone.')
+        wanted = rows(weights, rows_by_name(self.classifier))
+        shapes = {name: tuple(value.shape) for name, value in wanted.items()}
+        if shapes != (own := {name: tuple(value.shape) for name, value in layer.state_dict().items()}):
+            raise ConfigError(f'ConvertedPretrained: the classifier for {len(self.classifier)} classes has the shapes '
+                              f'{shapes}, the head has {own}: name as many classes as the head has, and give it no '
+                              'hidden layers.')
+        layer.load_state_dict(wanted)
+        return module.head
+
+
+def read_weights(checkpoint: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file by name: those under ``state_dict`` or ``model``, or the file as a whole.
+
+    Raises:
+        CheckpointError: If the file cannot be read or holds no tensors.
+    """
+    if checkpoint.endswith('.safetensors'):
+        try:
+            from safetensors.torch import load_file
+        except ImportError as error:
+            raise CheckpointError(f'{checkpoint}: needs the package safetensors (pip install safetensors).') from error
+        return load_file(checkpoint)
+    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    for key in ('state_dict', 'model'):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f'{checkpoint}: a dict of tensors was expected, alone or under "state_dict".')
+    return content
+
+
+def _check(backbone: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Raise unless ``weights`` are the backbone's, all of them. Old files lack batch norm's count of batches."""
+    own = {name: value for name, value in backbone.state_dict().items() if isinstance(value, torch.Tensor)}
+    missing = [name for name in own if name not in weights and not name.endswith('num_batches_tracked')]
+    surplus = [name for name in weights if name not in own]
+    reshaped = [f'{name} ({tuple(value.shape)} in the file, {tuple(own[name].shape)} in the model)'
+                for name, value in weights.items() if name in own and value.shape != own[name].shape
+                and not re.fullmatch('pos_embed', name)]
+    faults = [f'{len(names)} {what} ({"; ".join(names[:3])}{" …" if len(names) > 3 else ""})' for what, names in (
+        ('are missing', missing), ('are not in the model', surplus), ('have another shape', reshaped)) if names]
+    if faults:
+        raise CheckpointError(f'the weights do not fit this {type(backbone).__name__}: {", ".join(faults)}. Nothing '
+                              'was loaded; use the checkpoint of the same architecture.')
+
+
+def _mark_loaded(part: nn.Module, checkpoint: str) -> None:
+    """Keep ``init_weights`` from overwriting what was loaded.
+
+    MMEngine runs the initialisers of the children after those of the parent, except for its own type "Pretrained"; the
+    hosts' backbones look for that name, too, before they set last norms to zero or draw position embeddings.
+    """
+    for module in part.modules():
+        if isinstance(module, BaseModule):
+            module.is_init = True
+    if isinstance(part, BaseModule):
+        part.init_cfg = dict(type='Pretrained', checkpoint=checkpoint)

@@ -1,0 +1,193 @@
+"""Weights of randomly drawn source models, loaded into ours: the same features come out."""
+import copy
+import re
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.core.weight_names import CHEXNET_CLASSES
+from cxrdet.registry import MODELS, WEIGHT_INITIALIZERS
+
+CLASSIFIERS = {
+    'resnet34': (dict(type='mmpretrain.ResNet', depth=34), 512),
+    'densenet121': (dict(type='mmpretrain.DenseNet', arch='121'), 1024),
+    'vit_b_16': (dict(type='mmpretrain.VisionTransformer', arch='b', img_size=224, patch_size=16), 768),
+}
+SOURCES = [('torchvision', 'resnet34'), ('torchvision', 'densenet121'), ('torchvision', 'vit_b_16'),
+           ('timm', 'resnet34'), ('timm', 'densenet121'), ('timm', 'vit_b_16')]
+
+
+def classifier(name, classes=15, **init_cfg):
+    backbone, channels = CLASSIFIERS[name]
+    neck = None if name == 'vit_b_16' else dict(type='mmpretrain.GlobalAveragePooling')
+    return MODELS.build(dict(
+        type='mmpretrain.ImageClassifier', backbone=dict(backbone), neck=neck, init_cfg=init_cfg or None,
+        head=dict(type='cxrdet.MultiLabelHead', num_classes=classes, in_channels=channels)))
+
+
+def stirred(model):
+    """No weight, bias or running statistic left at a value that another initialisation would give."""
+    generator = torch.Generator().manual_seed(1)
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            noise = torch.rand(value.shape, generator=generator)
+            value.add_(noise * (0.1 if value.ndim < 2 or 'pos_embed' in name or 'token' in name else 0.0))
+    return model.eval()
+
+
+def source_model(source, name):
+    torch.manual_seed(0)
+    if source == 'torchvision':
+        return stirred(getattr(torchvision.models, name)(weights=None))
+    return stirred(timm.create_model({'vit_b_16': 'vit_base_patch16_224'}.get(name, name), pretrained=False))
+
+
+def source_features(source, model, images):
+    if source == 'timm':
+        return model.forward_head(model.forward_features(images), pre_logits=True)
+    headless = copy.copy(model)
+    headless._modules = dict(model._modules)
+    last = {'fc', 'classifier', 'heads'} & set(headless._modules)
+    headless._modules[last.pop()] = nn.Identity()
+    return headless(images)
+
+
+@pytest.mark.parametrize(('source', 'name'), SOURCES, ids='-'.join)
+def test_features_equal_those_of_the_source(source, name, tmp_path):
+    model = source_model(source, name)
+    torch.save(model.state_dict(), tmp_path / 'weights.pth')
+    ours = classifier(name, type='cxrdet.ConvertedPretrained', source=source, checkpoint=str(tmp_path / 'weights.pth'))
+    ours.init_weights()
+    ours.eval()
+    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected, found = source_features(source, model, images), ours.extract_feat(images, stage='pre_logits')
+    assert expected.abs().mean() > 1e-2
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert ours.head.fc.weight.std().item() == pytest.approx(0.01, rel=0.1)  # the head got its own initialisation
+
+
+class CheXNet(nn.Module):
+    """The published re-implementation: a DenseNet-121 whose classifier is a linear layer and a sigmoid."""
+
+    def __init__(self):
+        super().__init__()
+        self.densenet121 = torchvision.models.densenet121(weights=None)
+        self.densenet121.classifier = nn.Sequential(nn.Linear(1024, 14), nn.Sigmoid())
+
+    def forward(self, x):
+        return self.densenet121(x)
+
+
+@pytest.fixture(scope='module')
+def chexnet(tmp_path_factory):
+    """The model, and its checkpoint file as published: names and file format of torch 0.3."""
+    torch.manual_seed(0)
+    model = stirred(CheXNet())
+    old = {'module.' + re.sub(r'(denselayer\d+\.(?:norm|conv))(\d)', r'\1.\2', key): value
+           for key, value in model.state_dict().items() if 'num_batches_tracked' not in key}
+    assert 'module.densenet121.features.denseblock1.denselayer1.norm.1.running_mean' in old
+    assert 'module.densenet121.classifier.0.bias' in old
+    path = tmp_path_factory.mktemp('chexnet') / 'model.pth.tar'
+    torch.save(dict(epoch=4, best_loss=0.1, state_dict=old), path, _use_new_zipfile_serialization=False)
+    return model, path
+
+
+def test_chexnet_with_its_classifier(chexnet):
+    model, path = chexnet
+    wanted = ['Cardiomegaly', 'Emphysema', 'Hernia']
+    ours = classifier('densenet121', classes=3, type='cxrdet.ConvertedPretrained', source='chexnet',
+                      checkpoint=str(path), classifier=wanted)
+    ours.init_weights()
+    ours.eval()
+    images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        scores = torch.stack([sample.pred_score for sample in ours.predict(images)])
+        expected = model(images)[:, [CHEXNET_CLASSES.index(name) for name in wanted]]
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_chexnet_in_a_detector(chexnet):
+    """As ``init_cfg`` of a backbone alone; nothing of it is initialised over."""
+    model, path = chexnet
+    init_cfg = dict(type='cxrdet.ConvertedPretrained', source='chexnet', checkpoint=str(path))
+    backbone = MODELS.build(dict(type='mmpretrain.DenseNet', arch='121', out_indices=(0, 3), init_cfg=init_cfg))
+    backbone.init_weights()
+    torch.testing.assert_close(backbone.stages[3].block[15].conv2.weight,
+                               model.densenet121.features.denseblock4.denselayer16.conv2.weight)
+    torch.testing.assert_close(backbone.transitions[3][0].running_var, model.densenet121.features.norm5.running_var)
+
+
+def test_hosts_do_not_initialise_over_it(tmp_path):
+    """A ResNet sets its last norms to zero and a ViT draws its positions anew, unless the weights are pretrained."""
+    resnet = stirred(torchvision.models.resnet18(weights=None))
+    torch.save(resnet.state_dict(), tmp_path / 'resnet.pth')
+    ours = MODELS.build(dict(type='mmpretrain.ResNet', depth=18, init_cfg=dict(
+        type='cxrdet.ConvertedPretrained', source='torchvision', checkpoint=str(tmp_path / 'resnet.pth'))))
+    ours.init_weights()
+    torch.testing.assert_close(ours.layer4[1].bn2.weight, resnet.layer4[1].bn2.weight)
+
+    small = dict(image_size=32, patch_size=16, num_layers=2, num_heads=2, hidden_dim=32, mlp_dim=64)
+    vit = stirred(torchvision.models.VisionTransformer(**small))
+    torch.save(vit.state_dict(), tmp_path / 'vit.pth')
+    ours = MODELS.build(dict(
+        type='mmpretrain.VisionTransformer', img_size=32, patch_size=16,
+        arch=dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64),
+        init_cfg=dict(type='cxrdet.ConvertedPretrained', source='torchvision', checkpoint=str(tmp_path / 'vit.pth'))))
+    ours.init_weights()
+    torch.testing.assert_close(ours.pos_embed, vit.encoder.pos_embedding)
+    torch.testing.assert_close(ours.layers[1].ffn.layers[1].weight, vit.encoder.layers[1].mlp[3].weight)
+
+
+@pytest.fixture(scope='module')
+def resnet18():
+    return torchvision.models.resnet18(weights=None).state_dict()
+
+
+@pytest.mark.parametrize(('change', 'text'), [
+    (lambda weights: weights.pop('layer1.0.bn1.bias'), r'1 are missing \(layer1\.0\.bn1\.bias\).*Nothing was loaded'),
+    (lambda weights: weights.update({'layer4.2.conv1.weight': torch.zeros(1)}), r'1 are not in the model \(layer4\.2'),
+    (lambda weights: weights.update({'conv1.weight': torch.zeros(64, 1, 7, 7)}),
+     r'conv1\.weight \(\(64, 1, 7, 7\) in the file, \(64, 3, 7, 7\) in the model\)'),
+    (lambda weights: weights.update({'stem.weight': torch.zeros(1)}), r'1 of 123 weights belong to no ResNet.*stem'),
+], ids=['missing', 'surplus', 'reshaped', 'unknown'])
+def test_nothing_is_loaded_by_half(resnet18, change, text, tmp_path):
+    weights = dict(resnet18)
+    change(weights)
+    torch.save(dict(state_dict=weights), tmp_path / 'r18.pth')
+    backbone = MODELS.build(dict(type='mmpretrain.ResNet', depth=18))
+    before = backbone.layer1[0].conv1.weight.clone()
+    load = WEIGHT_INITIALIZERS.build(dict(type='cxrdet.ConvertedPretrained', source='torchvision',
+                                          checkpoint=str(tmp_path / 'r18.pth')))
+    with pytest.raises(CheckpointError, match=text) as caught:
+        load(backbone)
+    assert str(tmp_path / 'r18.pth') in str(caught.value)
+    assert torch.equal(before, backbone.layer1[0].conv1.weight)
+
+
+def test_files_of_other_kinds(tmp_path):
+    from safetensors.torch import save_file
+
+    from cxrdet.models.weights import read_weights
+    save_file(dict(a=torch.ones(2)), tmp_path / 'a.safetensors')
+    assert read_weights(str(tmp_path / 'a.safetensors'))['a'].tolist() == [1, 1]
+    torch.save(dict(model=dict(a=torch.ones(1))), tmp_path / 'model.pth')
+    assert set(read_weights(str(tmp_path / 'model.pth'))) == {'a'}
+    torch.save(dict(a=3), tmp_path / 'no.pth')
+    with pytest.raises(CheckpointError, match=r'no\.pth: a dict of tensors was expected'):
+        read_weights(str(tmp_path / 'no.pth'))
+
+
+def test_classifiers_that_do_not_fit(chexnet):
+    def build(**kwargs):
+        return WEIGHT_INITIALIZERS.build(dict(type='cxrdet.ConvertedPretrained', checkpoint=str(chexnet[1]), **kwargs))
+    with pytest.raises(ConfigError, match=r'only CheXNet.s classifier can be taken over, not that of timm'):
+        build(source='timm', classifier=['Mass'])
+    with pytest.raises(ConfigError, match='for 2 classes has the shapes'):
+        build(source='chexnet', classifier=['Mass', 'Hernia'])(classifier('densenet121', classes=3))
+    with pytest.raises(ConfigError, match='needs a head with a linear layer'):
+        build(source='chexnet', classifier=['Mass'])(classifier('densenet121').backbone)
