@@ -42,6 +42,25 @@ def test_model_is_built_and_runs(path):
     import cxrdet  # noqa: F401
     cfg = Config.fromfile(str(path))
     init_default_scope(cfg.default_scope)
+    if cfg.default_scope == 'mmpretrain':
+        check_classifier(cfg)
+    else:
+        check_detector(cfg)
+
+
+def check_classifier(cfg):
+    from mmpretrain.registry import MODELS
+    from mmpretrain.structures import DataSample
+    model = MODELS.build(cfg.model)
+    model.eval()  # returns None for some backbones of the host
+    data = dict(inputs=[torch.zeros(3, 224, 224, dtype=torch.uint8)], data_samples=[DataSample()])
+    with torch.no_grad():
+        result, = model.test_step(data)
+    assert result.pred_score.shape == (cfg.model.head.num_classes,)
+    assert torch.isfinite(result.pred_score).all()
+
+
+def check_detector(cfg):
     from mmdet.registry import MODELS
     from mmdet.structures import DetDataSample
     model = MODELS.build(cfg.model).eval()

@@ -1,0 +1,8 @@
+"""ResNet-18 from random weights at 128 px on made-up chest films: a check that classifiers learn.
+Run: python tools/train.py configs/resnet18_chest_phantom.py --data-root data/chest
+"""
+_base_ = [
+    './_base_/models/multilabel_classifier.py', './_base_/datasets/chest_phantom_128.py',
+    './_base_/schedules/nih_cpu_25e.py', './_base_/nih_cpu_runtime.py'
+]
+model = dict(backbone=dict(type='ResNet', depth=18), head=dict(in_channels=512))
