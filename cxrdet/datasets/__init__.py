@@ -1,1 +1,2 @@
-from cxrdet.datasets.cell import CellDataset, CellVOCDataset  # noqa: F401
+"""Readers of data sets. Their classes are named in ``plugins.py``: nothing is imported here, so that the readers of
+files (``coco_io``, ``voc_io``, ``csv_io``, ``nih_io``, ``image_io``) and the checks of data need no framework."""
