@@ -3,4 +3,4 @@ _base_ = './classification_runtime.py'
 
 default_hooks = dict(
     channels_last=dict(type='cxrdet.ChannelsLastHook'),
-    ema=dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.01, gamma=100, update_buffers=True))
+    ema=dict(type='EMAHook', ema_type='mmdet.ExpMomentumEMA', momentum=0.01, gamma=100, update_buffers=True))
