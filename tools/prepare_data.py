@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make or convert a data set: python tools/prepare_data.py {cell-phantom,chest-phantom,bccd,voc,cdetector} ... ."""
+"""Make or convert a data set: python tools/prepare_data.py {cell-phantom,chest-phantom,bccd,voc,cdetector,nih} ... ."""
 import argparse
 import sys
 
@@ -19,6 +19,7 @@ def parse_args(argv=None):
     sub.add_argument('--images', metavar='DIR', help='images of a .json (default: images/ beside it or its folder)')
     sub.add_argument('--suffix', choices=['.png', '.jpg'], default='.png', help='for TFRecord files (default: .png)')
     add_shared(sub, link=True)
+    add_nih(commands)
     return parser.parse_args(argv)
 
 
@@ -59,6 +60,23 @@ def add_voc(commands):
         add_shared(sub, link=True)
 
 
+def add_nih(commands):
+    sub = add_command(commands, 'nih', 'NIH ChestX-ray14 split by patient: lists of images, with counts of labels')
+    sub.add_argument('table', help='Data_Entry_2017.csv or Data_Entry_2017_v2020.csv, or gzipped')
+    sub.add_argument('images', help='folder of the films (or of images_001 ...); "-": split all rows of the table')
+    sub.add_argument('out_dir', help='folder of the set: lists, a copy of the table, a link to the films')
+    sub.add_argument('--official', nargs=2, metavar=('TRAIN_VAL_LIST', 'TEST_LIST'),
+                     help='the published lists: the first is split into train and val')
+    sub.add_argument('--val-share', type=float, metavar='SHARE', help='films for validation (default: 0.2)')
+    sub.add_argument('--test-share', type=float, default=0.0, metavar='SHARE',
+                     help='films for a test list, without --official (default: none)')
+    sub.add_argument('--folds', type=int, default=0, metavar='K', help='K folds instead of train and val')
+    sub.add_argument('--seed', type=int, default=0, help='of the split (default: %(default)s)')
+    sub.add_argument('--stratify', nargs='+', default=[], metavar='NAME',
+                     help='spread these evenly besides the labels: view, sex')
+    add_shared(sub)
+
+
 def add_command(commands, name, text):
     return commands.add_parser(name, help=text, description=f'{text[0].upper()}{text[1:]}.')
 
@@ -83,6 +101,10 @@ def main(argv=None) -> int:
             report = prepare.prepare_chest_phantoms(num_images=args.pop('images'), **args)
         elif command == 'cdetector':
             report = prepare.prepare_cdetector(args.pop('sources'), image_dir=args.pop('images'), **args)
+        elif command == 'nih':
+            from cxrdet.apis.prepare_nih import prepare_nih
+            images = args.pop('images')
+            report = prepare_nih(args.pop('table'), None if images == '-' else images, **args)
         elif command == 'bccd':
             report = prepare.prepare_bccd(**args)
         else:

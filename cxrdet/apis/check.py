@@ -5,6 +5,7 @@ from mmengine.config import Config
 
 from cxrdet.apis.check_args import argument_problems
 from cxrdet.apis.check_data import data_problems
+from cxrdet.apis.check_groups import group_problems
 from cxrdet.apis.check_keys import key_problems
 from cxrdet.apis.check_types import parts, type_problems
 from cxrdet.apis.classes import class_count_problems
@@ -12,7 +13,7 @@ from cxrdet.core.errors import ConfigError
 
 
 def check_config(cfg: Config, *, mode: Literal['train', 'test', 'predict']) -> None:
-    """Check keys, type names, arguments, files, classes and images, without building anything.
+    """Check keys, type names, arguments, files, classes, images and patients, without building anything.
 
     Args:
         cfg: As read from the file, command line options applied.
@@ -27,7 +28,7 @@ def check_config(cfg: Config, *, mode: Literal['train', 'test', 'predict']) -> N
         raise ValueError(f"mode: expected 'train', 'test' or 'predict', got {mode!r}")
     problems = config_problems(cfg)
     if isinstance(cfg.get('model'), dict):
-        problems += data_problems(list(parts(cfg)), cfg, mode)
+        problems += data_problems(list(parts(cfg)), cfg, mode) + group_problems(list(parts(cfg)), mode)
     if problems:
         count = f'{len(problems)} problem{"s" if len(problems) > 1 else ""}'
         raise ConfigError('\n'.join([f'{cfg.filename or "config"}: {count}', *(f'  {line}' for line in problems)]))

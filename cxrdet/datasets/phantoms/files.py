@@ -10,8 +10,9 @@ from typing import Any
 from cxrdet.core.errors import DataError
 
 MANIFEST = 'prepared.json'
-OWN = ('annotations', 'images', 'Data_Entry_2017_v2020.csv', 'BBox_List_2017.csv', 'train_val_list.txt',
-       'test_list.txt')  # all that a prepared set consists of, of whatever kind
+OWN = ('annotations', 'images', 'Data_Entry_2017_v2020.csv', 'Data_Entry_2017_v2020.csv.gz', 'Data_Entry_2017.csv',
+       'Data_Entry_2017.csv.gz', 'BBox_List_2017.csv', 'train_val_list.txt', 'train_list.txt', 'val_list.txt',
+       'test_list.txt', 'folds', 'splits.json')  # all that a prepared set consists of, of whatever kind
 Progress = Callable[[str, int, int], None]  # called with (what, done, total) after each image
 
 

@@ -1,0 +1,1 @@
+from cxrdet.datasets.samplers.weighted import ClassBalancedSampler, LabelCountSampler  # noqa: F401

@@ -1,1 +1,3 @@
+from cxrdet.datasets.transforms.chest_augment import ChestAugment  # noqa: F401
 from cxrdet.datasets.transforms.loading import LoadImage  # noqa: F401
+from cxrdet.datasets.transforms.preprocess import CLAHE, Denoise, Sharpen, ZScore  # noqa: F401

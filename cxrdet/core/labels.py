@@ -1,0 +1,83 @@
+"""Weights that follow from a matrix of labels: of films to be drawn, and of classes in a loss.
+
+Labels are (N, C) of 1, 0 or NaN (unknown); an unknown label counts neither as positive nor as negative.
+"""
+import numpy as np
+
+from cxrdet.core.errors import ConfigError
+
+__all__ = ['as_labels', 'class_balanced_weights', 'label_count_weights', 'positive_weights']
+
+
+def as_labels(labels) -> np.ndarray:
+    """Return labels as (N, C) float64.
+
+    Raises: ValueError if they have another shape or hold anything but 1, 0 and NaN.
+    """
+    labels = np.asarray(labels, dtype=np.float64)
+    if labels.ndim != 2:
+        raise ValueError(f'expected labels of shape (N, C), got {labels.shape}')
+    bad = np.argwhere(~(np.isnan(labels) | (labels == 0) | (labels == 1)))
+    if len(bad):
+        row, column = bad[0].tolist()
+        raise ValueError(f'labels must be 1, 0 or NaN (unknown), got {labels[row, column]} in row {row}, '
+                         f'column {column}')
+    return labels
+
+
+def label_count_weights(labels, offset: float = 0.04) -> np.ndarray:
+    """Weight of each film to be drawn: number of its positive labels + ``offset``; (N,) float64.
+
+    Source: own project, a classifier of NIH ChestX-ray14 (offset 0.04).
+
+    Args:
+        labels: (N, C) of 1, 0 or NaN.
+        offset: Weight of a film without any positive label, 0 or more.
+
+    Raises: ValueError as :func:`as_labels`; ConfigError if ``offset`` is below 0.
+    """
+    if not 0 <= offset < np.inf:
+        raise ConfigError(f'offset must be 0 or more, got {offset}')
+    return (as_labels(labels) == 1).sum(axis=1) + float(offset)
+
+
+def class_balanced_weights(labels, power: float = 1.0) -> np.ndarray:
+    """Weight of each film to be drawn such that classes are drawn evenly; (N,) float64 of sum 1.
+
+    Drawing by these weights is the same as drawing a class and then one of its n films, each equally likely, where the
+    probability of a class goes with n^(1 - power). Films without any positive label are one more class. The share of
+    films that show a class is larger than its probability, since films of other classes show it too.
+
+    Args:
+        labels: (N, C) of 1, 0 or NaN.
+        power: 1: all classes equally likely; 0: by their numbers of films; 0.5 (square root) lies between.
+
+    Raises: ValueError as :func:`as_labels`; ConfigError if ``power`` is not within 0 and 1.
+    """
+    if not 0 <= power <= 1:
+        raise ConfigError(f'power must lie within 0 and 1, got {power}')
+    positive = as_labels(labels) == 1
+    positive = np.column_stack([positive, ~positive.any(axis=1)]).astype(np.float64)
+    counts = positive.sum(axis=0)
+    weights = positive @ np.where(counts > 0, np.maximum(counts, 1) ** -power, 0)
+    return weights / weights.sum() if len(weights) else weights
+
+
+def positive_weights(labels, *, cap: float | None = None) -> np.ndarray:
+    """Weight of the positive part of each class's loss: number of negatives / number of positives; (C,) float64.
+
+    It makes positives and negatives of a class weigh alike, as torch's ``BCEWithLogitsLoss(pos_weight=...)`` describes.
+    A class that lacks positives or negatives has nothing to be balanced: its weight is 1.
+
+    Args:
+        labels: (N, C) of 1, 0 or NaN, of the training split only.
+        cap: Upper limit, above 0; a class of few films would otherwise weigh hundreds. None: no limit.
+
+    Raises: ValueError as :func:`as_labels`; ConfigError if ``cap`` is not above 0.
+    """
+    if cap is not None and not cap > 0:
+        raise ConfigError(f'cap must be above 0, got {cap}')
+    labels = as_labels(labels)
+    positives, negatives = (labels == 1).sum(axis=0), (labels == 0).sum(axis=0)
+    weights = np.where((positives > 0) & (negatives > 0), negatives / np.maximum(positives, 1), 1.0)
+    return weights if cap is None else np.minimum(weights, cap)

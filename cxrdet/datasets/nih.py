@@ -1,0 +1,240 @@
+"""NIH ChestX-ray14: 112,120 frontal chest films with 14 findings read out of reports."""
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.datasets.cell import match_classes
+from cxrdet.datasets.coco_io import counts
+from cxrdet.datasets.nih_io import NIH_CLASSES, NihTable, find_images, find_table, read_table
+from cxrdet.datasets.voc_io import read_list
+from cxrdet.registry import DATASETS
+
+LABEL_POLICIES = ('as_given', 'unknown', 'negatives_unknown', 'positives_unknown')
+
+
+@DATASETS.register_module()
+class NIHChestXray14(BaseDataset):
+    """Films of NIH ChestX-ray14 with several labels each, from its table, for MMPretrain's multi-label heads.
+
+    **Citation.** Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on Weakly-Supervised
+    Classification and Localization of Common Thorax Diseases", CVPR 2017. 112,120 PNG images (1024 px) of 30,805
+    patients. **Licence.** The NIH Clinical Center puts no limit on the use, and asks for a link to its download site,
+    for the citation, and to be named as the provider.
+
+    **Labels.** 1 where the table names a finding, else 0; "No Finding" is a class like the others if ``classes`` holds
+    it, and is 1 where the table says so. The names were mined from radiology reports by a program (its authors expect
+    over 90 % to be right), so a 0 means "the report does not speak of it"; nobody looked at the films for them.
+    ``label_policy`` makes labels unknown (NaN), which losses and metrics leave out.
+
+    **Unit of split** is the patient (``patient_id``). ``split_file`` is a list of image names: the official
+    ``train_val_list.txt`` (86,524 films) and ``test_list.txt`` (25,596), which share no patient, or lists made by
+    ``tools/prepare_data.py nih``. The view is a confounder: films in bed (AP) show more and other findings.
+
+    **Overlaps.** ChestX-ray8 is an earlier stage of the same set. The RSNA Pneumonia Detection Challenge (2018), the
+    SIIM-ACR Pneumothorax Segmentation set (2019) and ChestX-Det10 took their films from it: do not test on one what
+    was trained on another. CheXpert, MIMIC-CXR and PadChest are of other hospitals.
+
+    **What is dropped is counted** in ``dataset.dropped`` and logged: rows that the split list does not name
+    (``not_in_split_file``), rows whose image is not there (``no_image``), and with ``partial_table`` names of the list
+    that the table lacks (``not_in_table``).
+
+    An entry holds ``img_path``, ``gt_score`` (float32 (C,): 1, 0 or NaN, the key that MMPretrain's ``PackInputs`` and
+    ``MultiLabelClsHead`` take), ``img_id`` (the file name), ``patient_id`` (int), ``follow_up``, ``age`` (years, NaN
+    where unknown), ``sex`` ('M', 'F') and ``view`` ('PA', 'AP'). Give ``PackInputs`` the ``meta_keys`` that you need.
+
+    Args:
+        ann_file: the table, ``.csv`` or ``.csv.gz``, of either release, relative to ``data_root``; by default the one
+            that is there, see :data:`cxrdet.datasets.nih_io.TABLES`.
+        metainfo: ``dict(classes=(...))`` for some of :data:`cxrdet.datasets.nih_io.NIH_CLASSES`, in any order; the
+            default is all 15 in that order, No Finding last.
+        data_prefix: the folder of the images, relative to ``data_root``: a name or ``dict(img_path=name)``. They may
+            lie in it, in ``images`` or in ``images_001`` … ``images_012`` below it (and ``images`` in these).
+        split_file: list of image names to use, relative to ``data_root`` or, where there is none, to the working
+            folder; by default all rows are used.
+        label_policy: finding -> 'as_given', 'unknown' (all its labels are NaN), 'negatives_unknown' (0 becomes NaN) or
+            'positives_unknown' (1 becomes NaN).
+        require_images: drop rows whose image is not there. False: keep all, for work on the labels alone.
+        partial_table: count names of ``split_file`` that the table lacks instead of raising an error.
+        **kwargs: of ``mmengine.BaseDataset``: ``data_root``, ``pipeline``, ``indices``, ``test_mode``, ``lazy_init`` …
+
+    Raises:
+        DataError: a file is missing or defective (with the line), the list names films that the table lacks, an image
+            is there twice, or no film is left.
+        ConfigError: an argument has a value that cannot be meant.
+    """
+
+    METAINFO = {'classes': NIH_CLASSES}
+
+    def __init__(self, ann_file: str = '', metainfo: Mapping | None = None, *, data_prefix: str | dict = '',
+                 split_file: str = '', label_policy: Mapping[str, str] | None = None, require_images: bool = True,
+                 partial_table: bool = False, **kwargs) -> None:
+        if kwargs.get('filter_cfg') is not None:
+            raise ConfigError('NIHChestXray14 has no filter_cfg; choose films by split_file.')
+        if isinstance(data_prefix, Mapping) and set(data_prefix) != {'img_path'}:
+            raise ConfigError(f'data_prefix must be a folder or dict(img_path=folder), got {dict(data_prefix)}.')
+        self.split_file = str(split_file)
+        self.label_policy = _checked_policy(label_policy)
+        self.require_images = require_images
+        self.partial_table = partial_table
+        self.dropped: Counter = Counter()  # rows, by reason
+        classes = match_classes((metainfo or {}).get('classes'), NIH_CLASSES, 'NIH ChestX-ray14')
+        prefix = dict(data_prefix) if isinstance(data_prefix, Mapping) else {'img_path': str(data_prefix)}
+        super().__init__(ann_file=ann_file, metainfo={**(metainfo or {}), 'classes': classes}, data_prefix=prefix,
+                         **kwargs)
+
+    @classmethod
+    def read_classes(cls, cfg: Mapping) -> tuple[str, ...]:
+        """Class names of the set that a dataset config describes: those that it names, or all 15.
+
+        Raises:
+            DataError: a class is named that the set does not have.
+            ConfigError: the classes are named in a way that cannot be meant.
+        """
+        return cls._described(cfg)._metainfo['classes']
+
+    @classmethod
+    def image_files(cls, cfg: Mapping) -> list[Path]:
+        """Paths of the images of the set that a dataset config describes; rows without image are not of the set.
+
+        Raises:
+            DataError: as the class.
+        """
+        return [Path(path) for path in cls._described(cfg)._select()[1]]
+
+    @classmethod
+    def read_groups(cls, cfg: Mapping) -> dict[str, int]:
+        """File name of each image of the set that a dataset config describes -> its patient.
+
+        Raises:
+            DataError: as the class.
+        """
+        table, _ = cls._described(cfg)._select()
+        return dict(zip(table.names.tolist(), table.patients.tolist()))
+
+    @classmethod
+    def _described(cls, cfg: Mapping) -> 'NIHChestXray14':
+        left_out = ('type', 'pipeline', 'lazy_init', '_scope_')
+        return cls(**{key: value for key, value in cfg.items() if key not in left_out}, pipeline=[], lazy_init=True)
+
+    def _join_prefix(self) -> None:
+        """Join ``data_root`` to the names of files and folders; an empty prefix means ``data_root`` itself."""
+        super()._join_prefix()
+        self.data_prefix['img_path'] = self.data_prefix['img_path'] or self.data_root or '.'
+        if self.split_file:
+            below = os.path.join(self.data_root or '', self.split_file)
+            self.split_file = below if os.path.isfile(below) or not os.path.isfile(self.split_file) else self.split_file
+
+    def _select(self) -> tuple[NihTable, list[str]]:
+        """The rows of the set, and the path of the image of each; what is dropped is counted."""
+        self.ann_file = str(self.ann_file or find_table(self.data_root or '.'))
+        table, self.dropped = _read_once(self.ann_file), Counter()
+        if self.split_file:
+            table = self._keep(table, set(self._listed(table)), 'not_in_split_file')
+        if not self.require_images:
+            return table, [os.path.join(self.data_prefix['img_path'], name) for name in table.names.tolist()]
+        images = find_images(self.data_prefix['img_path'])
+        table = self._keep(table, images, 'no_image')
+        if not len(table):
+            raise DataError(f'{self.data_prefix["img_path"]}: none of the images that {self._source()} names is there '
+                            f'({len(images)} other images are). Check data_root and data_prefix.')
+        return table, [images[name] for name in table.names.tolist()]
+
+    def _keep(self, table: NihTable, wanted, reason: str) -> NihTable:
+        kept = np.fromiter((name in wanted for name in table.names.tolist()), bool, len(table))
+        if kept.all():
+            return table
+        self.dropped[reason] = len(table) - int(kept.sum())
+        return table.take(kept)
+
+    def _listed(self, table: NihTable) -> list[str]:
+        if not os.path.isfile(self.split_file):
+            raise DataError(f'{self.split_file}: no such list of images. "python tools/prepare_data.py nih" writes '
+                            'lists that are split by patient; split_file names the one to use.')
+        names, known = read_list(self.split_file), set(table.names.tolist())
+        strange = [name for name in names if name not in known]
+        if strange and not (self.partial_table and len(strange) < len(names)):
+            raise DataError(f'{self.split_file}: {len(strange)} of {len(names)} names are not in the table '
+                            f'{self.ann_file}: {", ".join(strange[:5])}{", …" if len(strange) > 5 else ""}. Take the '
+                            'list that belongs to the table, or, if the table is only a part, set partial_table=True.')
+        if strange:
+            self.dropped['not_in_table'] = len(strange)
+        return names
+
+    def _source(self) -> str:
+        return f'{self.ann_file} ({self.split_file})' if self.split_file else self.ann_file
+
+    def load_data_list(self) -> list[dict]:
+        """Read the table. Returns one dict per film, in the order of the table, with the labels packed into bytes."""
+        table, paths = self._select()
+        labels = self._labels(table)
+        self._log_contents(table, labels)
+        columns = (table.names, table.patients, table.follow_ups, table.ages, table.sexes, table.views)
+        packed = (row.tobytes() for row in labels)
+        keys = ('img_path', 'gt_score', 'img_id', 'patient_id', 'follow_up', 'age', 'sex', 'view')
+        return [dict(zip(keys, row)) for row in zip(paths, packed, *(column.tolist() for column in columns))]
+
+    def get_data_info(self, idx: int) -> dict:
+        """The entry of a film, see the class; ``sample_idx`` is added."""
+        info = super().get_data_info(idx)
+        info['gt_score'] = np.frombuffer(info['gt_score'], np.float16).astype(np.float32)
+        return info
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Numbers of the classes that a film is positive for, as MMEngine's ``ClassBalancedDataset`` asks for them."""
+        return np.flatnonzero(self.get_data_info(idx)['gt_score'] == 1).tolist()
+
+    def _labels(self, table: NihTable) -> np.ndarray:
+        """(N, C) float16 of 1, 0 and NaN, by class order and label policy."""
+        classes = self._metainfo['classes']
+        labels = table.labels[:, [NIH_CLASSES.index(name) for name in classes]].astype(np.float16)
+        for name, policy in self.label_policy.items():
+            if name in classes and policy != 'as_given':
+                column = labels[:, classes.index(name)]
+                unknown = {'unknown': column >= 0, 'negatives_unknown': column == 0, 'positives_unknown': column == 1}
+                column[unknown[policy]] = np.nan
+        return labels
+
+    def _log_contents(self, table: NihTable, labels: np.ndarray) -> None:
+        classes = self._metainfo['classes']
+        positives = dict(zip(classes, (labels == 1).sum(axis=0).tolist()))
+        text = f'NIHChestXray14 {self._source()}: {len(table)} films of {len(np.unique(table.patients))} patients; ' + \
+            ', '.join(f'{name} {number}' for name, number in positives.items())
+        if np.isnan(labels).any():
+            text += f'; unknown labels: {int(np.isnan(labels).sum())}'
+        if self.dropped:
+            text += f'; dropped rows: {counts(self.dropped)}'
+        unusual = self.dropped.keys() - {'not_in_split_file'} or not all(positives.values())
+        print_log(text + '.', 'current', logging.WARNING if unusual else logging.INFO)
+
+
+def _checked_policy(policy: Mapping[str, str] | None) -> dict[str, str]:
+    policy = dict(policy or {})
+    for name, value in policy.items():
+        if name not in NIH_CLASSES:
+            raise ConfigError(f'label_policy: unknown finding "{name}".{did_you_mean(name, NIH_CLASSES)}')
+        if value not in LABEL_POLICIES:
+            raise ConfigError(f'label_policy["{name}"]: expected one of {", ".join(LABEL_POLICIES)}, got {value!r}.'
+                              f'{did_you_mean(str(value), LABEL_POLICIES)}')
+    return policy
+
+
+def _read_once(path: str) -> NihTable:
+    """The table, kept until another is read: checks and training and validation sets read the same one."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return read_table(path)  # says what is wrong
+    return _kept(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1)
+def _kept(path: str, _mtime: int, _size: int) -> NihTable:
+    return read_table(path)

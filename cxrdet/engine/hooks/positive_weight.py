@@ -1,0 +1,49 @@
+"""Weights of rare classes, computed from the films that a run trains on."""
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from cxrdet.core.errors import ConfigError
+from cxrdet.core.labels import positive_weights
+from cxrdet.datasets.label_matrix import label_matrix
+from cxrdet.registry import HOOKS
+
+
+@HOOKS.register_module()
+class PositiveWeightHook(Hook):
+    """Set ``pos_weight`` of the model's losses to negatives / positives of each class in the training set.
+
+    It replaces the ``pos_weight`` of every module of the model that has this attribute (MMPretrain's
+    ``CrossEntropyLoss`` with ``use_sigmoid`` and the multi-label losses of cxrdet), before the first iteration, and
+    logs the weights. The labels are those of the training set as it stands, whatever a sampler makes of it: weights
+    and a balancing sampler together correct twice.
+
+    Args:
+        cap: Upper limit of a weight, see :func:`cxrdet.core.labels.positive_weights`.
+
+    Raises:
+        ConfigError: If ``cap`` is not above 0, or no module of the model has a ``pos_weight``.
+    """
+
+    def __init__(self, cap: float | None = 100.0) -> None:
+        if cap is not None and not cap > 0:
+            raise ConfigError(f'PositiveWeightHook: cap must be above 0, got {cap}.')
+        self.cap = cap
+
+    def before_train(self, runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        losses = {name: module for name, module in model.named_modules() if hasattr(module, 'pos_weight')}
+        if not losses:
+            raise ConfigError('PositiveWeightHook: no part of the model has a pos_weight. Use a loss that has one, '
+                              'such as dict(type="CrossEntropyLoss", use_sigmoid=True), or take the hook out.')
+        dataset = runner.train_dataloader.dataset
+        weights = positive_weights(label_matrix(dataset), cap=self.cap)
+        for module in losses.values():
+            if 'pos_weight' in module._buffers:
+                device = next(model.parameters()).device
+                module.pos_weight = torch.tensor(weights, dtype=torch.float32, device=device)
+            else:
+                module.pos_weight = weights.tolist()
+        names = (dataset.metainfo or {}).get('classes') or range(len(weights))
+        listed = ', '.join(f'{name} {weight:.3g}' for name, weight in zip(names, weights))
+        runner.logger.info(f'pos_weight of {", ".join(losses)}: {listed}')

@@ -1,0 +1,97 @@
+"""No patient on both sides: an error before training, whatever the data set class."""
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from cxrdet.apis.check import check_config
+from cxrdet.apis.check_groups import group_problems
+from cxrdet.apis.check_types import Part
+from cxrdet.core.errors import ConfigError, DataError
+
+
+class Grouped:
+    """A data set class that tells its groups."""
+
+    def __init__(self, groups=(), pipeline=()):
+        pass
+
+    @classmethod
+    def read_groups(cls, cfg):
+        if cfg['groups'] == 'broken':
+            raise DataError('cannot be read')
+        return dict(enumerate(cfg['groups']))
+
+
+class Other(Grouped):
+    """Has patients of its own."""
+
+
+def parts(found=Grouped, **groups):
+    return [Part(path=f'{name}_dataloader.dataset', key='dataset', cfg=dict(type='x', groups=values), scope='mmengine',
+                 places=(), found=found, unknown=False) for name, values in groups.items()]
+
+
+def test_apart():
+    assert group_problems(parts(train=[1, 1, 2], val=[3], test=[3, 4]), 'train') == []
+    assert group_problems(parts(train=[], val=[]), 'train') == []
+    assert group_problems([], 'train') == []
+
+
+def test_shared():
+    found = parts(train=range(10), val=[7, 8, 8, 20], test=[0, 1, 2, 3, 4, 5, 11])
+    assert group_problems(found, 'train') == [
+        'val_dataloader: 2 of its 3 patients (groups) are in the training set as well: 7, 8. Its scores would be too '
+        'good: give it films of other patients. "python tools/prepare_data.py nih" splits by patient.',
+        'test_dataloader: 6 of its 7 patients (groups) are in the training set as well: 0, 1, 2, 3, 4, …. Its scores '
+        'would be too good: give it films of other patients. "python tools/prepare_data.py nih" splits by patient.']
+    assert group_problems(found, 'test') == group_problems(found, 'predict') == []
+
+
+def test_unknown_patients_and_other_classes_and_broken_sets_are_left_out():
+    assert group_problems(parts(train=[None, 1], val=[None]), 'train') == []
+    assert group_problems(parts(train=[1]) + parts(Other, val=[1]), 'train') == []
+    assert group_problems(parts(train=[1], val=[2], test='broken'), 'train') == []
+    assert group_problems(parts(train=[1]) + parts(object, val=[1]), 'train') == []
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    """A classifier on six films of three patients; the config takes one list for training and one for validation."""
+    rows = ['Image Index,Finding Labels,Patient ID']
+    (tmp_path / 'images').mkdir()
+    for k in range(6):
+        rows.append(f'{k}.png,{"Mass" if k % 2 else "No Finding"},{k // 2}')
+        cv2.imwrite(str(tmp_path / 'images' / f'{k}.png'), np.full((8, 8), k, np.uint8))
+    (tmp_path / 'Data_Entry_2017.csv').write_text('\n'.join(rows) + '\n')
+    (tmp_path / 'train.txt').write_text('0.png\n1.png\n2.png\n')
+    (tmp_path / 'val.txt').write_text('4.png\n5.png\n')
+    (tmp_path / 'leak.txt').write_text('3.png\n5.png\n')
+
+    def loader(name):
+        return dict(batch_size=1, dataset=dict(type='cxrdet.NIHChestXray14', data_root=str(tmp_path), split_file=name,
+                                               pipeline=[dict(type='cxrdet.LoadImage'), dict(type='PackInputs')]))
+    head = dict(type='MultiLabelLinearClsHead', num_classes=15, in_channels=512)
+    return Config(dict(
+        default_scope='mmpretrain', custom_imports=dict(imports=['cxrdet']), val_cfg=dict(),
+        model=dict(type='ImageClassifier', backbone=dict(type='ResNet', depth=18), neck=dict(
+            type='GlobalAveragePooling'), head=head),
+        train_dataloader=loader('train.txt'), val_dataloader=loader('val.txt')))
+
+
+def test_before_a_training_run(cfg):
+    check_config(cfg, mode='train')
+    cfg.val_dataloader.dataset.split_file = 'leak.txt'
+    with pytest.raises(ConfigError, match=r'1 problem\n  val_dataloader: 1 of its 2 patients .* as well: 1\. Its'):
+        check_config(cfg, mode='train')
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=cfg.train_dataloader.dataset)
+    with pytest.raises(ConfigError, match='val_dataloader: 1 of its 2 patients'):
+        check_config(cfg, mode='train')
+
+
+def test_a_missing_list_is_told_once(cfg):
+    cfg.val_dataloader.dataset.split_file = 'none.txt'
+    with pytest.raises(ConfigError) as caught:
+        check_config(cfg, mode='train')
+    assert str(caught.value).count('\n') == 1
+    assert 'val_dataloader.dataset: ' in str(caught.value) and 'none.txt: no such list of images' in str(caught.value)
