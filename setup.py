@@ -39,7 +39,8 @@ setup(
     ],
     extras_require={
         'tensorboard': ['tensorboard>=2.16'],
-        'test': ['pytest>=8', 'scikit-learn>=1.4', 'ensemble-boxes>=1.0.9', 'onnx>=1.17', 'onnxruntime>=1.20',
-                 'onnxscript>=0.3', 'timm>=1.0', 'ruff>=0.6'],
+        'cam': ['grad-cam>=1.5'],
+        'test': ['pytest>=8', 'scikit-learn>=1.4', 'grad-cam>=1.5', 'ensemble-boxes>=1.0.9', 'onnx>=1.17',
+                 'onnxruntime>=1.20', 'onnxscript>=0.3', 'timm>=1.0', 'ruff>=0.6'],
     },
 )

@@ -8,6 +8,7 @@ from cxrdet.apis.check import check_config
 from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
+from cxrdet.engine.hooks.operating_points import hand_over
 
 
 def test(cfg: Config, checkpoint: str | Path, *, out: str | Path | None = None, launcher: str = 'none',
@@ -15,6 +16,8 @@ def test(cfg: Config, checkpoint: str | Path, *, out: str | Path | None = None, 
     """Evaluate ``checkpoint`` on ``cfg.test_dataloader``.
 
     The class names come from the checkpoint, so the config needs no list of them; the data set is held to them.
+    So do the thresholds and the temperature of :class:`cxrdet.MultiLabelMetric`: they are those that were chosen on
+    validation and stored in the checkpoint, and none is chosen on the test set.
 
     Args:
         cfg: From :func:`cxrdet.apis.load_config`.
@@ -44,4 +47,5 @@ def test(cfg: Config, checkpoint: str | Path, *, out: str | Path | None = None, 
     init_distributed(launcher, cfg)
     runner = Runner.from_cfg(cfg)
     load_model_weights(runner.model, checkpoint, trust=trust)
+    hand_over(runner, meta.get('operating_points'), str(checkpoint))
     return runner.test()

@@ -1,0 +1,245 @@
+"""AUROC with intervals, average precision, rates at operating points and calibration of multi-label classifiers."""
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from cxrdet.core.calibration import calibration_error, scale
+from cxrdet.core.files import write_atomic
+from cxrdet.core.multilabel import average_precision, confusion, macro_mean, pooled, rates
+from cxrdet.core.operating_points import (
+    DEFAULT_POINTS,
+    OperatingPoints,
+    check_points,
+    choose_points,
+    given_thresholds,
+    is_rule,
+    read_points,
+    written,
+)
+from cxrdet.core.roc import auroc, bootstrap_areas, delong_interval, percentile_interval
+from cxrdet.evaluation.metrics.multi_label_table import class_table, point_table
+from cxrdet.registry import METRICS
+
+__all__ = ['MultiLabelMetric']
+
+
+@METRICS.register_module()
+class MultiLabelMetric(BaseMetric):
+    """What multi-label classifiers are judged by; unknown labels (NaN) are left out.
+
+    Predictions are ``pred_score`` (C,) in [0, 1]; the ground truth is ``gt_score`` (C,) with 1, 0 or NaN, or else the
+    list ``gt_label`` of present classes. Films of one patient are resampled together where the samples carry a
+    ``patient_id`` among their meta data (``meta_keys`` of PackInputs); otherwise each image stands for itself.
+
+    Scalars (with the prefix ``multi-label/``):
+
+    - ``AUROC_mean``, ``AUROC_<class>``, each with the ends ``_low`` and ``_high`` of its 95 % interval: for the mean a
+      bootstrap by patient, for a class DeLong's or the bootstrap; ``AUROC_micro`` over all entries.
+    - ``AP_mean``, ``AP_micro``, ``AP_<class>``.
+    - ``accuracy``, ``precision``, ``recall``, ``specificity``, ``F1``, ``hamming`` at each operating point, e.g.
+      ``F1_macro@0.5``, ``F1_micro@youden``; with ``classwise`` also ``F1_<class>@youden``. ``hamming`` is the Hamming
+      loss (MMEngine's log shows names with "loss" in them as running means).
+    - ``ECE`` over all entries, ``ECE_mean``, ``ECE_<class>``; ``temperature``, and with it ``ECE_scaled``.
+    - ``undefined_classes``, without positives or negatives, and ``left_out_classes``, with fewer than
+      ``min_positives``. Means (``_mean``, ``_macro``) are over the others.
+
+    Thresholds that a rule chooses are chosen on the data at hand: this belongs to validation. For a test set
+    :meth:`use_operating_points` hands over those of a checkpoint (``tools/test.py`` does it), and none is chosen.
+
+    Args:
+        operating_points: by name, a threshold, one for each class, or a rule of :mod:`cxrdet.core.thresholds`. None:
+            ``DEFAULT_POINTS`` of :mod:`cxrdet.core.operating_points`.
+        min_positives: classes with fewer positives stay out of the means; small validation sets need about 10.
+        interval: of the classes: 'delong' (rows taken as independent) or 'bootstrap' (by patient).
+        resamples: draws of the bootstrap; 0 leaves the intervals of the mean out.
+        classwise: give the rates of each class at each operating point as scalars, too.
+        bins: of the calibration error.
+        out_dir: write ``metrics.json`` (with all rates of all classes), ``roc.png`` and ``pr.png`` into this folder.
+        collect_device, prefix: as for every MMEngine metric.
+
+    Raises: ValueError for values out of range, unknown rules, or samples without predictions or ground truth.
+    """
+
+    default_prefix = 'multi-label'
+
+    def __init__(self, operating_points: Mapping | None = None, *, min_positives: int = 1, interval: str = 'delong',
+                 resamples: int = 1000, classwise: bool = False, bins: int = 15, out_dir: str | None = None,
+                 collect_device: str = 'cpu', prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if interval not in ('delong', 'bootstrap'):
+            raise ValueError(f'interval must be "delong" or "bootstrap", got "{interval}"')
+        if min_positives < 1 or resamples < 0 or bins < 1 or (interval == 'bootstrap' and not resamples):
+            raise ValueError('expected min_positives, bins >= 1 and resamples >= 0 (>= 1 for bootstrap intervals), '
+                             f'got {min_positives}, {bins} and {resamples}')
+        self.points = check_points(DEFAULT_POINTS if operating_points is None else operating_points)
+        self.min_positives, self.interval, self.resamples = min_positives, interval, resamples
+        self.classwise, self.bins, self.out_dir = classwise, bins, out_dir
+        self.chosen: OperatingPoints | None = None  # on the last data that was judged; in the main process
+        self._stored: tuple[dict | None, str] | None = None
+
+    def use_operating_points(self, content: dict | None, source: str) -> None:
+        """From now on take thresholds and temperature from ``content`` (``meta.operating_points`` of the checkpoint
+        ``source``), and choose none. With None, points that need choosing are left out."""
+        self._stored = content, source
+
+    def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+        """Keep scores, labels and patient of a batch; raises ValueError where one of the former is missing."""
+        for sample in data_samples:
+            if sample.get('pred_score') is None:
+                raise ValueError(f'{type(self).__name__} needs pred_score, the probability of each class, but the '
+                                 f'samples have only: {", ".join(map(str, sample))}')
+            score = sample['pred_score'].detach().cpu().double().numpy()
+            if sample.get('gt_score') is not None:
+                label = sample['gt_score'].detach().cpu().double().numpy()
+            elif sample.get('gt_label') is not None:
+                label = np.zeros(len(score))
+                label[sample['gt_label'].cpu().numpy()] = 1
+            else:
+                raise ValueError(f'{type(self).__name__} needs the ground truth of each image, but the samples have '
+                                 'neither gt_score nor gt_label: the pipeline has to end with PackInputs')
+            patient = sample.get('patient_id')
+            self.results.append((score, label, patient, sample.get('img_path')))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
+        classes = [str(name) for name in self.dataset_meta['classes']]
+        score, true = (np.array([entry[i] for entry in results]).reshape(len(results), -1) if results
+                       else np.zeros((0, len(classes))) for i in (0, 1))
+        if score.shape != true.shape or score.shape[1] != len(classes):
+            raise ValueError(f'expected {len(classes)} scores and labels an image, one a class ({", ".join(classes)}), '
+                             f'got {score.shape[1]} and {true.shape[1]}')
+        points, temperature = self._points(true, score, classes)
+        positives, negatives = ((true == value).sum(axis=0) for value in (1, 0))
+        use = positives >= self.min_positives
+        areas = self._areas(true, score, use, _groups(results))
+        values = {'AUROC': areas['AUROC'], 'AP': average_precision(true, score),
+                  'ECE': calibration_error(true, score, bins=self.bins)}
+        at = {name: rates(confusion(true, score, bounds)) for name, bounds in points.items()}
+
+        metrics = {key: areas[key] for key in ('AUROC_mean', 'AUROC_mean_low', 'AUROC_mean_high')}
+        metrics.update(AUROC_micro=auroc(*pooled(true, score))[0], AP_mean=macro_mean(values['AP'], use),
+                       AP_micro=average_precision(*pooled(true, score))[0])
+        metrics.update(self._calibration(true, score, values['ECE'], use, temperature))
+        for name, bounds in points.items():
+            metrics.update(_summary(name, at[name], rates(confusion(true, score, bounds).total()), use))
+        for i, name in enumerate(classes):
+            metrics.update({f'AUROC_{name}': areas['AUROC'][i], f'AUROC_{name}_low': areas['low'][i],
+                            f'AUROC_{name}_high': areas['high'][i], f'AP_{name}': values['AP'][i],
+                            f'ECE_{name}': values['ECE'][i]})
+        by_class = {f'{_shown(rate)}_{name}@{point}': getattr(table, rate)[i] for point, table in at.items()
+                    for i, name in enumerate(classes) for rate in table._fields}
+        metrics.update(by_class if self.classwise else {})
+        metrics.update(undefined_classes=int(((positives == 0) | (negatives == 0)).sum()),
+                       left_out_classes=int((~use).sum()))
+        metrics = {key: value if isinstance(value, int) else float(value) for key, value in metrics.items()}
+        self._log(classes, true, metrics, areas, values, points, at, use)
+        if self.out_dir is not None:
+            self._write(classes, true, score, _groups(results), metrics | by_class, points)
+        return metrics
+
+    def _points(self, true: np.ndarray, score: np.ndarray, classes: list[str]) -> tuple[dict, float | None]:
+        """Thresholds (C,) by name, and the temperature: chosen here, or those of the checkpoint."""
+        if self._stored is None:
+            self.chosen = choose_points(self.points, true, score, classes)
+            return self.chosen.thresholds, self.chosen.temperature
+        content, source = self._stored
+        stored = None if content is None else read_points(content, classes, source)
+        points, left_out = {}, []
+        for name, point in self.points.items():
+            if not is_rule(point):
+                points[name] = given_thresholds(name, point, len(classes))
+            elif stored is not None and stored.rules.get(name) == written(point):
+                points[name] = stored.thresholds[name]
+            else:
+                left_out.append(name)
+        used = [name for name in points if is_rule(self.points[name])]
+        text = [f'Thresholds of {", ".join(used)} and the temperature are those stored in {source}, chosen on '
+                f'{stored.images} validation images; none is chosen on this data'] if stored is not None else []
+        text += [f'{source} holds no thresholds for {", ".join(left_out)}: left out, for they are not chosen on test '
+                 'data (training with cxrdet.OperatingPointHook stores them in best_*.pth)'] if left_out else []
+        print_log('\n'.join(text), logger='current')
+        return points, None if stored is None else stored.temperature
+
+    def _areas(self, true: np.ndarray, score: np.ndarray, use: np.ndarray, groups: np.ndarray) -> dict:
+        """AUROC (C,) with the ends ``low`` and ``high``, and the mean with its own."""
+        found = {'AUROC': auroc(true, score)}
+        found['AUROC_mean'] = macro_mean(found['AUROC'], use)
+        found['AUROC_mean_low'], found['AUROC_mean_high'] = np.nan, np.nan
+        found['low'], found['high'] = delong_interval(true, score)
+        columns = np.ones(len(use), bool) if self.interval == 'bootstrap' else use & ~np.isnan(found['AUROC'])
+        if self.resamples and columns.any():
+            draws = np.full((self.resamples, len(use)), np.nan)
+            if len(true):
+                draws[:, columns] = bootstrap_areas(true[:, columns], score[:, columns], groups=groups,
+                                                    samples=self.resamples)
+            means = np.array([macro_mean(draw, use) for draw in draws])
+            found['AUROC_mean_low'], found['AUROC_mean_high'] = percentile_interval(means)
+            if self.interval == 'bootstrap':
+                found['low'], found['high'] = percentile_interval(draws)
+        return found
+
+    def _calibration(self, true: np.ndarray, score: np.ndarray, of_classes: np.ndarray, use: np.ndarray,
+                     temperature: float | None) -> dict[str, float]:
+        errors = {'ECE': calibration_error(*pooled(true, score), bins=self.bins)[0],
+                  'ECE_mean': macro_mean(of_classes, use)}
+        if temperature is not None:
+            scaled = scale(score, temperature)
+            errors.update(ECE_scaled=calibration_error(*pooled(true, scaled), bins=self.bins)[0],
+                          temperature=temperature)
+        return errors
+
+    def _log(self, classes: list[str], true: np.ndarray, metrics: dict, areas: dict, values: dict, points: dict,
+             at: dict, use: np.ndarray) -> None:
+        shown = next((name for name in points if is_rule(self.points[name])), next(iter(points), None))
+        text = [f'{len(true)} images', class_table(classes, true, areas, values, metrics, shown, points.get(shown),
+                                                   at.get(shown)), point_table(metrics, points)]
+        undefined = [name for i, name in enumerate(classes) if np.isnan(areas['AUROC'][i])]
+        few = [name for i, name in enumerate(classes) if not use[i] and name not in undefined]
+        text += [f'{len(undefined)} of {len(classes)} classes lack positives or negatives here; their AUROC is NaN and '
+                 f'left out of the mean: {", ".join(undefined)}'] if undefined else []
+        text += [f'{len(few)} of {len(classes)} classes have fewer than {self.min_positives} positives and are left '
+                 f'out of the means: {", ".join(few)}'] if few else []
+        print_log('\n'.join(filter(None, text)), logger='current')
+
+    def _write(self, classes: list[str], true: np.ndarray, score: np.ndarray, groups: np.ndarray, metrics: dict,
+               points: dict) -> None:
+        from cxrdet.visualization.roc import draw_pr_curves, draw_roc_curves  # matplotlib is slow to import
+        folder = Path(self.out_dir)
+        content = {'images': len(true), 'classes': classes, 'metrics': _plain(metrics),
+                   'thresholds': {name: _plain(dict(zip(classes, bounds, strict=True))) for name, bounds in
+                                  points.items()}}
+        write_atomic(folder / 'metrics.json', json.dumps(content, indent=1, ensure_ascii=False))
+        draw_roc_curves(folder / 'roc.png', true, score, classes, groups=groups, samples=min(self.resamples, 200))
+        draw_pr_curves(folder / 'pr.png', true, score, classes)
+        print_log(f'Metrics, ROC and precision-recall curves are in {folder}', logger='current')
+
+
+def _groups(results: Sequence[tuple]) -> np.ndarray:
+    """Number of the patient of each image; of the file, or of the image itself, where no patient is known."""
+    numbers: dict = {}
+    keys = [('patient', str(entry[2])) if entry[2] is not None else
+            ('file', str(entry[3])) if entry[3] is not None else ('row', row) for row, entry in enumerate(results)]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
+def _shown(rate: str) -> str:
+    return 'F1' if rate == 'f1' else rate
+
+
+def _summary(point: str, by_class, micro, use: np.ndarray) -> dict[str, float]:
+    summary = {}
+    for rate in by_class._fields:
+        summary[f'{_shown(rate)}_macro@{point}'] = macro_mean(getattr(by_class, rate), use)
+        summary[f'{_shown(rate)}_micro@{point}'] = getattr(micro, rate)[0]
+    return summary
+
+
+def _plain(numbers: Mapping) -> dict:
+    """NaN as null, for JSON has none."""
+    return {key: None if math.isnan(value) else value if isinstance(value, int) else float(value)
+            for key, value in numbers.items()}

@@ -1,0 +1,49 @@
+"""The tables that MultiLabelMetric writes into the log."""
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cxrdet.core.multilabel import Rates
+
+__all__ = ['class_table', 'point_table']
+
+_RATES = ('accuracy', 'precision', 'recall', 'specificity', 'F1', 'hamming')
+
+
+def class_table(classes: Sequence[str], true: np.ndarray, areas: Mapping, values: Mapping, metrics: Mapping,
+                point: str | None, bounds: np.ndarray | None, table: Rates | None) -> str:
+    """One line for each class: positives of known labels, AUROC with its interval, AP, ECE, and rates at ``point``."""
+    width = max([len('class'), len('mean'), *map(len, classes)])
+    heads = f'{"class":<{width}}  {"positives":>13}  {"AUROC":>6}  {"95 % interval":>15}  {"AP":>6}  {"ECE":>6}'
+    if table is not None:
+        heads += f'  {"threshold":>9}' + ''.join(f'  {name:>11}' for name in _RATES[1:5]) + f'   at "{point}"'
+    lines = [heads]
+    for i, name in enumerate(classes):
+        count = f'{int((true[:, i] == 1).sum())} of {int((~np.isnan(true[:, i])).sum())}'
+        line = (f'{name:<{width}}  {count:>13}  {areas["AUROC"][i]:>6.4f}  '
+                f'{_interval(areas["low"][i], areas["high"][i])}  {values["AP"][i]:>6.4f}  {values["ECE"][i]:>6.4f}')
+        if table is not None:
+            line += f'  {bounds[i]:>9.4g}' + ''.join(
+                f'  {rate[i]:>11.4f}' for rate in (table.precision, table.recall, table.specificity, table.f1))
+        lines.append(line)
+    interval = _interval(metrics['AUROC_mean_low'], metrics['AUROC_mean_high'])
+    lines.append(f'{"mean":<{width}}  {"":>13}  {metrics["AUROC_mean"]:>6.4f}  {interval}  {metrics["AP_mean"]:>6.4f}  '
+                 f'{metrics["ECE_mean"]:>6.4f}')
+    return '\n'.join(lines)
+
+
+def point_table(metrics: Mapping, points: Mapping) -> str:
+    """Two lines for each operating point: rates averaged over classes (macro) and pooled (micro)."""
+    if not points:
+        return ''
+    width = max(len('operating point'), *(len(name) + 6 for name in points))
+    lines = [f'{"operating point":<{width}}' + ''.join(f'  {name:>11}' for name in _RATES)]
+    for name in points:
+        for kind in ('macro', 'micro'):
+            lines.append(f'{name + " " + kind:<{width}}' + ''.join(
+                f'  {metrics[f"{rate}_{kind}@{name}"]:>11.4f}' for rate in _RATES))
+    return '\n'.join(lines)
+
+
+def _interval(low: float, high: float) -> str:
+    return f'{"-":>15}' if np.isnan(low) else f'{f"{low:.4f}-{high:.4f}":>15}'

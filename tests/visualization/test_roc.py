@@ -1,0 +1,61 @@
+"""Curves as files; their numbers are tested in tests/core, so here it is what stands on the page."""
+import cv2
+import numpy as np
+import pytest
+
+from cxrdet.visualization.roc import draw_pr_curves, draw_roc_curves
+
+CLASSES = ['Mass', 'Nodule', 'Hernia']
+
+
+@pytest.fixture(scope='module')
+def data():
+    rng = np.random.default_rng(0)
+    true = (rng.random((200, 3)) < 0.3).astype(float)
+    true[:, 2] = 0
+    true[:20, 0] = np.nan
+    return true, rng.normal(size=true.shape) + np.nan_to_num(true)
+
+
+def texts(monkeypatch):
+    """Everything that is written into the figures from now on."""
+    from matplotlib.axes import Axes
+    seen, text, title = [], Axes.text, Axes.set_title
+    monkeypatch.setattr(Axes, 'text', lambda self, x, y, s, **k: seen.append(s) or text(self, x, y, s, **k))
+    monkeypatch.setattr(Axes, 'set_title', lambda self, s, **k: seen.append(s) or title(self, s, **k))
+    return seen
+
+
+def test_roc_page(data, tmp_path, monkeypatch):
+    seen = texts(monkeypatch)
+    draw_roc_curves(tmp_path / 'sub' / 'roc.png', *data, CLASSES, groups=np.arange(200) // 2, samples=20)
+    known = int((~np.isnan(data[0][:, 0])).sum())
+    assert f'Mass  ({int(np.nansum(data[0][:, 0]))} of {known})' in seen and 'Hernia  (0 of 200)' in seen
+    assert 'no curve: lacks positives or negatives' in seen
+    assert sum(text.startswith('AUROC 0.7') and ' [0.' in text for text in seen) == 2
+    picture = cv2.imread(str(tmp_path / 'sub' / 'roc.png'))
+    assert min(picture.shape[:2]) > 400
+    blue = (np.abs(picture.astype(int) - (178, 114, 0)).max(axis=2) < 10).sum()
+    draw_roc_curves(tmp_path / 'plain.png', *data, CLASSES, samples=0)
+    band = (np.abs(picture.astype(int) - (240, 227, 204)).max(axis=2) < 16).sum()
+    plain = cv2.imread(str(tmp_path / 'plain.png')).astype(int)
+    assert blue > 200 and band > 2000 > (np.abs(plain - (240, 227, 204)).max(axis=2) < 16).sum()
+
+
+def test_pr_page(data, tmp_path, monkeypatch):
+    seen = texts(monkeypatch)
+    draw_pr_curves(tmp_path / 'pr.png', *data, CLASSES)
+    assert 'no curve: lacks positives' in seen and sum(text.startswith('AP 0.') for text in seen) == 2
+    assert (tmp_path / 'pr.png').stat().st_size > 5000
+
+
+def test_empty_data(tmp_path):
+    for draw in (draw_roc_curves, draw_pr_curves):
+        draw(tmp_path / 'empty.svg', np.zeros((0, 3)), np.zeros((0, 3)), CLASSES)
+        assert 'svg' in (tmp_path / 'empty.svg').read_text()[:400]
+
+
+def test_names_that_do_not_fit(data, tmp_path):
+    with pytest.raises(ValueError, match='one name for each of 3 classes, got 2'):
+        draw_roc_curves(tmp_path / 'x.png', *data, CLASSES[:2])
+    assert not list(tmp_path.iterdir())
