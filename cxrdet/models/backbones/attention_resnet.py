@@ -1,0 +1,210 @@
+"""ResNets with attention behind their stages.
+
+The ResNet is MMPretrain's, with the parameter names of torchvision's (He, Zhang, Ren, Sun, "Deep Residual Learning for
+Image Recognition", CVPR 2016; stride 2 in the 3x3 convolution of a bottleneck). The presets are the five networks of
+one comparison: they differ from each other in nothing but what stands behind stage 4.
+"""
+from collections.abc import Sequence
+
+from mmpretrain.models.backbones import ResNet
+from torch import nn
+
+from cxrdet.core.errors import ConfigError
+from cxrdet.registry import MODELS
+
+Attention = dict | Sequence[dict | Sequence[dict] | None]
+NAME = 'attention'
+
+
+def add_attention(backbone: nn.Module, attention: Attention) -> nn.Module:
+    """Put attention layers behind the stages of any ResNet of MMDetection or MMPretrain, in place.
+
+    A stage there is an ``nn.Sequential`` of blocks; the layers become its last member, ``layer4.attention``.
+    So the next stage, ``out_indices`` and all else that reads the stage get the map after attention, and no name of an
+    existing parameter changes.
+
+    Args:
+        backbone: a ResNet (ResNeXt, ResNetV1d, Res2Net, SEResNet, RegNet, …) whose ``res_layers`` names its stages.
+        attention: one entry a stage: the config of a layer that takes ``in_channels`` and keeps the shape, e.g.
+            ``dict(type='cxrdet.ECA')``, or a list of such configs, applied in this order, or None. A single config
+            stands for one such layer behind every stage.
+
+    Returns:
+        ``backbone``.
+
+    Raises:
+        ConfigError: if it has no stages, the number of entries is not theirs, or a frozen stage is to get attention.
+    """
+    stages = [getattr(backbone, name) for name in getattr(backbone, 'res_layers', ())]
+    if not stages:
+        raise ConfigError(f'attention goes behind the stages of a ResNet, but {type(backbone).__name__} has no '
+                          'res_layers that names its stages')
+    entries = [attention] * len(stages) if isinstance(attention, dict) else list(attention)
+    if len(entries) != len(stages):
+        raise ConfigError('attention: expected one entry (config, list of configs or None) for each of the '
+                          f'{len(stages)} stages, got {len(entries)}')
+    for number, (stage, entry) in enumerate(zip(stages, entries), start=1):
+        configs = [entry] if isinstance(entry, dict) else list(entry or ())
+        if not configs:
+            continue
+        if number <= getattr(backbone, 'frozen_stages', -1):
+            raise ConfigError(f'attention: stage {number} is frozen (frozen_stages={backbone.frozen_stages}), '
+                              'attention behind it would never learn; lower frozen_stages or leave the stage out')
+        width = stage_width(stage)
+        stage.add_module(NAME, nn.Sequential(*(MODELS.build({'in_channels': width, **cfg}) for cfg in configs)))
+    return backbone
+
+
+def stage_width(stage: nn.Sequential) -> int:
+    """Channels that a stage gives: those of the last convolution of its last block."""
+    block = stage[-1]
+    return (block.conv3 if hasattr(block, 'conv3') else block.conv2).out_channels
+
+
+@MODELS.register_module()
+def with_attention(backbone: dict, *, attention: Attention) -> nn.Module:
+    """Build any ResNet of MMDetection or MMPretrain and add attention to it, from a config.
+
+    ``backbone=dict(type='cxrdet.with_attention', backbone=dict(type='mmdet.ResNeXt', depth=101),
+    attention=[None, None, None, dict(type='cxrdet.BoTAttention', mid_channels=512)])``
+
+    What comes out is that ResNet itself, so its weights, ``init_cfg`` and options go on as they were.
+
+    Args:
+        backbone: its config, with the scope in ``type``.
+        attention: see :func:`add_attention`, as for what it raises.
+    """
+    return add_attention(MODELS.build(backbone), attention)
+
+
+@MODELS.register_module()
+class AttentionResNet(ResNet):
+    """MMPretrain's ResNet with attention behind any of its stages, for classifiers and, with FPN or BiFPN, detectors.
+
+    Stage s gives (N, C_s, ceil(H / 2^(s+1)), ceil(W / 2^(s+1))), C_s = 64, 128, 256, 512 for depths 18 and 34, four
+    times as much from 50 on; detectors take ``out_indices=(0, 1, 2, 3)``, the default is the last stage alone.
+
+    torchvision's ImageNet weights load with ``init_cfg=dict(type='Pretrained', checkpoint='resnet18.pth')`` or
+    ``checkpoint='torchvision://resnet18'``; only the attention is missing in them, and it keeps its own first values.
+    Its parameters have ``.attention.`` in their names, so that a new part can have another rate than a pretrained one:
+    ``paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1), '.attention.': dict(lr_mult=1.)})``.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        attention: what stands behind which stage, see :func:`add_attention`; None: a plain ResNet.
+        **kwargs: of MMPretrain's ``ResNet``.
+
+    Raises:
+        ConfigError: see :func:`add_attention`.
+    """
+
+    def __init__(self, depth: int, attention: Attention | None = None, **kwargs) -> None:
+        super().__init__(depth, **kwargs)
+        if attention is not None:
+            add_attention(self, attention)
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """The layer of a parameter, for rates that fall from layer to layer.
+
+        For MMPretrain's ``LearningRateDecayOptimWrapperConstructor``. Layer 0 is the stem; stages 1 and 4 are one layer
+        each, stage 2 one for every two and stage 3 one for every three blocks (four in both at depth 152), as in
+        MMPretrain, which knows no depth 18. Attention belongs to the last block of its stage; what is not the
+        backbone's (neck, head) is the layer after it.
+
+        Args:
+            param_name: name of the parameter in the whole model.
+            prefix: of the backbone's parameters in it, ``'backbone.'``.
+
+        Returns:
+            The layer, and the number of layers, that of the head included.
+        """
+        blocks = self.stage_blocks
+        sizes = [blocks[0], *((4, 4) if self.depth == 152 else (2, 3)), blocks[-1]][:len(blocks)]
+        layers = [-(-count // size) for count, size in zip(blocks, sizes)]
+        last = 1 + sum(layers)
+        if not param_name.startswith(prefix):
+            return last, last + 1
+        stage, block, *_ = [*param_name.removeprefix(prefix).split('.'), '']
+        if stage not in self.res_layers:
+            return 0, last + 1
+        i = self.res_layers.index(stage)
+        block = blocks[i] - 1 if block == NAME else int(block)
+        return 1 + sum(layers[:i]) + block // sizes[i], last + 1
+
+
+def behind(stages: Sequence[int], *configs: dict) -> list[list[dict] | None]:
+    """The same layers behind each of ``stages`` (1 .. 4), as ``attention`` takes them.
+
+    Raises:
+        ConfigError: if a stage is none of 1 .. 4.
+    """
+    if not set(stages) <= {1, 2, 3, 4}:
+        raise ConfigError(f'stages: expected numbers in 1 .. 4, got {tuple(stages)}')
+    return [[dict(cfg) for cfg in configs] if stage in stages else None for stage in (1, 2, 3, 4)]
+
+
+@MODELS.register_module()
+class ResNet18ECA(AttentionResNet):
+    """ResNet-18 with efficient channel attention.
+
+    Args:
+        stages: behind which stages (1 .. 4) the attention stands.
+        **kwargs: of :class:`AttentionResNet`, as in the other presets.
+    """
+
+    def __init__(self, *, stages: Sequence[int] = (4,), **kwargs) -> None:
+        super().__init__(18, behind(stages, dict(type='cxrdet.ECA')), **kwargs)
+
+
+@MODELS.register_module()
+class ResNet18CA(AttentionResNet):
+    """ResNet-18 with coordinate attention.
+
+    Args:
+        reduction: of :class:`cxrdet.models.layers.CoordinateAttention`.
+        stages: as in :class:`ResNet18ECA`.
+    """
+
+    def __init__(self, *, reduction: int = 32, stages: Sequence[int] = (4,), **kwargs) -> None:
+        super().__init__(18, behind(stages, dict(type='cxrdet.CoordinateAttention', reduction=reduction)), **kwargs)
+
+
+@MODELS.register_module()
+class ResNet18BoT(AttentionResNet):
+    """ResNet-18 with self-attention over positions.
+
+    Args:
+        num_heads: of :class:`cxrdet.models.layers.BoTAttention`.
+        stages: as in :class:`ResNet18ECA`; its cost is quadratic in the positions, so early stages are dear.
+    """
+
+    def __init__(self, *, num_heads: int = 4, stages: Sequence[int] = (4,), **kwargs) -> None:
+        super().__init__(18, behind(stages, dict(type='cxrdet.BoTAttention', num_heads=num_heads)), **kwargs)
+
+
+@MODELS.register_module()
+class ResNet18BoTLinear(AttentionResNet):
+    """ResNet-18 with linear self-attention over positions.
+
+    Args:
+        num_heads: of :class:`cxrdet.models.layers.LinearBoTAttention`.
+        stages: as in :class:`ResNet18ECA`.
+    """
+
+    def __init__(self, *, num_heads: int = 4, stages: Sequence[int] = (4,), **kwargs) -> None:
+        super().__init__(18, behind(stages, dict(type='cxrdet.LinearBoTAttention', num_heads=num_heads)), **kwargs)
+
+
+@MODELS.register_module()
+class ResNet18Hybrid(AttentionResNet):
+    """ResNet-18 with coordinate attention, then linear self-attention.
+
+    Args:
+        num_heads: of :class:`cxrdet.models.layers.LinearBoTAttention`.
+        reduction: of :class:`cxrdet.models.layers.CoordinateAttention`.
+        stages: as in :class:`ResNet18ECA`.
+    """
+
+    def __init__(self, *, num_heads: int = 4, reduction: int = 32, stages: Sequence[int] = (4,), **kwargs) -> None:
+        super().__init__(18, behind(stages, dict(type='cxrdet.CoordinateAttention', reduction=reduction),
+                                    dict(type='cxrdet.LinearBoTAttention', num_heads=num_heads)), **kwargs)
