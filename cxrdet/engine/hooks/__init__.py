@@ -8,3 +8,4 @@ from .operating_points import OperatingPointHook  # noqa: F401
 from .positive_weight import PositiveWeightHook  # noqa: F401
 from .reproducible import ReproducibleHook  # noqa: F401
 from .restore_best import RestoreBestHook  # noqa: F401
+from .tta import TTAHook  # noqa: F401

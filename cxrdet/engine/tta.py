@@ -1,0 +1,130 @@
+"""Test-time augmentation from a plain test pipeline: the same image in several views."""
+import copy
+import itertools
+from collections.abc import Sequence
+
+from cxrdet.core.errors import ConfigError
+
+__all__ = ['check_views', 'tta_model', 'tta_pipeline']
+
+DIRECTIONS = ('horizontal', 'vertical', 'diagonal')
+
+
+def tta_pipeline(pipeline: Sequence[dict], *, flips: Sequence[str] | None = None,
+                 scales: Sequence[float] | None = None, combine: bool = False) -> list[dict]:
+    """Turn a test pipeline into one that gives several views of each image, the plain one first.
+
+    A scale s multiplies the size that the pipeline's ``Resize`` steps ask for (and a fixed ``size`` of ``Pad``); a
+    pipeline without such a step gets one that multiplies the size of the image. The flip comes behind the last of them,
+    before anything pads the image, so that the image lies at the upper left in every view and boxes can be brought
+    back. The steps before are run once for all views.
+
+    Args:
+        pipeline: configs of the steps, the last one packs (``PackDetInputs`` or ``PackInputs``).
+        flips: 'horizontal', 'vertical', 'diagonal' (both). Default: horizontal and vertical for detection, horizontal
+            for classification.
+        scales: factors beside 1. Default: 0.9 and 1.1 for detection, none for classification.
+        combine: every flip at every scale. Off: each flip at scale 1, each scale unflipped.
+
+    Raises: ConfigError for an unknown flip, a scale <= 0, or a pipeline that does not pack at its end or has a
+        ``TestTimeAug`` already.
+    """
+    steps = [copy.deepcopy(dict(step)) for step in pipeline]
+    kinds = [_name(step) for step in steps]
+    if not steps or not kinds[-1].startswith('Pack') or 'TestTimeAug' in kinds:
+        raise ConfigError('Test-time augmentation is derived from a test pipeline that ends in PackDetInputs or '
+                          f'PackInputs and has no TestTimeAug; this one is {" -> ".join(kinds) or "empty"}. Give a '
+                          'tta_pipeline in the config')
+    boxes = kinds[-1] == 'PackDetInputs'
+    flips = (('horizontal', 'vertical') if boxes else ('horizontal', )) if flips is None else tuple(flips)
+    scales = ((0.9, 1.1) if boxes else ()) if scales is None else tuple(scales)
+    if not set(flips) <= set(DIRECTIONS) or not all(scale > 0 for scale in scales):
+        raise ConfigError(f'flips must be of {", ".join(DIRECTIONS)} and scales > 0, got {flips} and {scales}')
+    if boxes:
+        steps[-1]['meta_keys'] = _with_flips(steps[-1].get('meta_keys'))
+    resizes = [i for i, step in enumerate(steps) if 'Resize' in kinds[i] and {'scale', 'scale_factor'} & set(step)]
+    loads = next((i for i, kind in enumerate(kinds) if not kind.startswith('Load')), len(kinds))
+    first, last = (resizes[0], resizes[-1] + 1) if resizes else (loads, loads)
+    views = [(None, 1.0), *((flip, 1.0) for flip in flips), *((None, scale) for scale in scales if scale != 1)]
+    if combine:
+        views = list(itertools.product((None, *flips), (1.0, *(scale for scale in scales if scale != 1))))
+    # TestTimeAug takes all combinations of its lists; one list of whole pipelines can be any set of views
+    composed = [dict(type='Compose', transforms=[
+        *(_scaled(steps[first:last], scale) or _resize(scale)), *_flip(flip), *_scaled(steps[last:], scale)])
+        for flip, scale in views]
+    return [*steps[:first], dict(type='TestTimeAug', transforms=[composed])]
+
+
+def tta_model(pipeline: Sequence[dict]) -> dict:
+    """The model that merges the views of a pipeline: of boxes with weighted boxes fusion, of scores with their mean."""
+    if _name(pipeline[-1]) == 'PackInputs':
+        return dict(type='mmpretrain.AverageClsScoreTTA')
+    return dict(type='cxrdet.WBFTTAModel')
+
+
+def check_views(pipeline: Sequence[dict]) -> None:
+    """Raise ConfigError for a ``tta_pipeline`` without views, or one that flips an image after it has been padded.
+
+    There, the boxes of the flipped image would be brought back to the wrong place.
+    """
+    if not any(_name(step) == 'TestTimeAug' for step in pipeline):
+        raise ConfigError('tta_pipeline must have a TestTimeAug step; it has '
+                          f'{" -> ".join(map(_name, pipeline)) or "no step"}')
+    for path in _paths(pipeline):
+        kinds = [_name(step) for step in path]
+        turned = [i for i, step in enumerate(path) if kinds[i] == 'RandomFlip' and step.get('prob') != 0]
+        if turned and any('Pad' in kind for kind in kinds[:turned[-1]]):
+            raise ConfigError('tta_pipeline flips images that are padded already, so that their boxes cannot be '
+                              f'brought back: {" -> ".join(kinds)}. Put RandomFlip before Pad')
+
+
+def _paths(pipeline: Sequence[dict]) -> list[list[dict]]:
+    """The plain pipelines of all views."""
+    paths: list[list[dict]] = [[]]
+    for step in pipeline:
+        inner: list[list[dict]] = [[step]]
+        if _name(step) == 'TestTimeAug':
+            inner = [[sub for part in chosen for sub in _flat(part)] for chosen in itertools.product(
+                *step['transforms'])]
+        paths = [path + end for path in paths for end in inner]
+    return paths
+
+
+def _flat(step: dict) -> list[dict]:
+    return [sub for part in step['transforms'] for sub in _flat(part)] if _name(step) == 'Compose' else [step]
+
+
+def _name(step: dict) -> str:
+    return str(step['type']).rpartition('.')[2]
+
+
+def _resize(scale: float) -> list[dict]:
+    return [dict(type='Resize', scale_factor=scale, keep_ratio=True)] if scale != 1 else []
+
+
+def _flip(direction: str | None) -> list[dict]:
+    return [dict(type='RandomFlip', prob=1.0, direction=direction)] if direction else []
+
+
+def _with_flips(keys: Sequence[str] | None) -> tuple[str, ...]:
+    """The names that PackDetInputs hands on, with those by which a flip is undone."""
+    keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor') if keys is None else tuple(keys)
+    return tuple(dict.fromkeys([*keys, 'ori_shape', 'scale_factor', 'flip', 'flip_direction']))
+
+
+def _scaled(steps: Sequence[dict], scale: float) -> list[dict]:
+    """The steps with the sizes that ``Resize`` and ``Pad`` ask for multiplied."""
+    scaled = [copy.deepcopy(step) for step in steps]
+    for step in scaled:
+        if 'Resize' in _name(step):
+            step.update({key: _times(step[key], scale, whole=key == 'scale') for key in ('scale', 'scale_factor')
+                         if step.get(key) is not None})
+        elif 'Pad' in _name(step) and step.get('size') is not None and scale > 1:
+            step['size'] = _times(step['size'], scale, whole=True)
+    return scaled
+
+
+def _times(value, scale: float, whole: bool):
+    if isinstance(value, (list, tuple)):
+        return tuple(_times(part, scale, whole) for part in value)
+    return round(value * scale) if whole else value * scale

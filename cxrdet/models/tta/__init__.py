@@ -1,0 +1,3 @@
+from cxrdet.models.tta.wbf_tta import WBFTTAModel
+
+__all__ = ['WBFTTAModel']
