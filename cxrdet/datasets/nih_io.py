@@ -110,7 +110,8 @@ def read_table(path: str | Path) -> NihTable:
                     ages, sexes, views, np.array(lines, np.int32))
 
 
-def _optional_columns(path, lines: list[int], rows: list[list[str]], column: dict[str, int]) -> tuple[np.ndarray, ...]:
+def _optional_columns(path, lines: list[int], rows: list[tuple[str, ...]],
+                      column: dict[str, int]) -> tuple[np.ndarray, ...]:
     """Follow-up, age, sex and view of each row, empty where the table has no such column."""
     def cells(*names: str) -> list[str]:
         at = next((column[name] for name in names if name in column), None)
@@ -231,7 +232,7 @@ def _check_findings(text: str, where: str) -> None:
         raise DataError(f'{where}: "{NO_FINDING}" cannot stand beside a finding, got "{text}".')
 
 
-def _read_csv(path: str | Path, required: Sequence[str]) -> tuple[list[int], list[list[str]], dict[str, int]]:
+def _read_csv(path: str | Path, required: Sequence[str]) -> tuple[list[int], list[tuple[str, ...]], dict[str, int]]:
     """Line numbers and cells of all rows but the header, and the position of each column by its name."""
     text = _read_text(path)
     reader = csv.reader(text.splitlines(keepends=True))
@@ -250,7 +251,7 @@ def _read_csv(path: str | Path, required: Sequence[str]) -> tuple[list[int], lis
                 if len(row) != len(header) and (len(row) < len(header) or any(row[len(header):])):
                     raise DataError(f'{path}: line {reader.line_num} has {len(row)} cells, the header {len(header)}.')
                 lines.append(reader.line_num)
-                rows.append(row)
+                rows.append(tuple(row))  # the garbage collector does not go through tuples of strings again and again
     except csv.Error as error:
         raise DataError(f'{path}: line {reader.line_num} is no line of a CSV table: {error}.') from None
     return lines, rows, column

@@ -74,7 +74,10 @@ class CLAHE(_Preprocess):
 
 @TRANSFORMS.register_module()
 class Denoise(_Preprocess):
-    """Remove noise by non-local means. Slow: about a second for a megapixel; better done once, before training.
+    """Remove noise by non-local means.
+
+    Slow: 0.05 s for 256 px, 0.7 s for 1024 px on one core. With the default strength it takes fine lung markings along
+    with the noise, the more so the smaller the film: look at some films before you train on it.
 
     Source: A. Buades, B. Coll, J.-M. Morel, "Non-local means denoising", Image Processing On Line 1, 2011, as OpenCV
     has it (colour images in Lab).
