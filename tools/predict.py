@@ -1,18 +1,29 @@
 #!/usr/bin/env python
-"""Find objects in images: python tools/predict.py CONFIG CHECKPOINT IMAGE_OR_FOLDER --out-dir DIR [options]."""
+"""Find objects in images, or classify them: python tools/predict.py CONFIG CHECKPOINT IMAGES --out-dir DIR."""
 import argparse
 import sys
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='Run a trained detector on an image, or on all images in and below a '
-                                                 'folder; writes predictions.json, predictions.csv and pictures/.')
+    parser = argparse.ArgumentParser(
+        description='Run a trained detector or classifier on an image, or on all images in and below a folder; writes '
+                    'predictions.json, predictions.csv and, of a detector or with --cam, pictures/.')
     parser.add_argument('config', help='config file that the checkpoint was trained with')
     parser.add_argument('checkpoint', help='checkpoint file; the names of the classes stand in it')
     parser.add_argument('source', metavar='image_or_folder', help='image file, or folder of images')
     parser.add_argument('--out-dir', required=True, metavar='DIR', help='folder for the results; made if need be')
-    parser.add_argument('--score-thr', type=float, default=0.3, metavar='S',
-                        help='lowest score of a box that is kept (default: 0.3)')
+    parser.add_argument('--score-thr', type=float, metavar='S',
+                        help='lowest score of a box that is kept (default: 0.3), or of a class that is called present')
+    parser.add_argument('--operating-point', metavar='NAME',
+                        help='decide by these thresholds of the checkpoint, e.g. youden, screening (default: the first '
+                             'that was chosen on validation, or 0.5 where none is stored)')
+    parser.add_argument('--calibrate', action='store_true', help='give probabilities after temperature scaling')
+    parser.add_argument('--cam', action='store_true', help='draw Grad-CAM for the findings of each image')
+    parser.add_argument('--cam-classes', nargs='+', metavar='NAME',
+                        help='draw these classes in every image instead; implies --cam')
+    parser.add_argument('--cam-layer', metavar='PATH',
+                        help='layer of the model to look at, e.g. backbone.layer3 (default: the last one that has '
+                             'positions); implies --cam')
     parser.add_argument('--device', default='auto', help='auto (a GPU if there is one), cpu, cuda, cuda:1 …')
     parser.add_argument('--batch-size', type=int, default=1, metavar='N', help='images a step (default: 1)')
     parser.add_argument('--no-pictures', action='store_true', help='write JSON and CSV only')
@@ -26,16 +37,20 @@ def parse_args(argv=None):
 def main(argv=None) -> int:
     args = parse_args(argv)
     from cxrdet.apis.config import load_config
-    from cxrdet.apis.predict import predict
+    from cxrdet.apis.predict import CamChoice, predict, summary
     from cxrdet.core.errors import CxrdetError
+    cam = None
+    if args.cam or args.cam_classes or args.cam_layer:
+        cam = CamChoice(tuple(args.cam_classes) if args.cam_classes else None, args.cam_layer)
     try:
         records = predict(load_config(args.config, cfg_options=args.cfg_options), args.checkpoint, args.source,
-                          out_dir=args.out_dir, score_thr=args.score_thr, device=args.device,
-                          batch_size=args.batch_size, pictures=not args.no_pictures, trust=args.trust_checkpoint)
+                          out_dir=args.out_dir, score_thr=args.score_thr, operating_point=args.operating_point,
+                          calibrate=args.calibrate, cam=cam, device=args.device, batch_size=args.batch_size,
+                          pictures=not args.no_pictures, trust=args.trust_checkpoint)
     except CxrdetError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    print(f'{sum(len(record["boxes"]) for record in records)} boxes in {len(records)} images: {args.out_dir}')
+    print(f'{summary(records)}: {args.out_dir}')
     return 0
 
 

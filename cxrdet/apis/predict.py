@@ -1,4 +1,14 @@
-"""Run a trained model on image files and write what it finds: JSON, CSV and pictures."""
+"""Run a trained model on image files and write what it finds: JSON, CSV and pictures.
+
+``predictions.json`` holds what was decided by, and for each image its file, width, height and:
+
+- of a detector, ``boxes`` (xyxy in pixels of the image as read), ``scores``, ``labels`` and ``classes``, best first;
+- of a classifier, ``probabilities`` and ``decisions`` (1 or 0) in the order of the classes, and ``classes``, the names
+  of those decided to be present: from a threshold on, or the most probable one of a single-label model.
+
+``predictions.csv`` has one row a box (none for an image without boxes), or one row for each class of each image: image,
+class, probability, threshold, decision. ``pictures/`` shows the boxes, or sheets of Grad-CAM overlays.
+"""
 import copy
 import csv
 import io
@@ -6,13 +16,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
@@ -20,52 +28,39 @@ from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 
+from cxrdet.apis.cam import CamChoice, check_installed
 from cxrdet.apis.check import check_config
 from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.config import load_config
+from cxrdet.apis.predict_tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.core.errors import CheckpointError, ConfigError, DataError
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
-from cxrdet.visualization.boxes import draw_boxes
+
+__all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'summary']
 
 SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 _DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written as PNG
 
 
-class Task(NamedTuple):
-    """What is done with the predictions of one kind of model; a classifier's would be a second one.
-
-    Attributes:
-        fits: whether a predicted sample is of this kind.
-        record: (sample, class names, score threshold) -> what stands in the JSON file for the image.
-        header: columns of the CSV file behind ``image``.
-        rows: record -> rows of the CSV file, without the image.
-        draw: (image, record) -> picture.
-    """
-    fits: Callable
-    record: Callable
-    header: tuple[str, ...]
-    rows: Callable
-    draw: Callable
-
-
 def predict(config: Config | str | Path, checkpoint: str | Path, source: str | Path, *, out_dir: str | Path,
-            score_thr: float = 0.3, device: str = 'auto', batch_size: int = 1, pictures: bool = True,
+            score_thr: float | None = None, operating_point: str | None = None, calibrate: bool = False,
+            cam: CamChoice | None = None, device: str = 'auto', batch_size: int = 1, pictures: bool = True,
             trust: bool = False) -> list[dict]:
     """Predict an image, or all images in and below a folder, and write the results into ``out_dir``.
 
-    ``predictions.json`` holds for each image its file, width, height, ``boxes`` (xyxy in pixels of the image as read),
-    ``scores``, ``labels`` and ``classes``, best first; ``predictions.csv`` has one row a box (none for an image without
-    boxes); ``pictures/`` shows the boxes. The class names are those of the checkpoint.
-
-    Every image is read once before the model is built: where some cannot be read, all of them are named in one error.
-    The results are written to a hidden folder and moved into place when they are complete, so that there are never half
-    of them; those of an earlier call are replaced, other files in the folder stay.
+    The class names are those of the checkpoint. Every image is read once before the model is built: where some cannot
+    be read, all of them are named in one error. The results are written to a hidden folder and moved into place when
+    they are complete, so that there are never half of them; those of an earlier call are replaced, other files stay.
 
     Args:
         config: the config that the checkpoint was trained with: a file, or what :func:`load_config` gave.
         checkpoint: a file written by training.
         source: an image file of any kind that the config's test pipeline reads, or a folder of ``SUFFIXES``.
-        score_thr: lowest score of a box that is kept, in [0, 1].
+        score_thr: lowest score, in [0, 1], of a box that is kept (None: 0.3), or of a positive decision for any class.
+        operating_point: multi-label: the stored thresholds to decide by. None: the first that was chosen on validation;
+            0.5 where the checkpoint stores none.
+        calibrate: multi-label: divide logits by the stored temperature; stored thresholds follow.
+        cam: classifiers: draw Grad-CAM for these classes, from this layer.
         device: 'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1' ...
         batch_size: images a step; with several, smaller images are padded to the largest.
         pictures: draw the boxes, too.
@@ -73,12 +68,11 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
 
     Returns: the entries of ``predictions.json``, one dict an image, ordered by file name.
     Raises:
-        ConfigError: a bad config or argument, or a model whose predictions are no boxes.
+        ConfigError: a bad config or argument, or a model whose predictions are neither boxes nor classes.
         DataError: no image at ``source``, or unreadable ones.
         CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
     """
-    if not 0 <= score_thr <= 1 or batch_size < 1:
-        raise ConfigError(f'expected score_thr in [0, 1] and batch_size >= 1, got {score_thr} and {batch_size}')
+    _check_options(score_thr, operating_point, batch_size, cam, pictures)
     out_dir = Path(out_dir)
     if out_dir.exists() and not out_dir.is_dir():
         raise ConfigError(f'{out_dir}: the results go into a folder, but this is a file')
@@ -91,17 +85,33 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         load, prepare = build_pipeline(cfg)
         check_readable(load, files)
         model, classes = build_model(cfg, checkpoint, target, trust=trust)
+        meta = read_checkpoint(checkpoint, trust=trust)['meta']
+        options = Options(classes, score_thr, operating_point, calibrate, cam)
         with _complete_folder(out_dir) as folder:
-            records, task = [], DETECTION
-            for path, sample, image in _predictions(model, load, prepare, files, batch_size):
-                task, name = task_of(sample), path.relative_to(root).as_posix()
-                records.append({'file': name, **task.record(sample, classes, score_thr)})
-                if pictures:
-                    _write_picture(folder / 'pictures', name, task.draw(image, records[-1]))
-            facts = {'checkpoint': str(checkpoint), 'score_thr': score_thr, 'classes': list(classes)}
+            records, task, settings = [], None, None
+            for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size):
+                if task is None:
+                    task = task_of(sample)
+                    settings = task.prepare(options, model, meta, str(checkpoint))
+                records.append({'file': path.relative_to(root).as_posix(), **task.record(sample, settings)})
+                picture = task.draw(image, packed, prepare.transforms, records[-1], settings) if pictures else None
+                _write_picture(folder / 'pictures', records[-1]['file'], picture)
+            facts = {'checkpoint': str(checkpoint), **task.facts(settings)}
             (folder / 'predictions.json').write_text(_json(facts, records), encoding='utf-8')
-            (folder / 'predictions.csv').write_text(_csv(task, records), encoding='utf-8', newline='')
+            (folder / 'predictions.csv').write_text(_csv(task, settings, records), encoding='utf-8', newline='')
     return records
+
+
+def _check_options(score_thr: float | None, operating_point: str | None, batch_size: int, cam: CamChoice | None,
+                   pictures: bool) -> None:
+    if (score_thr is not None and not 0 <= score_thr <= 1) or batch_size < 1:
+        raise ConfigError(f'expected score_thr in [0, 1] and batch_size >= 1, got {score_thr} and {batch_size}')
+    if score_thr is not None and operating_point is not None:
+        raise ConfigError('--score-thr and --operating-point both name thresholds: give one of them')
+    if cam is not None:
+        if not pictures:
+            raise ConfigError('--cam asks for pictures and --no-pictures for none: give one of them')
+        check_installed()
 
 
 def find_images(source: str | Path, *, leave_out: Path | None = None) -> tuple[Path, list[Path]]:
@@ -172,7 +182,7 @@ def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
     named = {str(key).lower(): value for key, value in facts.items()}.get('classes')
     if not named:
         raise CheckpointError(f'{checkpoint}: it does not say its classes (meta.dataset_meta.classes), so that boxes '
-                              'cannot be named. Use a checkpoint as training writes it')
+                              'and findings cannot be named. Use a checkpoint as training writes it')
     classes = (named,) if isinstance(named, str) else tuple(named)
     follow_classes(cfg, classes=classes)
     if cfg.get('data_preprocessor') is not None:
@@ -182,61 +192,26 @@ def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
     return model.to(device).eval(), classes
 
 
-def task_of(sample) -> Task:
-    """Return what is done with predictions like ``sample``; raises ConfigError if nothing is known."""
-    for task in TASKS:
-        if task.fits(sample):
-            return task
-    raise ConfigError('This model predicts no boxes: only detectors can be used here so far, got '
-                      f'{type(sample).__name__} with {", ".join(sample.keys()) or "nothing"}')
-
-
-def detection_record(sample, classes: Sequence[str], score_thr: float) -> dict:
-    """Boxes of a DetDataSample with a score of at least ``score_thr``, best first, in pixels of the original image."""
-    found = sample.pred_instances.cpu()
-    found = found[found.scores >= score_thr]
-    found = found[found.scores.argsort(descending=True, stable=True)]
-    height, width = sample.ori_shape[:2]
-    labels = found.labels.tolist()
-    return {'width': int(width), 'height': int(height), 'boxes': found.bboxes.double().numpy().round(3).tolist(),
-            'scores': found.scores.double().numpy().round(6).tolist(), 'labels': labels,
-            'classes': [classes[label] for label in labels]}
-
-
-def detection_rows(record: dict) -> Iterable[list]:
-    """Rows x1, y1, x2, y2, score, label, class of a record."""
-    for box, *rest in zip(record['boxes'], record['scores'], record['labels'], record['classes'], strict=True):
-        yield [*box, *rest]
-
-
-def _draw_detections(image: np.ndarray, record: dict) -> np.ndarray:
-    names = dict(zip(record['labels'], record['classes'], strict=True))
-    return draw_boxes(image, record['boxes'], record['labels'], record['scores'], classes=names)
-
-
-DETECTION = Task(fits=lambda sample: 'pred_instances' in sample and 'bboxes' in sample.pred_instances,
-                 record=detection_record, header=('x1', 'y1', 'x2', 'y2', 'score', 'label', 'class'),
-                 rows=detection_rows, draw=_draw_detections)
-TASKS = (DETECTION,)
-
-
 def _predictions(model: torch.nn.Module, load: Callable, prepare: Callable, files: Sequence[Path],
                  batch_size: int) -> Iterator[tuple]:
-    """Yield (file, sample with its predictions, image as read) for each of ``files``."""
+    """Yield (file, sample with its predictions, image as read, what the pipeline made of it) for each of ``files``."""
     step = max(len(files) // 10, 10)
     for start in range(0, len(files), batch_size):
         batch = files[start:start + batch_size]
         loaded = [load({'img_path': str(path), 'img_id': start + i}) for i, path in enumerate(batch)]
         images = [results['img'].copy() for results in loaded]
+        packed = [prepare(results) for results in loaded]
         with torch.no_grad():
-            samples = model.test_step(pseudo_collate([prepare(results) for results in loaded]))
-        yield from zip(batch, samples, images, strict=True)
+            samples = model.test_step(pseudo_collate(packed))
+        yield from zip(batch, samples, images, packed, strict=True)
         done = start + len(batch)
         if done // step > start // step:
             print_log(f'{done} of {len(files)} images', logger='current')
 
 
-def _write_picture(folder: Path, name: str, picture: np.ndarray) -> None:
+def _write_picture(folder: Path, name: str, picture) -> None:
+    if picture is None:
+        return
     path = folder / (name if Path(name).suffix.lower() in _DRAWN_AS else f'{name}.png')
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(path.suffix.lower(), picture)
@@ -250,12 +225,12 @@ def _json(facts: dict, records: Sequence[dict]) -> str:
     return f'{{\n{lines} "images": [\n{images}\n ]\n}}\n'
 
 
-def _csv(task: Task, records: Sequence[dict]) -> str:
+def _csv(task: Task, settings, records: Sequence[dict]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(['image', *task.header])
     for record in records:
-        writer.writerows([record['file'], *row] for row in task.rows(record))
+        writer.writerows([record['file'], *row] for row in task.rows(record, settings))
     return text.getvalue()
 
 

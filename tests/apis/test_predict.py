@@ -197,6 +197,7 @@ def test_checkpoints_that_do_not_fit(config, checkpoint, images, tmp_path, chang
 @pytest.mark.parametrize('options, text', [
     ({'score_thr': 1.5}, r'score_thr in \[0, 1\]'),
     ({'batch_size': 0}, 'batch_size >= 1'),
+    ({'operating_point': 'youden'}, '--operating-point is for classifiers, but this model is a detector'),
     ({'device': 'cuda:99'}, '--device cuda:99'),
     ({'device': 'gpu'}, '--device gpu'),
 ])
@@ -221,5 +222,5 @@ def test_predictions_of_another_kind():
     from mmengine.structures import BaseDataElement
 
     from cxrdet.apis.predict import task_of
-    with pytest.raises(ConfigError, match='only detectors can be used here so far, got BaseDataElement with pred'):
-        task_of(BaseDataElement(pred_score=1))
+    with pytest.raises(ConfigError, match='only detectors and classifiers can be used .* got BaseDataElement with a'):
+        task_of(BaseDataElement(a=1))

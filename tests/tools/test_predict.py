@@ -17,7 +17,7 @@ def test_help_imports_nothing_heavy():
     text = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert 'CODE 0' in text and 'HEAVY []' in text
     for option in ('--out-dir', '--score-thr', '--device', '--batch-size', '--cfg-options', '--no-pictures',
-                   '--trust-checkpoint'):
+                   '--trust-checkpoint', '--operating-point', '--calibrate', '--cam', '--cam-classes', '--cam-layer'):
         assert option in text
 
 
@@ -35,8 +35,22 @@ def test_arguments_reach_predict(tool, monkeypatch, capsys, tmp_path):
                                  '--cfg-options', 'model.test_cfg.rcnn.max_per_img=7']) == 0
     assert seen['args'] == ('a.pth', 'images') and seen['cfg'].model.test_cfg.rcnn.max_per_img == 7
     assert seen['options'] == {'out_dir': str(tmp_path), 'score_thr': 0.7, 'device': 'cpu', 'batch_size': 4,
-                               'pictures': False, 'trust': True}
+                               'pictures': False, 'trust': True, 'operating_point': None, 'calibrate': False,
+                               'cam': None}
     assert capsys.readouterr().out.endswith(f'2 boxes in 2 images: {tmp_path}\n')
+
+
+def test_arguments_for_classifiers(tool, monkeypatch, capsys, tmp_path):
+    module = import_module('cxrdet.apis.predict')
+    seen = {}
+    monkeypatch.setattr(module, 'predict', lambda *args, **options: seen.update(options) or [
+        {'classes': ['Mass'], 'probabilities': [0.9]}, {'classes': [], 'probabilities': [0.1]}])
+    call = [str(ROOT / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'), 'a.pth', 'images', '--out-dir', str(tmp_path)]
+    assert tool('predict').main([*call, '--operating-point', 'screening', '--calibrate', '--cam']) == 0
+    assert (seen['operating_point'], seen['calibrate'], seen['cam']) == ('screening', True, (None, None))
+    assert capsys.readouterr().out.endswith(f'1 findings in 2 images: {tmp_path}\n')
+    assert tool('predict').main([*call, '--cam-classes', 'Mass', 'No Finding', '--cam-layer', 'backbone.layer3']) == 0
+    assert seen['cam'] == (('Mass', 'No Finding'), 'backbone.layer3') and seen['score_thr'] is None
 
 
 @pytest.mark.parametrize('arguments, text', [
