@@ -91,7 +91,7 @@ def shared_groups(parts: Mapping[str, Iterable[Hashable]]) -> dict[tuple[str, st
     """Groups that stand in two parts: (name, name) -> the sorted groups that both hold; pairs that share none are left
     out. ``parts`` maps the name of a part to its groups, repeated or not."""
     sets = {name: set(groups) for name, groups in parts.items()}
-    both = {(one, other): sorted(sets[one] & sets[other], key=str) for one, other in combinations(sets, 2)}
+    both = {(one, other): sorted(sets[one] & sets[other], key=_natural) for one, other in combinations(sets, 2)}
     return {pair: groups for pair, groups in both.items() if groups}
 
 
@@ -110,6 +110,11 @@ def check_disjoint(parts: Mapping[str, Iterable[Hashable]], *, what: str = 'pati
         texts = [f'{one} and {other} share {len(groups)} {what}: {", ".join(map(str, groups[:5]))}'
                  f'{", …" if len(groups) > 5 else ""}' for (one, other), groups in shared.items()]
         raise DataError('; '.join(texts))
+
+
+def _natural(group: Hashable) -> tuple[int, str]:
+    """Sorts numbers by size without a word on what kinds of groups there are."""
+    return len(str(group)), str(group)
 
 
 def _columns(labels, strata) -> np.ndarray:

@@ -147,8 +147,8 @@ def test_errors(call, message):
 
 
 def test_shared_groups():
-    parts = {'train': [3, 1, 1], 'val': [2, 1], 'test': {4}}
-    assert shared_groups(parts) == {('train', 'val'): [1]}
+    parts = {'train': [3, 1, 1, 10, 9], 'val': [10, 2, 1, 9], 'test': {4}}
+    assert shared_groups(parts) == {('train', 'val'): [1, 9, 10]}
     assert shared_groups({}) == {}
     check_disjoint({'train': ['a'], 'val': [], 'test': ['b']})
 
