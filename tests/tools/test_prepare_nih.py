@@ -50,6 +50,15 @@ def contents(folder):
             if path.is_file() and 'images' not in path.relative_to(folder).parts}
 
 
+def test_help(run, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(['nih', '--help'])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert all(word in text for word in ('table', 'images', 'out_dir', '--official', '--val-share', '--test-share',
+                                         '--folds', '--seed', '--stratify', '--force'))
+
+
 def test_train_val_and_test(run, films, tmp_path, capsys):
     out = tmp_path / 'out'
     assert run(arguments(films, out, '--val-share', '0.2', '--test-share', '0.1', '--stratify', 'view', 'sex')) == 0

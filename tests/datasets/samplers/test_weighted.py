@@ -1,8 +1,10 @@
 """Weighted samplers: frequencies against what is expected, seeds, epochs, processes, resume."""
+import multiprocessing
 from collections import Counter
 
 import numpy as np
 import pytest
+from torch import distributed as dist
 
 from cxrdet.core.errors import ConfigError
 from cxrdet.datasets.samplers.weighted import ClassBalancedSampler, LabelCountSampler
@@ -78,6 +80,31 @@ def test_processes_share_one_draw(monkeypatch, num_samples):
         parts.append(list(sampler))
         assert len(sampler) == len(parts[-1]) == (3 if num_samples else 2)
     assert [index for row in zip(*parts) for index in row] == whole
+
+
+def in_a_process(rank, store, queue):
+    """What a process of two draws without a seed given."""
+    dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=2)
+    sampler = LabelCountSampler(Films(), num_samples=41)
+    sampler.set_epoch(3)
+    queue.put((rank, sampler.seed, list(sampler)))
+    dist.destroy_process_group()
+
+
+@pytest.mark.long
+def test_two_real_processes_agree_upon_a_seed(tmp_path):
+    context = multiprocessing.get_context('fork')
+    queue = context.Queue()
+    processes = [context.Process(target=in_a_process, args=(rank, tmp_path / 'store', queue)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    (_, seed, first), (_, other_seed, second) = sorted(queue.get(timeout=60) for _ in processes)
+    for process in processes:
+        process.join(60)
+    assert seed == other_seed
+    alone = LabelCountSampler(Films(), seed, num_samples=42)
+    alone.set_epoch(3)
+    assert [index for pair in zip(first, second, strict=True) for index in pair] == list(alone)
 
 
 def test_by_its_name_and_mmengines_arguments():
