@@ -18,14 +18,14 @@ def parse_args(argv=None):
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights, nothing frozen')
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='read checkpoints that need code in them to be executed')
-    parser.add_argument('--train-limit', type=int, metavar='N', help='use the first N training samples only')
+    parser.add_argument('--train-limit', type=int, metavar='N', help='use N training samples only')
     add_common(parser)
     return parser.parse_args(argv)
 
 
 def add_common(parser):
     parser.add_argument('--data-root', help='root folder of the data set')
-    parser.add_argument('--valid-limit', type=int, metavar='N', help='use the first N validation samples only')
+    parser.add_argument('--valid-limit', type=int, metavar='N', help='use N validation samples only')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
                         help='override settings of the config, e.g. optim_wrapper.optimizer.lr=0.01')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')

@@ -28,7 +28,7 @@ def data_problems(found: list[Part], cfg: Config, mode: str) -> list[str]:
     loaders = [f'{name}_dataloader' for name in LOADERS[mode] if name != 'val' or cfg.get('val_cfg') is not None]
     for part in (part for loader in loaders for part in leaves(found, [loader])):
         held_to = classes if part.path.startswith('val_') else None
-        key = {name: part.cfg.get(name) for name in ('type', 'data_root', 'ann_file', 'data_prefix', 'metainfo')}
+        key = {name: value for name, value in part.cfg.items() if name != 'pipeline'}
         if (key, held_to) not in seen:
             seen.append((key, held_to))
             wrong, read = dataset_problems(part, held_to)

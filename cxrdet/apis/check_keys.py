@@ -41,7 +41,7 @@ def key_problems(cfg: Config) -> list[str]:
     text = _without_comments(cfg.text or '')
     problems, unused = [], []
     for key, value in cfg.items():
-        if key in known or key in HELPERS or _is_used(key, value, cfg, text):
+        if key in known or key in HELPERS or key.endswith('_shortcuts') or _is_used(key, value, cfg, text):
             continue
         if _near(key, known) or _has_dicts(value):
             problems.append(f'{key}: nothing reads this top-level key.{did_you_mean(key, known)}')

@@ -14,8 +14,9 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 # Subtrees of a model whose ``num_classes`` counts something else: a proposal network has one class, a backbone may
 # carry an unused classifier, a semantic head numbers the stuff of segmentation maps, a re-identification net persons.
+# The members of an ensemble were trained each with its own classes.
 _OTHERS = {'backbone', 'rfp_backbone', 'teacher_backbone', 'shared_head', 'neck', 'rpn_head', 'semantic_head', 'reid',
-           'language_model', 'text_encoder', 'target_generator', 'init_cfg', 'train_cfg', 'test_cfg'}
+           'language_model', 'text_encoder', 'target_generator', 'init_cfg', 'train_cfg', 'test_cfg', 'members'}
 _KEYS = ('num_classes', 'num_things_classes')
 
 
@@ -77,8 +78,14 @@ def class_places(found: Sequence[Part], cfg: Config) -> Iterator[tuple[str, dict
             yield part.path, part.cfg, 'num_classes'
     for path, owner in (('data_preprocessor', cfg), ('model.data_preprocessor', cfg.model)):
         node = owner.get('data_preprocessor')
-        if isinstance(node, dict) and 'num_classes' in node and (path == 'data_preprocessor' or 'type' not in node):
+        if isinstance(node, dict) and _one_hot(node, cfg) and (path == 'data_preprocessor' or 'type' not in node):
             yield path, node, 'num_classes'
+
+
+def _one_hot(node: dict, cfg: Config) -> bool:
+    """Whether a preprocessor needs the number: it names one, or mixes images, for which labels become vectors."""
+    mixes = (cfg.model.get('train_cfg') or {}).get('augments')  # where MMPretrain's configs put mixup and cutmix
+    return 'num_classes' in node or bool(node.get('batch_augments') or node.get('to_onehot') or mixes)
 
 
 def _counts(part: Part, key: str) -> bool:

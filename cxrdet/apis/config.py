@@ -17,18 +17,20 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
 
     Args:
         path: A Python config file, or a name of an installed project (``mmdet::retinanet/…``).
-        cfg_options: ``key=value`` strings as MMDetection users know them, e.g. ``optim_wrapper.optimizer.lr=0.01``.
+        cfg_options: ``key=value`` strings as MMDetection users know them, e.g. ``optim_wrapper.optimizer.lr=0.01``, and
+            the shortcuts that a config offers, see :func:`expand_shortcuts`.
         data_root: Replaces ``data_root`` of every data set.
         work_dir: Where logs and checkpoints go; by default ``work_dirs/<config name>``.
-        train_limit: Use the first N training samples only.
-        valid_limit: Use the first N validation and test samples only.
+        train_limit: Use N training samples only: the first, or those that the data set's class chooses for
+            ``indices=N`` (``CSVImageDataset`` keeps the classes balanced).
+        valid_limit: Use N validation and test samples only.
 
     Raises:
         ConfigError: If the file is missing or cannot be read, or an option is malformed.
     """
     cfg = _read(path)
     if cfg_options:
-        cfg.merge_from_dict(parse_cfg_options(cfg_options))
+        cfg.merge_from_dict(expand_shortcuts(cfg, parse_cfg_options(cfg_options)))
     if data_root is not None:
         set_data_root(cfg, data_root)
     set_limits(cfg, train_limit, valid_limit)
@@ -56,6 +58,42 @@ def parse_cfg_options(options: list[str]) -> dict:
     parser = argparse.ArgumentParser()
     parser.add_argument('--options', nargs='+', action=DictAction)
     return parser.parse_args(['--options', *options]).options
+
+
+def expand_shortcuts(cfg: Config, options: dict) -> dict:
+    """Options with every shortcut replaced by the places that it stands for.
+
+    A helper variable of a config (``img_size = 96``) is read when the file is, so to change it afterwards changes
+    nothing. A config can name where its value went, in any top-level dict whose name ends in ``_shortcuts``::
+
+        data_shortcuts = dict(img_size=['train_dataloader.dataset.pipeline.1.scale', ...])
+
+    Then ``img_size=128`` sets all of them, and the variable. A place that is given itself keeps what it is given.
+
+    Raises:
+        ConfigError: If a place is not in the config.
+    """
+    offered = {}
+    for key in cfg:
+        if key.endswith('_shortcuts'):
+            offered.update(cfg[key])
+    expanded = {}
+    for name, value in options.items():
+        for place in offered.get(name, ()):
+            if not _has(cfg, place):
+                raise ConfigError(f'--cfg-options {name}={value}: the config offers it for {place}, which it lacks. '
+                                  'Set the places by their full names.')
+            expanded[place] = value
+    return expanded | options
+
+
+def _has(node: object, place: str) -> bool:
+    for key in place.split('.'):
+        try:
+            node = node[int(key)] if isinstance(node, (list, tuple)) else node[key]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return False
+    return True
 
 
 def walk(node: object) -> Iterator[ConfigDict]:
@@ -90,7 +128,7 @@ def set_data_root(cfg: Config, data_root: str | Path) -> None:
 
 
 def set_limits(cfg: Config, train_limit: int | None, valid_limit: int | None) -> None:
-    """Keep only the first samples of the training and of the validation and test sets."""
+    """Keep only so many samples of the training and of the validation and test sets."""
     for key, limit in zip(DATALOADERS, (train_limit, valid_limit, valid_limit)):
         if limit is None:
             continue

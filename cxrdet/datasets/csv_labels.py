@@ -87,6 +87,16 @@ class CSVImageDataset(BaseDataset):
         return [Path(dataset.img_prefix, row.path) for row in dataset._rows(dataset._classes())]
 
     @classmethod
+    def read_groups(cls, cfg: dict) -> dict[str, str | None]:
+        """Image -> group (patient) for the set that a dataset config describes; ``None`` without a group column.
+
+        Raises:
+            DataError: the files cannot be used.
+        """
+        dataset = cls._described(cfg)
+        return {row.path: row.group for row in dataset._rows(dataset._classes())}
+
+    @classmethod
     def _described(cls, cfg: dict) -> 'CSVImageDataset':
         left_out = ('type', 'pipeline', 'lazy_init', '_scope_')
         return cls(**{key: value for key, value in cfg.items() if key not in left_out}, pipeline=[], lazy_init=True)

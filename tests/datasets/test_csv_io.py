@@ -77,7 +77,7 @@ def test_columns_under_other_names(write):
 @pytest.mark.parametrize(('columns', 'error', 'expected'), [
     ({'path': 'paht'}, DataError, r'no column "paht" for the path\. Did you mean "path"\? The header has: path, label'),
     ({'split': 'fold'}, DataError, r'no column "fold" for the split.*Name it with columns=dict\(split='),
-    ({'lable': 'label'}, ConfigError, r'unknown key "lable", expected path, label, split, group\. Did you mean "label"'),
+    ({'lable': 'label'}, ConfigError, r'unknown key "lable", expected path, .*\. Did you mean "label"\?'),
 ])
 def test_columns_that_are_not_there(write, columns, error, expected):
     with pytest.raises(error, match=expected):
@@ -151,7 +151,8 @@ def made_up_rows(seed=0):
     rng = random.Random(seed)
     rows = []
     for line in range(300):
-        rows.append(CsvRow(line + 2, f'{line}.jpg', rng.choices([0, 1, 2], [6, 3, 1])[0], None, f'p{rng.randrange(60)}'))
+        label, patient = rng.choices([0, 1, 2], [6, 3, 1])[0], rng.randrange(60)
+        rows.append(CsvRow(line + 2, f'{line}.jpg', label, None, f'p{patient}'))
     return rows
 
 

@@ -1,3 +1,4 @@
 from cxrdet.evaluation.metrics.confusion_metric import ConfusionMatrixMetric  # noqa: F401
 from cxrdet.evaluation.metrics.detection_metric import DetectionMetric  # noqa: F401
 from cxrdet.evaluation.metrics.multi_label_metric import MultiLabelMetric  # noqa: F401
+from cxrdet.evaluation.metrics.dump import DumpPredictions  # noqa: F401

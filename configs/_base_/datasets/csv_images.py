@@ -1,0 +1,71 @@
+"""Images of one class each, listed in a CSV: DATA_ROOT/metadata.csv (path, label, split) and DATA_ROOT/label2id.json.
+
+The classes and their number come from the JSON. The pipeline is meant for microscopy, where mirroring and turning
+change nothing; stained colours carry meaning, so they are hardly touched. Decoded images are kept in memory, up to
+512 MB a worker. Columns of other names, splits that are to be drawn: see cxrdet.CSVImageDataset.
+"""
+data_root = 'data/csv/'
+img_size = 96
+batch_size = 16
+num_workers = 1
+pin_memory = False
+
+data_preprocessor = dict(mean=[190., 195., 200.], std=[55., 45., 40.], to_rgb=True)  # RGB, of bright-field images
+
+train_pipeline = [
+    dict(type='cxrdet.LoadImage', cache=True),
+    dict(type='Resize', scale=img_size, interpolation='area'),
+    dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.7, 1.0)),
+    dict(type='Albumentations', transforms=[dict(type='D4', p=1.0)]),
+    dict(type='ColorJitter', brightness=0.05, contrast=0.05, saturation=0.05, backend='cv2'),
+    dict(type='PackInputs'),
+]
+val_pipeline = [
+    dict(type='cxrdet.LoadImage', cache=True),
+    dict(type='Resize', scale=img_size, interpolation='area'),
+    dict(type='PackInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    pin_memory=pin_memory,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='cxrdet.CSVImageDataset',
+        data_root=data_root,
+        ann_file='metadata.csv',
+        label2id='label2id.json',
+        split='train',
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=num_workers,
+    pin_memory=pin_memory,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='cxrdet.CSVImageDataset',
+        data_root=data_root,
+        ann_file='metadata.csv',
+        label2id='label2id.json',
+        split='val',
+        test_mode=True,
+        pipeline=val_pipeline))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='cxrdet.ConfusionMatrixMetric')
+test_evaluator = val_evaluator
+
+# One name on the command line for what stands in several places: --cfg-options img_size=128 batch_size=8
+data_shortcuts = dict(
+    img_size=['train_dataloader.dataset.pipeline.1.scale', 'train_dataloader.dataset.pipeline.2.scale',
+              'val_dataloader.dataset.pipeline.1.scale', 'test_dataloader.dataset.pipeline.1.scale'],
+    batch_size=['train_dataloader.batch_size'],
+    num_workers=['train_dataloader.num_workers', 'val_dataloader.num_workers', 'test_dataloader.num_workers'],
+    pin_memory=['train_dataloader.pin_memory', 'val_dataloader.pin_memory', 'test_dataloader.pin_memory'])
