@@ -103,6 +103,11 @@ class AttentionResNet(ResNet):
         if attention is not None:
             add_attention(self, attention)
 
+    def train(self, mode: bool = True) -> 'AttentionResNet':
+        """As in MMPretrain, but the network is returned, as torch has it: ``AttentionResNet(18).eval()``."""
+        super().train(mode)
+        return self
+
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """The layer of a parameter, for rates that fall from layer to layer.
 

@@ -116,7 +116,7 @@ def test_torchvision_checkpoint_loads_with_only_attention_missing(depth, tmp_pat
 
 
 def test_plain_is_torchvisions():
-    theirs, ours = torchvision_net(18), judge(AttentionResNet(18))
+    theirs, ours = torchvision_net(18), AttentionResNet(18).eval()
     ours.load_state_dict(theirs.state_dict(), strict=False)
     x = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(ours(x)[0], stages_of(theirs, x)[3])

@@ -1,0 +1,19 @@
+"""ResNet-18, global average pooling, dropout, linear classifier of one label an image; random weights at first.
+
+For torchvision's ImageNet weights: --cfg-options model.backbone.init_cfg.type=Pretrained
+model.backbone.init_cfg.checkpoint=torchvision://resnet18, or a local file.
+"""
+dropout = 0.1
+
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='cxrdet.AttentionResNet', depth=18),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(
+        type='cxrdet.DropoutLinearClsHead',
+        num_classes=11,
+        in_channels=512,
+        dropout=dropout,
+        loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')))
+
+model_shortcuts = dict(dropout=['model.head.dropout'])  # --cfg-options dropout=0.2
