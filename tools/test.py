@@ -1,5 +1,9 @@
 #!/usr/bin/env python
-"""Measure a trained model on a config's test set: python tools/test.py CONFIG CHECKPOINT [options]."""
+"""Measure a trained model on a config's test set: python tools/test.py CONFIG CHECKPOINT [options].
+
+An ensemble: python tools/test.py --ensemble CONFIG:CHECKPOINT CONFIG:CHECKPOINT ... [--fusion wbf], or, from files that
+--out or tools/predict.py wrote: python tools/test.py CONFIG --ensemble-predictions a.pkl b.pkl ...
+"""
 import argparse
 import os
 import sys
@@ -7,14 +11,16 @@ import sys
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description='Measure a trained model on the test set of a config.')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('config', nargs='?', help='config file; with --ensemble by default that of the first member')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; none for an ensemble')
     parser.add_argument('--work-dir', help='folder for logs (default: work_dirs/<config name>)')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the raw predictions')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation: flips and scales, merged')
+    add_ensemble_arguments(parser)
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='read a checkpoint that needs code in it to be executed')
     parser.add_argument('--data-root', help='root folder of the data set')
-    parser.add_argument('--valid-limit', type=int, metavar='N', help='use the first N samples only')
+    parser.add_argument('--valid-limit', type=int, metavar='N', help='use N samples only')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
                         help='override settings of the config, e.g. test_dataloader.batch_size=1')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
@@ -22,15 +28,58 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
+def add_ensemble_arguments(parser) -> None:
+    group = parser.add_argument_group('ensembles')
+    source = group.add_mutually_exclusive_group()
+    source.add_argument('--ensemble', nargs='+', metavar='CONFIG:CHECKPOINT', help='test these models as one')
+    source.add_argument('--ensemble-predictions', nargs='+', metavar='FILE',
+                        help='fuse saved predictions: .pkl of --out, predictions.json of tools/predict.py')
+    group.add_argument('--fusion', choices=['wbf', 'nmw', 'nms', 'soft_nms', 'voting', 'probs', 'logits'],
+                       help='how to fuse: boxes (default: wbf), or the mean of class scores (default: probs)')
+    group.add_argument('--fusion-options', nargs='+', metavar='KEY=VALUE',
+                       help='arguments of the fusion, e.g. iou_thr=0.5 skip_box_thr=0.3 conf_type=max')
+    group.add_argument('--weights', nargs='+', type=float, metavar='W', help='of the members (default: equal)')
+    group.add_argument('--allow-missing', action='store_true', help='members may lack classes or have others')
+    group.add_argument('--bundle', metavar='DIR',
+                       help='also write the ensemble as one config and checkpoint, ensemble.py and ensemble.pth')
+
+
+def run(args) -> None:
+    from cxrdet.apis import load_config, test
+    from cxrdet.apis.config import parse_cfg_options
+    from cxrdet.apis.ensemble import Fusion, bundle, ensemble_config
+    from cxrdet.apis.ensemble_files import test_predictions
+    from cxrdet.core.errors import ConfigError
+    options = parse_cfg_options(args.fusion_options) if args.fusion_options else None
+    fusion = Fusion(args.fusion, options, args.weights, args.allow_missing)
+    cfg = None
+    if args.config is not None:
+        cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root, work_dir=args.work_dir,
+                          valid_limit=args.valid_limit)
+    elif not args.ensemble:
+        raise ConfigError('a config is needed: python tools/test.py CONFIG CHECKPOINT')
+    if (args.ensemble or args.ensemble_predictions) and args.checkpoint:
+        raise ConfigError(f'{args.checkpoint}: an ensemble takes no checkpoint beside those of its members')
+    if args.ensemble_predictions:
+        if args.tta or args.bundle:
+            raise ConfigError('--tta and --bundle need models, not saved predictions')
+        test_predictions(cfg, args.ensemble_predictions, fusion=fusion, out=args.out)
+        return
+    if args.ensemble:
+        cfg = ensemble_config(args.ensemble, config=cfg, cfg_options=args.cfg_options, data_root=args.data_root,
+                              work_dir=args.work_dir, valid_limit=args.valid_limit, fusion=fusion,
+                              trust=args.trust_checkpoint)
+    if args.bundle:
+        bundle(cfg, args.bundle, trust=args.trust_checkpoint)
+    test(cfg, args.checkpoint, out=args.out, tta=args.tta, launcher=args.launcher, trust=args.trust_checkpoint)
+
+
 def main(argv=None) -> int:
     args = parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    from cxrdet.apis import load_config, test
     from cxrdet.core.errors import CxrdetError, error_text
     try:
-        cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root, work_dir=args.work_dir,
-                          valid_limit=args.valid_limit)
-        test(cfg, args.checkpoint, out=args.out, launcher=args.launcher, trust=args.trust_checkpoint)
+        run(args)
     except CxrdetError as error:
         print(f'error: {error_text(error)}', file=sys.stderr)
         return 2

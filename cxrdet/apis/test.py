@@ -7,12 +7,14 @@ from mmengine.runner import Runner
 from cxrdet.apis.check import check_config
 from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.distributed import init_distributed
+from cxrdet.apis.ensemble import ensemble_classes
+from cxrdet.apis.tta import enable_tta
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 from cxrdet.engine.hooks.operating_points import hand_over
 
 
-def test(cfg: Config, checkpoint: str | Path, *, out: str | Path | None = None, launcher: str = 'none',
-         trust: bool = False) -> dict[str, float]:
+def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None = None, tta: bool = False,
+         launcher: str = 'none', trust: bool = False) -> dict[str, float]:
     """Evaluate ``checkpoint`` on ``cfg.test_dataloader``.
 
     The class names come from the checkpoint, so the config needs no list of them; the data set is held to them.
@@ -21,8 +23,9 @@ def test(cfg: Config, checkpoint: str | Path, *, out: str | Path | None = None, 
 
     Args:
         cfg: From :func:`cxrdet.apis.load_config`.
-        checkpoint: A file written by training.
-        out: Also write the raw predictions to this ``.pkl`` file, as MMDetection's ``--out`` does.
+        checkpoint: A file written by training. ``None`` for an ensemble whose members name theirs.
+        out: Also write the raw predictions to this ``.pkl`` file, as ``--out`` of MMDetection and MMPretrain does.
+        tta: Test-time augmentation, see :class:`cxrdet.TTAHook`.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         trust: Read checkpoints that can only be read by executing code in them. Off: they are refused.
 
@@ -35,17 +38,23 @@ def test(cfg: Config, checkpoint: str | Path, *, out: str | Path | None = None, 
     install_safe_loader(trust=trust)
     cfg.launcher = launcher
     cfg.load_from, cfg.resume = None, False
+    if tta:
+        enable_tta(cfg)
     check_config(cfg, mode='test')
-    meta = read_checkpoint(checkpoint, trust=trust).get('meta', {})
+    if checkpoint is None:
+        meta = {'dataset_meta': {'classes': ensemble_classes(cfg, trust)}}
+    else:
+        meta = read_checkpoint(checkpoint, trust=trust).get('meta', {})
     follow_classes(cfg, classes=(meta.get('dataset_meta') or {}).get('classes'))
     for node in (cfg.model, cfg.model.get('backbone', {})):
         if node.get('init_cfg'):
             node['init_cfg'] = None  # every weight comes from the checkpoint
     if out is not None:
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-        cfg.test_evaluator = [*evaluators, dict(type='DumpDetResults', out_file_path=str(out))]
+        cfg.test_evaluator = [*evaluators, dict(type='cxrdet.DumpPredictions', out_file_path=str(out))]
     init_distributed(launcher, cfg)
     runner = Runner.from_cfg(cfg)
-    load_model_weights(runner.model, checkpoint, trust=trust)
+    if checkpoint is not None:
+        load_model_weights(runner.model, checkpoint, trust=trust)
     hand_over(runner, meta.get('operating_points'), str(checkpoint))
     return runner.test()

@@ -1,1 +1,1 @@
-from cxrdet.models import backbones, heads, layers, losses, necks, tta, weights  # noqa: F401
+from cxrdet.models import backbones, classifiers, detectors, heads, layers, losses, necks, tta, weights  # noqa: F401

@@ -1,0 +1,3 @@
+from cxrdet.models.classifiers.ensemble import ClassifierEnsemble
+
+__all__ = ['ClassifierEnsemble']

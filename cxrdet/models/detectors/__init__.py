@@ -1,0 +1,3 @@
+from cxrdet.models.detectors.ensemble import DetectorEnsemble
+
+__all__ = ['DetectorEnsemble']

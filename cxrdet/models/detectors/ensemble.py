@@ -1,0 +1,118 @@
+"""Several detectors as one: their boxes, fused."""
+import copy
+from collections.abc import Sequence
+
+import torch
+from mmdet.models.detectors.base import BaseDetector
+from mmdet.models.utils import samplelist_boxtype2tensor
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from cxrdet.core.errors import ConfigError
+from cxrdet.core.fusion import check_options, fuse
+from cxrdet.models.ensemble_members import build_members, checked_weights, class_orders
+from cxrdet.registry import MODELS
+
+
+@MODELS.register_module()
+class DetectorEnsemble(BaseDetector):
+    """An ensemble of detectors that tests, predicts and is saved like one detector; it is not trained.
+
+    Each member is ``dict(config=FILE, checkpoint=FILE)`` or ``dict(model=dict(type=...), checkpoint=FILE)`` with, if
+    need be, ``classes`` (by default those that the checkpoint names), ``pipeline`` (steps between loading and model; by
+    default those of the config's test set) and ``scope`` (the default scope of its config). Without ``checkpoint`` the
+    weights come from that of the ensemble.
+
+    The ensemble's own pipeline loads an image and packs it, no more; resizing, padding and normalising are done for
+    each member as it was trained, in this process. A member without a pipeline takes the batch as it is. All members
+    get the image as the ensemble's loader reads it (bit depth, channels). Members' labels go by the names of the
+    classes. Boxes only, no masks.
+
+    Args:
+        members: see above.
+        fusion, fusion_cfg: method and arguments, see :mod:`cxrdet.core.fusion`.
+        weights: of the members. Default: equal.
+        classes: names and order of the ensemble's classes. Default: those of the first member.
+        allow_missing: members may lack classes or have others. The boxes of a class are then fused over the members
+            that know it; others are dropped.
+        tta: test-time augmentation in each member: ``True``, or a dict with ``flips``, ``scales``, ``combine`` (see
+            :func:`cxrdet.engine.tta.tta_pipeline`) and ``model`` (default ``dict(type='cxrdet.WBFTTAModel')``).
+        max_per_img: boxes of an image that are kept.
+        data_preprocessor: of BaseModel; the members have their own.
+
+    Raises: ConfigError, CheckpointError if members or arguments do not fit.
+    """
+
+    def __init__(self, members: list[dict], *, fusion: str = 'wbf', fusion_cfg: dict | None = None,
+                 weights: Sequence[float] | None = None, classes: Sequence[str] | None = None,
+                 allow_missing: bool = False, tta: bool | dict | None = None, max_per_img: int = 300,
+                 data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor=data_preprocessor)
+        self.fusion, self.fusion_cfg, self.max_per_img = fusion, dict(fusion_cfg or {}), max_per_img
+        try:
+            check_options(fusion, self.fusion_cfg)
+        except ValueError as error:
+            raise ConfigError(f'DetectorEnsemble: {error}') from error
+        self.weights = checked_weights(weights, len(members))
+        self.members = build_members(members, tta=tta)
+        self.classes = tuple(classes or self.members[0].classes)
+        self._orders = [torch.tensor(order) for order in class_orders(
+            self.classes, [member.classes for member in self.members], allow_missing=allow_missing)]
+        self._groups = self._group()
+
+    def test_step(self, data: dict) -> list[DetDataSample]:
+        return self.predict(data['inputs'], data['data_samples'])
+
+    def val_step(self, data: dict) -> list[DetDataSample]:
+        return self.test_step(data)
+
+    @torch.no_grad()
+    def predict(self, batch_inputs, batch_data_samples: Sequence[DetDataSample]) -> list[DetDataSample]:
+        """Predict images (C, H, W) as loaded, in a list or padded in one tensor, values 0 to 255, not normalised."""
+        images = [image[:, :sample.img_shape[0], :sample.img_shape[1]]
+                  for image, sample in zip(batch_inputs, batch_data_samples)]
+        found = [member.test_step(images, batch_data_samples) for member in self.members]
+        results = [copy.deepcopy(sample) for sample in batch_data_samples]
+        samplelist_boxtype2tensor(results)
+        for i, sample in enumerate(results):
+            views = [self._of_member(number, predictions[i].pred_instances, sample)
+                     for number, predictions in enumerate(found)]
+            sample.pred_instances = self._fused(views)
+        return results
+
+    def _of_member(self, number: int, found: InstanceData, sample: DetDataSample) -> InstanceData:
+        """Labels of the ensemble, and boxes in pixels of the original image."""
+        if 'masks' in found:
+            raise ConfigError(f'DetectorEnsemble fuses boxes only, but members.{number} predicts masks')
+        labels, boxes = self._orders[number].to(found.labels.device)[found.labels], found.bboxes
+        if self.members[number].pipeline is not None:  # it took the image of the batch for the original one
+            boxes = boxes / boxes.new_tensor([*sample.metainfo.get('scale_factor', (1.0, 1.0))] * 2)
+        return InstanceData(bboxes=boxes, scores=found.scores, labels=labels)[labels >= 0]
+
+    def _fused(self, views: Sequence[InstanceData]) -> InstanceData:
+        parts = []
+        for members, labels in self._groups.items():
+            chosen = [views[i] if len(self._groups) == 1 else views[i][torch.isin(
+                views[i].labels, torch.tensor(labels, device=views[i].labels.device))] for i in members]
+            weights = None if self.weights is None else [self.weights[i] for i in members]
+            if weights is None or any(weights):
+                boxes, scores, numbers = fuse(*([view[key] for view in chosen] for key in (
+                    'bboxes', 'scores', 'labels')), method=self.fusion, weights=weights, **self.fusion_cfg)
+                parts.append(InstanceData(bboxes=boxes, scores=scores, labels=numbers))
+        fused = InstanceData.cat(parts)
+        return fused[fused.scores.argsort(descending=True, stable=True)[:self.max_per_img]]
+
+    def _group(self) -> dict[tuple[int, ...], list[int]]:
+        """Members that know a class -> such classes."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for label in range(len(self.classes)):
+            knowing = tuple(i for i, order in enumerate(self._orders) if label in order.tolist())
+            groups.setdefault(knowing, []).append(label)
+        if () in groups:
+            raise ConfigError(f'DetectorEnsemble: no member knows {", ".join(self.classes[i] for i in groups[()])}')
+        return groups
+
+    def loss(self, *args, **kwargs):
+        raise ConfigError('An ensemble is not trained: train its members, each with its own config')
+
+    _forward = extract_feat = loss

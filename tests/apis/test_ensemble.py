@@ -1,0 +1,248 @@
+"""Ensembles and test-time augmentation from the command line, on made-up cells with models of random weights."""
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cxrdet.core.errors import ConfigError, DataError
+
+CONFIG = 'configs/faster_rcnn_bifpn_cell_tiny.py'
+SMALL = ['model.neck.out_channels=16', 'model.neck.num_layers=1', 'model.rpn_head.in_channels=16',
+         'model.rpn_head.feat_channels=16', 'model.roi_head.bbox_roi_extractor.out_channels=16',
+         'model.roi_head.bbox_head.in_channels=16', 'model.roi_head.bbox_head.fc_out_channels=16',
+         'model.backbone.base_channels=16', 'model.backbone.stem_channels=16', 'model.neck.in_channels=[16,32,64,128]',
+         'model.test_cfg.rpn.max_per_img=40', 'model.test_cfg.rcnn.max_per_img=30',
+         'model.test_cfg.rcnn.score_thr=0.0', 'test_dataloader.dataset.pipeline.2.scale=(160,160)',
+         'test_dataloader.num_workers=0',
+         'test_dataloader.persistent_workers=False']
+CLASSES = ('RBC', 'WBC', 'Platelets')
+TURNED = ('Platelets', 'RBC', 'WBC')
+
+
+NO_WORKERS = ['test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False']
+
+
+@pytest.fixture(scope='module', autouse=True)
+def plain_texts():
+    """Configs are logged as they are: to make them pretty takes most of a short test's time."""
+    import yapf.yapflib.yapf_api as module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, 'FormatCode', lambda text, **_: (text, True))
+        yield
+
+
+@pytest.fixture(scope='module')
+def checkpoints(tmp_path_factory):
+    """Files of model a, of a with its classes in another order, and of b, whose boxes are near those of a."""
+    from mmengine.registry import MODELS, DefaultScope
+
+    from cxrdet.apis.classes import follow_classes
+    from cxrdet.apis.config import load_config
+    folder = tmp_path_factory.mktemp('checkpoints')
+    cfg = load_config(CONFIG, cfg_options=SMALL)
+    follow_classes(cfg, classes=CLASSES)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        weights = MODELS.build(cfg.model).state_dict()
+    head = 'roi_head.bbox_head.fc_'
+    for kind in ('weight', 'bias'):
+        weights[f'{head}cls.{kind}'].normal_(0, 0.3)  # scores that differ
+    files = {'a': save(folder / 'a.pth', weights, CLASSES)}
+    turned, order = dict(weights), [CLASSES.index(name) for name in TURNED]
+    for kind in ('weight', 'bias'):
+        turned[f'{head}cls.{kind}'] = weights[f'{head}cls.{kind}'][[*order, 3]]
+        turned[f'{head}reg.{kind}'] = torch.cat([weights[f'{head}reg.{kind}'][4 * i:4 * i + 4] for i in order])
+    files['turned'] = save(folder / 'turned.pth', turned, TURNED)
+    for kind in ('weight', 'bias'):
+        weights[f'{head}cls.{kind}'] += torch.randn_like(weights[f'{head}cls.{kind}']) * 0.05
+        weights[f'{head}reg.{kind}'] += torch.randn_like(weights[f'{head}reg.{kind}']) * 0.02
+    files['b'] = save(folder / 'b.pth', weights, CLASSES)
+    return files
+
+
+def save(path, weights, classes):
+    torch.save({'meta': {'dataset_meta': {'classes': classes}}, 'state_dict': weights}, path)
+    return str(path)
+
+
+@pytest.fixture(scope='module')
+def measure(tool, cell_phantoms, tmp_path_factory):
+    """Run tools/test.py; returns what stands in its log of metrics, and in the file of --out."""
+    def run(*arguments, options=SMALL):
+        folder = tmp_path_factory.mktemp('test')
+        code = tool('test').main([*arguments, '--data-root', str(cell_phantoms), '--work-dir', str(folder), '--out',
+                                  str(folder / 'out.pkl'), '--valid-limit', '2', '--cfg-options', *options])
+        assert code == 0
+        logs = [json.loads(path.read_text().splitlines()[-1]) for path in folder.glob('*/*.json')]
+        return (logs or [None])[0], pickle.loads((folder / 'out.pkl').read_bytes()), folder / 'out.pkl'
+    return run
+
+
+@pytest.fixture(scope='module')
+def alone(measure, checkpoints):
+    return {name: measure(CONFIG, checkpoints[name]) for name in ('a', 'b')}
+
+
+def boxes_of(records, classes=CLASSES):
+    """Boxes with score and label, sorted, of each image by its name."""
+    tables = {}
+    for record in records:
+        found = record['pred_instances']
+        assert tuple(record['classes']) == classes
+        table = torch.cat([found['bboxes'].double(), found['scores'][:, None].double(), found['labels'][:, None]], 1)
+        table = table.numpy()
+        tables[record['img_path'].rpartition('/')[2]] = table[np.lexsort((table[:, 0], -table[:, 4].round(6)))]
+    assert len(tables) == 2
+    return tables
+
+
+def same(one, other, atol=1e-3):
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], atol=atol, rtol=0)
+
+
+KEEP_ALL = ['--fusion', 'nms', '--fusion-options', 'iou_thr=1.0']
+
+
+def test_ensemble_of_one_is_that_model(measure, checkpoints, alone):
+    """Its own resizing and normalising give it what the plain pipeline does."""
+    log, records, _ = measure('--ensemble', f'{CONFIG}:{checkpoints["a"]}', *KEEP_ALL)
+    same(boxes_of(records), boxes_of(alone['a'][1]))
+    assert log['coco/bbox_mAP'] == pytest.approx(alone['a'][0]['coco/bbox_mAP'], abs=1e-6)
+
+
+def test_classes_go_by_name(measure, checkpoints, alone):
+    _, records, _ = measure('--ensemble', f'{CONFIG}:{checkpoints["a"]}', f'{CONFIG}:{checkpoints["turned"]}',
+                            '--fusion', 'voting', '--fusion-options', 'iou_thr=0.999')
+    same(boxes_of(records), boxes_of(alone['a'][1]))
+
+
+@pytest.mark.parametrize('fusion', ['wbf', 'soft_nms'])
+def test_saved_predictions_give_what_the_models_give(measure, checkpoints, alone, fusion):
+    options = ['--fusion', fusion, '--weights', '2', '1', '--fusion-options', 'iou_thr=0.5']
+    live, records, _ = measure('--ensemble', *(f'{CONFIG}:{checkpoints[name]}' for name in 'ab'), *options)
+    _, saved, _ = measure(CONFIG, '--ensemble-predictions', *(str(alone[name][2]) for name in 'ab'), *options)
+    one, other = boxes_of(records), boxes_of(saved)
+    same(one, other, atol=2e-3)
+    assert sum(map(len, one.values())) < sum(len(record['pred_instances']['scores'])
+                                             for name in 'ab' for record in alone[name][1])
+    assert live['coco/bbox_mAP'] >= 0
+
+
+def test_bundle_is_one_model_for_every_tool(measure, checkpoints, tool, cell_phantoms, tmp_path, monkeypatch):
+    """Config and checkpoint of the ensemble predict what it predicted, with the members' files gone."""
+    _, records, _ = measure('--ensemble', *(f'{CONFIG}:{checkpoints[name]}' for name in 'ab'), '--bundle',
+                            str(tmp_path / 'two'))
+    config, checkpoint = tmp_path / 'two' / 'ensemble.py', tmp_path / 'two' / 'ensemble.pth'
+    assert str(checkpoints['a']) not in config.read_text()
+    _, again, _ = measure(str(config), str(checkpoint), options=NO_WORKERS)
+    same(boxes_of(records), boxes_of(again), atol=1e-4)
+    code = tool('predict').main([str(config), str(checkpoint), str(cell_phantoms / 'images'), '--out-dir',
+                                 str(tmp_path / 'out'), '--score-thr', '0', '--no-pictures', '--device', 'cpu'])
+    assert code == 0
+    content = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
+    assert tuple(content['classes']) == CLASSES
+    found = {image['file']: np.array(image['boxes']) for image in content['images']}
+    for record in records:
+        boxes = record['pred_instances']['bboxes'].numpy()
+        np.testing.assert_allclose(found[record['img_path'].rpartition('/')[2]], boxes, atol=2e-3)
+    _, files, _ = measure(CONFIG, '--ensemble-predictions', str(tmp_path / 'out' / 'predictions.json'), *KEEP_ALL)
+    assert [len(a['pred_instances']['scores']) for a in files] == [len(a['pred_instances']['scores']) for a in records]
+
+
+def test_tta(measure, checkpoints, alone):
+    log, records, _ = measure(CONFIG, checkpoints['a'], '--tta')
+    found = boxes_of(records)
+    assert all(np.isfinite(table).all() and len(table) for table in found.values())
+    assert any(len(found[name]) != len(table) for name, table in boxes_of(alone['a'][1]).items())
+    assert log['coco/bbox_mAP'] >= 0
+
+
+def test_tta_without_other_views_changes_nothing(measure, checkpoints, alone, tmp_path):
+    (tmp_path / 'plain.py').write_text(
+        f"_base_ = '{Path(CONFIG).absolute()}'\ncustom_hooks = [dict(type='cxrdet.TTAHook', flips=[], scales=[])]\n"
+        "tta_model = dict(type='cxrdet.WBFTTAModel', fusion='nms', fusion_cfg=dict(iou_thr=1.0))\n")
+    _, records, _ = measure(str(tmp_path / 'plain.py'), checkpoints['a'])
+    same(boxes_of(records), boxes_of(alone['a'][1]))
+
+
+def test_ensemble_with_tta(measure, checkpoints):
+    """The views of each member are fused, then the members: as from the files of both with views."""
+    pairs = [f'{CONFIG}:{checkpoints[name]}' for name in 'ab']
+    _, records, _ = measure('--ensemble', *pairs, '--tta')
+    files = [str(measure(CONFIG, checkpoints[name], '--tta')[2]) for name in 'ab']
+    _, saved, _ = measure(CONFIG, '--ensemble-predictions', *files)
+    one, other = boxes_of(records), boxes_of(saved)
+    for name in one:
+        np.testing.assert_allclose(one[name][:20], other[name][:20], atol=2e-3)
+
+
+def test_members_in_a_config(checkpoints, measure, alone, tmp_path):
+    """An ensemble that a config builds from files, tested without a checkpoint of its own."""
+    from mmengine.registry import MODELS
+
+    from cxrdet.apis.check import config_problems
+    from cxrdet.apis.config import load_config
+    cfg = load_config(CONFIG, cfg_options=SMALL)
+    cfg.dump(tmp_path / 'small.py')
+    load, *_, pack = cfg.test_dataloader.dataset.pipeline
+    cfg.test_dataloader.dataset.pipeline = [load, pack]
+    cfg.pop('model')
+    cfg['model'] = dict(type='cxrdet.DetectorEnsemble', fusion='voting', fusion_cfg=dict(iou_thr=0.999), members=[
+        dict(config=str(tmp_path / 'small.py'), checkpoint=checkpoints[name]) for name in ('a', 'turned')])
+    assert config_problems(cfg) == []
+    cfg.dump(tmp_path / 'ensemble.py')
+    _, records, _ = measure(str(tmp_path / 'ensemble.py'), options=NO_WORKERS)
+    same(boxes_of(records), boxes_of(alone['a'][1]))
+    cfg.model.members[0].chekpoint = 'x'
+    with pytest.raises(ConfigError, match='members.0: unknown key "chekpoint". Did you mean "checkpoint"'):
+        MODELS.build(cfg.model)
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ([], 'a config is needed'),
+    ([CONFIG], 'A checkpoint is needed: only an ensemble whose members all name theirs'),
+    (['--ensemble', 'a.pth'], 'expected CONFIG:CHECKPOINT'),
+    (['--ensemble', 'none.py:a.pth'], 'none.py: no such config file'),
+    (['--ensemble', f'{CONFIG}:none.pth'], 'none.pth: no such checkpoint file'),
+    ([CONFIG, '{a}', '--ensemble', f'{CONFIG}:{{a}}'], 'an ensemble takes no checkpoint beside'),
+    (['--ensemble', f'{CONFIG}:{{a}}', '--weights', '1', '2'], 'expected 1 weights >= 0, one per member'),
+    (['--ensemble', f'{CONFIG}:{{a}}', '--fusion-options', 'iou_tr=0.5'], 'Did you mean "iou_thr"'),
+    ([CONFIG, '--ensemble-predictions', '{a}'], 'no file of predictions as tools/test.py --out'),
+    ([CONFIG, '--ensemble-predictions', 'none.pkl'], 'none.pkl: no file of predictions'),
+    ([CONFIG, '--ensemble-predictions', 'none.pkl', '--tta'], 'need models, not saved predictions'),
+])
+def test_what_is_refused(tool, checkpoints, cell_phantoms, capsys, arguments, message):
+    arguments = [argument.replace('{a}', checkpoints['a']) for argument in arguments]
+    assert tool('test').main([*arguments, '--data-root', str(cell_phantoms), '--cfg-options', *SMALL]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_classes_that_a_member_lacks(checkpoints, tmp_path):
+    from cxrdet.apis.ensemble import Fusion, ensemble_config
+    content = torch.load(checkpoints['b'], weights_only=True)
+    content['meta']['dataset_meta']['classes'] = ('RBC', 'WBC', 'Platelet')
+    torch.save(content, tmp_path / 'other.pth')
+    pairs = [f'{CONFIG}:{checkpoints["a"]}', f'{CONFIG}:{tmp_path / "other.pth"}']
+    with pytest.raises(ConfigError, match='it lacks Platelets and has Platelet beside. Did you mean "Platelet"'):
+        ensemble_config(pairs, cfg_options=SMALL)
+    cfg = ensemble_config(pairs, cfg_options=SMALL, fusion=Fusion(allow_missing=True))
+    assert cfg.model.members[1].classes == ['RBC', 'WBC', 'Platelet']
+
+
+class Harm:
+    def __reduce__(self):
+        return (open, ('harm.txt', 'w'))
+
+
+def test_files_of_predictions_are_not_executed(tmp_path, monkeypatch):
+    from cxrdet.apis.ensemble_files import read_predictions
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'bad.pkl').write_bytes(pickle.dumps([Harm()]))
+    with pytest.raises(DataError, match=r'bad.pkl: no file of predictions .* asks for \w+.open, which is refused'):
+        read_predictions(tmp_path / 'bad.pkl')
+    assert not (tmp_path / 'harm.txt').exists()
