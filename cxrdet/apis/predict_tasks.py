@@ -149,7 +149,8 @@ def _prepare_classification(options: Options, model: torch.nn.Module, meta: dict
         thresholds, source = np.full(len(options.classes), options.score_thr), f'{options.score_thr:g}, as asked for'
     elif points is None:
         thresholds = np.full(len(options.classes), 0.5)
-        source = f'0.5 for every class, for {checkpoint} stores none (best_*.pth does)'
+        source = (f'0.5 for every class, for {checkpoint} stores none (training with cxrdet.OperatingPointHook stores '
+                  'them in best_*.pth)')
     else:
         name, thresholds = points.pick(options.operating_point)
         source = (f'operating point "{name}" ({points.rules[name]}) of {checkpoint}, chosen on {points.images} '
