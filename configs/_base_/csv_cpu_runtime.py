@@ -7,6 +7,7 @@ patience = 1000
 
 default_hooks = dict(
     checkpoint=dict(save_best='accuracy/top1'),
+    ema=dict(momentum=0.02, gamma=10),
     early_stopping=dict(type='cxrdet.EarlyStoppingHook', monitor='accuracy/top1', patience=patience),
     history=dict(type='cxrdet.HistoryHook'))
 

@@ -34,6 +34,9 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
     if data_root is not None:
         set_data_root(cfg, data_root)
     set_limits(cfg, train_limit, valid_limit)
+    for loader in (cfg[key] for key in DATALOADERS if cfg.get(key)):
+        if loader.get('num_workers') == 0:
+            loader['persistent_workers'] = False  # torch refuses to keep workers that there are not
     if work_dir is not None:
         cfg.work_dir = str(work_dir)
     elif cfg.get('work_dir') is None:

@@ -85,3 +85,21 @@ def test_config_without_sets():
     set_data_root(cfg, 'x')
     assert cfg.data_root == 'x'
     assert datasets_of(None) == []
+
+
+def test_shortcuts_set_all_their_places(tmp_path):
+    path = tmp_path / 'short.py'
+    path.write_text("size = 8\npipe = [dict(type='Resize', scale=size)]\nval_dataloader = dict(num_workers=1, "
+                    "persistent_workers=True, dataset=dict(pipeline=pipe))\nloss = dict(weight=1)\n"
+                    "data_shortcuts = dict(size=['val_dataloader.dataset.pipeline.0.scale'], "
+                    "workers=['val_dataloader.num_workers'])\n"
+                    "more_shortcuts = dict(weight=['loss.weight'], bad=['a.b'])")
+    cfg = load_config(path, cfg_options=['size=16', 'weight=0.5', 'workers=0'])
+    assert cfg.val_dataloader.dataset.pipeline[0].scale == cfg.size == 16
+    assert cfg.loss.weight == 0.5
+    assert cfg.val_dataloader.num_workers == 0
+    assert cfg.val_dataloader.persistent_workers is False  # torch refuses it without workers
+    cfg = load_config(path, cfg_options=['size=16', 'val_dataloader.dataset.pipeline.0.scale=32'])
+    assert cfg.val_dataloader.dataset.pipeline[0].scale == 32
+    with pytest.raises(ConfigError, match='bad=1: the config offers it for a.b, which it lacks'):
+        load_config(path, cfg_options=['bad=1'])

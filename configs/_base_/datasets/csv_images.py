@@ -1,28 +1,34 @@
 """Images of one class each, listed in a CSV: DATA_ROOT/metadata.csv (path, label, split) and DATA_ROOT/label2id.json.
 
-The classes and their number come from the JSON. The pipeline is meant for microscopy, where mirroring and turning
-change nothing; stained colours carry meaning, so they are hardly touched. Decoded images are kept in memory, up to
-512 MB a worker. Columns of other names, splits that are to be drawn: see cxrdet.CSVImageDataset.
+The classes and their number come from the JSON. The pipeline is meant for crops of stained cells: mirroring and
+turning change nothing, colours are left alone since the stain carries meaning, and a frame tells how large the crop
+was. Decoded images are kept in memory, up to 512 MB a worker. Columns of other names, splits that are to be drawn: see
+cxrdet.CSVImageDataset.
 """
 data_root = 'data/csv/'
-img_size = 96
-batch_size = 16
+img_size = 64
+batch_size = 32
 num_workers = 1
 pin_memory = False
 
-data_preprocessor = dict(mean=[190., 195., 200.], std=[55., 45., 40.], to_rgb=True)  # RGB, of bright-field images
+data_preprocessor = dict(
+    mean=[190., 195., 200.],  # RGB, of bright-field images
+    std=[55., 45., 40.],
+    to_rgb=True,
+    batch_augments=dict(augments=[dict(type='CutMix', alpha=1.0)], probs=[0.7]))
 
 train_pipeline = [
     dict(type='cxrdet.LoadImage', cache=True),
     dict(type='Resize', scale=img_size, interpolation='area'),
-    dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.7, 1.0)),
+    dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.6, 1.0)),
     dict(type='Albumentations', transforms=[dict(type='D4', p=1.0)]),
-    dict(type='ColorJitter', brightness=0.05, contrast=0.05, saturation=0.05, backend='cv2'),
+    dict(type='cxrdet.SizeFrame', jitter=0.15),
     dict(type='PackInputs'),
 ]
 val_pipeline = [
     dict(type='cxrdet.LoadImage', cache=True),
     dict(type='Resize', scale=img_size, interpolation='area'),
+    dict(type='cxrdet.SizeFrame'),
     dict(type='PackInputs'),
 ]
 
@@ -31,7 +37,7 @@ train_dataloader = dict(
     num_workers=num_workers,
     pin_memory=pin_memory,
     persistent_workers=True,
-    drop_last=True,
+    drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     dataset=dict(

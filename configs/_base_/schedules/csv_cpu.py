@@ -1,9 +1,9 @@
 """Classifiers of listed images from random weights on a few CPU cores: AdamW in bfloat16, cosine.
 
-The learning rates are for batches of 16. The head may have a rate of its own (see csv_finetune.py).
+The learning rate is for batches of 32. The head may have a rate of its own (see csv_finetune.py).
 """
-max_epochs = 40
-lr = 7e-4
+max_epochs = 60
+lr = 1e-3
 weight_decay = 0.05
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
@@ -16,10 +16,10 @@ optim_wrapper = dict(
     paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0., custom_keys=dict(head=dict(lr_mult=1.0))),
     clip_grad=dict(max_norm=5, norm_type=2))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=64),
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=0, end=max_epochs, convert_to_iter_based=True),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=16)
+auto_scale_lr = dict(enable=False, base_batch_size=32)
 
 # One name on the command line for what stands in several places, or deep: --cfg-options max_epochs=10 lr=1e-4
 schedule_shortcuts = dict(
