@@ -1,0 +1,62 @@
+"""The switch --tta: what it sets, and that the check of configs knows what stands there."""
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from cxrdet.apis.check import config_problems
+from cxrdet.apis.tta import enable_tta
+from cxrdet.core.errors import ConfigError
+from cxrdet.engine.tta import tta_pipeline
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+@pytest.fixture(params=['faster_rcnn_bifpn_cell_tiny', 'faster_rcnn_bifpn_bccd', 'resnet18_csv'])
+def cfg(request):
+    return Config.fromfile(CONFIGS / f'{request.param}.py')
+
+
+def test_hook_is_set_once(cfg):
+    before = [dict(hook) for hook in cfg.get('custom_hooks') or []]
+    enable_tta(cfg)
+    enable_tta(cfg)
+    assert cfg.custom_hooks == [*before, dict(type='cxrdet.TTAHook')]
+    assert config_problems(cfg) == []
+    cfg.custom_hooks = [dict(type='cxrdet.TTAHook', when='final_val', scales=[1.1])]
+    enable_tta(cfg)
+    assert cfg.custom_hooks == [dict(type='cxrdet.TTAHook', when='both', scales=[1.1])]
+    cfg.custom_hooks[0].flip = ['horizontal']
+    assert config_problems(cfg) == ['custom_hooks.0.flip: cxrdet.TTAHook takes no argument "flip". Did you mean '
+                                    '"flips"?']
+
+
+def test_model_and_pipeline_of_the_config_are_checked():
+    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_bccd.py')
+    cfg.tta_model = dict(type='cxrdet.WBFTTAModel', fusion='nmw', fusion_cfg=dict(iou_thr=0.6))
+    cfg.tta_pipeline = tta_pipeline(cfg.test_dataloader.dataset.pipeline)
+    enable_tta(cfg)
+    assert config_problems(cfg) == []
+    cfg.tta_model.fusin = 'wbf'
+    cfg.tta_pipeline[-1]['transforms'][0][0]['transforms'][0]['type'] = 'Resiz'
+    assert config_problems(cfg) == [
+        'tta_pipeline.2.transforms.0.0.transforms.0.type: "Resiz" is no known transform. Did you mean "Resize"?',
+        'tta_model.fusin: cxrdet.WBFTTAModel takes no argument "fusin". Did you mean "fusion"?']
+
+
+def test_pipelines_without_views_are_refused():
+    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_bccd.py')
+    cfg.tta_pipeline = [dict(type='cxrdet.LoadImage')]
+    with pytest.raises(ConfigError, match='tta_pipeline must have a TestTimeAug step'):
+        enable_tta(cfg)
+    cfg.pop('tta_pipeline')
+    cfg.test_dataloader.dataset.pipeline = cfg.test_dataloader.dataset.pipeline[:-1]
+    with pytest.raises(ConfigError, match='ends in PackDetInputs or PackInputs'):
+        enable_tta(cfg)
+
+
+def test_members_of_an_ensemble_have_the_views():
+    cfg = Config(dict(model=dict(type='cxrdet.DetectorEnsemble', members=[])))
+    enable_tta(cfg)
+    assert cfg.model.tta is True
+    assert 'custom_hooks' not in cfg

@@ -1,0 +1,161 @@
+"""ClassifierEnsemble against means by hand, in a test by the command line, and from saved predictions."""
+import json
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+import cxrdet  # noqa: F401
+from cxrdet.core.errors import ConfigError
+
+CLASSES = ('lsil', 'hsil', 'scc')
+CONFIG = 'configs/resnet18_csv.py'
+QUICK = ['test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False']
+
+
+class Fixed(torch.nn.Module):
+    """A backbone that knows the logits, plus the light of the image."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = torch.tensor(logits)
+
+    def forward(self, inputs):
+        return (self.logits[None] + inputs.mean((1, 2, 3))[:, None], )
+
+
+def member(*logits, classes=CLASSES, multi=False, light=100.):
+    from mmpretrain.models.heads import ClsHead, MultiLabelClsHead
+
+    class Head(MultiLabelClsHead if multi else ClsHead):
+        def forward(self, feats):
+            return feats[-1]
+    preprocessor = dict(mean=[light] * 3, std=[50.] * 3)
+    return dict(model=dict(type='ImageClassifier', backbone=dict(type=Fixed, logits=list(logits)),
+                           head=dict(type=Head), data_preprocessor=preprocessor), classes=classes, scope='mmpretrain')
+
+
+def build(*members, **more):
+    return MODELS.build(dict(type='cxrdet.ClassifierEnsemble', members=list(members), **more))
+
+
+def predict(ensemble):
+    from mmpretrain.structures import DataSample
+    data = dict(inputs=[torch.full((3, 8, 8), 100, dtype=torch.uint8)] * 2,
+                data_samples=[DataSample().set_gt_label(1), DataSample().set_gt_label(0)])
+    first, second = ensemble.test_step(data)
+    assert (first.gt_label.item(), second.gt_label.item()) == (1, 0)
+    assert first.pred_score.tolist() == second.pred_score.tolist()
+    return first.pred_score.numpy(), first.pred_label.tolist()
+
+
+def softmax(logits):
+    powers = np.exp(np.array(logits, np.float64))
+    return powers / powers.sum()
+
+
+X, Y = (2., -1., 0.5), (-3., 1., 0.7)
+
+
+@pytest.mark.parametrize('weights', [None, [3, 1]])
+def test_mean_of_probabilities_and_of_logits(weights):
+    a, b = np.array(weights or [1, 1]) / sum(weights or [1, 1])
+    score, label = predict(build(member(*X), member(*Y), weights=weights))
+    np.testing.assert_allclose(score, a * softmax(X) + b * softmax(Y), rtol=1e-5)
+    assert label == [int(np.argmax(score))]
+    score, label = predict(build(member(*X), member(*Y), weights=weights, mean='logits'))
+    np.testing.assert_allclose(score, softmax(a * np.array(X) + b * np.array(Y)), rtol=1e-5)
+    assert label == [int(np.argmax(score))]
+
+
+@pytest.mark.parametrize('mean', ['probs', 'logits'])
+def test_multi_label(mean):
+    score, label = predict(build(member(*X, multi=True), member(*Y, multi=True), mean=mean, thr=0.4))
+    x, y = np.array(X), np.array(Y)
+    expected = (1 / (1 + np.exp(-x)) + 1 / (1 + np.exp(-y))) / 2 if mean == 'probs' else 1 / (1 + np.exp(-(x + y) / 2))
+    np.testing.assert_allclose(score, expected, rtol=1e-5)
+    assert label == np.flatnonzero(expected >= 0.4).tolist()
+
+
+def test_classes_go_by_name_and_preprocessing_is_its_own():
+    turned = member(X[2], X[0], X[1], classes=('scc', 'lsil', 'hsil'))
+    np.testing.assert_allclose(predict(build(member(*X), turned))[0], softmax(X), rtol=1e-5)
+    np.testing.assert_allclose(predict(build(turned, classes=CLASSES))[0], softmax(X), rtol=1e-5)
+    lighter = member(*X, multi=True, light=50.)  # (100 - 50) / 50 is added to the logits
+    np.testing.assert_allclose(predict(build(lighter))[0], 1 / (1 + np.exp(-(np.array(X) + 1))), rtol=1e-5)
+
+
+@pytest.mark.parametrize(('members', 'more', 'message'), [
+    ([member(*X), member(*Y, multi=True)], {}, 'some members are multi-label'),
+    ([member(*X), member(*Y, classes=('lsil', 'hsil', 'SCC'))], {}, 'it lacks scc and has SCC beside'),
+    ([member(*X)], dict(mean='median'), 'mean must be probs or logits, got "median"'),
+    ([member(*X)], dict(mean='logits', tta=True), 'logits are not to be had with tta'),
+    ([], {}, 'An ensemble needs members'),
+])
+def test_what_is_refused(members, more, message):
+    with pytest.raises(ConfigError, match=message):
+        build(*members, **more)
+
+
+def test_it_only_predicts():
+    with pytest.raises(ConfigError, match='An ensemble only predicts'):
+        build(member(*X)).forward(torch.zeros(1, 3, 8, 8), mode='loss')
+
+
+# --- from the command line
+
+
+@pytest.fixture(scope='module')
+def crops(tmp_path_factory):
+    """Six images of three classes, and two networks of random weights."""
+    from mmengine.registry import DefaultScope
+
+    from cxrdet.apis.classes import follow_classes
+    from cxrdet.apis.config import load_config
+    folder, rng = tmp_path_factory.mktemp('crops'), np.random.default_rng(0)
+    rows = ['path,label,split']
+    for i in range(6):
+        cv2.imwrite(str(folder / f'{i}.png'), rng.integers(0, 256, (40 + i, 30, 3), np.uint8))
+        rows.append(f'{i}.png,{CLASSES[i % 3]},{"val" if i < 4 else "train"}')
+    (folder / 'metadata.csv').write_text('\n'.join(rows))
+    (folder / 'label2id.json').write_text(json.dumps({name: i for i, name in enumerate(CLASSES)}))
+    for name in 'ab':
+        cfg = load_config(CONFIG)
+        follow_classes(cfg, classes=CLASSES)
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            weights = MODELS.build(cfg.model).state_dict()
+        weights['head.fc.weight'].normal_(0, 0.3)
+        torch.save({'meta': {'dataset_meta': {'classes': CLASSES}}, 'state_dict': weights}, folder / f'{name}.pth')
+    return folder
+
+
+def test_tool(crops, tool, tmp_path, monkeypatch):
+    """Each alone, both together, from the files of both, and each with mirrored images."""
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))  # takes most of the time
+    def run(*arguments):
+        out = tmp_path / 'out.pkl'
+        code = tool('test').main([*map(str, arguments), '--data-root', str(crops), '--work-dir', str(tmp_path / 'run'),
+                                  '--out', str(out), '--cfg-options', *QUICK])
+        assert code == 0
+        return np.array([record['pred_score'].tolist() for record in pickle.loads(out.read_bytes())])
+    alone = []
+    for name in 'ab':
+        alone.append(run(CONFIG, crops / f'{name}.pth'))
+        (tmp_path / 'out.pkl').rename(tmp_path / f'{name}.pkl')
+    assert alone[0].shape == (4, 3)
+    pairs = [f'{CONFIG}:{crops / name}.pth' for name in 'ab']
+    np.testing.assert_allclose(run('--ensemble', *pairs), (alone[0] + alone[1]) / 2, atol=1e-5)
+    files = [tmp_path / 'a.pkl', tmp_path / 'b.pkl']
+    np.testing.assert_allclose(run(CONFIG, '--ensemble-predictions', *files, '--weights', 3, 1),
+                               (3 * alone[0] + alone[1]) / 4, atol=1e-6)
+    np.testing.assert_allclose(run(CONFIG, '--ensemble-predictions', *files, '--fusion', 'logits'),
+                               run('--ensemble', *pairs, '--fusion', 'logits'), atol=1e-5)
+    mirrored = run(CONFIG, crops / 'a.pth', '--tta')
+    assert np.abs(mirrored - alone[0]).max() > 1e-4
+    for i in range(4):
+        path = crops / f'{i}.png'
+        cv2.imwrite(str(path), cv2.imread(str(path))[:, ::-1])
+    np.testing.assert_allclose((run(CONFIG, crops / 'a.pth') + alone[0]) / 2, mirrored, atol=2e-3)
