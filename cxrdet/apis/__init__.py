@@ -1,8 +1,23 @@
-"""What a script calls: load a config, train, test, predict, compare."""
-from .compare import compare
-from .config import load_config
-from .predict import predict
-from .test import test
-from .train import train
+"""What a script calls: load a config, train, test, predict, compare. Each is imported when it is first asked for."""
+import sys
+from importlib import import_module
+from types import ModuleType
 
+_HOME = {'compare': 'compare', 'load_config': 'config', 'predict': 'predict', 'test': 'test', 'train': 'train'}
 __all__ = ['compare', 'load_config', 'predict', 'test', 'train']
+
+
+class _Front(ModuleType):
+    """Most functions bear the name of their module, which the import system would put in their place here."""
+
+    def __getattr__(self, name: str):
+        if name not in _HOME:
+            raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        return getattr(import_module(f'{__name__}.{_HOME[name]}'), name)
+
+    def __setattr__(self, name: str, value) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Front

@@ -1,0 +1,67 @@
+"""Lenient readers: they go on after a defect, tell all of them, and give the neutral table of the checks.
+
+The data sets that train read strictly (``coco_io``, ``voc_io``, ``csv_io``, ``nih_io``) and stop at what is wrong; here
+everything that can be read is read, and what cannot stands in ``DataTable.findings``.
+"""
+from pathlib import Path
+
+from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.findings import DataTable
+from cxrdet.datasets.lenient.coco import read_coco_set
+from cxrdet.datasets.lenient.files import IMAGE_SUFFIXES, image_paths
+from cxrdet.datasets.lenient.folder import read_folder
+from cxrdet.datasets.lenient.tables import read_csv_set
+from cxrdet.datasets.lenient.tables_nih import read_nih_set
+from cxrdet.datasets.lenient.voc import read_voc_set
+from cxrdet.datasets.nih_io import TABLES
+
+__all__ = ['FORMATS', 'IMAGE_SUFFIXES', 'find_format', 'image_paths', 'read_set']
+
+FORMATS = {'coco': read_coco_set, 'voc': read_voc_set, 'nih': read_nih_set, 'csv': read_csv_set, 'folder': read_folder}
+
+
+def find_format(path: str | Path) -> str:
+    """The format of a data set by what lies in ``path``: a folder, a COCO ``.json``, or a ``.csv`` of either kind.
+
+    Raises:
+        DataError: There is nothing, or nothing that is known.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if any((path / name).is_file() for name in TABLES):
+            return 'nih'
+        if any((path / 'Annotations').glob('*.xml')):
+            return 'voc'
+        if any((path / 'annotations').glob('*.json')) or any(path.glob('annotations*.json')):
+            return 'coco'
+        if any(path.glob('*.csv')):
+            return 'csv'
+        return 'folder'
+    if not path.exists():
+        raise DataError(f'{path}: no such file or folder.')
+    if path.name in TABLES:
+        return 'nih'
+    kind = {'.json': 'coco', '.csv': 'csv'}.get(path.suffix.lower())
+    if kind is None:
+        raise DataError(f'{path}: expected a folder, a COCO file (.json) or a table (.csv).')
+    return kind
+
+
+def read_set(path: str | Path, kind: str = 'auto', *, images: str | Path | None = None) -> DataTable:
+    """Read a data set of any format leniently.
+
+    Args:
+        path: The folder of the set, or its annotation file.
+        kind: One of :data:`FORMATS`, or ``auto``.
+        images: Folder of the images, where it is not the usual one.
+
+    Raises:
+        DataError: There is no such set, or nothing of it can be read.
+        ConfigError: The format is unknown.
+    """
+    if kind not in ('auto', *FORMATS):
+        raise ConfigError(f'the format must be one of auto, {", ".join(FORMATS)}, got "{kind}".')
+    kind = find_format(path) if kind == 'auto' else kind
+    if images is not None and not Path(images).is_dir():
+        raise DataError(f'{images}: no such folder of images.')
+    return FORMATS[kind](Path(path), None if images is None else Path(images))

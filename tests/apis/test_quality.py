@@ -1,0 +1,360 @@
+"""Whole checks of data sets on the disk: planted defects, the real sets, mended copies, speed."""
+import json
+import time
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+from cxrdet.apis.quality import check_data
+from cxrdet.core.errors import ConfigError, DataError
+
+STATISTICS = {'imbalance', 'class_without_samples', 'image_without_boxes', 'confounded_label'}
+
+
+def found(report):
+    """(code, file name, row) of everything but statistics, counted."""
+    return Counter((f.code, f.file.rpartition('/')[2], f.row) for f in report.findings if f.code not in STATISTICS)
+
+
+# ------------------------------------------------------------------------------------------------- planted defects
+
+@pytest.fixture(scope='module')
+def pictures():
+    """Twelve images of 96 x 128 px that differ, as PNG bytes."""
+    images = []
+    for seed in range(12):
+        noise = np.random.default_rng(seed).random((7, 9)).astype(np.float32)
+        image = (255 * np.clip(cv2.resize(noise, (128, 96), interpolation=cv2.INTER_CUBIC), 0, 1)).astype(np.uint8)
+        images.append(cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+    return images
+
+
+def clean_set(rng, pictures):
+    """Contents of train.json and val.json, and name -> bytes of the images: five and three, four boxes in each."""
+    order, contents, files = rng.permutation(12), {}, {}
+    for split, numbers in (('train', order[:5]), ('val', order[5:8])):
+        images = [{'id': int(k) + 1, 'file_name': f'{k}.png', 'height': 96, 'width': 128, 'patient_id': f'p{k}'}
+                  for k in numbers]
+        annotations = []
+        for image in images:
+            for cell in range(4):
+                x, y = 64 * (cell % 2) + float(rng.uniform(1, 10)), 48 * (cell // 2) + float(rng.uniform(1, 10))
+                w, h = rng.uniform(18, 35, 2).tolist()
+                annotations.append({'id': len(annotations) + 1, 'image_id': image['id'], 'iscrowd': 0, 'area': w * h,
+                                    'category_id': int(rng.integers(1, 3)), 'bbox': [x, y, w, h]})
+        contents[split] = {'images': images, 'annotations': annotations,
+                           'categories': [{'id': 1, 'name': 'a'}, {'id': 2, 'name': 'b'}]}
+        files |= {f'{k}.png': pictures[k] for k in numbers}
+    return contents, files
+
+
+def plant(kind, rng, split, contents, files, free, pictures):
+    """Put one defect in; return the findings that it must give."""
+    content, other = contents[split], contents['val' if split == 'train' else 'train']
+    boxes, file = content['annotations'], f'{split}.json'
+    position = free['boxes'][split].pop()
+    entry, row = boxes[position], f'annotations[{position}]'
+    x, y, w, h = entry['bbox']
+    simple = {'zero_area_box': {'bbox': [x, y, 0, h]}, 'inverted_box': {'bbox': [x + w, y, -w, h]},
+              'outside_box': {'bbox': [130, y, w, h]}, 'out_of_bounds_box': {'bbox': [-3, y, w, h]},
+              'tiny_box': {'bbox': [x, y, 9, h]}, 'no_category': {'category_id': None},
+              'unknown_category': {'category_id': 9}, 'bad_box': {'bbox': [x, y, w]},
+              'unknown_image': {'image_id': 999}, 'no_annotation_id': {'id': None}}
+    if kind in simple:
+        entry.update(simple[kind])
+        return [(kind, file, row)]
+    if kind == 'annotation_id_twice':
+        boxes.append({**entry, 'bbox': [x, y, w * .6, h], 'id': entry['id']})
+        return [(kind, file, f'annotations[{len(boxes) - 1}]')]
+    if kind in ('duplicate_box', 'duplicate_box_other_class'):
+        category = entry['category_id'] if kind == 'duplicate_box' else 3 - entry['category_id']
+        boxes.append({**entry, 'bbox': [x, y, w, h * .99], 'category_id': category, 'id': 1000 + len(boxes)})
+        return [(kind, file, f'annotations[{len(boxes) - 1}]')]
+    number = free['images'][split].pop()
+    image, row = content['images'][number], f'images[{number}]'
+    name = image['file_name']
+    if kind == 'missing_file':
+        files.pop(name)
+    elif kind == 'empty_file':
+        files[name] = b''
+    elif kind == 'unreadable_image':
+        files[name] = files[name][:len(files[name]) // 2]
+    elif kind == 'size_mismatch':
+        image['width'] = 129
+    elif kind == 'image_twice':
+        content['images'].append({**image, 'id': 500 + number})
+        return [(kind, file, f'images[{len(content["images"]) - 1}]')]
+    elif kind == 'orphan_file':
+        files[f'orphan_{split}_{number}.png'] = pictures[8 + len([n for n in files if 'orphan' in n])]
+        return [(kind, f'orphan_{split}_{number}.png', '')]
+    elif kind == 'patient_across_splits':
+        twin = free['images']['val' if split == 'train' else 'train'].pop()
+        image['patient_id'] = other['images'][twin]['patient_id'] = f'shared{number}{split}'
+        row = f'images[{number if split == "train" else twin}]'
+        return [(kind, 'train.json', row)]
+    return [(kind, file, row)]
+
+
+BOX_KINDS = ('zero_area_box', 'inverted_box', 'outside_box', 'out_of_bounds_box', 'tiny_box', 'no_category', 'bad_box',
+             'unknown_category', 'unknown_image', 'no_annotation_id', 'annotation_id_twice', 'duplicate_box',
+             'duplicate_box_other_class')
+IMAGE_KINDS = ('missing_file', 'empty_file', 'unreadable_image', 'size_mismatch', 'image_twice', 'orphan_file',
+               'patient_across_splits')
+
+
+def broken_set(root, seed, pictures):
+    """Write a set with zero to six defects of twenty kinds; return the findings that a check must give, no more."""
+    rng = np.random.default_rng(seed)
+    contents, files = clean_set(rng, pictures)
+    free = {key: {s: rng.permutation(len(c[name])).tolist() for s, c in contents.items()}
+            for key, name in (('boxes', 'annotations'), ('images', 'images'))}
+    expected = Counter()
+    kinds = [*rng.choice(BOX_KINDS, int(rng.integers(0, 5))), *rng.choice(IMAGE_KINDS, int(rng.integers(0, 3)),
+                                                                         replace=False)]
+    for kind in kinds:
+        expected.update(plant(str(kind), rng, str(rng.choice(['train', 'val'])), contents, files, free, pictures))
+    (root / 'annotations').mkdir(parents=True)
+    (root / 'images').mkdir()
+    for split, content in contents.items():
+        (root / 'annotations' / f'{split}.json').write_text(json.dumps(content))
+    for name, data in files.items():
+        (root / 'images' / name).write_bytes(data)
+    return expected
+
+
+@pytest.mark.parametrize('block', range(10))
+def test_planted_defects_are_found_and_none_invented(block, tmp_path, pictures):
+    """20 sets a block, 200 in all."""
+    kinds = Counter()
+    for seed in range(20 * block, 20 * block + 20):
+        expected = broken_set(tmp_path / str(seed), seed, pictures)
+        report = check_data(tmp_path / str(seed))
+        assert found(report) == expected, seed
+        levels = {f.level for f in report.findings if f.code not in STATISTICS}
+        assert report.failed == ('error' in levels)
+        kinds.update(kind for kind, *_ in expected)
+    assert len(kinds) >= 10 and sum(kinds.values()) >= 30
+
+
+@pytest.mark.parametrize('seed', range(0, 60, 3))
+def test_what_is_not_mended_is_said(seed, tmp_path, pictures):
+    """A second check of the mended copy finds what was told as left, and nothing else."""
+    broken_set(tmp_path / 'set', seed, pictures)
+    before = {path: path.read_bytes() for path in (tmp_path / 'set').rglob('*') if path.is_file()}
+    report = check_data(tmp_path / 'set', fix=tmp_path / 'out')
+    again = check_data(tmp_path / 'out')
+    left = Counter(f.code for f in report.plan.left if f.code not in STATISTICS)
+    # what hangs on an image that was dropped for another reason is gone too
+    second = Counter(f.code for f in again.findings if f.code not in STATISTICS)
+    duplicates = second.pop('duplicate_box', 0)  # of an image that was listed twice
+    assert duplicates == 0
+    assert second <= left and (second == left or report.plan.drop_images)
+    assert again.failed <= report.failed
+    assert before == {path: path.read_bytes() for path in (tmp_path / 'set').rglob('*') if path.is_file()}
+    log = [json.loads(line) for line in (tmp_path / 'out' / 'mended.jsonl').read_text().splitlines()]
+    assert len(log) == len(report.plan.changes) + len(report.plan.left)
+
+
+# ------------------------------------------------------------------------------------------------- real sets
+
+def kinds(report):
+    return {code: len(group) for (_, code), group in report.counts().items()}
+
+
+def test_bccd(real_data, tmp_path):
+    report = check_data(real_data / 'bccd', fix=tmp_path / 'out', link=True)
+    assert kinds(report) == {'zero_area_box': 2, 'imbalance': 1}
+    assert sorted((f.file.rpartition('/')[2], f.row) for f in report.findings if f.level == 'error') == [
+        ('BloodImage_00338.xml', 'object 13'), ('BloodImage_00343.xml', 'object 4')]
+    assert report.numbers['classes'] == {'train': {'Platelets': 209, 'RBC': 2382, 'WBC': 214},
+                                         'val': {'Platelets': 83, 'RBC': 968, 'WBC': 87}}
+    again = check_data(tmp_path / 'out')
+    assert not again.failed and kinds(again) == {'imbalance': 1}
+    assert again.numbers['boxes'] == report.numbers['boxes'] - 2 == 3941
+    assert not report.failed  # nothing is left that is an error
+
+
+def test_cxr_lungs(real_data, tmp_path):
+    report = check_data(real_data / 'cxr_lungs', fix=tmp_path / 'out', link=True, out=tmp_path / 'report.json')
+    assert kinds(report) == {'equal_images_across_splits': 1, 'no_category': 1, 'alpha_channel': 46, 'equal_images': 1,
+                             'near_equal_images': 5}
+    category, = (f for f in report.findings if f.code == 'no_category')
+    assert (category.file.rpartition('/')[2], category.row, category.id) == ('train.json', 'annotations[347]', 850)
+    pairs = {frozenset(part for part in f.text.split('"')[1::2]) for f in report.findings if 'equal_images' in f.code
+             and 'near' not in f.code}
+    assert pairs == {frozenset(('353889E0-A1E8-4F9E-A0B8-F24F36BCFBFB.jpg', 'case_72_RX-TORACE1.jpg')),
+                     frozenset(('3d4364c0e44859e86017ee1660112e_jumbo-1.jpg',
+                                '81ba2932af55c7663e9d87016776a6_jumbo-1.jpg'))}
+    again = check_data(tmp_path / 'out')
+    assert not again.failed and kinds(again) == {'alpha_channel': 46, 'near_equal_images': 5}
+    assert again.numbers['images'] == 446
+    written = json.loads((tmp_path / 'report.json').read_text())
+    assert written['counts']['no_category'] == 1 and written['mended']['changes'] == {'dropped box': 1,
+                                                                                      'dropped image': 2}
+
+
+def test_nih(real_data, tmp_path):
+    report = check_data(real_data / 'nih_cxr14', fix=tmp_path / 'out', link=True)
+    assert kinds(report) == {'alpha_channel': 4, 'confounded_label': 4, 'equal_images': 1, 'imbalance': 1,
+                             'boxes_without_image': 1, 'rows_without_image': 1}
+    pair, = (f for f in report.findings if f.code == 'equal_images')
+    assert '"00002658_002.png" is byte for byte "00002658_001.png"' in pair.text
+    assert report.numbers['images'] == 779 and not report.failed
+    again = check_data(tmp_path / 'out')
+    assert kinds(again) == {'alpha_channel': 4, 'confounded_label': 4, 'imbalance': 1}
+    assert again.numbers['images'] == 778 and again.numbers['boxes'] == 39
+
+
+def test_cervical_crops_and_lesions(real_data):
+    for name, images in (('cervical_crops', 1256), ('cxr_lesions', 50)):
+        report = check_data(real_data / name)
+        assert kinds(report) == {} and report.numbers['images'] == images
+
+
+def test_several_processes_give_the_same(real_data):
+    seen = []
+    one = check_data(real_data / 'cxr_lesions', kind='folder', workers=1)
+    two = check_data(real_data / 'cxr_lesions', kind='folder', workers=2, progress=lambda *x: seen.append(x))
+    assert one.findings == two.findings and seen[-1] == (50, 50) and len(seen) == 50
+
+
+# ------------------------------------------------------------------------------------------------- other formats
+
+@pytest.fixture
+def csv_set(tmp_path, pictures):
+    root = tmp_path / 'csv'
+    root.mkdir()
+    for number, data in enumerate(pictures[:6]):
+        (root / f'{number}.png').write_bytes(data)
+    (root / 'label2id.json').write_text('{"x": 0, "y": 1}')
+    return root
+
+
+def write_rows(root, *rows):
+    (root / 'metadata.csv').write_text('path,label,split,patient_id\n' + ''.join(f'{row}\n' for row in rows))
+
+
+def test_csv(csv_set, tmp_path):
+    good = '0.png,x,train,a', '1.png,y,train,b', '2.png,x,val,c'
+    write_rows(csv_set, *good)
+    assert found(check_data(csv_set)) == {('orphan_file', f'{k}.png', ''): 1 for k in (3, 4, 5)}
+    (csv_set / '6.png').write_bytes((csv_set / '0.png').read_bytes())
+    write_rows(csv_set, *good, '3.png,z,train,d', '4.png,,train,e', '5.png,y,trian,f', '9.png,x,val,g',
+               '1.png,x,train,b', '0.png,x', '2.png,x,train,c', '6.png,y,train,h')
+    report = check_data(csv_set, fix=tmp_path / 'out')
+    expected = [('unknown_label', 5), ('no_label', 6), ('unknown_split', 7), ('missing_file', 8),
+                ('image_twice_other_label', 9), ('bad_row', 10), ('image_across_splits', 11),
+                ('patient_across_splits', 11), ('equal_images_other_label', 12)]
+    assert found(report) == Counter((code, 'metadata.csv', f'line {line}') for code, line in expected)
+    assert {f.code for f in report.plan.left} == {'unknown_split', 'image_twice_other_label',
+                                                  'equal_images_other_label', 'patient_across_splits'}
+    assert report.failed
+    assert (tmp_path / 'out' / 'metadata.csv').read_text() == (
+        'path,label,split,patient_id\n0.png,x,train,a\n1.png,y,train,b\n2.png,x,val,c\n5.png,y,trian,f\n'
+        '1.png,x,train,b\n6.png,y,train,h\n')
+    assert (tmp_path / 'out' / 'label2id.json').read_bytes() == (csv_set / 'label2id.json').read_bytes()
+
+
+def test_voc_with_defects(tmp_path, pictures):
+    root = tmp_path / 'voc'
+    for folder in ('Annotations', 'JPEGImages', 'ImageSets/Main'):
+        (root / folder).mkdir(parents=True)
+
+    def write(name, objects, width=128):
+        text = ''.join(f'<object><name>{label}</name><bndbox><xmin>{b[0]}</xmin><ymin>{b[1]}</ymin><xmax>{b[2]}</xmax>'
+                       f'<ymax>{b[3]}</ymax></bndbox></object>' for label, b in objects)
+        (root / 'Annotations' / f'{name}.xml').write_text(
+            f'<annotation><filename>{name}.png</filename><size><width>{width}</width><height>96</height></size>{text}'
+            '</annotation>')
+    for number, name in enumerate('abcd'):
+        (root / 'JPEGImages' / f'{name}.png').write_bytes(pictures[number])
+        write(name, [('RBC', (1, 1, 40, 40))])
+    write('a', [('RBC', (1, 1, 40, 40)), ('', (50, 50, 80, 80)), ('RBC', (50, 50, 'x', 80)),
+                ('RBC', (90, 50, 140, 80))])
+    (root / 'Annotations' / 'd.xml').write_text('<annotation><object>')
+    (root / 'ImageSets' / 'Main' / 'train.txt').write_text('a\nb\nb\nd\nz\n')
+    (root / 'ImageSets' / 'Main' / 'val.txt').write_text('c\n')
+    write('c', [('RBC', (1, 1, 40, 40))], width=100)
+    report = check_data(root, fix=tmp_path / 'out')
+    assert found(report) == Counter([
+        ('no_category', 'a.xml', 'object 2'), ('bad_box', 'a.xml', 'object 3'),
+        ('out_of_bounds_box', 'a.xml', 'object 4'),
+        ('unreadable_annotations', 'd.xml', ''), ('listed_twice', 'train.txt', 'line 3'),
+        ('missing_annotation', 'train.txt', 'line 5'), ('size_mismatch', 'c.xml', '')])
+    assert [f.code for f in report.plan.left] == ['size_mismatch'] and report.failed
+    again = check_data(tmp_path / 'out')
+    assert found(again) == {('size_mismatch', 'c.xml', ''): 1}
+    assert again.numbers['boxes'] == 4 and (tmp_path / 'out/ImageSets/Main/train.txt').read_text() == 'a\nb\n'
+    assert '<xmax>128</xmax>' in (tmp_path / 'out/Annotations/a.xml').read_text()
+
+
+def test_folder(tmp_path, pictures):
+    for name in ('train/x/0.png', 'train/y/1.png', 'test/x/2.png'):
+        (tmp_path / 'f' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'f' / name).write_bytes(pictures[int(name[-5])])
+    report = check_data(tmp_path / 'f')
+    assert report.kind == 'folder' and not found(report)
+    assert report.numbers['classes'] == {'test': {'x': 1, 'y': 0}, 'train': {'x': 1, 'y': 1}}
+    (tmp_path / 'f' / 'train/y/3.png').write_bytes(pictures[2])
+    assert found(check_data(tmp_path / 'f')) == {('equal_images_across_splits', '3.png', ''): 1}
+    with pytest.raises(ConfigError, match='a set of the format "folder" has no annotations to mend'):
+        check_data(tmp_path / 'f', fix=tmp_path / 'out')
+
+
+# ------------------------------------------------------------------------------------------------- refusals, speed
+
+def test_a_folder_of_others_is_refused(tmp_path, pictures):
+    broken_set(tmp_path / 'set', 0, pictures)
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'precious.txt').write_text('mine')
+    with pytest.raises(DataError, match=r'holds no mended copy \(there is no mended.json, but precious.txt\)'):
+        check_data(tmp_path / 'set', fix=out)
+    for inside in (tmp_path / 'set' / 'out', tmp_path, tmp_path / 'set'):
+        with pytest.raises(DataError, match='must not lie in the folder of its source'):
+            check_data(tmp_path / 'set', fix=inside)
+    (out / 'precious.txt').unlink()
+    check_data(tmp_path / 'set', fix=out)
+    (out / 'notes.txt').write_text('kept')
+    check_data(tmp_path / 'set', fix=out)  # its own copy is made anew
+    assert (out / 'notes.txt').read_text() == 'kept'
+
+
+@pytest.mark.parametrize('make, text', [
+    (lambda p: p / 'nothing', 'no such file or folder'),
+    (lambda p: p, 'there is no image in this folder'),
+    (lambda p: (p / 'x.txt').write_text('') * 0 or p / 'x.txt', r'expected a folder, a COCO file \(.json\) or a table'),
+    (lambda p: (p / 'x.json').write_text('[1') * 0 or p / 'x.json', 'invalid JSON at line 1'),
+    (lambda p: (p / 'x.csv').write_text('a,b\n1,2\n') * 0 or p / 'x.csv', 'no column "path"'),
+])
+def test_nothing_to_check(tmp_path, make, text):
+    with pytest.raises(DataError, match=text):
+        check_data(make(tmp_path))
+
+
+def test_wrong_words(tmp_path):
+    with pytest.raises(ConfigError, match='the format must be one of auto, coco, voc, nih, csv, folder, got "yolo"'):
+        check_data(tmp_path, kind='yolo')
+    with pytest.raises(DataError, match='no such folder of images'):
+        check_data(tmp_path, images=tmp_path / 'none')
+
+
+@pytest.mark.long
+def test_a_hundred_thousand_boxes_take_under_ten_seconds(tmp_path):
+    rng = np.random.default_rng(0)
+    images = [{'id': k, 'file_name': f'{k}.png', 'height': 1000, 'width': 1000, 'patient_id': str(k // 3)}
+              for k in range(10_000)]
+    corner, size = rng.uniform(0, 800, (100_000, 2)), rng.uniform(20, 200, (100_000, 2))
+    annotations = [{'id': k, 'image_id': k // 10, 'category_id': 1 + k % 3, 'iscrowd': 0, 'bbox': [*c, *s]}
+                   for k, (c, s) in enumerate(zip(corner.tolist(), size.tolist()))]
+    annotations[77]['bbox'][2] = 0
+    (tmp_path / 'annotations').mkdir()
+    categories = [{'id': k, 'name': 'abc'[k - 1]} for k in (1, 2, 3)]
+    (tmp_path / 'annotations' / 'train.json').write_text(json.dumps(
+        {'images': images, 'annotations': annotations, 'categories': categories}))
+    start = time.process_time()
+    report = check_data(tmp_path, pixels=False)
+    assert time.process_time() - start < 10
+    assert found(report) == {('zero_area_box', 'train.json', 'annotations[77]'): 1}
