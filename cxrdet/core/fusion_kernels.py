@@ -44,19 +44,16 @@ def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr):
     the threshold up to rounding, both decide alike. What is returned is summed in double precision.
 
     Args:
-        boxes: (N, 4) xyxy with area, best score first within a class.
-        scores: (N,), weights included.
+        boxes, scores: (N, 4) xyxy with area and (N,), weights included; best score first within a class.
         owners: (N,) int64, index of the model that gave the box.
         weights: (T,) of the models.
-        starts: (G + 1,) int64.
-        iou_thr: float.
+        starts, iou_thr: (G + 1,) int64 and float.
 
     Returns:
         boxes (M, 4), sum and maximum of the scores (M,) each, number of boxes (M,), sum of their weights (M,), sum of
         the weights of the models that took part (M,), index of the class (M,).
     """
-    total = np.zeros((len(boxes), 4))
-    rounded = np.zeros((len(boxes), 4), np.float32)
+    total, rounded = np.zeros((len(boxes), 4)), np.zeros((len(boxes), 4), np.float32)
     mean, area = np.zeros((len(boxes), 4)), np.zeros(len(boxes))
     score, best, weight = np.zeros(len(boxes)), np.zeros(len(boxes)), np.zeros(len(boxes))
     number, group = np.zeros(len(boxes), np.int64), np.zeros(len(boxes), np.int64)
