@@ -1,0 +1,106 @@
+"""FROC, lesion- and image-level AUROC and average precision at low overlaps, for every detection data set."""
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from cxrdet.core.average_precision import class_precisions
+from cxrdet.core.froc import RATES, froc, froc_interval, image_auroc, lesion_auroc
+from cxrdet.core.lesions import lesion_table
+from cxrdet.registry import METRICS
+
+__all__ = ['FROCMetric']
+
+
+@METRICS.register_module()
+class FROCMetric(BaseMetric):
+    """Free-response ROC with intervals, as lesion detectors are judged.
+
+    The ground truth is what the data set gives, as for :class:`cxrdet.DetectionMetric`: the pipeline passes
+    ``instances`` on; detections are matched one to one with boxes of their class. Boxes with ``ignore_flag`` count
+    neither way.
+
+    Scalars (with the prefix ``froc/``): ``sensitivity_0.125`` … ``sensitivity_8`` (at that many false positives an
+    image, lesions and detections of all classes together) and their ``mean``, with ``mean_low`` and ``mean_high``;
+    ``lesion_AUROC``, ``image_AUROC``; ``AP10`` … ``AP50``, mean over classes at IoU 0.1 … 0.5; with ``classwise`` also
+    ``mean_<class>``. See :mod:`cxrdet.core.froc`. What has no lesions is NaN.
+
+    Args:
+        iou_thr: Lowest overlap of a hit. 0.5 as for DeepLesion (Yan et al., 2018); where a lesion has no clear border,
+            0.1 to 0.3 are usual.
+        rates: False positives an image.
+        group_key: Key of the samples that names the patient, for intervals over patients; it must be among the
+            ``meta_keys``. None: over images.
+        level: Of the intervals.
+        samples: Draws of the bootstrap; 0 leaves the intervals out.
+        classwise: Give the mean sensitivity of each class too.
+        collect_device, prefix: As for every MMEngine metric.
+
+    Raises: ValueError for values out of range, or samples without ``instances`` or ``group_key``.
+    """
+
+    default_prefix = 'froc'
+
+    def __init__(self, iou_thr: float = 0.5, *, rates: Sequence[float] = RATES, group_key: str | None = None,
+                 level: float = 0.95, samples: int = 1000, classwise: bool = True, collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if not 0 < iou_thr <= 1 or not 0 < level < 1 or samples < 0 or min(rates, default=0) <= 0:
+            raise ValueError('expected iou_thr in (0, 1], level in (0, 1), samples >= 0 and rates above 0, got '
+                             f'{iou_thr}, {level}, {samples} and {list(rates)}')
+        self.iou_thr, self.rates, self.group_key = iou_thr, tuple(rates), group_key
+        self.level, self.samples, self.classwise = level, samples, classwise
+
+    def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+        """Keep predictions and ground truth of a batch as arrays."""
+        for sample in data_samples:
+            for key in ('instances', *([self.group_key] if self.group_key else [])):
+                if key not in sample:
+                    raise ValueError(f'{type(self).__name__} needs "{key}" of each image, but the samples have none. '
+                                     f'Add "{key}" to the meta_keys of PackDetInputs in the validation and test '
+                                     'pipelines')
+            instances, predicted = sample['instances'], sample['pred_instances']
+            target = {'boxes': np.array([box['bbox'] for box in instances], np.float64).reshape(-1, 4),
+                      'labels': np.array([box['bbox_label'] for box in instances], np.int64),
+                      'ignore': np.array([box.get('ignore_flag', 0) for box in instances], bool)}
+            prediction = {'boxes': predicted['bboxes'].detach().cpu().double().numpy().reshape(-1, 4),
+                          'scores': predicted['scores'].detach().cpu().double().numpy(),
+                          'labels': predicted['labels'].detach().cpu().numpy()}
+            self.results.append((sample[self.group_key] if self.group_key else None, prediction, target))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
+        groups, predictions, targets = zip(*results, strict=True) if results else ((), (), ())
+        classes = list(self.dataset_meta['classes'])
+        table = lesion_table(predictions, targets, len(classes), iou_thr=self.iou_thr)
+        images, lesions = max(len(results), 1), table.lesions.sum(axis=1)
+        whole = froc(table.scores, table.hits, images, lesions.sum(), rates=self.rates)
+        metrics = {f'sensitivity_{rate:g}': float(value) for rate, value in zip(self.rates, whole.sensitivity)}
+        metrics['mean'] = whole.mean
+        if self.samples:
+            groups = np.array([str(group) for group in groups]) if self.group_key else None
+            interval = froc_interval(table.scores, table.hits, table.image, lesions, groups=groups, rates=self.rates,
+                                     level=self.level, samples=self.samples)
+            metrics |= {'mean_low': interval.mean_low, 'mean_high': interval.mean_high}
+        metrics['lesion_AUROC'] = lesion_auroc(table.scores, table.hits, lesions.sum())
+        metrics['image_AUROC'] = image_auroc(table.scores, table.image, lesions)
+        for percent in (10, 20, 30, 40, 50):
+            at = lesion_table(predictions, targets, len(classes), iou_thr=percent / 100)
+            values = class_precisions(at.labels, at.scores, at.hits, at.lesions.sum(axis=0))
+            metrics[f'AP{percent}'] = float(np.nanmean(values)) if not np.isnan(values).all() else float('nan')
+        per_class = [froc(table.scores[table.labels == k], table.hits[table.labels == k], images,
+                          table.lesions[:, k].sum(), rates=self.rates).mean for k in range(len(classes))]
+        if self.classwise:
+            metrics |= {f'mean_{name}': value for name, value in zip(classes, per_class)}
+        self._log(classes, per_class, metrics, table)
+        return metrics
+
+    def _log(self, classes: list[str], per_class: list[float], metrics: dict, table) -> None:
+        interval = f' [{metrics["mean_low"]:.4f}, {metrics["mean_high"]:.4f}]' if self.samples else ''
+        lines = [f'FROC at IoU >= {self.iou_thr:g}: {len(table.lesions)} images, {table.lesions.sum()} lesions, '
+                 f'{len(table.scores)} detections; mean sensitivity {metrics["mean"]:.4f}{interval}',
+                 '  '.join(f'{rate:g} FP: {metrics[f"sensitivity_{rate:g}"]:.4f}' for rate in self.rates)]
+        lines += [f'{name}: {value:.4f} ({table.lesions[:, k].sum()} lesions)'
+                  for k, (name, value) in enumerate(zip(classes, per_class))]
+        print_log('\n'.join(lines), logger='current')
