@@ -24,6 +24,10 @@ class CheckpointError(CxrdetError, RuntimeError):
     """A checkpoint that cannot be used: torn, of another model, or in need of executing pickled code."""
 
 
+class TrainingError(CxrdetError, RuntimeError):
+    """A training that cannot go on: its loss is no number any more."""
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return ``' Did you mean "x"?'`` with the closest of ``choices``, or ``''`` where none is close.
 

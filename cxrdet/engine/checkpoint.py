@@ -75,11 +75,12 @@ def install_safe_loader(*, trust: bool = False) -> None:
     mmengine_checkpoint.load_url = load_url
 
 
-def find_resumable(work_dir: str | os.PathLike, *, trust: bool = False) -> Path | None:
+def find_resumable(work_dir: str | os.PathLike, *, trust: bool = False, finite: bool = False) -> Path | None:
     """Return the newest whole checkpoint in ``work_dir`` that a run can go on from, or None where there is none.
 
     That is the file that ``last_checkpoint`` names, also when the folder has been moved since. Where this pointer or
     its file is missing, torn or not resumable, the newest other file that reads whole is taken and a warning says so.
+    With ``finite``, so is one whose weights are not all finite.
 
     Raises:
         CheckpointError: the newest checkpoint needs pickled code and ``trust`` is not set.
@@ -93,9 +94,10 @@ def find_resumable(work_dir: str | os.PathLike, *, trust: bool = False) -> Path 
             print_log(f'Not resumed from: {error}', logger='current', level=logging.WARNING)
             continue
         missing = [key for key in _RESUMABLE_KEYS if key not in content]
-        if not missing:
+        problem = f'it lacks {", ".join(missing)}' if missing else 'not all of its weights are finite'
+        if not missing and (not finite or _is_finite(content)):
             return path
-        print_log(f'Not resumed from: {path}: it lacks {", ".join(missing)}.', logger='current', level=logging.WARNING)
+        print_log(f'Not resumed from: {path}: {problem}.', logger='current', level=logging.WARNING)
     return None
 
 
@@ -117,6 +119,13 @@ def _candidates(work_dir: Path) -> list[Path]:
         others.pop(pointed.resolve(), None)
     newest_first = sorted(others.values(), key=lambda path: (path.stat().st_mtime_ns, _step(path)), reverse=True)
     return ([pointed] if pointed is not None else []) + newest_first
+
+
+def _is_finite(content: dict) -> bool:
+    """Whether all weights are, also those that EMA keeps beside its averages."""
+    return all(bool(torch.isfinite(value).all()) for part in ('state_dict', 'ema_state_dict')
+               for value in content.get(part, {}).values()
+               if isinstance(value, torch.Tensor) and value.is_floating_point())
 
 
 def _step(path: Path) -> int:

@@ -1,7 +1,9 @@
 """A toy training run of MMEngine whose every part draws random numbers, and a way to kill it anywhere."""
+import json
 import os
 import random
 import signal
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +11,28 @@ import numpy as np
 import pytest
 
 SAMPLES, EPOCHS, BATCH = 8, 3, 2
+
+
+@pytest.fixture(scope='session')
+def in_group(in_child, tmp_path_factory):
+    """Run ``function(rank)`` in two forked processes of a gloo group; give what they return, which JSON can hold."""
+    def run(function, processes=2):
+        import torch.distributed as dist
+        folder, children = tmp_path_factory.mktemp('group'), []
+
+        def work(rank):
+            dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=processes,
+                                    timeout=timedelta(seconds=60))
+            (folder / f'{rank}.json').write_text(json.dumps(function(rank)))
+        for rank in range(1, processes):
+            child = os.fork()
+            if child == 0:
+                os._exit(min(1, abs(in_child(work, rank))))
+            children.append(child)
+        codes = [in_child(work, 0), *(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)]
+        assert codes == [0] * processes
+        return [json.loads((folder / f'{rank}.json').read_text()) for rank in range(processes)]
+    return run
 
 
 def _parts():
@@ -76,7 +100,7 @@ def make_runner(tmp_path_factory):
     parts = _parts()
 
     def make(work_dir, *, resume=False, workers=0, persistent=False, by_iter=False, accumulate=1, ema=False, seed=1,
-             hooks=(), checkpoint=(), launcher='none'):
+             hooks=(), checkpoint=(), launcher='none', epochs=EPOCHS, val_interval=1):
         torch.set_num_threads(1)
         install_safe_loader()
         every = 4 if by_iter else 1
@@ -92,7 +116,7 @@ def make_runner(tmp_path_factory):
             val_dataloader=dict(dataset=parts.Dataset(), batch_size=4, num_workers=0,
                                 sampler=dict(type='DefaultSampler', shuffle=False)),
             train_cfg=(dict(by_epoch=False, max_iters=EPOCHS * 4, val_interval=every) if by_iter
-                       else dict(by_epoch=True, max_epochs=EPOCHS)),
+                       else dict(by_epoch=True, max_epochs=epochs, val_interval=val_interval)),
             val_cfg=dict(), val_evaluator=dict(type=parts.Metric),
             optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.05), accumulative_counts=accumulate),
             param_scheduler=[dict(type='LinearLR', start_factor=0.1, begin=0, end=5, by_epoch=False), *plateau],
@@ -143,6 +167,8 @@ def train(make_runner, in_child):
         runner = make_runner(folder, **options)
         events.watch(runner)
         runner.train()
+        import torch
+        torch.save(runner.model.state_dict(), folder / 'model.pt')
         (folder / 'events').write_text('\n'.join(events.names))
     return lambda folder, fatal=-1, **options: in_child(run, folder, fatal, options)
 

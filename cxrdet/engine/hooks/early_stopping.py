@@ -1,0 +1,76 @@
+"""Early stopping that a kill does not set back."""
+import math
+
+from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
+
+from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.registry import HOOKS
+
+
+@HOOKS.register_module()
+class EarlyStoppingHook(MMEngineEarlyStoppingHook):
+    """Stop after ``patience`` validations in a row without an improvement by ``min_delta``::
+
+        early_stopping=dict(type='cxrdet.EarlyStoppingHook', monitor='coco/bbox_mAP', patience=15)
+
+    An improvement is counted from the last score that was one, so that many small steps add up to one. The count and
+    that score are in the checkpoint: a resumed run, which with :class:`cxrdet.CheckpointHook` repeats the validation of
+    its checkpoint, stops at the epoch at which an unbroken one stops. The weights of the best epoch come back with
+    :class:`cxrdet.RestoreBestHook`.
+
+    A score that is NaN or infinite counts as no improvement, and a warning says so.
+
+    Args:
+        monitor: name of a metric of the validation.
+        rule: 'greater' or 'less'; by default as the name says (loss: less; acc, auc, mAP, precision …: greater).
+        min_delta: smallest change that counts, >= 0, in units of the metric. (MMEngine's default of 0.1 is ten points.)
+        patience: validations, >= 1; with ``val_interval=4`` one stands for four epochs.
+        stopping_threshold: stop at once when the score is beyond this value.
+
+    Raises: ConfigError for values out of range, and at the first validation if ``monitor`` is none of its metrics.
+    """
+
+    def __init__(self, monitor: str, rule: str | None = None, *, min_delta: float = 0.001, patience: int = 5,
+                 stopping_threshold: float | None = None) -> None:
+        if not min_delta >= 0 or patience < 1 or rule not in (None, 'greater', 'less'):
+            raise ConfigError('EarlyStoppingHook: expected min_delta >= 0, patience >= 1 and rule "greater" or "less", '
+                              f'got {min_delta}, {patience} and {rule!r}.')
+        try:
+            super().__init__(monitor, rule, min_delta, patience=patience, stopping_threshold=stopping_threshold)
+        except ValueError as error:
+            raise ConfigError(f'EarlyStoppingHook: is more of "{monitor}" better, or less? Give rule="greater" or '
+                              'rule="less".') from error
+
+    def before_run(self, runner) -> None:
+        """Nothing: the parent's check would build a training loop for a run that only tests."""
+
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        metrics = metrics or {}
+        if self.monitor not in metrics:
+            raise ConfigError(f'EarlyStoppingHook: monitor="{self.monitor}" is no metric of this validation.'
+                              f'{did_you_mean(self.monitor, metrics)} There are: {", ".join(metrics)}.')
+        super().after_val_epoch(runner, {self.monitor: float(metrics[self.monitor])})
+        if not math.isfinite(metrics[self.monitor]):
+            runner.logger.warning(f'{self.monitor} is {metrics[self.monitor]}: that counts as no improvement '
+                                  f'({self.wait_count} in a row, the patience is {self.patience})')
+
+    def _check_stop_condition(self, current_score: float) -> tuple[bool, str]:
+        if math.isfinite(current_score):
+            return super()._check_stop_condition(current_score)
+        self.wait_count += 1
+        return self.wait_count >= self.patience, (f'the monitored metric was no number or did not improve in the last '
+                                                  f'{self.wait_count} records. best score: {self.best_score:.3f}.')
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        checkpoint['early_stopping'] = dict(checkpoint.get('early_stopping', {}))
+        checkpoint['early_stopping'][self.monitor] = dict(wait_count=self.wait_count, best_score=self.best_score)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        if not runner._resume:
+            return
+        state = checkpoint.get('early_stopping', {}).get(self.monitor)
+        if state is None:
+            runner.logger.warning(f'The checkpoint knows nothing of an early stop by {self.monitor}: the count of '
+                                  'validations without improvement begins anew')
+        else:
+            self.wait_count, self.best_score = int(state['wait_count']), float(state['best_score'])

@@ -1,0 +1,57 @@
+"""The weights that a training ends with are those of its best epoch."""
+from pathlib import Path
+
+from mmengine.dist import barrier
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
+
+from cxrdet.core.errors import ConfigError
+from cxrdet.engine.checkpoint import load_model_weights
+from cxrdet.registry import HOOKS
+
+
+@HOOKS.register_module()
+class RestoreBestHook(Hook):
+    """After training, load the best checkpoint that the CheckpointHook has saved into ``runner.model``.
+
+    With several metrics in ``save_best`` the first one decides. With EMA, the best checkpoint holds the averaged
+    weights, which are those that were validated; they are loaded into the model and into the average, so that a
+    validation or test in the same process sees them as well.
+
+    Files stay as they are: ``best_*.pth`` is the best epoch; the last ``epoch_N.pth``, which ``last_checkpoint`` names,
+    is the state at the end, from which a run can be resumed and prolonged. Where no best checkpoint was saved, the last
+    weights stay and a warning says so.
+
+    Raises: ConfigError before training if there is no CheckpointHook with ``save_best``.
+    """
+    priority = 'LOWEST'  # after the CheckpointHook
+
+    def before_train(self, runner) -> None:
+        if _saver(runner) is None:
+            raise ConfigError('RestoreBestHook needs a CheckpointHook that saves the best checkpoint: set '
+                              'default_hooks.checkpoint.save_best to a metric of the validation.')
+
+    def after_train(self, runner) -> None:
+        path = _best_path(runner)
+        if path is None:
+            runner.logger.warning('No best checkpoint was saved in this run: the model keeps its last weights')
+            return
+        barrier()  # the main process has written it
+        averages = [hook.ema_model.module for hook in runner.hooks if isinstance(hook, EMAHook)]
+        for model in (runner.model, *averages):
+            load_model_weights(model, path)
+        runner.logger.info(f'The model has the weights of {path}')
+
+
+def _saver(runner) -> CheckpointHook | None:
+    return next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
+
+
+def _best_path(runner) -> Path | None:
+    """The file, also where the folder was moved since it was written."""
+    saver = _saver(runner)
+    if len(saver.key_indicators) == 1:
+        saved = saver.best_ckpt_path
+    else:
+        saved = saver.best_ckpt_path_dict.get(saver.key_indicators[0])
+    paths = [] if saved is None else [Path(saved), Path(runner.work_dir) / Path(saved).name]
+    return next((path for path in paths if path.is_file()), None)

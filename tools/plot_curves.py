@@ -1,0 +1,31 @@
+#!/usr/bin/env python
+"""Draw and compare the curves of training runs: python tools/plot_curves.py RUN [RUN ...] --out curves.png."""
+import argparse
+import sys
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description='Draw loss, scores or learning rates of one or several training runs '
+                                                 'in one picture.')
+    parser.add_argument('runs', nargs='+', metavar='RUN', help='work folder of a run, or its history.json')
+    parser.add_argument('--out', required=True, metavar='FILE', help='picture: .png, .svg or .pdf')
+    parser.add_argument('--keys', nargs='+', metavar='KEY',
+                        help='one panel each, e.g. train/loss coco/bbox_mAP lr/all (default: losses and main scores)')
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    from cxrdet.apis.curves import plot_curves
+    from cxrdet.core.errors import CxrdetError
+    try:
+        path = plot_curves(args.runs, args.out, keys=args.keys)
+    except CxrdetError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    print(f'{len(args.runs)} run{"s" if len(args.runs) > 1 else ""}: {path}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
