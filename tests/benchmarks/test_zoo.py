@@ -56,7 +56,7 @@ else:
     (tmp_path / 'table.yml').write_text(TABLE)
     module.ROOT, module.METAFILE = root, root / 'configs' / 'metafile.yml'
     module.table = module.read_table(tmp_path / 'table.yml')
-    module.make = lambda: module.Zoo('two', module.table, data=tmp_path, work=tmp_path / 'work', threads=1)
+    module.make = lambda: module.Zoo('two', module.table, data=tmp_path, work=tmp_path / 'runs', threads=1)
     module.calls = lambda: [json.loads(line) for line in (tmp_path / 'calls').read_text().splitlines()]
     return module
 
@@ -65,13 +65,13 @@ def test_every_cell_once_and_no_second_time(zoo, tmp_path):
     assert zoo.make().run(1) == []
     calls = zoo.calls()
     assert [call[0] for call in calls] == ['train', 'test'] * 4 + ['test'] * 3
-    assert calls[2][1:] == ['configs/wide.py', '--work-dir', str(tmp_path / 'work/two/wide/seed_0'), '--seed', '0',
+    assert calls[2][1:] == ['configs/wide.py', '--work-dir', str(tmp_path / 'runs/two/wide/seed_0'), '--seed', '0',
                             '--resume', '--data-root', str(tmp_path / 'cells'), '--cfg-options', 'w=2']
     assert calls[6][-2:] == ['w=2', 'a=1']  # the row's options, then the run's
     mirrored = next(call for call in calls if '--tta' in call)
-    assert mirrored[1:3] == ['configs/wide.py', str(tmp_path / 'work/two/wide/seed_0/epoch_1.pth')]
+    assert mirrored[1:3] == ['configs/wide.py', str(tmp_path / 'runs/two/wide/seed_0/epoch_1.pth')]
     both = next(call for call in calls if '--ensemble' in call)
-    assert both[2:4] == [f'configs/{name}.py:{tmp_path}/work/two/{name}/seed_0/epoch_1.pth'
+    assert both[2:4] == [f'configs/{name}.py:{tmp_path}/runs/two/{name}/seed_0/epoch_1.pth'
                          for name in ('plain', 'wide')]
     assert zoo.make().run(1) == []
     assert len(zoo.calls()) == len(calls)
@@ -105,7 +105,7 @@ def test_failed_run_is_told_and_taken_up_again(zoo, tmp_path):
 
 
 def test_time_that_was_cut_off_is_told(zoo, tmp_path):
-    folder = tmp_path / 'work/two/plain/seed_0'
+    folder = tmp_path / 'runs/two/plain/seed_0'
     folder.mkdir(parents=True)
     (folder / 'running').touch()  # a kill leaves it
     (folder / 'cost.json').write_text('{"wall": 60.0, "cpu": 90.0, "peak": 1024, "interrupted": 0}')
