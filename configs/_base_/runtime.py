@@ -7,7 +7,9 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='cxrdet.CheckpointHook', interval=1, max_keep_ckpts=2, rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    reproducible=dict(type='cxrdet.ReproducibleHook'))
+    reproducible=dict(type='cxrdet.ReproducibleHook'),
+    history=dict(type='cxrdet.HistoryHook'),
+    non_finite_loss=dict(type='cxrdet.NonFiniteLossHook'))
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -6,6 +6,7 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.checkpoint import load_model_weights
+from cxrdet.engine.hooks.operating_points import OperatingPointHook
 from cxrdet.registry import HOOKS
 
 
@@ -15,7 +16,7 @@ class RestoreBestHook(Hook):
 
     With several metrics in ``save_best`` the first one decides. With EMA, the best checkpoint holds the averaged
     weights, which are those that were validated; they are loaded into the model and into the average, so that a
-    validation or test in the same process sees them as well.
+    validation or test in the same process sees them as well; so do thresholds that were chosen with these weights.
 
     Files stay as they are: ``best_*.pth`` is the best epoch; the last ``epoch_N.pth``, which ``last_checkpoint`` names,
     is the state at the end, from which a run can be resumed and prolonged. Where no best checkpoint was saved, the last
@@ -23,7 +24,7 @@ class RestoreBestHook(Hook):
 
     Raises: ConfigError before training if there is no CheckpointHook with ``save_best``.
     """
-    priority = 'LOWEST'  # after the CheckpointHook
+    priority = 95  # after the CheckpointHook (90), before what tests the final weights (100)
 
     def before_train(self, runner) -> None:
         if _saver(runner) is None:
@@ -36,9 +37,12 @@ class RestoreBestHook(Hook):
             runner.logger.warning('No best checkpoint was saved in this run: the model keeps its last weights')
             return
         barrier()  # the main process has written it
-        averages = [hook.ema_model.module for hook in runner.hooks if isinstance(hook, EMAHook)]
-        for model in (runner.model, *averages):
-            load_model_weights(model, path)
+        meta = load_model_weights(runner.model, path)
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                load_model_weights(hook.ema_model.module, path)
+            elif isinstance(hook, OperatingPointHook):
+                hook.after_load_checkpoint(runner, dict(meta=meta))
         runner.logger.info(f'The model has the weights of {path}')
 
 

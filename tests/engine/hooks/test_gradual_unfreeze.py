@@ -20,8 +20,8 @@ VIT = dict(type='VisionTransformer', arch=dict(embed_dims=16, num_layers=4, num_
            img_size=32, patch_size=8)
 BACKBONES = {
     'ResNet': (RESNET, 128, ['layer3.', 'layer4.']),
-    'AttentionResNet': (dict(RESNET, type='cxrdet.AttentionResNet', attention=[None, None, None, [dict(type='cxrdet.ECA')]]), 128,
-                        ['layer3.', 'layer4.']),
+    'AttentionResNet': (dict(RESNET, type='cxrdet.AttentionResNet', attention=[None] * 3 + [dict(type='cxrdet.ECA')]),
+                        128, ['layer3.', 'layer4.']),
     'DenseNet': (dict(type='DenseNet', arch=dict(growth_rate=16, depths=[1, 1, 1, 1], init_channels=16)), 32,
                  ['stages.2.', 'stages.3.', 'transitions.2.', 'transitions.3.']),
     'VisionTransformer': (VIT, 16, ['layers.2.', 'layers.3.', 'ln1.']),

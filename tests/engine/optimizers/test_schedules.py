@@ -1,0 +1,96 @@
+"""The rates that the configs' schedules and rates by depth come to, against values worked out by hand."""
+import math
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+from torch import nn
+
+import cxrdet  # noqa: F401
+
+PER_EPOCH = 10
+
+
+def rates(name):
+    """The rate of every iteration, with ten iterations an epoch."""
+    cfg = Config.fromfile(f'configs/{name}.py')
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = nn.Linear(2, 2)
+        optim = build_optim_wrapper(model, cfg.optim_wrapper)
+        schedulers = []
+        for scheduler in cfg.param_scheduler:
+            scheduler = dict(scheduler)
+            kind = PARAM_SCHEDULERS.get(scheduler.pop('type'))
+            if scheduler.pop('convert_to_iter_based', False):
+                schedulers.append(kind.build_iter_from_epoch(optim, **scheduler, epoch_length=PER_EPOCH))
+            else:
+                schedulers.append(kind(optim, **scheduler))
+    found = []
+    for _ in range(cfg.train_cfg.max_epochs * PER_EPOCH):
+        found.append(optim.get_lr()['lr'][0])
+        loss = model(torch.ones(1, 2)).sum()
+        optim.update_params(loss)
+        for scheduler in schedulers:
+            scheduler.step()
+    return found, optim
+
+
+@pytest.mark.parametrize(('name', 'base', 'optimizer'), [
+    ('faster_rcnn_fpn_cell', 1e-4, 'AdamW'), ('faster_rcnn_fpn_cell_lamb', 0.01, 'Lamb'),
+    ('faster_rcnn_fpn_cell_lookahead', 1e-4, 'Lookahead')])
+def test_warm_up_and_cosine(name, base, optimizer):
+    found, optim = rates(name)
+    assert type(optim.optimizer).__name__ == optimizer
+    assert len(found) == 1000
+    for i, rate in enumerate(found):
+        warm = min(1.0, 0.001 + 0.999 * i / 499)
+        expected = 1e-6 + (base - 1e-6) * (1 + math.cos(math.pi * i / 1000)) / 2
+        assert rate == pytest.approx(warm * expected, rel=2e-3, abs=1.1e-6), i  # 1e-6 is not warmed up
+    assert found[0] == pytest.approx(base * 0.001)
+    assert found[-1] == pytest.approx(1e-6, rel=0.05)
+
+
+def test_one_cycle():
+    """From 5e-4 / 25 up in 100 of 1000 iterations and down to 5e-4 / 25 / 1e4, both along a cosine."""
+    found, _ = rates('faster_rcnn_fpn_cell_onecycle')
+    low, high, end, top = 2e-5, 5e-4, 2e-9, 1000 * 0.1 - 1
+    for i, rate in enumerate(found):
+        first, last, share = (low, high, i / top) if i <= top else (high, end, (i - top) / (999 - top))
+        assert rate == pytest.approx(last + (first - last) * (1 + math.cos(math.pi * share)) / 2, rel=1e-6), i
+
+
+def rates_by_name(config, **backbone):
+    from mmpretrain.registry import MODELS
+    cfg = Config.fromfile(f'configs/{config}.py')
+    cfg.model.pop('init_cfg', None)
+    cfg.model.backbone.update(backbone)
+    cfg.model.head.in_channels = 16
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(dict(cfg.model, data_preprocessor=None))
+        optim = build_optim_wrapper(model, cfg.optim_wrapper)
+    by_id = {id(weight): group['lr'] for group in optim.optimizer.param_groups for weight in group['params']}
+    return {name: by_id[id(weight)] for name, weight in model.named_parameters()}
+
+
+@pytest.mark.parametrize(('config', 'backbone', 'medium'), [
+    ('resnet34_nih_depth_rates', dict(depth=18, base_channels=16, stem_channels=16),
+     ('backbone.layer3.', 'backbone.layer4.')),
+    ('densenet121_nih_depth_rates', dict(arch=dict(growth_rate=16, depths=[1, 1, 1, 1], init_channels=16)),
+     ('backbone.stages.2.', 'backbone.stages.3.', 'backbone.transitions.2.', 'backbone.transitions.3.'))])
+def test_small_medium_and_large(config, backbone, medium):
+    found = rates_by_name(config, **backbone)
+    for name, rate in found.items():
+        expected = 1e-5 if name.startswith(medium) else 1e-6 if name.startswith('backbone.') else 1e-4
+        assert rate == pytest.approx(expected), name
+    assert len({round(rate, 12) for rate in found.values()}) == 3
+
+
+def test_rates_that_fall_from_layer_to_layer():
+    found = rates_by_name('vit_b16_nih_layer_decay', img_size=32, patch_size=8, arch=dict(
+        embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32))
+    for name, rate in found.items():
+        part = name.split('.')
+        depth = 5 if part[0] == 'head' or part[1] == 'ln1' else int(part[2]) + 1 if part[1] == 'layers' else 0
+        assert rate == pytest.approx(1e-4 * 0.75**(5 - depth)), name
