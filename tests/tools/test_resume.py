@@ -65,6 +65,7 @@ def unbroken(start, tmp_path_factory):
 def test_killed_twice_and_resumed(start, unbroken, tmp_path):
     import torch
 
+    from cxrdet.core.history import read_history
     from cxrdet.engine.checkpoint import read_checkpoint
     child = start(tmp_path)
     wait_for(child, tmp_path / 'epoch_1.pth')  # the validation comes next
@@ -87,6 +88,10 @@ def test_killed_twice_and_resumed(start, unbroken, tmp_path):
     assert losses[0] == losses[1]
     assert len(losses[0]) == 12
     assert len(set(losses[0])) == 12
+    histories = [read_history(folder) for folder in (unbroken, tmp_path)]
+    for record in sum(histories, []):
+        assert record.pop('time')
+    assert histories[0] == histories[1]
     best = [[path.name for path in folder.glob('best_*')] for folder in (unbroken, tmp_path)]
     assert best[0] == best[1]
     assert not [path.name for path in tmp_path.glob('.*')]
