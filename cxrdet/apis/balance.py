@@ -56,12 +56,7 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     out = claim_copy(out, path)
     write_atomic(out / 'mended.json', json.dumps({'tool': 'balance_data', 'source': str(path), 'split': split,
                                                   'tables': ['provenance.jsonl']}) + '\n')
-    rows = [row for row, name in enumerate(table.splits) if name == split]
-    counts = np.zeros((len(rows), len(table.classes)), np.int64)
-    place = {row: number for number, row in enumerate(rows)}
-    mine = [box for box in np.flatnonzero(~table.crowd) if int(table.box_image[box]) in place]
-    for box in mine:
-        counts[place[int(table.box_image[box])], table.box_label[box]] += 1
+    rows, counts = _count(table, split)
     wanted = np.array([(targets or {}).get(name, target) for name in table.classes], np.int64)
     spare = max(max_backgrounds - int((counts.sum(axis=1) == 0).sum()), 0)
     extra = _backgrounds(backgrounds, spare, seed)
@@ -84,6 +79,14 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
             'after': {name: now for name, (_, now, _) in numbers.items()}, 'copies': int(used.sum()),
             'backgrounds': len(extra), 'short': {name: goal - now for name, (_, now, goal) in numbers.items()
                                                  if now < goal}}
+
+
+def _count(table: DataTable, split: str) -> tuple[list[int], np.ndarray]:
+    """Rows of the images of a split, and how many boxes of each class each has; regions to ignore are none."""
+    rows = [row for row, name in enumerate(table.splits) if name == split]
+    counts = np.zeros((len(table.names), len(table.classes)), np.int64)
+    np.add.at(counts, (table.box_image[~table.crowd], table.box_label[~table.crowd]), 1)
+    return rows, counts[rows]
 
 
 def _check(table: DataTable, path, split: str, targets: Mapping[str, int], target: int) -> None:

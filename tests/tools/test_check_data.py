@@ -101,3 +101,9 @@ def test_the_front_door_of_the_apis():
             'print(callable(load_config), load_config is m.load_config, hasattr(cxrdet.apis, "nothing"))')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ['True', 'True', 'False']
+    from importlib import import_module
+
+    import cxrdet.apis
+    for name in ('train', 'test', 'predict', 'compare'):  # function and module of one name
+        module = import_module(f'cxrdet.apis.{name}')
+        assert getattr(cxrdet.apis, name) is getattr(module, name)
