@@ -18,8 +18,9 @@ __all__ = ['compare_histories', 'draw_history', 'save_figure']
 _COLORS = ['#{2:02x}{1:02x}{0:02x}'.format(*color) for color in PALETTE[:6]]  # yellow is too faint on white
 _LINES = ('-', '--', ':', '-.')
 #: What a picture shows first, by the last part of the name; values of single classes stay out.
-_MAIN_SCORES = (r'(bbox_)?mAP|(mean_)?AUROC|(balanced_)?accuracy|top1', r'(bbox_)?mAP_50|f1(-score|_macro)?|mAP',
-                r'precision(_macro)?|recall(_macro)?|sensitivity|specificity')
+_MAIN_SCORES = (r'(bbox_)?mAP|AUROC(_mean)?|top1|balanced|mean',
+                r'bbox_mAP_50|AP_mean|(macro_)?F1(_macro)?(@0\.5)?|f1-score',
+                r'AUROC_micro|(precision|recall|sensitivity|specificity)(_macro)?(@0\.5)?')
 _MOST_LINES = 6
 
 

@@ -32,7 +32,9 @@ RECORDS = [
     ('coco/bbox_mAP', 'greater'), ('coco/bbox_mAP_50', 'greater'), ('coco/AP50_WBC', 'greater'), ('F1', 'greater'),
     ('accuracy/top1', 'greater'), ('multi-label/AUROC_Mass', 'greater'), ('single-label/f1-score', 'greater'),
     ('specificity', 'greater'), ('val/loss', 'less'), ('val/loss_bbox', 'less'), ('train/loss', 'less'),
-    ('hamming', 'less'), ('ECE', 'less'), ('threshold_Mass_f1', None), ('temperature', None), ('toy/score', None)])
+    ('multi-label/hamming_macro@0.5', 'less'), ('multi-label/AUROC_mean_low', 'greater'), ('froc/mean', 'greater'),
+    ('multi-label/F1_macro@youden', 'greater'), ('multi-label/undefined_classes', None), ('hamming', 'less'),
+    ('ECE', 'less'), ('threshold_Mass_f1', None), ('temperature', None), ('toy/score', None)])
 def test_direction_of_a_metric(name, expected):
     assert better_is(name) == expected
 

@@ -100,7 +100,8 @@ def make_runner(tmp_path_factory):
     parts = _parts()
 
     def make(work_dir, *, resume=False, workers=0, persistent=False, by_iter=False, accumulate=1, ema=False, seed=1,
-             hooks=(), checkpoint=(), launcher='none', epochs=EPOCHS, val_interval=1):
+             hooks=(), checkpoint=(), launcher='none', epochs=EPOCHS, val_interval=1,
+             optimizer=()):
         torch.set_num_threads(1)
         install_safe_loader()
         every = 4 if by_iter else 1
@@ -118,7 +119,8 @@ def make_runner(tmp_path_factory):
             train_cfg=(dict(by_epoch=False, max_iters=EPOCHS * 4, val_interval=every) if by_iter
                        else dict(by_epoch=True, max_epochs=epochs, val_interval=val_interval)),
             val_cfg=dict(), val_evaluator=dict(type=parts.Metric),
-            optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.05), accumulative_counts=accumulate),
+            optim_wrapper=dict(optimizer=dict(optimizer or dict(type='AdamW', lr=0.05)),
+                               accumulative_counts=accumulate),
             param_scheduler=[dict(type='LinearLR', start_factor=0.1, begin=0, end=5, by_epoch=False), *plateau],
             default_hooks=dict(
                 logger=dict(type='LoggerHook', interval=1000),

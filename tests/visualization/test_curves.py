@@ -47,6 +47,13 @@ def test_many_rates_are_cut_down():
     assert set(lines(draw_history(records).axes[2])) == {'layer19', *(f'layer{i}' for i in range(5))}
 
 
+def test_main_scores_of_classifiers():
+    values = {'multi-label/F1_macro@0.5': 0.3, 'multi-label/AUROC_mean': 0.8, 'multi-label/AUROC_mean_low': 0.7,
+              'multi-label/AUROC_Mass': 0.9, 'multi-label/AP_mean': 0.4, 'multi-label/undefined_classes': 2.0}
+    axes = draw_history([{'epoch': 1, 'iter': 1, 'val': values}]).axes[1]
+    assert list(lines(axes)) == ['multi-label/AUROC_mean', 'multi-label/F1_macro@0.5', 'multi-label/AP_mean']
+
+
 def test_runs_beside_each_other():
     figure = compare_histories({'a': RECORDS, 'b': RECORDS[:2]})
     assert [axes.get_title() for axes in figure.axes] == ['train/loss', 'val/loss', 'coco/bbox_mAP']

@@ -221,6 +221,33 @@ def test_several_processes_need_unused_parameters(in_group):
         assert accepted == ''
 
 
+def test_several_processes_stay_alike(in_group):
+    """Each process has other images; after steps in every stage both have the same weights, and they have moved."""
+    def work(rank):
+        from mmengine.model import MMDistributedDataParallel
+        torch.set_num_threads(1)
+        plain = build('ResNet')
+        start = [weight.detach().clone() for weight in plain.parameters()]
+        model = MMDistributedDataParallel(plain, find_unused_parameters=True, broadcast_buffers=False)
+        runner, hook = make_runner(plain), GradualUnfreezeHook()
+        runner.model = model
+        hook.before_train(runner)
+        from mmpretrain.structures import DataSample
+        for runner.epoch in (0, 3, 6):
+            hook.before_train_epoch(runner)
+            model.train()
+            for step in range(2):
+                images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(10 * step + rank))
+                hook.before_train_iter(runner, step)
+                model.train_step(dict(inputs=images * 255, data_samples=[
+                    DataSample().set_gt_label(i % 3) for i in range(4)]), runner.optim_wrapper)
+                hook.after_train_iter(runner, step)
+        assert all(not torch.equal(weight, old) for weight, old in zip(plain.parameters(), start, strict=True))
+        return [float(weight.double().sum()) for weight in plain.parameters()]
+    first, second = in_group(work)
+    assert first == second
+
+
 def test_default_stages():
     assert [(stage['begin'], stage['parts'], stage.get('lr_mult', 1)) for stage in STAGES] == [
         (1, ['head'], 1), (4, ['head', 'top2'], 1), (7, ['all'], 0.1)]

@@ -1,5 +1,6 @@
 """Lookahead against the paper's algorithm worked out by hand, its state, and its place in MMEngine's wrapper."""
 import io
+import signal
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.engine.checkpoint import read_checkpoint
 from cxrdet.engine.optimizers import Lookahead
 from cxrdet.engine.safe_pickle import safe_load
 from cxrdet.registry import OPTIMIZERS
@@ -197,3 +199,18 @@ def test_groups_added_later_are_shared():
     step(optimizer, second, 1.0)
     assert second.item() == 0.5
     assert len(optimizer.inner.param_groups) == 2
+
+
+@pytest.mark.parametrize('options', [{}, dict(accumulate=3, ema=True)], ids=['', 'accumulated, EMA'])
+def test_a_killed_run_ends_like_an_unbroken_one(options, train, tmp_path):
+    options = dict(options, optimizer=dict(type='cxrdet.Lookahead', inner=dict(type='AdamW'), lr=0.05, k=5))
+    assert train(tmp_path / 'unbroken', **options) == 0
+    names = (tmp_path / 'unbroken' / 'events').read_text().split('\n')
+    assert train(tmp_path / 'killed', len(names) * 6 // 10, **options) == -signal.SIGKILL
+    assert train(tmp_path / 'killed', resume=True, **options) == 0
+    first, second = (read_checkpoint(tmp_path / name / 'epoch_3.pth') for name in ('unbroken', 'killed'))
+    for name, value in first['state_dict'].items():
+        assert torch.equal(value, second['state_dict'][name]), name
+    slow = [checkpoint['optimizer']['lookahead'] for checkpoint in (first, second)]
+    assert slow[0]['steps'] == slow[1]['steps'] == (4 if options.get('ema') else 12)
+    assert all(torch.equal(slow[0]['slow'][i], slow[1]['slow'][i]) for i in range(4))
