@@ -8,7 +8,6 @@ patience = 1000
 default_hooks = dict(
     checkpoint=dict(save_best='accuracy/top1'),
     ema=dict(momentum=0.02, gamma=10),
-    early_stopping=dict(type='cxrdet.EarlyStoppingHook', monitor='accuracy/top1', patience=patience),
-    history=dict(type='cxrdet.HistoryHook'))
+    early_stopping=dict(type='cxrdet.EarlyStoppingHook', monitor='accuracy/top1', patience=patience))
 
 runtime_shortcuts = dict(patience=['default_hooks.early_stopping.patience'])
