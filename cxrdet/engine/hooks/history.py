@@ -117,7 +117,7 @@ def _is_scalar(value) -> bool:
 
 
 def _means_over_processes(outputs: dict) -> dict[str, float]:
-    outputs = {name: float(value) for name, value in outputs.items() if _is_scalar(value)}
+    outputs = {name: torch.as_tensor(value).item() for name, value in outputs.items() if _is_scalar(value)}
     values = torch.tensor(list(outputs.values()), dtype=torch.float64)
     if outputs:
         all_reduce(values, op='mean')

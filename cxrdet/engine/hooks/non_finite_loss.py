@@ -28,7 +28,7 @@ class NonFiniteLossHook(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         total = (outputs or {}).get('loss')
-        bad = total is not None and not math.isfinite(total)
+        bad = total is not None and not math.isfinite(_number(total))
         if runner.world_size > 1:
             stops = torch.tensor(float(bad))
             all_reduce(stops)
@@ -51,8 +51,13 @@ def image_names(data_batch) -> list[str]:
     return names
 
 
+def _number(value) -> float:
+    """A loss, which may still carry its gradient, as a float."""
+    return value.item() if isinstance(value, torch.Tensor) else float(value)
+
+
 def _parts(outputs: dict) -> str:
-    values = {name: float(value) for name, value in outputs.items() if 'loss' in name}
+    values = {name: _number(value) for name, value in outputs.items() if 'loss' in name}
     parts = {name: value for name, value in values.items() if name != 'loss' and not math.isfinite(value)}
     return ', '.join(f'{name} = {value}' for name, value in (parts or {'loss': values['loss']}).items())
 
