@@ -77,7 +77,8 @@ def test_hooks_have_one_duty():
 
 
 @pytest.mark.parametrize(
-    'registry', ['MODELS', 'DATASETS', 'TRANSFORMS', 'HOOKS', 'LOOPS', 'OPTIM_WRAPPERS', 'METRICS'])
+    'registry', ['MODELS', 'DATASETS', 'TRANSFORMS', 'DATA_SAMPLERS', 'HOOKS', 'LOOPS', 'OPTIMIZERS', 'OPTIM_WRAPPERS',
+                 'METRICS', 'WEIGHT_INITIALIZERS'])
 def test_plugins_stand_where_one_looks_for_them(registry):
     """Every registered class has a docstring, a test file that names it, and is found by its scoped name."""
     import cxrdet.registry as registries
