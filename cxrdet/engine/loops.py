@@ -9,11 +9,11 @@ import torch
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import ValLoop, autocast
 from torch.utils.data import DataLoader
 
 from cxrdet.core.errors import ConfigError
+from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import LOOPS
 
 __all__ = ['ValLossLoop']
@@ -91,7 +91,7 @@ class ValLossLoop(ValLoop):
     @torch.no_grad()
     def _losses(self, idx: int, data_batch: dict[str, Sequence]) -> dict[str, float]:
         _check_ground_truth(data_batch.get('data_samples') or ())
-        model = self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
+        model = unwrap(self.runner.model)
         with _generators(self.seed + idx), autocast(enabled=self.fp16):
             losses = model(**model.data_preprocessor(data_batch, False), mode='loss')
         _, parts = model.parse_losses(losses)

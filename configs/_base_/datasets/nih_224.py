@@ -44,19 +44,7 @@ val_dataloader = dict(
         split_file='val_list.txt',
         test_mode=True,
         pipeline=val_pipeline))
-test_dataloader = dict(
-    batch_size=64,
-    num_workers=4,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='cxrdet.NIHChestXray14',
-        data_root=data_root,
-        ann_file='',
-        split_file='test_list.txt',
-        test_mode=True,
-        pipeline=val_pipeline))
+test_dataloader = val_dataloader | dict(dataset=val_dataloader['dataset'] | dict(split_file='test_list.txt'))
 
 val_evaluator = dict(type='cxrdet.MultiLabelMetric')
 test_evaluator = val_evaluator

@@ -1,16 +1,10 @@
-"""Multi-label classifiers on a GPU: AdamW 1e-4, 500 warm-up steps, cosine over 30 epochs; for batches of 32 in all."""
+"""The schedule of adamw_cosine_100e.py in 30 epochs, for multi-label classifiers in batches of 32 in all."""
+_base_ = './adamw_cosine_100e.py'
 max_epochs = 30
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
-val_cfg = dict(type='cxrdet.ValLossLoop')
-test_cfg = dict(type='TestLoop')
-
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.),
-    clip_grad=dict(max_norm=5, norm_type=2))
+train_cfg = dict(max_epochs=max_epochs)
+optim_wrapper = dict(clip_grad=dict(max_norm=5))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=0, end=max_epochs, convert_to_iter_based=True),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=32)
+auto_scale_lr = dict(base_batch_size=32)

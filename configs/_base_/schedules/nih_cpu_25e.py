@@ -1,16 +1,9 @@
-"""Small multi-label classifiers from random weights on a few CPU cores: AdamW in bfloat16, cosine over 25 epochs."""
+"""The schedule of cpu_24e.py in 25 epochs, for small multi-label classifiers in batches of 32."""
+_base_ = './cpu_24e.py'
 max_epochs = 25
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
-val_cfg = dict(type='cxrdet.ValLossLoop')
-test_cfg = dict(type='TestLoop')
-
-optim_wrapper = dict(
-    type='cxrdet.BFloat16OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.),
-    clip_grad=dict(max_norm=10, norm_type=2))
+train_cfg = dict(max_epochs=max_epochs, val_interval=5)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=0, end=max_epochs, convert_to_iter_based=True),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=32)
+auto_scale_lr = dict(base_batch_size=32)

@@ -1,8 +1,8 @@
 """Memory layout of convolutional networks."""
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 
 
@@ -18,5 +18,5 @@ class ChannelsLastHook(Hook):
     """
 
     def before_run(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         model.to(memory_format=torch.channels_last)

@@ -2,12 +2,12 @@
 from collections.abc import Iterator, Sequence
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.stages import select_parts
+from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 
 #: First the head, then the top two stages with it, then all at a small rate. Epochs count from 1.
@@ -48,7 +48,7 @@ class GradualUnfreezeHook(Hook):
         self._current, self._frozen, self._rates = -1, [], []
 
     def before_train(self, runner) -> None:
-        model = _plain(runner.model)
+        model = unwrap(runner.model)
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             raise ConfigError('GradualUnfreezeHook: its stages begin at epochs; use an epoch-based train_cfg.')
         if getattr(runner.model, 'find_unused_parameters', True) is False:
@@ -66,7 +66,7 @@ class GradualUnfreezeHook(Hook):
             self._enter(runner, current)
 
     def _enter(self, runner, current: int) -> None:
-        model, trained, names = _plain(runner.model), self._trained[current], self._names
+        model, trained, names = unwrap(runner.model), self._trained[current], self._names
         for name, weight in model.named_parameters():
             if name in names:
                 weight.requires_grad = name in trained
@@ -86,10 +86,6 @@ class GradualUnfreezeHook(Hook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         for group, rate in zip(runner.optim_wrapper.param_groups, self._rates, strict=True):
             group['lr'] = rate
-
-
-def _plain(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
 
 
 def _frozen(model: nn.Module, trained: set[str], frozen: set[str]) -> Iterator[nn.Module]:

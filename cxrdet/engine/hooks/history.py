@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 from mmengine.dist import all_reduce, master_only
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop
 
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.history import Recorder, summary, to_json
+from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 
 
@@ -133,7 +133,7 @@ def _named(runner, rates: list[float]) -> dict[str, float]:
     """Parameter -> rate; 0 where it is frozen."""
     by_id = {id(weight): rate for group, rate in zip(_groups(runner.optim_wrapper), rates, strict=True)
              for weight in group['params']}
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrap(runner.model)
     return {name: float(by_id.get(id(weight), 0.0)) if weight.requires_grad else 0.0
             for name, weight in model.named_parameters()}
 

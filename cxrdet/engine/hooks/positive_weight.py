@@ -1,11 +1,11 @@
 """Weights of rare classes, computed from the films that a run trains on."""
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.labels import positive_weights
 from cxrdet.datasets.label_matrix import label_matrix
+from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 
 
@@ -31,7 +31,7 @@ class PositiveWeightHook(Hook):
         self.cap = cap
 
     def before_train(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         losses = {name: module for name, module in model.named_modules() if hasattr(module, 'pos_weight')}
         if not losses:
             raise ConfigError('PositiveWeightHook: no part of the model has a pos_weight. Use a loss that has one, '

@@ -1,10 +1,10 @@
 """Random numbers follow from the seed and the position in a run: a resumed run draws what an unbroken one draws."""
 from mmengine.dataset import worker_init_fn as mmengine_worker_init_fn
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop
 
 from cxrdet.engine.seeding import seed_dataset, seed_generators, worker_init_fn
+from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 
 
@@ -26,7 +26,7 @@ class ReproducibleHook(Hook):
         self._saved, self._gradients = False, {}
 
     def before_train(self, runner) -> None:
-        for name, parameter in _plain(runner.model).named_parameters():
+        for name, parameter in unwrap(runner.model).named_parameters():
             if name in self._gradients:
                 parameter.grad = self._gradients[name].to(parameter)
         self._gradients = {}
@@ -58,7 +58,7 @@ class ReproducibleHook(Hook):
         if 'optimizer' not in checkpoint:
             return
         self._saved = True
-        gradients = {name: parameter.grad.cpu() for name, parameter in _plain(runner.model).named_parameters()
+        gradients = {name: parameter.grad.cpu() for name, parameter in unwrap(runner.model).named_parameters()
                      if parameter.grad is not None}
         if gradients and runner.world_size == 1:
             checkpoint['gradients'] = gradients
@@ -86,7 +86,3 @@ def _by_iter(runner) -> bool:
 
 def _position(runner) -> int:
     return runner.iter if _by_iter(runner) else runner.epoch
-
-
-def _plain(model):
-    return model.module if is_model_wrapper(model) else model
