@@ -1,0 +1,287 @@
+"""Predictions of a trained model beside the ground truth, image by image, for whatever judges or draws them.
+
+The images of every split go through the test pipeline, so that training images are seen as they are, without
+augmentation, and in the batches of the test set, so that the numbers are those of ``tools/test.py``.
+"""
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, DefaultScope
+from torch.utils.data import DataLoader, Dataset
+
+from cxrdet.apis.check import config_problems
+from cxrdet.apis.check_data import dataset_problems, leaves
+from cxrdet.apis.check_types import parts
+from cxrdet.apis.config import load_config
+from cxrdet.apis.predict import build_model, pick_device
+from cxrdet.core.errors import ConfigError, DataError, error_text
+from cxrdet.engine.checkpoint import install_safe_loader, read_checkpoint
+
+__all__ = ['SPLITS', 'TASKS', 'Collected', 'LoadedModel', 'collect', 'collect_predictions', 'load_model']
+
+SPLITS = ('train', 'val', 'test')
+TASKS = ('detection', 'multi-label', 'single-label')
+_FACTS = ('img_id', 'patient_id', 'view', 'sex', 'age', 'group')
+
+
+class LoadedModel(NamedTuple):
+    """A model with its weights, and what belongs to it.
+
+    Attributes:
+        cfg: its config, with the classes of the checkpoint in every data set.
+        model: ready to predict.
+        classes: C names.
+        task: one of :data:`TASKS`.
+        meta: what the checkpoint says beside the weights.
+        checkpoint: its path.
+    """
+
+    cfg: Config
+    model: torch.nn.Module
+    classes: tuple[str, ...]
+    task: str
+    meta: dict[str, Any]
+    checkpoint: str
+
+
+@dataclass
+class Collected:
+    """Predictions and ground truth of a split.
+
+    Attributes:
+        task: one of :data:`TASKS`.
+        classes: C names.
+        split: ``train``, ``val`` or ``test``.
+        total: images of the split; ``records`` may be a sample of them.
+        counts: (C,) int64, boxes (without ignored ones) or positive labels of each class in the whole split.
+        records: one dict an image. All have ``image`` (path), ``width`` and ``height`` (pixels of the image as read)
+            and ``facts`` (those of ``img_id``, ``patient_id``, ``view``, ``sex``, ``age``, ``group`` that the data set
+            tells). Of a detector also ``boxes`` (N, 4) xyxy in pixels of the image, ``scores`` (N,), ``labels`` (N,)
+            int, best first, and the ground truth ``gt_boxes`` (M, 4), ``gt_labels`` (M,) int, ``gt_ignore`` (M,) bool.
+            Of a classifier ``probabilities`` (C,) and ``truth`` (C,): 1, 0 or NaN (unknown). Arrays are float64.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    split: str
+    total: int
+    counts: np.ndarray
+    records: list[dict] = field(default_factory=list)
+
+    def predictions(self) -> list[dict]:
+        """``boxes``, ``scores``, ``labels`` of each image, as the functions of :mod:`cxrdet.core` take them."""
+        return [{name: record[name] for name in ('boxes', 'scores', 'labels')} for record in self.records]
+
+    def targets(self) -> list[dict]:
+        """``boxes``, ``labels``, ``ignore``, ``width``, ``height`` of the ground truth of each image."""
+        return [{name: record[f'gt_{name}'] for name in ('boxes', 'labels', 'ignore')}
+                | {name: record[name] for name in ('width', 'height')} for record in self.records]
+
+    def matrix(self, name: str) -> np.ndarray:
+        """``probabilities`` or ``truth`` of a classifier, (N, C) float64."""
+        return np.array([record[name] for record in self.records], np.float64).reshape(-1, len(self.classes))
+
+
+def collect_predictions(config: Config | str | Path, checkpoint: str | Path, data_root: str | Path | None = None,
+                        split: str = 'val', *, images: int | None = None, seed: int = 0, device: str = 'auto',
+                        workers: int = 0, trust: bool = False,
+                        progress: Callable[[int, int], None] | None = None) -> Collected:
+    """Predict a split of a config's data with a trained model: :func:`load_model`, then :func:`collect`.
+
+    Args:
+        config: a file, or what :func:`cxrdet.apis.load_config` gave.
+        data_root: replaces that of the config.
+        checkpoint, split, images, seed, device, workers, trust, progress: see there.
+    """
+    cfg = config if isinstance(config, Config) and data_root is None else load_config(
+        config.filename if isinstance(config, Config) else config, data_root=data_root)
+    loaded = load_model(cfg, checkpoint, splits=(split,), device=device, trust=trust)
+    return collect(loaded, split, images=images, seed=seed, workers=workers, progress=progress)
+
+
+def load_model(cfg: Config, checkpoint: str | Path, *, splits: tuple[str, ...] = ('val',), device: str = 'auto',
+               trust: bool = False) -> LoadedModel:
+    """Check a config and the data of some splits, and load a model with its weights.
+
+    Args:
+        cfg: from :func:`cxrdet.apis.load_config`; it is not changed.
+        checkpoint: a file written by training, or the ``ensemble.pth`` of a bundle.
+        splits: whose files are looked at before anything else is done.
+        device: 'auto' (a GPU if there is one), 'cpu', 'cuda' ...
+        trust: read checkpoints that can only be read by executing code in them. Off: they are refused.
+
+    Raises: ConfigError, DataError, CheckpointError with what was found wrong.
+    """
+    for split in splits:
+        if split not in SPLITS:
+            raise ConfigError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
+    target = pick_device(device)
+    install_safe_loader(trust=trust)
+    _check(cfg, splits)
+    cfg = copy.deepcopy(cfg)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
+        model, classes = build_model(cfg, checkpoint, target, trust=trust)
+        task = _task(model)
+    meta = read_checkpoint(checkpoint, trust=trust).get('meta') or {}
+    return LoadedModel(cfg, model, classes, task, meta, str(checkpoint))
+
+
+def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed: int = 0, workers: int = 0,
+            progress: Callable[[int, int], None] | None = None) -> Collected:
+    """Predict a split.
+
+    Args:
+        loaded: from :func:`load_model`.
+        split: ``train``, ``val`` or ``test``.
+        images: how many at most, drawn with ``seed``; None: all.
+        workers: processes that read images.
+        progress: called with (done, total) after each batch.
+
+    Raises: ConfigError if the config has no such data; DataError if an image or annotation cannot be read.
+    """
+    cfg, classes = loaded.cfg, loaded.classes
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')), torch.inference_mode():
+        dataset = _Joined([DATASETS.build(part) for part in _dataset_configs(cfg, split)])
+        result = Collected(loaded.task, classes, split, len(dataset), _class_counts(dataset, loaded.task, len(classes)))
+        chosen = np.arange(len(dataset))
+        if images is not None and images < len(dataset):
+            chosen = np.sort(np.random.default_rng(seed).choice(len(dataset), images, replace=False))
+        dataset.chosen = chosen.tolist()
+        loader = DataLoader(dataset, batch_size=_batch_size(cfg), num_workers=workers, collate_fn=pseudo_collate)
+        read = _detection_record if loaded.task == 'detection' else partial(_class_record, number=len(classes))
+        for sample in _predicted(loaded.model, loader, progress):
+            info = dataset.info(len(result.records))
+            result.records.append(read(sample, info))
+    return result
+
+
+class _Joined(Dataset):
+    """Several data sets one after the other, of which some samples are taken."""
+
+    def __init__(self, sets: list) -> None:
+        self.places = [(part, row) for part in sets for row in range(len(part))]
+        self.chosen = list(range(len(self.places)))
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int):
+        part, row = self.places[self.chosen[index]]
+        return part[row]
+
+    def info(self, index: int) -> dict:
+        """The annotation of a sample."""
+        part, row = self.places[self.chosen[index]]
+        return part.get_data_info(row)
+
+
+def _check(cfg: Config, splits: tuple[str, ...]) -> None:
+    problems = config_problems(cfg)
+    if isinstance(cfg.get('model'), dict):
+        found = list(parts(cfg))
+        for split in splits:
+            sets = leaves(found, [f'{split}_dataloader'])
+            if not sets:
+                problems.append(f'{split}_dataloader: the config has no data of this split')
+            problems += [line for part in sets for line in dataset_problems(part)[0]]
+    if problems:
+        count = f'{len(problems)} problem{"s" if len(problems) > 1 else ""}'
+        raise ConfigError('\n'.join([f'{cfg.filename or "config"}: {count}', *(f'  {line}' for line in problems)]))
+
+
+def _dataset_configs(cfg: Config, split: str) -> list[dict]:
+    """The data sets of a split without the wrappers around them, in test mode and with the test pipeline."""
+    found = list(parts(cfg))
+    own = leaves(found, [f'{split}_dataloader'])
+    test = leaves(found, ['test_dataloader']) or leaves(found, ['val_dataloader'])
+    if not own or not test or not test[0].cfg.get('pipeline'):
+        raise ConfigError(f'{cfg.filename or "config"}: expected a {split}_dataloader and a test pipeline '
+                          '(test_dataloader.dataset.pipeline)')
+    pipeline = test[0].cfg['pipeline']
+    return [dict(copy.deepcopy(dict(part.cfg)), pipeline=copy.deepcopy(pipeline), test_mode=True) for part in own]
+
+
+def _batch_size(cfg: Config) -> int:
+    return int((cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}).get('batch_size', 1))
+
+
+def _task(model: torch.nn.Module) -> str:
+    if DefaultScope.get_current_instance().scope_name == 'mmdet':
+        return 'detection'
+    from mmpretrain.models.heads import ClsHead, MultiLabelClsHead  # only now: detectors do without MMPretrain
+    head, multi_label = getattr(model, 'head', None), getattr(model, 'multi_label', None)
+    if isinstance(head, MultiLabelClsHead) or multi_label is True:
+        return 'multi-label'
+    if isinstance(head, ClsHead) or multi_label is False:
+        return 'single-label'
+    raise ConfigError(f'{type(model).__name__} predicts neither boxes nor classes: only detectors and classifiers can '
+                      'be used here')
+
+
+def _class_counts(dataset: _Joined, task: str, number: int) -> np.ndarray:
+    counts = np.zeros(number, np.int64)
+    for index in range(len(dataset)):
+        info = dataset.info(index)
+        if task == 'detection':
+            labels = [box['bbox_label'] for box in info['instances'] if not box.get('ignore_flag')]
+            counts += np.bincount(np.array(labels, np.int64), minlength=number)
+        else:
+            counts += _truth(info, number) == 1
+    return counts
+
+
+def _predicted(model: torch.nn.Module, loader: DataLoader, progress: Callable | None) -> Iterator[Any]:
+    done, total = 0, len(loader.dataset)
+    batches = iter(loader)
+    while done < total:
+        try:
+            batch = next(batches)
+        except (DataError, OSError) as error:
+            raise DataError(error_text(error)) from error
+        samples = model.test_step(batch)
+        done += len(samples)
+        if progress is not None:
+            progress(done, total)
+        yield from samples
+
+
+def _base_record(sample, info: dict) -> dict:
+    height, width = sample.ori_shape[:2]
+    return {'image': str(info['img_path']), 'width': int(width), 'height': int(height),
+            'facts': {key: info[key] for key in _FACTS if key in info}}
+
+
+def _detection_record(sample, info: dict) -> dict:
+    found, truth = sample.pred_instances, info['instances']
+    scores = found.scores.detach().cpu().double().numpy()
+    order = np.argsort(-scores, kind='stable')
+    return _base_record(sample, info) | {
+        'boxes': found.bboxes.detach().cpu().double().numpy().reshape(-1, 4)[order], 'scores': scores[order],
+        'labels': found.labels.detach().cpu().numpy().astype(np.int64)[order],
+        'gt_boxes': np.array([box['bbox'] for box in truth], np.float64).reshape(-1, 4),
+        'gt_labels': np.array([box['bbox_label'] for box in truth], np.int64),
+        'gt_ignore': np.array([bool(box.get('ignore_flag')) for box in truth], bool)}
+
+
+def _class_record(sample, info: dict, number: int) -> dict:
+    return _base_record(sample, info) | {'probabilities': sample.pred_score.detach().cpu().double().numpy(),
+                                         'truth': _truth(info, number)}
+
+
+def _truth(info: dict, number: int) -> np.ndarray:
+    """(C,) labels of an image: 1, 0 or NaN."""
+    if info.get('gt_score') is not None:
+        return np.asarray(info['gt_score'], np.float64)
+    if info.get('gt_label') is None:
+        raise DataError(f'{info.get("img_path")}: the data set gives no label for this image (gt_label or gt_score)')
+    truth = np.zeros(number)
+    truth[np.atleast_1d(info['gt_label']).astype(np.int64)] = 1
+    return truth
