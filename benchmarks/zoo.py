@@ -16,6 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import yaml
@@ -111,10 +112,12 @@ class Zoo:
         self.by_cell = {(job.row, job.run): job for job in self.jobs}
         self._lock = threading.Lock()
 
-    def run(self, workers: int) -> list[str]:
-        """Run what has no result yet; returns one line for every job that failed."""
+    def run(self, workers: int, rows: str = '*', runs: str = '*') -> list[str]:
+        """Run what has no result yet, of the rows and runs that match; returns one line for every job that failed."""
         done = {(result['row'], result['run']) for result in stored(self.name)}
-        waves = [[job for job in self.jobs if (job.row, job.run) not in done and ('config' in job.spec) is trained]
+        open_jobs = [job for job in self.jobs if (job.row, job.run) not in done
+                     and fnmatchcase(job.row, rows) and fnmatchcase(job.run, runs)]
+        waves = [[job for job in open_jobs if ('config' in job.spec) is trained]
                  for trained in (True, False)]  # rows that are measured with the checkpoints of others come last
         failures = []
         for wave in waves:
@@ -224,6 +227,8 @@ def main(argv=None) -> int:
     parser.add_argument('--work', type=Path, default=ROOT / 'work_dirs' / 'zoo', help='folder for the runs')
     parser.add_argument('--jobs', type=int, default=1, metavar='N', help='trainings at the same time (default: 1)')
     parser.add_argument('--threads', type=int, default=2, metavar='N', help='processor threads of each (default: 2)')
+    parser.add_argument('--rows', default='*', metavar='PATTERN', help="only rows whose name matches, e.g. 'ResNet*'")
+    parser.add_argument('--runs', default='*', metavar='PATTERN', help="only runs whose name matches, e.g. 'fold 0'")
     args = parser.parse_args(argv)
     try:
         table = read_table(ROOT / 'benchmarks' / 'tables' / f'{args.table}.yml')
@@ -231,7 +236,7 @@ def main(argv=None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     zoo = Zoo(args.table, table, data=args.data.resolve(), work=args.work.resolve(), threads=args.threads)
-    failures = zoo.run(args.jobs)
+    failures = zoo.run(args.jobs, args.rows, args.runs)
     for line in failures:
         print(f'error: {line}', file=sys.stderr)
     return 1 if failures else 0
