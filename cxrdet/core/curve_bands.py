@@ -2,7 +2,8 @@
 
 Sources: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile intervals over resampled images
 or patients); T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014 (average precision); M. H.
-DeGroot, S. E. Fienberg, "The comparison and evaluation of forecasters", The Statistician 32, 1983 (reliability diagram).
+DeGroot, S. E. Fienberg, "The comparison and evaluation of forecasters", The Statistician 32, 1983 (reliability
+diagram).
 """
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -13,7 +13,7 @@ from cxrdet.core.files import atomic_path
 from cxrdet.core.history import better_is, scalars, series
 from cxrdet.visualization.boxes import PALETTE
 
-__all__ = ['compare_histories', 'draw_history', 'save_figure']
+__all__ = ['chosen_series', 'compare_histories', 'draw_history', 'save_figure']
 
 _COLORS = ['#{2:02x}{1:02x}{0:02x}'.format(*color) for color in PALETTE[:6]]  # yellow is too faint on white
 _LINES = ('-', '--', ':', '-.')
@@ -33,6 +33,28 @@ def draw_history(records: Sequence[Mapping], *, main: str | None = None,
         main: the metric by which the best checkpoint is chosen; it is drawn first, with its best value marked.
         rules: as for :func:`cxrdet.core.history.better_is`.
     """
+    shown = chosen_series(records, main)
+    figure = Figure(figsize=(15, 4.5), dpi=100, layout='constrained')
+    panels = figure.subplots(1, 3)
+    for axes, (title, names) in zip(panels, shown.items(), strict=True):
+        _decorate(axes, title, records)
+        for i, name in enumerate(names):
+            _line(axes, *series(records, name), i, name.removeprefix('lr/') if title == 'learning rate' else name)
+        if main in names:
+            _mark_best(axes, *series(records, main), better_is(main, rules))
+        _finish(axes, bool(names))
+    if any(value > 0 for name in shown['learning rate'] for value in series(records, name)[1]):
+        panels[2].set_yscale('log', nonpositive='mask')
+    return figure
+
+
+def chosen_series(records: Sequence[Mapping], main: str | None = None) -> dict[str, list[str]]:
+    """Names of the scalars that tell most of a run, under ``loss``, ``score`` and ``learning rate``, six at most.
+
+    Args:
+        records: at least one.
+        main: a metric that comes first among the scores.
+    """
     names = _names(records)
     losses = [name for name in ('train/loss', 'val/loss') if name in names]
     losses = losses or [name for name in names if 'loss' in name][:_MOST_LINES]
@@ -41,19 +63,7 @@ def draw_history(records: Sequence[Mapping], *, main: str | None = None,
     if len(rates) > _MOST_LINES:
         rates = sorted(rates, key=lambda name: max(series(records, name)[1], default=0))
         rates = rates[:1] + rates[-_MOST_LINES + 1:]
-    figure = Figure(figsize=(15, 4.5), dpi=100, layout='constrained')
-    panels = figure.subplots(1, 3)
-    for axes, title, shown in zip(panels, ('loss', 'score', 'learning rate'), (losses, scores[:_MOST_LINES], rates),
-                                  strict=True):
-        _decorate(axes, title, records)
-        for i, name in enumerate(shown):
-            _line(axes, *series(records, name), i, name.removeprefix('lr/') if title == 'learning rate' else name)
-        if main in shown:
-            _mark_best(axes, *series(records, main), better_is(main, rules))
-        _finish(axes, bool(shown))
-    if any(value > 0 for name in rates for value in series(records, name)[1]):
-        panels[2].set_yscale('log', nonpositive='mask')
-    return figure
+    return {'loss': losses, 'score': scores[:_MOST_LINES], 'learning rate': rates}
 
 
 def compare_histories(runs: Mapping[str, Sequence[Mapping]], keys: Sequence[str] | None = None) -> Figure:

@@ -1,103 +1,134 @@
-"""ROC and precision-recall curves of many classes, one small panel a class, as a picture file.
+"""ROC, precision-recall, FROC and calibration curves, one small panel a class, as a picture file.
 
 Colours are those of :mod:`cxrdet.visualization.boxes`, which all kinds of colour blindness tell apart.
 """
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cxrdet.core.files import atomic_path
-from cxrdet.core.multilabel import average_precision, precision_recall_points
-from cxrdet.core.roc import as_columns, auroc, delong_interval
-from cxrdet.core.thresholds import roc_band, roc_points
+from cxrdet.core.lesions import LesionTable
+from cxrdet.core.roc import as_columns
 from cxrdet.visualization.boxes import PALETTE
+from cxrdet.visualization.panels import (
+    Line,
+    Panel,
+    calibration_panel,
+    detection_pr_panels,
+    froc_panels,
+    pr_panels,
+    roc_panels,
+)
 
-__all__ = ['draw_pr_curves', 'draw_roc_curves']
+__all__ = ['draw_calibration_curves', 'draw_detection_pr_curves', 'draw_froc_curves', 'draw_panels', 'draw_pr_curves',
+           'draw_roc_curves']
 
-_BLUE, _VERMILLION = (tuple(value / 255 for value in color[::-1]) for color in PALETTE[:2])
+_COLORS = tuple(tuple(value / 255 for value in color[::-1]) for color in PALETTE)
+_STYLES = ('solid', 'dashed', 'dashdot')
 _PANEL = 2.6  # inches
 
 
 def draw_roc_curves(path: str | os.PathLike, y_true, y_score, classes: Sequence[str], *, groups=None,
                     samples: int = 200) -> None:
-    """Write the ROC curve of each class, with its AUROC, DeLong's 95 % interval and a pointwise 95 % bootstrap band.
+    """Write :func:`~cxrdet.visualization.panels.roc_panels` (same arguments, same errors) to a picture file.
 
-    A class that lacks positives or negatives gets an empty panel that says so.
+    The suffix of ``path`` gives the format (png, pdf, svg ...).
+    """
+    draw_panels(path, roc_panels(y_true, y_score, classes, groups=groups, samples=samples))
+
+
+def draw_pr_curves(path: str | os.PathLike, y_true, y_score, classes: Sequence[str], *, groups=None,
+                   samples: int = 200) -> None:
+    """Write :func:`~cxrdet.visualization.panels.pr_panels` (same arguments, same errors) to a picture file."""
+    draw_panels(path, pr_panels(y_true, y_score, classes, groups=groups, samples=samples))
+
+
+def draw_detection_pr_curves(path: str | os.PathLike, table: LesionTable, classes: Sequence[str], *, groups=None,
+                             samples: int = 200) -> None:
+    """Write :func:`~cxrdet.visualization.panels.detection_pr_panels` (same arguments) to a picture file."""
+    draw_panels(path, detection_pr_panels(table, classes, groups=groups, samples=samples))
+
+
+def draw_froc_curves(path: str | os.PathLike, table: LesionTable, classes: Sequence[str], *, groups=None,
+                     samples: int = 200) -> None:
+    """Write :func:`~cxrdet.visualization.panels.froc_panels` (same arguments) to a picture file."""
+    draw_panels(path, froc_panels(table, classes, groups=groups, samples=samples))
+
+
+def draw_calibration_curves(path: str | os.PathLike, y_true, y_prob, classes: Sequence[str], *, groups=None,
+                            bins: int = 10, samples: int = 200) -> None:
+    """Write the calibration curve of each class to a picture file.
 
     Args:
-        path: picture file; its suffix gives the format (png, pdf, svg ...).
-        y_true, y_score: (N, C) labels 1, 0 or NaN, and scores.
+        path: the suffix gives the format.
+        y_true, y_prob: (N, C) labels 1, 0 or NaN, and probabilities in [0, 1].
         classes: C names.
-        groups: (N,) patient of each row, for the band; None: each row for itself.
-        samples: draws of the band; 0 leaves it out.
+        groups: (N,) group of each row; None: each row for itself.
+        bins, samples: as for :func:`~cxrdet.visualization.panels.calibration_panel`.
 
-    Raises: ValueError as :func:`cxrdet.core.roc.as_columns`, or if there is not one name a class.
+    Raises: ValueError if there is not one name a class, or probabilities are out of range.
     """
-    true, score = as_columns(y_true, y_score)
-    areas, (low, high) = auroc(true, score), delong_interval(true, score)
-
-    def draw(axes, i: int) -> str:
-        false_rate, true_rate, _ = roc_points(true[:, i], score[:, i])
-        axes.plot([0, 1], [0, 1], color='0.6', linewidth=0.8, linestyle='dotted')
-        if np.isnan(areas[i]):
-            return 'no curve: lacks positives or negatives'
-        if samples:
-            at, lower, upper = roc_band(true[:, i], score[:, i], groups=groups, samples=samples)
-            axes.fill_between(at, lower, upper, color=_BLUE, alpha=0.2, linewidth=0)
-        axes.plot(false_rate, true_rate, color=_BLUE, linewidth=1.4)
-        interval = '' if np.isnan(low[i]) else f' [{low[i]:.2f}, {high[i]:.2f}]'
-        return f'AUROC {areas[i]:.3f}{interval}'
-    _write(path, true, classes, draw, 'false positive rate (1 - specificity)', 'true positive rate (sensitivity)',
-           'lower right')
-
-
-def draw_pr_curves(path: str | os.PathLike, y_true, y_score, classes: Sequence[str]) -> None:
-    """Write the precision-recall curve of each class with its average precision; dotted: the share of positives.
-
-    Arguments and errors as for :func:`draw_roc_curves`; a class without positives gets an empty panel that says so.
-    """
-    true, score = as_columns(y_true, y_score)
-    average = average_precision(true, score)
-
-    def draw(axes, i: int) -> str:
-        if np.isnan(average[i]):
-            return 'no curve: lacks positives'
-        precision, recall, _ = precision_recall_points(true[:, i], score[:, i])
-        share = np.nanmean(true[:, i])
-        axes.plot([0, 1], [share, share], color='0.6', linewidth=0.8, linestyle='dotted')
-        axes.step(np.append(0, recall), np.append(precision[0], precision), where='pre', color=_VERMILLION,
-                  linewidth=1.4)
-        return f'AP {average[i]:.3f} (share {share:.3f})'
-    _write(path, true, classes, draw, 'recall (sensitivity)', 'precision', 'lower left')
-
-
-def _write(path: str | os.PathLike, true: np.ndarray, classes: Sequence[str], draw: Callable, below: str, beside: str,
-           corner: str) -> None:
+    true, prob = as_columns(y_true, y_prob)
     if len(classes) != true.shape[1] or not len(classes):
         raise ValueError(f'expected one name for each of {true.shape[1]} classes, got {len(classes)}')
-    columns = math.ceil(math.sqrt(len(classes)))
-    rows = math.ceil(len(classes) / columns)
+    draw_panels(path, [calibration_panel(true[:, i], prob[:, i], str(name), groups=groups, bins=bins, samples=samples)
+                       for i, name in enumerate(classes)])
+
+
+def draw_panels(path: str | os.PathLike, panels: Sequence[Panel]) -> None:
+    """Write panels to a picture file, in rows as many as columns; raises ValueError if there is none."""
+    if not panels:
+        raise ValueError('expected at least one panel, got none')
+    columns = math.ceil(math.sqrt(len(panels)))
+    rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(_PANEL * columns, (_PANEL + 0.25) * rows + 0.3), layout='constrained')
     FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).reshape(-1)
-    for i, axes in enumerate(panels):
-        if i >= len(classes):
-            axes.set_visible(False)
-            continue
-        text = draw(axes, i)
-        positives, known = int((true[:, i] == 1).sum()), int((~np.isnan(true[:, i])).sum())
-        axes.set_title(f'{classes[i]}  ({positives} of {known})', fontsize=9)
-        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect='equal')
-        axes.tick_params(labelsize=7)
-        axes.grid(color='0.9', linewidth=0.5)
-        side, x = ('right', 0.97) if corner == 'lower right' else ('left', 0.03)
-        axes.text(x, 0.04, text, transform=axes.transAxes, ha=side, va='bottom', fontsize=7,
-                  bbox=dict(facecolor='white', edgecolor='none', alpha=0.7, pad=1))
-    figure.supxlabel(below, fontsize=9)
-    figure.supylabel(beside, fontsize=9)
+    places = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).reshape(-1)
+    for axes, panel in zip(places, panels):
+        _draw(axes, panel)
+    for axes in places[len(panels):]:
+        axes.set_visible(False)
+    figure.supxlabel(panels[0].x_label, fontsize=9)
+    figure.supylabel(panels[0].y_label, fontsize=9)
     with atomic_path(path) as beside_path:
         figure.savefig(beside_path, dpi=120)
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    for line in panel.lines:
+        _draw_line(axes, line)
+    axes.set_title(panel.title, fontsize=9)
+    if panel.log_x:
+        axes.set_xscale('log', base=2)
+    for (low, high), set_ends, log in ((panel.x_range, axes.set_xlim, panel.log_x),
+                                       (panel.y_range, axes.set_ylim, panel.log_y)):
+        edge = 0 if log else 0.01 * (high - low)
+        set_ends(low - edge, high + edge)
+    axes.set_box_aspect(1)
+    axes.tick_params(labelsize=7)
+    axes.grid(color='0.9', linewidth=0.5)
+    side, x = ('right', 0.97) if panel.note_at == 'lower right' else ('left', 0.03)
+    axes.text(x, 0.04, panel.note, transform=axes.transAxes, ha=side, va='bottom', fontsize=7,
+              bbox=dict(facecolor='white', edgecolor='none', alpha=0.7, pad=1))
+
+
+def _draw_line(axes: Axes, line: Line) -> None:
+    if line.look < 0:
+        axes.plot(line.x, line.y, color='0.6', linewidth=0.8, linestyle='dotted')
+        return
+    color = _COLORS[line.look % len(_COLORS)]
+    style = dict(color=color, linewidth=1.4, linestyle=_STYLES[line.look // len(_COLORS) % len(_STYLES)])
+    if line.band is not None and line.marks:
+        at, low, high = line.band
+        middle = np.clip(line.y, low, high)
+        axes.errorbar(at, middle, [middle - low, high - middle], fmt='none', ecolor=color, alpha=0.5, linewidth=1)
+    elif line.band is not None:
+        axes.fill_between(*line.band, color=color, alpha=0.2, linewidth=0)
+    draw = axes.step if line.step else axes.plot
+    draw(line.x, line.y, marker='o' if line.marks else None, markersize=3, **(
+        dict(where='pre') if line.step else {}), **style)

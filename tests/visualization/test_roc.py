@@ -3,7 +3,14 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrdet.visualization.roc import draw_pr_curves, draw_roc_curves
+from cxrdet.visualization.roc import (
+    draw_calibration_curves,
+    draw_detection_pr_curves,
+    draw_froc_curves,
+    draw_panels,
+    draw_pr_curves,
+    draw_roc_curves,
+)
 
 CLASSES = ['Mass', 'Nodule', 'Hernia']
 
@@ -59,3 +66,26 @@ def test_names_that_do_not_fit(data, tmp_path):
     with pytest.raises(ValueError, match='one name for each of 3 classes, got 2'):
         draw_roc_curves(tmp_path / 'x.png', *data, CLASSES[:2])
     assert not list(tmp_path.iterdir())
+
+
+def test_calibration_and_froc_pages(data, tmp_path, monkeypatch):
+    from cxrdet.core.lesions import LesionTable
+    seen = texts(monkeypatch)
+    true, score = np.nan_to_num(data[0]), 1 / (1 + np.exp(-data[1]))
+    draw_calibration_curves(tmp_path / 'calibration.png', true, score, CLASSES, samples=20)
+    assert sum(text.startswith('calibration error 0.') for text in seen) == 3
+    rng = np.random.default_rng(2)
+    labels, image = rng.integers(3, size=200), rng.integers(20, size=200)
+    table = LesionTable(rng.random(200), rng.random(200) < 0.5, labels, image, np.full((20, 3), 5))
+    draw_froc_curves(tmp_path / 'froc.png', table, CLASSES, samples=20)
+    draw_detection_pr_curves(tmp_path / 'pr.png', table, CLASSES, samples=20)
+    assert 'all classes  (300 boxes)' in seen and sum(text.startswith('AP 0.') for text in seen) == 3
+    for name in ('calibration', 'froc', 'pr'):
+        picture = cv2.imread(str(tmp_path / f'{name}.png')).astype(int)
+        color = (178, 114, 0) if name != 'pr' else (0, 94, 213)
+        assert (np.abs(picture - color).max(axis=2) < 10).sum() > 100, name
+
+
+def test_no_panel(tmp_path):
+    with pytest.raises(ValueError, match='at least one panel'):
+        draw_panels(tmp_path / 'x.png', [])

@@ -215,7 +215,7 @@ class MultiLabelMetric(BaseMetric):
                                   points.items()}}
         write_atomic(folder / 'metrics.json', json.dumps(content, indent=1, ensure_ascii=False))
         draw_roc_curves(folder / 'roc.png', true, score, classes, groups=groups, samples=min(self.resamples, 200))
-        draw_pr_curves(folder / 'pr.png', true, score, classes)
+        draw_pr_curves(folder / 'pr.png', true, score, classes, groups=groups, samples=min(self.resamples, 200))
         print_log(f'Metrics, ROC and precision-recall curves are in {folder}', logger='current')
 
 

@@ -1,0 +1,221 @@
+"""What stands in the panels of curves, apart from how they are drawn: as pictures (:mod:`~cxrdet.visualization.roc`) or
+as SVG in the report (:mod:`cxrdet.visualization.report`)."""
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cxrdet.core.average_precision import class_precisions
+from cxrdet.core.calibration import calibration_error
+from cxrdet.core.curve_bands import calibration_curve, pr_band, pr_curve
+from cxrdet.core.froc import froc, froc_interval
+from cxrdet.core.history import series
+from cxrdet.core.lesions import LesionTable
+from cxrdet.core.multilabel import average_precision
+from cxrdet.core.roc import as_columns, auroc, delong_interval
+from cxrdet.core.thresholds import roc_band, roc_points
+
+__all__ = ['Line', 'Panel', 'calibration_panel', 'detection_pr_panels', 'froc_panels', 'history_panels', 'pr_panels',
+           'roc_panels']
+
+_GRID = 101
+
+
+class Line(NamedTuple):
+    """A line of a panel.
+
+    Attributes:
+        x, y: (K,) each; NaN leaves a gap.
+        name: in the legend; none if empty.
+        look: 0, 1, 2 … is a colour with a style of its own; -1 a dotted grey line of reference.
+        band: (x, lower, upper) of a band, or None.
+        step: the value of a point holds from the point before it on.
+        marks: draw the points.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    name: str = ''
+    look: int = 0
+    band: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    step: bool = False
+    marks: bool = False
+
+
+class Panel(NamedTuple):
+    """A small plot.
+
+    Attributes:
+        title, x_label, y_label: of the panel and its axes.
+        lines: back to front.
+        note: the numbers that belong to the curve, or why there is none.
+        x_range, y_range: (low, high); None: that of the lines.
+        log_x, log_y: logarithmic axes.
+        note_at: corner of the note, 'lower right' or 'lower left'.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: Sequence[Line]
+    note: str = ''
+    x_range: tuple[float, float] | None = (0, 1)
+    y_range: tuple[float, float] | None = (0, 1)
+    log_x: bool = False
+    log_y: bool = False
+    note_at: str = 'lower right'
+
+
+def roc_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
+    """The ROC curve of each class, with AUROC, DeLong's 95 % interval and a pointwise 95 % bootstrap band.
+
+    A class that lacks positives or negatives gets an empty panel that says so.
+
+    Args:
+        y_true, y_score: (N, C) labels 1, 0 or NaN, and scores.
+        classes: C names.
+        groups: (N,) patient of each row, for the band; None: each row for itself.
+        samples: draws of the band; 0 leaves it out.
+
+    Raises: ValueError as :func:`cxrdet.core.roc.as_columns`, or if there is not one name a class.
+    """
+    true, score = _checked(y_true, y_score, classes)
+    areas, (low, high) = auroc(true, score), delong_interval(true, score)
+    panels = []
+    for i, name in enumerate(classes):
+        lines, note = [_reference([0, 1], [0, 1])], 'no curve: lacks positives or negatives'
+        if not np.isnan(areas[i]):
+            band = roc_band(true[:, i], score[:, i], groups=groups, samples=samples) if samples else None
+            lines.append(Line(*roc_points(true[:, i], score[:, i])[:2], band=band))
+            note = f'AUROC {areas[i]:.3f}' + ('' if np.isnan(low[i]) else f' [{low[i]:.2f}, {high[i]:.2f}]')
+        panels.append(Panel(_title(name, true[:, i]), 'false positive rate (1 - specificity)',
+                            'true positive rate (sensitivity)', lines, note))
+    return panels
+
+
+def pr_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
+    """The precision-recall curve of each class with its average precision and a bootstrap band; dotted: the share of
+    positives. Arguments and errors as for :func:`roc_panels`."""
+    true, score = _checked(y_true, y_score, classes)
+    average = average_precision(true, score)
+    panels = []
+    for i, name in enumerate(classes):
+        lines, note, known = [], 'no curve: lacks positives', ~np.isnan(true[:, i])
+        if not np.isnan(average[i]):
+            label, value = true[known, i], score[known, i]
+            share = float(label.mean())
+            band = pr_band(value, label == 1, np.arange(len(label)), label == 1, samples=samples,
+                           groups=None if groups is None else np.asarray(groups)[known]) if samples else None
+            lines = [_reference([0, 1], [share, share]), _pr_line(value, label == 1, int(label.sum()), band)]
+            note = f'AP {average[i]:.3f} (share {share:.3f})'
+        panels.append(Panel(_title(name, true[:, i]), 'recall (sensitivity)', 'precision', lines, note,
+                            note_at='lower left'))
+    return panels
+
+
+def detection_pr_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
+    """The precision-recall curve of the boxes of each class, with COCO's average precision and a bootstrap band.
+
+    Args:
+        table: from :func:`cxrdet.core.lesions.lesion_table`.
+        classes: C names.
+        groups: (I,) patient of each image; None: each image for itself.
+        samples: draws of the band; 0 leaves it out.
+    """
+    average = class_precisions(table.labels, table.scores, table.hits, table.lesions.sum(axis=0))
+    panels = []
+    for i, name in enumerate(classes):
+        mine, total = table.labels == i, int(table.lesions[:, i].sum())
+        lines, note = [], 'no curve: no box of this class'
+        if total:
+            band = pr_band(table.scores[mine], table.hits[mine], table.image[mine], table.lesions[:, i], groups=groups,
+                           samples=samples) if samples else None
+            lines, note = [_pr_line(table.scores[mine], table.hits[mine], total, band)], f'AP {average[i]:.3f}'
+        panels.append(Panel(f'{name}  ({total} boxes)', 'recall (sensitivity)', 'precision', lines, note,
+                            note_at='lower left'))
+    return panels
+
+
+def froc_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
+    """FROC curves with bootstrap bands: all classes together, then each. Arguments as :func:`detection_pr_panels`."""
+    panels = []
+    for i, name in [(-1, 'all classes'), *enumerate(classes)] if len(classes) > 1 else enumerate(classes):
+        mine = slice(None) if i < 0 else table.labels == i
+        lesions = table.lesions.sum(axis=1) if i < 0 else table.lesions[:, i]
+        lines, note = [], 'no curve: no box of this class'
+        if lesions.sum():
+            curve = froc(table.scores[mine], table.hits[mine], len(lesions), int(lesions.sum()))
+            note, band = f'mean of 1/8 … 8: {curve.mean:.3f}', None
+            if samples:
+                ends = froc_interval(table.scores[mine], table.hits[mine], table.image[mine], lesions, groups=groups,
+                                     samples=samples)
+                band = ends.grid, ends.grid_low, ends.grid_high
+                note += f' [{ends.mean_low:.2f}, {ends.mean_high:.2f}]'
+            x, y = _thinned(np.append(curve.curve_rates, 16), np.append(curve.curve_sensitivity,
+                                                                        curve.curve_sensitivity[-1]))
+            lines = [Line(np.maximum(x, 1 / 64), y, band=band)]
+        panels.append(Panel(f'{name}  ({int(lesions.sum())} boxes)', 'false positives per image', 'sensitivity', lines,
+                            note, x_range=(1 / 16, 16), log_x=True))
+    return panels
+
+
+def calibration_panel(y_true, y_prob, title: str, *, groups=None, bins: int = 10, samples: int = 200) -> Panel:
+    """Share of positives against mean probability, with bootstrap intervals, and the expected calibration error.
+
+    Args:
+        y_true, y_prob: (N,) labels 1, 0 or NaN, and probabilities in [0, 1].
+        groups: (N,) group of each entry, for example the image of a box; None: each entry for itself.
+        bins, samples: see :func:`cxrdet.core.curve_bands.calibration_curve`.
+    """
+    curve = calibration_curve(y_true, y_prob, groups=groups, bins=bins, samples=samples)
+    lines, note = [_reference([0, 1], [0, 1])], 'no curve: no known label'
+    if len(curve.count):
+        error = calibration_error(y_true, y_prob, bins=bins)[0]
+        note = f'calibration error {error:.3f}, {curve.count.sum()} entries'
+        lines.append(Line(curve.mean, curve.share, band=(curve.mean, curve.low, curve.high), marks=True))
+    return Panel(title, 'mean probability', 'share of positives', lines, note)
+
+
+def history_panels(records: Sequence[Mapping], groups: Mapping[str, Sequence[str]]) -> list[Panel]:
+    """Curves of training.
+
+    Args:
+        records: at least one, see :mod:`cxrdet.core.history`.
+        groups: title of a panel -> names of its scalars, from :func:`cxrdet.visualization.curves.chosen_series`.
+    """
+    where = 'epoch' if 'epoch' in records[-1] else 'iteration'
+    panels = []
+    for title, names in groups.items():
+        lines = [Line(*(np.array(part, np.float64) for part in series(records, name)), name.removeprefix('lr/'), i,
+                      marks=len(records) < 30) for i, name in enumerate(names)]
+        values = np.concatenate([line.y for line in lines]) if lines else np.zeros(0)
+        panels.append(Panel(title, where, '', lines, '' if lines else 'not recorded', None, None,
+                            log_y=title == 'learning rate' and bool((values > 0).any())))
+    return panels
+
+
+def _pr_line(score: np.ndarray, hit: np.ndarray, total: int, band) -> Line:
+    recall, precision = pr_curve(score, hit, total)
+    recall, precision = _thinned(np.append(0, recall), np.append(precision[:1], precision))
+    return Line(recall, precision, look=1, band=band, step=True)
+
+
+def _thinned(x: np.ndarray, y: np.ndarray, most: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+    """At most so many points, evenly spaced among those given; the last stays."""
+    rows = np.unique(np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)) if len(x) else slice(0)
+    return x[rows], y[rows]
+
+
+def _reference(x: Sequence[float], y: Sequence[float]) -> Line:
+    return Line(np.array(x, np.float64), np.array(y, np.float64), look=-1)
+
+
+def _title(name: str, true: np.ndarray) -> str:
+    return f'{name}  ({int((true == 1).sum())} of {int((~np.isnan(true)).sum())})'
+
+
+def _checked(y_true, y_score, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    true, score = as_columns(y_true, y_score)
+    if len(classes) != true.shape[1] or not len(classes):
+        raise ValueError(f'expected one name for each of {true.shape[1]} classes, got {len(classes)}')
+    return true, score

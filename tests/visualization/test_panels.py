@@ -1,0 +1,80 @@
+"""What the panels of curves hold; the numbers behind them are tested in tests/core."""
+import numpy as np
+import pytest
+
+from cxrdet.core.froc import froc
+from cxrdet.core.lesions import LesionTable
+from cxrdet.visualization.panels import (
+    calibration_panel,
+    detection_pr_panels,
+    froc_panels,
+    history_panels,
+    pr_panels,
+    roc_panels,
+)
+
+
+@pytest.fixture(scope='module')
+def data():
+    rng = np.random.default_rng(0)
+    true = (rng.random((90, 2)) < 0.4).astype(float)
+    true[:, 1] = 0
+    return true, np.clip(0.3 * true + 0.7 * rng.random((90, 2)), 0, 1)
+
+
+@pytest.fixture(scope='module')
+def table():
+    rng = np.random.default_rng(1)
+    hits, image = rng.random(60) < 0.6, rng.integers(10, size=60)
+    labels = np.zeros(60, int)
+    lesions = np.stack([np.bincount(image[hits], minlength=10) + 1, np.zeros(10, int)], axis=1)
+    return LesionTable(rng.random(60), hits, labels, image, lesions)
+
+
+@pytest.mark.parametrize('make, text', [(roc_panels, 'no curve: lacks positives or negatives'),
+                                        (pr_panels, 'no curve: lacks positives')])
+def test_classifier_curves_have_bands_and_say_what_is_missing(make, text, data):
+    first, second = make(*data, ['a', 'b'], samples=20, groups=np.arange(90) // 2)
+    assert first.title == f'a  ({int(data[0][:, 0].sum())} of 90)' and second.note == text
+    curve = first.lines[-1]
+    at, low, high = curve.band
+    assert (low <= high).all() and (high > low).any() and len(at) == 101
+    assert make(*data, ['a', 'b'], samples=0)[0].lines[-1].band is None
+
+
+def test_detector_curves(table):
+    every, lesion, empty = froc_panels(table, ['lesion', 'none'], samples=20)
+    assert empty.lines == [] and empty.note == 'no curve: no box of this class'
+    expected = froc(table.scores, table.hits, 10, int(table.lesions.sum()))
+    assert every.note.startswith(f'mean of 1/8 … 8: {expected.mean:.3f} [0.') and lesion.log_x
+    assert lesion.lines[0].y[-1] == expected.curve_sensitivity[-1]
+    curve, empty = detection_pr_panels(table, ['lesion', 'none'], samples=20)
+    assert curve.lines[0].x.max() == table.hits.sum() / table.lesions.sum() and empty.lines == []
+    assert curve.title == f'lesion  ({table.lesions.sum()} boxes)' and curve.note.startswith('AP 0.')
+
+
+def test_long_curves_are_thinned():
+    n = 20_000
+    table = LesionTable(np.linspace(1, 0, n), np.arange(n) % 2 == 0, np.zeros(n, int), np.arange(n) // 20,
+                        np.full((n // 20, 1), 10))
+    line, = froc_panels(table, ['lesion'], samples=0)[0].lines
+    assert len(line.x) <= 1000 and line.y[-1] == 1
+
+
+def test_calibration(data):
+    panel = calibration_panel(data[0][:, 0], data[1][:, 0], 'a', samples=20)
+    assert panel.note.startswith('calibration error 0.') and panel.note.endswith('90 entries')
+    assert panel.lines[1].marks and (panel.lines[1].band[0] == panel.lines[1].x).all()
+    assert calibration_panel([], [], 'none').note == 'no curve: no known label'
+
+
+def test_training():
+    records = [{'epoch': i, 'iter': i, 'train': {'loss': 1 / i}, 'lr': {'head': 0.1}} for i in (1, 2)]
+    loss, score, rate = history_panels(records, {'loss': ['train/loss'], 'score': [], 'learning rate': ['lr/head']})
+    assert loss.lines[0].y.tolist() == [1, 0.5] and loss.x_label == 'epoch' and loss.x_range is None
+    assert score.note == 'not recorded' and rate.log_y and rate.lines[0].name == 'head'
+
+
+def test_names_that_do_not_fit(data):
+    with pytest.raises(ValueError, match='one name for each of 2 classes, got 1'):
+        pr_panels(*data, ['a'])
