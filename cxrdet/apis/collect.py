@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from cxrdet.apis.check import config_problems
 from cxrdet.apis.check_data import dataset_problems, leaves
 from cxrdet.apis.check_types import parts
-from cxrdet.apis.config import load_config
+from cxrdet.apis.config import load_config, set_data_root
 from cxrdet.apis.predict import build_model, pick_device
 from cxrdet.core.errors import ConfigError, DataError, error_text
 from cxrdet.engine.checkpoint import install_safe_loader, read_checkpoint
@@ -60,21 +60,33 @@ class Collected:
         task: one of :data:`TASKS`.
         classes: C names.
         split: ``train``, ``val`` or ``test``.
-        total: images of the split; ``records`` may be a sample of them.
-        counts: (C,) int64, boxes (without ignored ones) or positive labels of each class in the whole split.
-        records: one dict an image. All have ``image`` (path), ``width`` and ``height`` (pixels of the image as read)
-            and ``facts`` (those of ``img_id``, ``patient_id``, ``view``, ``sex``, ``age``, ``group`` that the data set
-            tells). Of a detector also ``boxes`` (N, 4) xyxy in pixels of the image, ``scores`` (N,), ``labels`` (N,)
-            int, best first, and the ground truth ``gt_boxes`` (M, 4), ``gt_labels`` (M,) int, ``gt_ignore`` (M,) bool.
-            Of a classifier ``probabilities`` (C,) and ``truth`` (C,): 1, 0 or NaN (unknown). Arrays are float64.
+        labels: of the whole split, (total, C) float64: boxes of each class in each image (without ignored ones), or, of
+            a classifier, 1, 0 or NaN (unknown).
+        facts: of the whole split, one dict an image: those of ``img_id``, ``patient_id``, ``view``, ``sex``, ``age``,
+            ``group`` that the data set tells.
+        records: the images that were predicted, which may be a sample of the split: one dict an image. All have
+            ``image`` (path), ``width`` and ``height`` (pixels of the image as read) and ``facts`` as above. Of a
+            detector also ``boxes`` (N, 4) xyxy in pixels of the image, ``scores`` (N,), ``labels`` (N,) int, best
+            first, and the ground truth ``gt_boxes`` (M, 4), ``gt_labels`` (M,) int, ``gt_ignore`` (M,) bool. Of a
+            classifier ``probabilities`` (C,) and ``truth`` (C,): 1, 0 or NaN (unknown). Reals are float64.
     """
 
     task: str
     classes: tuple[str, ...]
     split: str
-    total: int
-    counts: np.ndarray
+    labels: np.ndarray
+    facts: list[dict]
     records: list[dict] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Images of the split, predicted or not."""
+        return len(self.labels)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(C,) int64: boxes, or positive labels, of each class in the whole split."""
+        return np.nansum(self.labels, axis=0).astype(np.int64)
 
     def predictions(self) -> list[dict]:
         """``boxes``, ``scores``, ``labels`` of each image, as the functions of :mod:`cxrdet.core` take them."""
@@ -101,8 +113,9 @@ def collect_predictions(config: Config | str | Path, checkpoint: str | Path, dat
         data_root: replaces that of the config.
         checkpoint, split, images, seed, device, workers, trust, progress: see there.
     """
-    cfg = config if isinstance(config, Config) and data_root is None else load_config(
-        config.filename if isinstance(config, Config) else config, data_root=data_root)
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
+    if data_root is not None:
+        set_data_root(cfg, data_root)
     loaded = load_model(cfg, checkpoint, splits=(split,), device=device, trust=trust)
     return collect(loaded, split, images=images, seed=seed, workers=workers, progress=progress)
 
@@ -150,7 +163,10 @@ def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed:
     cfg, classes = loaded.cfg, loaded.classes
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')), torch.inference_mode():
         dataset = _Joined([DATASETS.build(part) for part in _dataset_configs(cfg, split)])
-        result = Collected(loaded.task, classes, split, len(dataset), _class_counts(dataset, loaded.task, len(classes)))
+        infos = [dataset.info(index) for index in range(len(dataset))]
+        labels = [_labels(info, loaded.task, len(classes)) for info in infos]
+        result = Collected(loaded.task, classes, split, np.array(labels, np.float64).reshape(-1, len(classes)),
+                           [_facts(info) for info in infos])
         chosen = np.arange(len(dataset))
         if images is not None and images < len(dataset):
             chosen = np.sort(np.random.default_rng(seed).choice(len(dataset), images, replace=False))
@@ -226,16 +242,16 @@ def _task(model: torch.nn.Module) -> str:
                       'be used here')
 
 
-def _class_counts(dataset: _Joined, task: str, number: int) -> np.ndarray:
-    counts = np.zeros(number, np.int64)
-    for index in range(len(dataset)):
-        info = dataset.info(index)
-        if task == 'detection':
-            labels = [box['bbox_label'] for box in info['instances'] if not box.get('ignore_flag')]
-            counts += np.bincount(np.array(labels, np.int64), minlength=number)
-        else:
-            counts += _truth(info, number) == 1
-    return counts
+def _labels(info: dict, task: str, number: int) -> np.ndarray:
+    """(C,) boxes of each class in an image, or its labels."""
+    if task != 'detection':
+        return _truth(info, number)
+    labels = [box['bbox_label'] for box in info['instances'] if not box.get('ignore_flag')]
+    return np.bincount(np.array(labels, np.int64), minlength=number)
+
+
+def _facts(info: dict) -> dict:
+    return {key: info[key] for key in _FACTS if key in info}
 
 
 def _predicted(model: torch.nn.Module, loader: DataLoader, progress: Callable | None) -> Iterator[Any]:
@@ -256,7 +272,7 @@ def _predicted(model: torch.nn.Module, loader: DataLoader, progress: Callable | 
 def _base_record(sample, info: dict) -> dict:
     height, width = sample.ori_shape[:2]
     return {'image': str(info['img_path']), 'width': int(width), 'height': int(height),
-            'facts': {key: info[key] for key in _FACTS if key in info}}
+            'facts': _facts(info)}
 
 
 def _detection_record(sample, info: dict) -> dict:
