@@ -1,3 +1,4 @@
+from cxrdet.datasets.transforms.box_copy_paste import BoxCopyPaste  # noqa: F401
 from cxrdet.datasets.transforms.chest_augment import ChestAugment  # noqa: F401
 from cxrdet.datasets.transforms.loading import LoadImage  # noqa: F401
 from cxrdet.datasets.transforms.preprocess import CLAHE, Denoise, Sharpen, ZScore  # noqa: F401

@@ -1,0 +1,24 @@
+"""A cell set in COCO format, 640 px, where cells of other images are pasted into every second image."""
+_base_ = './cell_coco.py'
+
+load_pipeline = [
+    dict(type='cxrdet.LoadImage'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', scale=(640, 640), keep_ratio=True),
+]
+train_pipeline = [
+    dict(type='cxrdet.BoxCopyPaste', prob=0.5, max_objects=3),
+    dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
+    dict(type='PackDetInputs'),
+]
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='MultiImageMixDataset',
+        dataset=dict(
+            type='cxrdet.CellDataset',
+            data_root={{_base_.data_root}},
+            ann_file='annotations/train.json',
+            data_prefix=dict(img='images/'),
+            pipeline=load_pipeline),
+        pipeline=train_pipeline))

@@ -1,0 +1,131 @@
+"""Objects of one image pasted into another, for sets that have boxes and no masks."""
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+
+from cxrdet.core.boxes import box_area, clip_boxes
+from cxrdet.core.errors import ConfigError
+from cxrdet.registry import TRANSFORMS
+
+_TRIES = 20  # places that are tried for an object before it is left out
+
+
+@TRANSFORMS.register_module()
+class BoxCopyPaste(BaseTransform):
+    """Paste some objects of a second image at random places of this one, each turned and mirrored by chance.
+
+    What is pasted is the ellipse inscribed in the box, which suits cells, with a rim that fades into the ground. The
+    classes of the second image are equally likely, whatever the number of their boxes. Not taken are objects that are
+    flagged to be ignored, touch the border of their image (they may be cut off), are covered by another box by more
+    than ``max_cover``, have a side under 2 px, or do not fit in. A place is good if no box there, pasted ones included,
+    is covered by more than ``max_cover`` of its area; an object that finds none in 20 tries is left out. A pasted box
+    has whole-numbered corners. For sets with masks there is MMDetection's ``CopyPaste``.
+
+    Use it in the pipeline of MMDetection's ``MultiImageMixDataset``, which brings the second image; both should be
+    resized alike before. Source: D. Dwibedi, I. Misra, M. Hebert, "Cut, paste and learn", ICCV 2017 (arXiv
+    1708.01642), and G. Ghiasi et al., "Simple copy-paste", CVPR 2021 (arXiv 2012.07177), with ellipses for masks.
+
+    Required keys: ``img`` (H, W, 3) uint8, ``gt_bboxes`` (N boxes, xyxy in pixels), ``gt_bboxes_labels`` (N,),
+    ``gt_ignore_flags`` (N,) and ``mix_results``, a list with the like of one other image; all but the last are changed.
+
+    Args:
+        prob: Share of the images that anything is pasted into.
+        max_objects: Objects that are pasted into an image: 1 to so many, equally likely.
+        max_cover: Largest share of a box that may be covered, within 0 .. 1.
+        soft: Width of the fading rim as a share of the radius, within 0 .. 1; 0 cuts sharply.
+
+    Raises:
+        ConfigError: An argument is out of range, there are masks, or there is no second image.
+    """
+
+    def __init__(self, prob: float = 0.5, max_objects: int = 3, *, max_cover: float = 0.3, soft: float = 0.2) -> None:
+        if not (0 <= prob <= 1 and max_objects >= 1 and 0 <= max_cover <= 1 and 0 <= soft <= 1):
+            raise ConfigError('BoxCopyPaste: expected prob, max_cover and soft within 0 .. 1 and max_objects of at '
+                              f'least 1, got {prob}, {max_cover}, {soft} and {max_objects}.')
+        self.prob, self.max_objects, self.max_cover, self.soft = prob, max_objects, max_cover, soft
+        self._rng = np.random.default_rng()
+
+    def get_indexes(self, dataset) -> int:
+        """Which image of ``dataset`` the objects are taken from."""
+        return int(self._rng.integers(len(dataset)))
+
+    def transform(self, results: dict) -> dict:
+        """Return ``results`` with objects pasted into a copy of ``img``, their boxes behind those that were there."""
+        if 'gt_masks' in results:
+            raise ConfigError('BoxCopyPaste moves no masks. Load boxes only, or use MMDetection\'s CopyPaste.')
+        if len(results.get('mix_results') or ()) != 1:
+            raise ConfigError('BoxCopyPaste needs a second image: put it into the pipeline of a MultiImageMixDataset '
+                              'around the data set, not into that of the data set itself.')
+        source = results['mix_results'][0]
+        objects = self._objects(source) if self._rng.random() < self.prob else []
+        if not objects:
+            return results
+        image, boxes, labels = results['img'].copy(), results['gt_bboxes'].numpy().astype(np.float64), []
+        for _ in range(self._rng.integers(1, self.max_objects + 1)):
+            box, label = self._choose(objects)
+            place = self._paste(image, self._turned(source['img'], box), boxes)
+            if place is not None:
+                boxes, labels = np.concatenate([boxes, [place]]), [*labels, label]
+        kind, flags = type(results['gt_bboxes']), results['gt_ignore_flags']
+        results['img'] = image
+        results['gt_bboxes'] = kind(torch.as_tensor(boxes, dtype=torch.float32))
+        results['gt_bboxes_labels'] = np.concatenate([results['gt_bboxes_labels'], np.array(labels, np.int64)])
+        results['gt_ignore_flags'] = np.concatenate([flags, np.zeros(len(labels), flags.dtype)])
+        return results
+
+    def _objects(self, source: dict) -> list[tuple[np.ndarray, int]]:
+        """Boxes (whole pixels) and labels of the objects of an image that can be taken."""
+        height, width = source['img'].shape[:2]
+        boxes = source['gt_bboxes'].numpy().astype(np.float64)
+        found = []
+        for i, (box, label) in enumerate(zip(boxes, source['gt_bboxes_labels'])):
+            inside = box[0] >= 1 and box[1] >= 1 and box[2] <= width - 1 and box[3] <= height - 1
+            others = np.delete(boxes, i, axis=0)
+            covered = _shared(others, box).max(initial=0) > self.max_cover * box_area(box[None])[0]
+            if inside and not covered and not source['gt_ignore_flags'][i]:
+                whole = np.rint(box).astype(int)
+                if (whole[2:] - whole[:2] >= 2).all():
+                    found.append((whole, int(label)))
+        return found
+
+    def _choose(self, objects: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
+        label = self._rng.choice(sorted({label for _, label in objects}))
+        of_class = [entry for entry in objects if entry[1] == label]
+        return of_class[self._rng.integers(len(of_class))]
+
+    def _turned(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """The patch in one of its eight orientations."""
+        patch = np.rot90(image[box[1]:box[3], box[0]:box[2]], self._rng.integers(4))
+        return patch[:, ::-1] if self._rng.random() < 0.5 else patch
+
+    def _paste(self, image: np.ndarray, patch: np.ndarray, boxes: np.ndarray) -> tuple | None:
+        """Paste into ``image`` (changed) and return the box (x1, y1, x2, y2), or None where there is no room."""
+        (height, width), (rows, columns) = image.shape[:2], patch.shape[:2]
+        if rows > height or columns > width:
+            return None
+        for _ in range(_TRIES):
+            x, y = (int(self._rng.integers(room + 1)) for room in (width - columns, height - rows))
+            place = (x, y, x + columns, y + rows)
+            if (_shared(boxes, place) <= self.max_cover * box_area(boxes)).all():
+                region = image[y:y + rows, x:x + columns]
+                opacity = _ellipse(rows, columns, self.soft)
+                region[...] = np.rint(opacity * patch + (1 - opacity) * region).astype(image.dtype)
+                return place
+        return None
+
+    def __repr__(self) -> str:
+        return (f'{type(self).__name__}(prob={self.prob}, max_objects={self.max_objects}, '
+                f'max_cover={self.max_cover}, soft={self.soft})')
+
+
+def _shared(boxes: np.ndarray, box) -> np.ndarray:
+    """Areas that boxes (N, 4) share with one box, (N,), in square pixels."""
+    x1, y1, x2, y2 = box
+    return box_area(clip_boxes(boxes - np.array([x1, y1, x1, y1]), y2 - y1, x2 - x1))
+
+
+def _ellipse(rows: int, columns: int, soft: float) -> np.ndarray:
+    """Opacity (rows, columns, 1) of the ellipse that fills a rectangle: 1 inside, falling to 0 over its rim."""
+    y, x = ((np.arange(size) + 0.5) * 2 / size - 1 for size in (rows, columns))
+    depth = 1 - np.hypot(x[None, :], y[:, None])
+    return (np.clip(depth / soft, 0, 1) if soft else (depth >= 0).astype(np.float64))[..., None]
