@@ -161,6 +161,16 @@ class Zoo:
                 'peak_mib': round(cost['peak'] / 1024), 'threads': self.threads, 'interrupted': cost['interrupted'],
                 'commit': commit(), 'date': date.today().isoformat()}
 
+    def costs(self) -> dict[str, dict]:
+        """Parameters, multiply-adds and time of an image of every row that is trained, measured side by side."""
+        from cxrdet.apis.config import load_config
+        from cxrdet.apis.cost import measure_costs
+        jobs = {job.row: job for job in reversed(self.jobs) if 'config' in job.spec}
+        found = measure_costs({row: load_config(jobs[row].spec['config'], data_root=self.data,
+                                                cfg_options=list(jobs[row].options))
+                               for row in self.table['rows'] if row in jobs})
+        return {row: cost | {'ms': round(cost['ms'], 2)} for row, cost in found.items()}
+
     def _call(self, job: Job, tool: str, arguments: list[str]) -> None:
         """Run a tool; its output goes to a file, its cost is added to cost.json."""
         file = job.folder / 'cost.json'
@@ -203,17 +213,19 @@ def stored(name: str) -> list[dict]:
     return (yaml.safe_load(METAFILE.read_text(encoding='utf-8')).get('tables') or {}).get(name, {}).get('results', [])
 
 
-def store(name: str, table: dict, result: dict) -> None:
-    """Add a result to the tables at the end of the metafile, and write the pages made from it."""
+def store(name: str, table: dict, result: dict | None = None, costs: dict | None = None) -> None:
+    """Put a result, or the rows' costs, into the tables at the metafile's end, and write the pages made from it."""
     from cxrdet.apis.zoo import write_docs
     from cxrdet.core.files import write_atomic
     text = METAFILE.read_text(encoding='utf-8')
     tables = yaml.safe_load(text).get('tables') or {}
     facts = {key: table[key] for key in ('title', 'text', 'data', 'split', 'checkpoint')}
-    results = [*tables.get(name, {}).get('results', []), result]
+    facts['configs'] = {row: spec['config'] for row, spec in table['rows'].items() if 'config' in spec}
+    before = tables.get(name, {})
+    results = [*before.get('results', []), *([result] if result else [])]
     order = {cell: i for i, cell in enumerate((row, run) for row in table['rows'] for run in table['runs'])}
     results.sort(key=lambda entry: order.get((entry['row'], entry['run']), len(order)))
-    tables[name] = facts | {'results': results}
+    tables[name] = facts | {'costs': costs or before.get('costs', {}), 'results': results}
     head = text.split('\ntables:\n')[0].rstrip('\n')
     body = yaml.safe_dump({'tables': tables}, sort_keys=False, allow_unicode=True, width=118)
     write_atomic(METAFILE, f'{head}\n\n{body}')
@@ -229,6 +241,7 @@ def main(argv=None) -> int:
     parser.add_argument('--threads', type=int, default=2, metavar='N', help='processor threads of each (default: 2)')
     parser.add_argument('--rows', default='*', metavar='PATTERN', help="only rows whose name matches, e.g. 'ResNet*'")
     parser.add_argument('--runs', default='*', metavar='PATTERN', help="only runs whose name matches, e.g. 'fold 0'")
+    parser.add_argument('--costs', action='store_true', help='measure the size and speed of the models; train nothing')
     args = parser.parse_args(argv)
     try:
         table = read_table(ROOT / 'benchmarks' / 'tables' / f'{args.table}.yml')
@@ -236,6 +249,10 @@ def main(argv=None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     zoo = Zoo(args.table, table, data=args.data.resolve(), work=args.work.resolve(), threads=args.threads)
+    os.chdir(ROOT)  # options may name files of the repository
+    if args.costs:
+        store(args.table, table, costs=zoo.costs())
+        return 0
     failures = zoo.run(args.jobs, args.rows, args.runs)
     for line in failures:
         print(f'error: {line}', file=sys.stderr)

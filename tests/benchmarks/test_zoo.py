@@ -87,8 +87,27 @@ def test_results_stand_in_metafile_and_page(zoo):
         ('wide, mirrored', 'seed 0', 0.5), ('wide, mirrored', 'seed 1', 0.6), ('both', 'seed 0', 0.5)]
     page = (zoo.ROOT / 'docs' / 'model_zoo.md').read_text()
     assert page == model_zoo(read_metafile(zoo.METAFILE))
-    assert '| plain | 2 | 0.550 ± 0.071 |' in page
+    assert '| [plain](../configs/plain.py) | 2 | 0.550 ± 0.071 |' in page
     assert '| both | 1 | 0.500 |' in page
+
+
+def test_rows_and_runs_can_be_chosen(zoo):
+    zoo.make().run(1, 'w*', 'seed 1')
+    assert [(result['row'], result['run']) for result in zoo.stored('two')] == [
+        ('wide', 'seed 1'), ('wide, mirrored', 'seed 1')]
+
+
+def test_costs_stand_beside_the_results_and_stay(zoo):
+    zoo.make().run(1, runs='seed 0')
+    zoo.store('two', zoo.table, costs={'plain': {'parameters': 11182155, 'multiply_adds': 148051456, 'ms': 16.99}})
+    zoo.make().run(1)
+    content = yaml.safe_load(zoo.METAFILE.read_text())['tables']['two']
+    assert list(content['costs']) == ['plain']
+    assert len(content['results']) == 7
+    lines = (zoo.ROOT / 'docs' / 'model_zoo.md').read_text().splitlines()
+    plain, wide = (next(line for line in lines if line.startswith(f'| [{row}]')) for row in ('plain', 'wide'))
+    assert plain.endswith('| 11.18 M | 0.148 G | 17.0 |')
+    assert wide.endswith('|  |  |  |')
 
 
 def test_failed_run_is_told_and_taken_up_again(zoo, tmp_path):

@@ -1,0 +1,66 @@
+"""Parameters, multiply-adds and time of models."""
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS
+from torch import nn
+
+from cxrdet.apis.cost import measure_costs
+
+
+class Net(nn.Module):
+    """A convolution of 3 -> 16 channels, 3x3, then 16 -> 5 classes; ``turns`` times as slow."""
+
+    def __init__(self, turns=1, data_preprocessor=None):
+        super().__init__()
+        self.conv, self.fc, self.turns = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.Linear(16, 5), turns
+
+    def test_step(self, data):
+        x = torch.stack(data['inputs'])
+        for _ in range(self.turns):
+            out = self.fc(self.conv(x).mean((2, 3)))
+        return out
+
+
+class OneImage:
+    def __init__(self, size=(32, 48)):
+        self.size = size
+
+    def __getitem__(self, index):
+        return {'inputs': torch.zeros(3, *self.size)}
+
+    def __len__(self):
+        return 1
+
+
+@pytest.fixture
+def config(monkeypatch):
+    MODELS.register_module('CostNet', module=Net, force=True)
+    DATASETS.register_module('CostImage', module=OneImage, force=True)
+    monkeypatch.setattr('cxrdet.apis.cost.check_config', lambda cfg, mode: None)
+    yield lambda **model: Config({
+        'default_scope': 'mmengine', 'model': {'type': 'CostNet', **model},
+        'test_dataloader': {'dataset': {'type': 'CostImage'}}})
+    MODELS.module_dict.pop('CostNet'), DATASETS.module_dict.pop('CostImage')
+
+
+def test_counts_by_hand_and_times_in_proportion(config):
+    threads = torch.get_num_threads()
+    costs = measure_costs({'once': config(), 'many': config(turns=20)}, rounds=5)
+    assert torch.get_num_threads() == threads
+    once = 32 * 48 * 3 * 16 * 9 + 16 * 5  # multiply-adds of the convolution at every place, and of the classifier
+    assert [cost['multiply_adds'] for cost in costs.values()] == [once, 20 * once]
+    assert {cost['parameters'] for cost in costs.values()} == {3 * 16 * 9 + 16 * 5 + 5}
+    assert 0 < costs['once']['ms'] < costs['many']['ms']
+
+
+def test_leaves_config_and_generator_alone(config):
+    cfg = config()
+    before, state = cfg.to_dict(), torch.get_rng_state()
+    measure_costs({'net': cfg}, rounds=1)
+    assert cfg.to_dict() == before
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_models():
+    assert measure_costs({}) == {}
