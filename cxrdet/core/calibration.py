@@ -10,7 +10,7 @@ import numpy as np
 from cxrdet.core.multilabel import pooled
 from cxrdet.core.roc import as_columns
 
-__all__ = ['calibration_error', 'fit_temperature', 'scale', 'to_logit']
+__all__ = ['calibration_error', 'fit_softmax_temperature', 'fit_temperature', 'scale', 'to_logit']
 
 _WIDEST = 100.  # temperatures lie in [1 / _WIDEST, _WIDEST]
 
@@ -85,6 +85,36 @@ def fit_temperature(y_true, logits, *, per_class: bool = False) -> np.ndarray:
         low, high = np.where(rising, low, middle), np.where(rising, middle, high)
     found = np.where((value != 0).any(axis=0), np.exp(-(low + high) / 2), 1.)
     return found if per_class else found[0]
+
+
+def fit_softmax_temperature(y_true, logits) -> float:
+    """Temperature T that minimises the cross-entropy of softmax(logits / T), for one class an image (Guo et al.).
+
+    As :func:`fit_temperature`: convex in 1 / T, T in [0.01, 100], 1 where there is nothing to go by.
+
+    Args:
+        y_true: (N,) class ids, 0 to C - 1.
+        logits: (N, C), finite; logarithms of probabilities do, for a constant in a row changes nothing.
+
+    Raises: ValueError if the shapes do not fit or a logit is not finite.
+    """
+    true, value = np.asarray(y_true, np.int64), np.asarray(logits, np.float64)
+    if value.ndim != 2 or true.shape != value.shape[:1] or not np.isfinite(value).all():
+        raise ValueError(f'expected (N,) class ids and finite logits (N, C), got {true.shape} and {value.shape}')
+    value = value - value.max(axis=1, keepdims=True, initial=-np.inf) if value.size else value
+    if not value.any():
+        return 1.
+    own = value[np.arange(len(true)), true]
+
+    def slope(log_inverse: float) -> float:
+        weight = np.exp(np.exp(log_inverse) * value)
+        return float(((weight * value).sum(axis=1) / weight.sum(axis=1) - own).sum())
+
+    low, high = -np.log(_WIDEST), np.log(_WIDEST)
+    for _ in range(48):
+        middle = (low + high) / 2
+        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
+    return float(np.exp(-(low + high) / 2))
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -1,0 +1,173 @@
+"""Which switch of this package addresses which finding of a diagnosis: a table, held to what exists by its test."""
+from typing import NamedTuple
+
+__all__ = ['ADVICE', 'KINDS', 'Switch', 'advice_for']
+
+#: What a switch is: a config file, a tool, a plugin of ours, or a setting
+#: that the config in ``where`` has.
+KINDS = ('config', 'tool', 'plugin', 'setting')
+
+
+class Switch(NamedTuple):
+    """Something to be turned: its kind, its name, what it does for the finding, and for a setting a config with it."""
+
+    kind: str
+    name: str
+    text: str
+    where: str = ''
+
+
+_EARLY_STOP = Switch('config', 'configs/_base_/early_stop_runtime.py',
+                     'stops when validation gets no better and ends with the best weights')
+_DECAY = Switch('setting', 'optim_wrapper.optimizer.weight_decay', 'a larger one regularises more',
+                'configs/faster_rcnn_fpn_cell.py')
+_EPOCHS = Switch('setting', 'train_cfg.max_epochs', 'train longer, with the schedule stretched alike',
+                 'configs/faster_rcnn_fpn_cell.py')
+_RATE = Switch('setting', 'optim_wrapper.optimizer.lr', 'a higher rate, if the training loss still falls at the end',
+               'configs/faster_rcnn_fpn_cell.py')
+_CURVES = Switch('tool', 'tools/plot_curves.py', 'shows whether losses still fell, and since when validation got worse')
+_CHECK = Switch('tool', 'tools/check_data.py', 'finds wrong, missing and doubled annotations, which look like errors')
+_STOP = Switch('plugin', 'cxrdet.EarlyStoppingHook', 'stops when validation gets no better')
+_BEST = Switch('plugin', 'cxrdet.RestoreBestHook', 'ends the training with the best weights')
+_COMPARE = Switch('tool', 'tools/compare.py', 'draws predictions beside the ground truth')
+_FEW = Switch('tool', 'tools/prepare_data.py', 'draws other splits; a larger validation share, or folds, judge rare '
+                                               'classes better')
+
+_ABSENT = Switch('tool', 'tools/prepare_data.py', 'draws another split, with images of every class on both sides')
+_CLASSES = Switch('setting', 'train_dataloader.dataset.metainfo', 'or leave the class out: '
+                  'metainfo=dict(classes=[...]) without it', 'configs/faster_rcnn_bifpn_bccd.py')
+
+_DETECTION: dict[str, tuple[Switch, ...]] = {
+    'overfit': (
+        Switch('config', 'configs/_base_/datasets/bccd_voc.py', 'its train_pipeline has random scales, crops and '
+               'mirroring both ways'), _DECAY, _EARLY_STOP,
+        Switch('tool', 'tools/balance_data.py', 'adds augmented copies and background images')),
+    'underfit': (_CURVES, _EPOCHS, _RATE,
+                 Switch('config', 'configs/faster_rcnn_bifpn_cell.py', 'a larger model, from ImageNet weights')),
+    'imbalance': (
+        Switch('config', 'configs/_base_/datasets/cell_coco_balanced.py', 'repeats images of rare classes '
+               '(ClassBalancedDataset), without copies'),
+        Switch('tool', 'tools/balance_data.py', 'brings rare classes up to --target boxes by augmented copies')),
+    'weak_class': (_CHECK, Switch('tool', 'tools/balance_data.py', 'gives a class its own number of boxes: --targets'),
+                   Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples more')),
+    'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
+    'localisation': (
+        Switch('config', 'configs/faster_rcnn_bifpn_focal_giou_cell.py', 'trains boxes by the GIoU loss'),
+        Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images place boxes more exactly (the '
+               'validation pipeline alike)', 'configs/faster_rcnn_fpn_cell.py'), _CHECK),
+    'classification': (
+        Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples of the classes more'),
+        Switch('plugin', 'cxrdet.CBAM', 'attention in the pyramid: configs/faster_rcnn_bifpn_cbam_cell.py'), _CHECK),
+    'both': (_COMPARE, Switch('config', 'configs/faster_rcnn_bifpn_focal_giou_cell.py',
+                              'focal loss for classes, GIoU loss for boxes')),
+    'duplicate': (
+        Switch('setting', 'model.test_cfg.rcnn.nms.iou_threshold', 'a lower one suppresses more overlapping boxes '
+               '(tools/test.py --cfg-options, no training)', 'configs/faster_rcnn_fpn_cell.py'),
+        Switch('plugin', 'cxrdet.TTAHook', 'merges several views by weighted boxes fusion (tools/test.py --tta)')),
+    'background': (
+        Switch('tool', 'tools/balance_data.py', 'adds images without objects as hard negatives: --backgrounds DIR'),
+        Switch('tool', 'tools/predict.py', 'a higher --score-thr shows fewer of them, and misses more'), _CHECK),
+    'missed': (
+        Switch('tool', 'tools/predict.py', 'a lower --score-thr shows more, if they were found with low scores'),
+        Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline alike)',
+               'configs/faster_rcnn_fpn_cell.py'), _CHECK),
+    'small_boxes': (
+        Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline alike)',
+               'configs/faster_rcnn_fpn_cell.py'),
+        Switch('setting', 'model.rpn_head.anchor_generator.scales', 'smaller anchors; tools/check_data.py advises from '
+               'the boxes of the set', 'configs/faster_rcnn_fpn_cell.py'),
+        Switch('config', 'configs/_base_/datasets/bccd_voc.py', 'its train_pipeline has random scales (RandomResize)')),
+    'medium_boxes': (
+        Switch('setting', 'model.rpn_head.anchor_generator.scales', 'anchors of their size: tools/check_data.py says '
+               'which fit the boxes of the set', 'configs/faster_rcnn_fpn_cell.py'),
+        Switch('config', 'configs/_base_/datasets/bccd_voc.py', 'its train_pipeline has random scales (RandomResize)')),
+    'large_boxes': (
+        Switch('setting', 'model.rpn_head.anchor_generator.scales', 'larger anchors; tools/check_data.py advises from '
+               'the boxes of the set', 'configs/faster_rcnn_fpn_cell.py'),
+        Switch('config', 'configs/_base_/datasets/bccd_voc.py', 'its train_pipeline has random scales (RandomResize)')),
+    'miscalibrated': (
+        Switch('tool', 'tools/predict.py', 'choose --score-thr by the precision and recall above, and do not read '
+               'scores as probabilities'),
+        Switch('tool', 'tools/test.py', '--ensemble averages the scores of several models')),
+    'found_below': (
+        Switch('tool', 'tools/predict.py', 'a lower --score-thr shows them, and more false ones'),
+        Switch('plugin', 'cxrdet.RoIFocalLoss', 'sorts hard objects from background better'),
+        Switch('tool', 'tools/test.py', '--ensemble merges several detectors')),
+    'score_threshold': (Switch('tool', 'tools/predict.py', 'give this score as --score-thr'),),
+}
+
+_MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
+    'overfit': (
+        Switch('plugin', 'cxrdet.ChestAugment', 'shifts, turns and zooms as configs/resnet18_nih_128.py does'), _DECAY,
+        _STOP, _BEST, Switch('config', 'configs/resnet34_nih_frozen.py', 'pretrained weights that stay as they are'),
+        Switch('config', 'configs/densenet121_nih_unfreeze.py', 'pretrained weights, unfrozen step by step')),
+    'underfit': (
+        _CURVES, _EPOCHS, _RATE,
+        Switch('config', 'configs/densenet121_nih.py', 'a larger model, from pretrained weights'),
+        Switch('config', 'configs/resnet18_unaugmented_nih_128.py', 'without augmentation, to see what it costs')),
+    'imbalance': (
+        Switch('plugin', 'cxrdet.ClassBalancedSampler', 'configs/resnet18_class_balanced_nih_128.py: draws every class '
+               'equally often'),
+        Switch('plugin', 'cxrdet.LabelCountSampler', 'configs/resnet18_label_count_nih_128.py: draws films with many '
+               'findings more often'),
+        Switch('plugin', 'cxrdet.PositiveWeightHook', 'configs/resnet18_positive_weight_nih_128.py: weighs positives '
+               'by negatives / positives')),
+    'weak_class': (
+        Switch('plugin', 'cxrdet.MaskedFocalLoss', 'configs/resnet18_focal_nih_128.py: weighs hard labels more'),
+        Switch('plugin', 'cxrdet.MaskedAsymmetricLoss', 'configs/resnet18_asymmetric_nih_128.py: weighs easy negatives '
+               'less'),
+        Switch('config', 'configs/_base_/datasets/nih_224.py', 'larger images, for small findings')),
+    'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
+    'miscalibrated': (
+        Switch('plugin', 'cxrdet.OperatingPointHook', 'stores a temperature and thresholds chosen on validation in '
+               'best_*.pth'),
+        Switch('tool', 'tools/predict.py', '--calibrate divides the logits by the stored temperature')),
+    'never_called': (
+        Switch('plugin', 'cxrdet.OperatingPointHook', 'stores thresholds of each class in best_*.pth; use that file'),
+        Switch('tool', 'tools/predict.py', '--operating-point names a stored one, --score-thr one for all classes')),
+    'confounded': (
+        Switch('tool', 'tools/prepare_data.py', 'nih --stratify view sex: the same mixture in every split'),
+        Switch('setting', 'train_dataloader.dataset.split_file', 'a list of one view only, to see what is left of the '
+               'score', 'configs/resnet18_nih_128.py'),
+        Switch('tool', 'tools/predict.py', '--cam shows whether the model looks at the finding or elsewhere')),
+    'confusion': (_CHECK,),
+}
+
+_SINGLE_LABEL: dict[str, tuple[Switch, ...]] = {
+    'overfit': (
+        Switch('config', 'configs/_base_/datasets/csv_images.py', 'its train_pipeline has random crops, all eight '
+               'orientations, and CutMix'),
+        Switch('setting', 'model.head.dropout', 'more dropout before the classifier', 'configs/resnet18_csv.py'),
+        _DECAY, _STOP, _BEST),
+    'underfit': (
+        _CURVES, _EPOCHS, _RATE,
+        Switch('config', 'configs/resnet18_hybrid_csv_finetune.py', 'from pretrained weights'),
+        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_csv.py')),
+    'imbalance': (
+        Switch('plugin', 'cxrdet.ClassBalancedSampler', 'as train_dataloader.sampler: draws every class equally '
+               'often'),),
+    'weak_class': (
+        _CHECK, Switch('plugin', 'cxrdet.ClassBalancedSampler', 'draws every class equally often'),
+        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_csv.py')),
+    'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
+    'confusion': (
+        _CHECK, Switch('tool', 'tools/predict.py', '--cam shows what the model looks at'),
+        Switch('config', 'configs/resnet18_hybrid_csv.py', 'attention in the backbone')),
+    'miscalibrated': (
+        Switch('setting', 'model.head.loss.label_smooth_val', 'more of it makes the model less sure, less of it surer',
+               'configs/resnet18_csv.py'),
+        Switch('tool', 'tools/test.py', '--ensemble averages the probabilities of several models')),
+}
+_SINGLE_LABEL['confounded'] = _MULTI_LABEL['confounded'][2:]
+
+#: By task and code of the finding.
+ADVICE: dict[str, dict[str, tuple[Switch, ...]]] = {
+    'detection': _DETECTION, 'multi-label': _MULTI_LABEL, 'single-label': _SINGLE_LABEL}
+
+
+def advice_for(code: str, task: str) -> list[dict[str, str]]:
+    """The switches for a finding, the first to try first: ``kind``, ``name``, ``text`` each.
+
+    Raises: KeyError for a task or code that the table does not have.
+    """
+    return [{'kind': switch.kind, 'name': switch.name, 'text': switch.text} for switch in ADVICE[task][code]]

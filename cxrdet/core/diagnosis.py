@@ -1,0 +1,166 @@
+"""What is wrong with a trained model: rules that turn its scores into findings.
+
+A finding is a dict of ``code``, ``level`` ('problem' or 'note'), ``text``, ``classes`` (names it is about) and
+``advice`` (:func:`cxrdet.core.advice.advice_for`). The limits of fit, classes and imbalance are those of our cell
+detector; they are meant for scores that are 0 for a useless model and 1 for a perfect one. The area under the ROC curve
+is 0.5 for a useless one: where a limit is no difference of scores, 2 AUROC - 1 (Gini's coefficient) is held to it.
+"""
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cxrdet.core.advice import advice_for
+
+__all__ = ['FEW', 'LIMITS', 'finding', 'fit_findings', 'fit_verdict', 'imbalance', 'imbalance_findings', 'listed',
+           'plain', 'reliability_bins', 'weak_findings']
+
+#: gap: train minus validation, above it a model overfits; low: a training score below it is underfitting; weak: scores
+#: of classes below it are flagged; ratio: largest class over smallest; ece: expected calibration error; gain: of mAP.
+LIMITS = {'gap': 0.1, 'low': 0.5, 'weak': 0.3, 'ratio': 5., 'ece': 0.1, 'gain': 0.02}
+FEW = 10  # with fewer boxes or positives, a score of a class says little
+
+
+def finding(code: str, task: str, text: str, *, level: str = 'problem', classes: Sequence[str] = ()) -> dict:
+    """A finding with its advice; ``classes``: the names it is about, if not all."""
+    return {'code': code, 'level': level, 'text': text, 'classes': list(classes), 'advice': advice_for(code, task)}
+
+
+def fit_verdict(train: float | None, val: float, *, chance: float = 0.) -> str:
+    """'overfit' (gap above 0.1), 'underfit' (train below 0.5), both joined by ' and ', 'good', or 'unknown'.
+
+    Args:
+        train, val: the same score on training and on validation images; 1 is perfect. None or NaN: not known.
+        chance: the score of a useless model; the training score is judged as (train - chance) / (1 - chance).
+    """
+    if train is None or np.isnan(train) or np.isnan(val):
+        return 'unknown'
+    verdict = ['overfit'] if train - val > LIMITS['gap'] else []
+    verdict += ['underfit'] if (train - chance) / (1 - chance) < LIMITS['low'] else []
+    return ' and '.join(verdict) or 'good'
+
+
+def fit_findings(fit: dict, task: str) -> list[dict]:
+    """Findings of a ``fit`` section: ``metric``, ``split``, ``train``, ``val``, ``verdict`` and ``low``, the limit of
+    the training score."""
+    name, train, val, found = fit['metric'], fit['train'], fit['val'], []
+    if 'overfit' in fit['verdict']:
+        found.append(finding('overfit', task, f'Overfitting: {name} is {train:.3f} on training images and {val:.3f} on '
+                             f'{fit["split"]}, a gap of {train - val:.3f} (limit {LIMITS["gap"]:g}).'))
+    if 'underfit' in fit['verdict']:
+        found.append(finding('underfit', task, f'Underfitting: {name} is only {train:.3f} on the training images '
+                             f'themselves (limit {fit["low"]:g}).'))
+    return found
+
+
+def imbalance(classes: Sequence[str], counts) -> dict[str, Any]:
+    """Numbers of the classes of a training set: ``largest``, ``smallest`` (of those that occur), their ``ratio`` and
+    ``absent``, the names of those that do not.
+
+    Args:
+        classes: C names.
+        counts: (C,) boxes, or positive images, of each.
+    """
+    counts = np.asarray(counts, np.int64)
+    there = np.flatnonzero(counts)
+    absent = [name for name, count in zip(classes, counts) if not count]
+    if not len(there):
+        return {'largest': None, 'smallest': None, 'ratio': None, 'absent': absent}
+    most, least = there[counts[there].argmax()], there[counts[there].argmin()]
+    return {'largest': {'class': classes[most], 'count': int(counts[most])},
+            'smallest': {'class': classes[least], 'count': int(counts[least])},
+            'ratio': float(counts[most] / counts[least]), 'absent': absent}
+
+
+def imbalance_findings(section: dict, rows: Sequence[dict], task: str, what: str) -> list[dict]:
+    """Findings of an ``imbalance`` section, whose ``of`` and ``part`` say what was counted where.
+
+    Args:
+        section: of :func:`imbalance`.
+        rows: ``per_class``: where the smallest class has a score like the others, imbalance is only a note.
+        what: the name of the score.
+    """
+    found, of, part = [], section['of'], f'in the {section["part"]} set'
+    if section['absent'] and section['ratio'] is not None and section['part'] == 'training':
+        found.append(finding('absent_class', task, f'There are no {of} of {", ".join(section["absent"])} {part}: what '
+                             'the model says of them means nothing.', classes=section['absent']))
+    if section['ratio'] is not None and section['ratio'] > LIMITS['ratio']:
+        most, least = section['largest'], section['smallest']
+        row = next(row for row in rows if row['class'] == least['class'])
+        others = np.array([other['score'] for other in rows if not np.isnan(other['score'])])
+        fine = len(others) and row['val'] >= FEW and not row['flag'] and row['score'] >= others.mean() - LIMITS['gap']
+        text = (f'Class imbalance: {most["count"]} {of} of {most["class"]} against {least["count"]} of '
+                f'{least["class"]} {part}, {section["ratio"]:.3g} to 1 (limit {LIMITS["ratio"]:g}).')
+        if row['val'] >= FEW:
+            text += (f' {least["class"]} {"does not suffer from it so far" if fine else "may suffer from it"}: {what} '
+                     f'{row["score"]:.3f}, mean of all classes {others.mean():.3f}.')
+        found.append(finding('imbalance', task, text, level='note' if fine else 'problem', classes=[least['class']]))
+    return found
+
+
+def weak_findings(rows: Sequence[dict], task: str, what: str, *, limit: float) -> list[dict]:
+    """One finding on all classes whose row has ``flag`` set; one note on those with too few boxes or images to judge.
+
+    Args:
+        rows: with ``class``, ``score``, ``flag``, ``val`` (number of boxes or positive images) and ``train``.
+        what: the name of the score.
+        limit: below which a score is flagged.
+    """
+    weak = [row for row in rows if row['flag'] and row['train'] != 0]
+    found = []
+    if weak:
+        names = '; '.join(f'{row["class"]} {row["score"]:.3f} ({_numbers(row)})' for row in weak)
+        found.append(finding('weak_class', task, f'Weak classes, {what} below {limit:g}: {names}.',
+                             classes=[row['class'] for row in weak]))
+    few = [row for row in rows if row['val'] < FEW]
+    if few:
+        names = ', '.join(f'{row["class"]} {row["val"]}' for row in few)
+        found.append(finding('few', task, f'Too few in validation to judge (below {FEW}): {names}. Their scores above '
+                             'are hardly more than chance.', level='note', classes=[row['class'] for row in few]))
+    return found
+
+
+def _numbers(row: dict) -> str:
+    return f'{row["val"]} in validation' + ('' if row['train'] is None else f', {row["train"]} in training')
+
+
+def reliability_bins(right, score, *, bins: int = 10) -> list[dict]:
+    """Scores against the share of right answers: ``low``, ``high``, ``count``, ``mean_score``, ``share_right``.
+
+    Bins of equal width as in :func:`cxrdet.core.calibration.calibration_error`; the means of an empty bin are NaN.
+
+    Args:
+        right: (N,) 1 or 0; NaN entries are left out.
+        score: (N,) in [0, 1].
+    """
+    right, score = (np.asarray(values, np.float64).reshape(-1) for values in (right, score))
+    known = ~np.isnan(right)
+    right, score = right[known], score[known]
+    edges, rows = np.linspace(0, 1, bins + 1), []
+    place = np.searchsorted(edges[1:-1], score)
+    for number, (low, high) in enumerate(zip(edges, edges[1:])):
+        mine = place == number
+        count = int(mine.sum())
+        rows.append({'low': float(low), 'high': float(high), 'count': count,
+                     'mean_score': float(score[mine].mean()) if count else float('nan'),
+                     'share_right': float(right[mine].mean()) if count else float('nan')})
+    return rows
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names in a row, the number of further ones behind: ``'a, b and 3 more'``."""
+    names = list(names)
+    return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
+
+
+def plain(value: Any) -> Any:
+    """The same with Python's own numbers, lists and dicts, NaN and infinity as None: what JSON can hold."""
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    return None if isinstance(value, float) and not np.isfinite(value) else value
