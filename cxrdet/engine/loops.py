@@ -109,10 +109,10 @@ class ValLossLoop(ValLoop):
     def _reset(self) -> None:
         self._sums.clear()
         self._images = 0
-        # MMEngine's LogProcessor shows every scalar with "loss" in its name as the mean of the last ten values, which
-        # are validations here. Without a history the mean is the value.
+        # MMEngine's LogProcessor shows every scalar with "loss" or "time" in its name, such as the score of a class
+        # named "bone loss", as the mean of its last values, which are validations here. Without a history, mean = value.
         scalars = self.runner.message_hub.log_scalars
-        for name in [name for name in scalars if name.startswith('val/val/')]:
+        for name in [name for name in scalars if name.startswith('val/') and name not in ('val/time', 'val/data_time')]:
             del scalars[name]
 
 

@@ -137,6 +137,15 @@ def test_a_second_run_gives_the_same_loss_and_logs_it(runner):
     assert tag['val/loss'] == first['val/loss'] and tag['val/loss_cls'] == first['val/loss_cls']
 
 
+def test_the_score_of_a_class_named_after_a_loss_is_not_averaged(runner, monkeypatch):
+    found = iter((0.25, 0.75))
+    monkeypatch.setattr(runner.val_loop.evaluator, 'evaluate', lambda size: {'coco/AP_bone loss': next(found)})
+    for expected in (0.25, 0.75):
+        runner.val()
+        tag, _ = runner.log_processor.get_log_after_epoch(runner, 2, 'val')
+        assert tag['coco/AP_bone loss'] == expected
+
+
 def test_mixed_precision(runner, coco_set, tmp_path):
     half = make_runner(coco_set, tmp_path, fp16=True)
     half.model.load_state_dict(runner.model.state_dict())
