@@ -51,7 +51,7 @@ class Panel(NamedTuple):
         note: the numbers that belong to the curve, or why there is none.
         x_range, y_range: (low, high); None: that of the lines.
         log_x, log_y: logarithmic axes.
-        note_at: corner of the note, 'lower right' or 'lower left'.
+        note_at: corner of the note, e.g. 'lower right'.
     """
 
     title: str
@@ -155,7 +155,7 @@ def froc_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samp
                                                                         curve.curve_sensitivity[-1]))
             lines = [Line(np.maximum(x, 1 / 64), y, band=band)]
         panels.append(Panel(f'{name}  ({int(lesions.sum())} boxes)', 'false positives per image', 'sensitivity', lines,
-                            note, x_range=(1 / 16, 16), log_x=True))
+                            note, x_range=(1 / 16, 16), log_x=True, note_at='upper left'))
     return panels
 
 
@@ -173,7 +173,7 @@ def calibration_panel(y_true, y_prob, title: str, *, groups=None, bins: int = 10
         error = calibration_error(y_true, y_prob, bins=bins)[0]
         note = f'calibration error {error:.3f}, {curve.count.sum()} entries'
         lines.append(Line(curve.mean, curve.share, band=(curve.mean, curve.low, curve.high), marks=True))
-    return Panel(title, 'mean probability', 'share of positives', lines, note)
+    return Panel(title, 'mean probability', 'share of positives', lines, note, note_at='upper left')
 
 
 def history_panels(records: Sequence[Mapping], groups: Mapping[str, Sequence[str]]) -> list[Panel]:

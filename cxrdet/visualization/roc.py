@@ -105,6 +105,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title, fontsize=9)
     if panel.log_x:
         axes.set_xscale('log', base=2)
+        axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}' if value >= 1 else f'1/{1 / value:g}')
     for (low, high), set_ends, log in ((panel.x_range, axes.set_xlim, panel.log_x),
                                        (panel.y_range, axes.set_ylim, panel.log_y)):
         edge = 0 if log else 0.01 * (high - low)
@@ -112,8 +113,10 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_box_aspect(1)
     axes.tick_params(labelsize=7)
     axes.grid(color='0.9', linewidth=0.5)
-    side, x = ('right', 0.97) if panel.note_at == 'lower right' else ('left', 0.03)
-    axes.text(x, 0.04, panel.note, transform=axes.transAxes, ha=side, va='bottom', fontsize=7,
+    height, side = panel.note_at.split()
+    place = 0.97 if side == 'right' else 0.03, 0.04 if height == 'lower' else 0.97
+    axes.text(*place, panel.note, transform=axes.transAxes, ha=side, va='bottom' if height == 'lower' else 'top',
+              fontsize=7,
               bbox=dict(facecolor='white', edgecolor='none', alpha=0.7, pad=1))
 
 

@@ -1,11 +1,13 @@
 from .channels_last import ChannelsLastHook  # noqa: F401
 from .checkpoint import CheckpointHook  # noqa: F401
+from .distillation import DistillationHook  # noqa: F401
 from .early_stopping import EarlyStoppingHook  # noqa: F401
 from .gradual_unfreeze import GradualUnfreezeHook  # noqa: F401
 from .history import HistoryHook  # noqa: F401
 from .non_finite_loss import NonFiniteLossHook  # noqa: F401
 from .operating_points import OperatingPointHook  # noqa: F401
 from .positive_weight import PositiveWeightHook  # noqa: F401
+from .prediction_panel import PredictionPanelHook  # noqa: F401
 from .reproducible import ReproducibleHook  # noqa: F401
 from .restore_best import RestoreBestHook  # noqa: F401
 from .tta import TTAHook  # noqa: F401

@@ -1,0 +1,97 @@
+"""Pictures of what the model predicts for the same few validation images, again and again."""
+import cv2
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
+
+from cxrdet.core.errors import ConfigError
+from cxrdet.datasets.transforms.loading import read_image
+from cxrdet.engine.unwrap import unwrap
+from cxrdet.registry import HOOKS
+from cxrdet.visualization.prediction_panel import classification_panel, detection_panel
+
+
+@HOOKS.register_module()
+class PredictionPanelHook(Hook):
+    """Hand panels of predictions beside the ground truth to all backends of the visualizer::
+
+        custom_hooks = [dict(type='cxrdet.PredictionPanelHook')]
+        visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
+
+    After every fifth epoch, the same four images of the validation set, evenly spaced over it, as
+    ``prediction_panel_1`` … ``_4``: all of one size, at the step that the validation's metrics have. A detector's panel
+    shows found, false and missed boxes; a classifier's the labels and the most probable classes. With an EMAHook they
+    are those of the averaged weights, as the metrics are. The main process draws; nothing depends on what was drawn
+    before, so a resumed run goes on at the same epochs.
+
+    Args:
+        interval: epochs from panel to panel; where validation is rarer, the first validation from then on. In
+            iteration-based runs: validations.
+        images: how many.
+        score_thr: lowest score of a box that is shown, in [0, 1].
+        size: side of each half of a panel in pixels.
+
+    Raises: ConfigError for an argument out of range; before training if there is no validation set with images.
+    """
+    priority = 'ABOVE_NORMAL'  # before EMAHook puts the trained weights back
+
+    def __init__(self, interval: int = 5, *, images: int = 4, score_thr: float = 0.5, size: int = 480) -> None:
+        if interval < 1 or images < 1 or size < 64 or not 0 <= score_thr <= 1:
+            raise ConfigError('PredictionPanelHook: expected interval and images of 1 or more, size of 64 or more and '
+                              f'score_thr in [0, 1], got {interval}, {images}, {size} and {score_thr}.')
+        self.interval, self.images, self.score_thr, self.size = interval, images, score_thr, size
+        self._chosen: list[int] = []
+
+    def before_train(self, runner) -> None:
+        if runner.val_loop is None:
+            raise ConfigError('PredictionPanelHook draws validation images, but the config has no val_dataloader.')
+        total = len(runner.val_loop.dataloader.dataset)
+        self._chosen = np.unique(np.linspace(0, total - 1, min(self.images, total)).astype(int)).tolist()
+
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        if not self._chosen or not self._is_due(runner) or not is_main_process():
+            return
+        for number, index in enumerate(self._chosen, start=1):
+            panel = self._draw(unwrap(runner.model), runner.val_loop.dataloader.dataset, index)
+            runner.visualizer.add_image(f'prediction_panel_{number}', cv2.cvtColor(panel, cv2.COLOR_BGR2RGB),
+                                        step=_done(runner))
+
+    def _is_due(self, runner) -> bool:
+        done, every = _done(runner), runner.train_loop.val_interval
+        if _by_iteration(runner):
+            return done // every % self.interval == 0
+        return done // self.interval > max(done - every, 0) // self.interval
+
+    @torch.no_grad()
+    def _draw(self, model, dataset, index: int) -> np.ndarray:
+        sample, = model.val_step(pseudo_collate([dataset[index]]))
+        info, classes = dataset.get_data_info(index), dataset.metainfo['classes']
+        image = read_image(info['img_path'])
+        if 'pred_instances' not in sample:
+            scores = sample.pred_score.double().cpu().numpy()
+            return classification_panel(image, _labels(info, len(scores)), scores, classes, size=self.size)
+        found = sample.pred_instances.cpu().numpy()
+        prediction = dict(boxes=found.bboxes, scores=found.scores, labels=found.labels)
+        truth = dict(boxes=[box['bbox'] for box in info['instances']],
+                     labels=[box['bbox_label'] for box in info['instances']],
+                     ignore=[bool(box.get('ignore_flag')) for box in info['instances']])
+        return detection_panel(image, prediction, truth, classes, score_thr=self.score_thr, size=self.size)
+
+
+def _by_iteration(runner) -> bool:
+    return isinstance(runner.train_loop, IterBasedTrainLoop)
+
+
+def _done(runner) -> int:
+    """Epochs, or iterations, that are behind the run: the step of the validation's metrics."""
+    return runner.iter if _by_iteration(runner) else runner.epoch
+
+
+def _labels(info: dict, number: int) -> np.ndarray:
+    """(C,) labels of an image: 1, 0 or NaN."""
+    if info.get('gt_score') is not None:
+        return np.asarray(info['gt_score'], np.float64)
+    return np.isin(np.arange(number), info.get('gt_label', [])).astype(np.float64)
