@@ -24,7 +24,7 @@ PREDICT_SCORE = 0.3  # what tools/predict.py shows unasked
 
 def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str = 'val', train_images: int = 200,
              score_thr: float | None = None, out: str | Path | None = None, seed: int = 0, device: str = 'auto',
-             workers: int = 2, trust: bool = False,
+             workers: int = 2, worst: int = 10, trust: bool = False,
              progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
     """Judge a trained detector or classifier.
 
@@ -36,6 +36,7 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
             not judged. Class numbers are those of the whole training set all the same.
         score_thr: detectors: lowest score of a detection that is shown. None: the one of the best F1 on the split.
         out: write the result to this JSON file.
+        worst: how many of the worst images are named, at least 10.
         device, workers, trust: see :mod:`cxrdet.apis.collect`.
         progress: called with (split, done, total) after each batch.
 
@@ -59,7 +60,7 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
     train = collect(loaded, 'train', images=train_images, seed=seed, workers=workers,
                     progress=told('train')) if train_images else None
     report = {'config': str(cfg.filename or ''), 'checkpoint': loaded.checkpoint, 'seed': seed} | diagnosis_of(
-        loaded, judged, train, score_thr=score_thr)
+        loaded, judged, train, score_thr=score_thr, worst=max(worst, 10))
     if out is not None:
         write_atomic(out, json.dumps(report, indent=1, allow_nan=False) + '\n')
     return report
@@ -78,7 +79,8 @@ def diagnosis_of(loaded: LoadedModel, judged: Collected, train: Collected | None
           of the training value), ``verdict`` ('good', 'overfit', 'underfit', 'overfit and underfit', 'unknown'),
           ``split``, ``over`` (the classes), ``more`` (further scores: name -> {'train', 'val'});
         - ``imbalance``: ``of`` ('boxes' or 'images'), ``part`` ('training', or the split where no training images are
-          judged), ``counts`` (class -> number there), ``largest``, ``smallest`` ({'class', 'count'}), ``ratio``, ``absent`` (names);
+          judged), ``counts`` (class -> number there), ``largest``, ``smallest`` ({'class', 'count'}),
+          ``ratio``, ``absent`` (names);
         - ``per_class``: a row a class, at least ``class``, ``train``, ``val`` (numbers), ``score``, ``train_score``,
           ``flag``; see :func:`cxrdet.core.diagnosis_detection.class_rows`,
           :func:`cxrdet.core.diagnosis_classes.label_rows` and

@@ -115,8 +115,8 @@ def weak_findings(rows: Sequence[dict], task: str, what: str, *, limit: float) -
     few = [row for row in rows if row['val'] < FEW]
     if few:
         names = ', '.join(f'{row["class"]} {row["val"]}' for row in few)
-        found.append(finding('few', task, f'Too few in validation to judge (below {FEW}): {names}. Their scores above '
-                             'are hardly more than chance.', level='note', classes=[row['class'] for row in few]))
+        found.append(finding('few', task, f'Too few in validation to judge (below {FEW}): {names}. Their scores '
+                             'say little.', level='note', classes=[row['class'] for row in few]))
     return found
 
 

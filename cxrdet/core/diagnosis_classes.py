@@ -239,7 +239,7 @@ def classifier_findings(report: Mapping, task: str) -> list[dict]:
         text = (f'{row["class"]} goes with the {row["fact"]} ({shares}; Cramér\'s V {row["V"]:.2f}). The {row["fact"]} '
                 f'alone gives an AUROC of {row["fact_alone"]:.3f}; the model has {row["AUROC"]:.3f}, and among images '
                 f'of the same {row["fact"]} {row["within"]:.3f}')
-        text += ': part of its score is the ' + row['fact'] + '.' if leans else ', so it hardly leans on it.'
+        text += ': part of its score may be the ' + row['fact'] + '.' if leans else ', so it hardly leans on it.'
         found.append(finding('confounded', task, text, level='problem' if leans else 'note', classes=[row['class']]))
     most = [row for row in report['confusions'] if row['count'] >= 3 and row['share'] >= LIMITS['gap']]
     if most:

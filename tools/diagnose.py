@@ -1,0 +1,57 @@
+#!/usr/bin/env python
+"""Say what is wrong with a trained model, and what to turn: python tools/diagnose.py CONFIG CHECKPOINT."""
+import argparse
+import sys
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description='Judge a trained detector or classifier: training against validation, class imbalance, weak '
+                    'classes, types of errors and what mending each would give, confusions, sizes, calibration, '
+                    'confounding, the worst images; and which switch addresses what was found.')
+    parser.add_argument('config', help='config file that the checkpoint was trained with')
+    parser.add_argument('checkpoint', help='checkpoint file, or ensemble.pth of a bundle')
+    parser.add_argument('--out', metavar='FILE.json', help='also write the whole diagnosis to this file')
+    parser.add_argument('--split', choices=['val', 'test'], default='val', help='images to judge on (default: val)')
+    parser.add_argument('--train-images', type=int, default=200, metavar='N',
+                        help='training images to compare with, drawn at random; 0: none (default: 200)')
+    parser.add_argument('--seed', type=int, default=0, help='of that draw (default: 0)')
+    parser.add_argument('--score-thr', type=float, metavar='S',
+                        help='detectors: lowest score of a detection that is counted (default: that of the best F1)')
+    parser.add_argument('--worst', type=int, default=5, metavar='N', help='worst images to show (default: 5)')
+    parser.add_argument('--device', default='auto', help='auto (a GPU if there is one), cpu, cuda, cuda:1 …')
+    parser.add_argument('--workers', type=int, default=2, metavar='N', help='processes that read images (default: 2)')
+    parser.add_argument('--data-root', help='root folder of the data set')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='read a checkpoint that needs code in it to be executed')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='override settings of the config')
+    return parser.parse_args(argv)
+
+
+def bar(split, done, total):
+    if done == total or sys.stderr.isatty():
+        end = '\n' if done == total else '\r'
+        sys.stderr.write(f'{split:<5} [{"#" * (30 * done // total):<30}] {done}/{total} images{end}')
+        sys.stderr.flush()
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    from cxrdet.apis.config import load_config
+    from cxrdet.apis.diagnose import diagnose
+    from cxrdet.apis.diagnose_text import diagnosis_text
+    from cxrdet.core.errors import CxrdetError, error_text
+    try:
+        report = diagnose(load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root),
+                          args.checkpoint, split=args.split, train_images=args.train_images, score_thr=args.score_thr,
+                          out=args.out, seed=args.seed, device=args.device, workers=args.workers, worst=args.worst,
+                          trust=args.trust_checkpoint, progress=bar)
+    except CxrdetError as error:
+        print(f'error: {error_text(error)}', file=sys.stderr)
+        return 2
+    print(diagnosis_text(report, worst=args.worst))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
