@@ -110,7 +110,7 @@ class ValLossLoop(ValLoop):
         self._sums.clear()
         self._images = 0
         # MMEngine's LogProcessor shows every scalar with "loss" or "time" in its name, such as the score of a class
-        # named "bone loss", as the mean of its last values, which are validations here. Without a history, mean = value.
+        # named "bone loss", as the mean of its last values, which are validations here. Without a history it is exact.
         scalars = self.runner.message_hub.log_scalars
         for name in [name for name in scalars if name.startswith('val/') and name not in ('val/time', 'val/data_time')]:
             del scalars[name]
