@@ -155,6 +155,10 @@ class Zoo:
         self._call(job, 'test', [*target, '--work-dir', str(job.folder / 'test'), *job.spec.get('test', ()), *common])
         scalars = json.loads(max((job.folder / 'test').glob('*/*.json'), key=lambda p: p.stat().st_mtime).read_text())
         cost = json.loads((job.folder / 'cost.json').read_text())
+        if 'config' in job.spec:
+            needed = {Path(target[1]), checkpoint_of(job.folder, 'last')}
+            for path in set(job.folder.glob('*.pth')) - needed:  # a table has many trainings, a disk has an end
+                path.unlink()
         return {'row': job.row, 'run': job.run, 'metrics': {
                     name: pick(scalars, key, job.folder) for name, key in self.table['metrics'].items()},
                 'minutes': round(cost['wall'] / 60, 1), 'cpu_minutes': round(cost['cpu'] / 60, 1),

@@ -46,6 +46,8 @@ work = Path(sys.argv[sys.argv.index('--work-dir') + 1])
 if 'configs/wide.py' in sys.argv and Path({str(tmp_path / 'broken')!r}).exists():
     sys.exit(3)
 if 'train.py' in sys.argv[0]:
+    for name in ('epoch_1.pth', 'epoch_0.pth', 'best_top1.pth'):
+        (work / name).touch()
     (work / 'last_checkpoint').write_text(str(work / 'epoch_1.pth'))
 else:
     (work / 'now').mkdir(parents=True, exist_ok=True)
@@ -89,6 +91,11 @@ def test_results_stand_in_metafile_and_page(zoo):
     assert page == model_zoo(read_metafile(zoo.METAFILE))
     assert '| [plain](../configs/plain.py) | 2 | 0.550 ± 0.071 |' in page
     assert '| both | 1 | 0.500 |' in page
+
+
+def test_only_the_measured_checkpoint_stays(zoo, tmp_path):
+    zoo.make().run(1)
+    assert [path.name for path in (tmp_path / 'runs/two/plain/seed_0').glob('*.pth')] == ['epoch_1.pth']
 
 
 def test_rows_and_runs_can_be_chosen(zoo):
