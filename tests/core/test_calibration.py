@@ -5,7 +5,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from cxrdet.core.calibration import calibration_error, fit_temperature, scale, to_logit
+from cxrdet.core.calibration import calibration_error, fit_softmax_temperature, fit_temperature, scale, to_logit
 from cxrdet.core.multilabel import pooled
 
 NAN = np.nan
@@ -92,3 +92,21 @@ def test_extreme_probabilities_have_finite_logits():
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_softmax_temperature_minimises_the_cross_entropy():
+    rng = np.random.default_rng(0)
+    logits, true = rng.normal(0, 3, (400, 5)), rng.integers(0, 5, 400)
+    keep = rng.random(400) < 0.7
+    true[keep] = logits[keep].argmax(axis=1)
+
+    def entropy(temperature):
+        scaled = logits / temperature
+        return (np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(400), true]).mean()
+    found = fit_softmax_temperature(true, logits)
+    assert found == pytest.approx(min(np.linspace(0.5, 20, 19501), key=entropy), abs=1e-3)
+    assert fit_softmax_temperature(true, logits + rng.normal(0, 9, (400, 1))) == pytest.approx(found)  # row constants
+    assert fit_softmax_temperature(logits.argmax(axis=1), logits) == pytest.approx(0.01)
+    assert fit_softmax_temperature([], np.zeros((0, 3))) == fit_softmax_temperature([1, 2], np.ones((2, 3))) == 1
+    with pytest.raises(ValueError, match=r'expected \(N,\) class ids and finite logits'):
+        fit_softmax_temperature([0], [[np.inf, 0]])
