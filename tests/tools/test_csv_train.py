@@ -1,11 +1,14 @@
 """Classifiers of images that a CSV lists, from the command line: train, measure, and what is said about bad files."""
+import copy
 import json
 import re
 
 import cv2
 import numpy as np
 import pytest
+from mmengine.registry import DATASETS, DefaultScope
 
+from cxrdet.apis.config import load_config
 from cxrdet.engine.checkpoint import read_checkpoint
 
 CONFIG = 'configs/resnet18_csv.py'
@@ -44,6 +47,19 @@ def run(tool, crops, tmp_path_factory):
         '--valid-limit', '6', '--cfg-options', *SMALL, 'lr=1e-4',
         'optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult=10', 'patience=7', 'dropout=0.2']) == 0
     return work_dir
+
+
+def test_views_are_the_eight_ways_to_lay_a_square(crops):
+    cfg = load_config(CONFIG, data_root=crops, cfg_options=['img_size=48'])
+    plain, views = cfg.val_dataloader.dataset, copy.deepcopy(cfg.val_dataloader.dataset)
+    views.pipeline = cfg.tta_pipeline
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        image = DATASETS.build(plain)[0]['inputs'].numpy()
+        found = [view.numpy().tobytes() for view in DATASETS.build(views)[0]['inputs']]
+    turned = [np.rot90(image, turns, (1, 2)) for turns in range(4)]
+    assert found[0] == image.tobytes()
+    assert image.shape == (3, 48, 48)
+    assert sorted(found) == sorted(view.tobytes() for turn in turned for view in (turn, turn[:, :, ::-1]))
 
 
 def scalars(folder):

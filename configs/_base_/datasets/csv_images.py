@@ -31,6 +31,17 @@ val_pipeline = [
     dict(type='cxrdet.SizeFrame'),
     dict(type='PackInputs'),
 ]
+# With --tta the mean over the eight ways to turn and mirror a square.
+tta_pipeline = [
+    dict(type='cxrdet.LoadImage', cache=True),
+    dict(type='Resize', scale=img_size, interpolation='area'),
+    dict(type='cxrdet.SizeFrame'),
+    dict(type='TestTimeAug', transforms=[
+        [dict(type='RandomFlip', prob=0.),
+         *[dict(type='RandomFlip', prob=1., direction=way) for way in ('horizontal', 'vertical', 'diagonal')]],
+        [dict(type='Albumentations', transforms=[dict(type='Transpose', p=p)]) for p in (0., 1.)],
+        [dict(type='PackInputs')]]),
+]
 
 train_dataloader = dict(
     batch_size=batch_size,
@@ -71,7 +82,8 @@ test_evaluator = val_evaluator
 # One name on the command line for what stands in several places: --cfg-options img_size=128 batch_size=8
 data_shortcuts = dict(
     img_size=['train_dataloader.dataset.pipeline.1.scale', 'train_dataloader.dataset.pipeline.2.scale',
-              'val_dataloader.dataset.pipeline.1.scale', 'test_dataloader.dataset.pipeline.1.scale'],
+              'val_dataloader.dataset.pipeline.1.scale', 'test_dataloader.dataset.pipeline.1.scale',
+              'tta_pipeline.1.scale'],
     batch_size=['train_dataloader.batch_size'],
     num_workers=['train_dataloader.num_workers', 'val_dataloader.num_workers', 'test_dataloader.num_workers'],
     pin_memory=['train_dataloader.pin_memory', 'val_dataloader.pin_memory', 'test_dataloader.pin_memory'])
