@@ -56,7 +56,7 @@ def check_classifier(cfg):
     data = dict(inputs=[torch.zeros(3, 224, 224, dtype=torch.uint8)], data_samples=[DataSample()])
     with torch.no_grad():
         result, = model.test_step(data)
-    assert result.pred_score.shape == (cfg.model.head.num_classes,)
+    assert result.pred_score.shape == (cfg.model.get('student', cfg.model).head.num_classes,)
     assert torch.isfinite(result.pred_score).all()
 
 
@@ -65,7 +65,7 @@ def check_detector(cfg):
     from mmdet.structures import DetDataSample
     model = MODELS.build(cfg.model).eval()
     # The RPN of random weights proposes all it may; two dozen are enough to run every layer.
-    if 'rpn' in (cfg.model.get('test_cfg') or {}):
+    if 'rpn' in (cfg.model.get('student', cfg.model).get('test_cfg') or {}):
         model.rpn_head.test_cfg.update(nms_pre=24, max_per_img=24)
     data = dict(inputs=[torch.zeros(3, 64, 96, dtype=torch.uint8)], data_samples=[DetDataSample(metainfo=dict(
         img_shape=(64, 96), ori_shape=(64, 96), pad_shape=(64, 96), scale_factor=(1.0, 1.0)))])

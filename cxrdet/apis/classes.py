@@ -48,6 +48,8 @@ def follow_classes(cfg: Config, classes: Sequence[str] | None = None) -> tuple[s
         if palette is not None:
             metainfo.setdefault('palette', palette)
         part.cfg['metainfo'] = metainfo | {'classes': names}
+    if 'teacher' in cfg.model and 'student' in cfg.model:
+        cfg.model['classes'] = names  # by which a distilled model finds its teacher's scores
     changed = set_num_classes(found, cfg, len(names))
     print_log(f'{len(names)} classes ({", ".join(names)}): num_classes = {len(names)} in '
               f'{", ".join(changed) or "no part of the model"}', logger='current')

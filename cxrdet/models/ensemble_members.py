@@ -14,7 +14,7 @@ from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.engine.checkpoint import load_model_weights, read_checkpoint
 from cxrdet.engine.tta import tta_model, tta_pipeline
 
-__all__ = ['Member', 'build_members', 'checked_weights', 'class_orders', 'inner_pipeline']
+__all__ = ['Member', 'build_member', 'build_members', 'checked_weights', 'class_orders', 'inner_pipeline']
 
 KEYS = ('config', 'model', 'checkpoint', 'classes', 'pipeline', 'scope')
 # Parts whose ``num_classes`` is not the number of classes of the data set
@@ -84,11 +84,12 @@ def build_members(specs: Sequence[dict], *, tta: bool | dict | None = None) -> n
     """
     if not specs:
         raise ConfigError('An ensemble needs members: members=[dict(config=..., checkpoint=...), ...]')
-    return nn.ModuleList(_member(i, dict(spec), tta) for i, spec in enumerate(specs))
+    return nn.ModuleList(build_member(spec, f'members.{i}', tta=tta) for i, spec in enumerate(specs))
 
 
-def _member(number: int, spec: dict, tta: bool | dict | None) -> Member:
-    where = f'members.{number}'
+def build_member(spec: dict, where: str, *, tta: bool | dict | None = None) -> Member:
+    """One of them; errors call it ``where``. Raises as :func:`build_members` does."""
+    spec = dict(spec)
     for key in spec:
         if key not in KEYS:
             raise ConfigError(f'{where}: unknown key "{key}".{did_you_mean(key, KEYS)}')

@@ -1,0 +1,108 @@
+"""From a trained teacher to a distilled student and its plain checkpoint, by the command line."""
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
+
+from cxrdet.apis.config import load_config
+from cxrdet.engine.checkpoint import read_checkpoint
+
+TEACHER = 'configs/faster_rcnn_bifpn_cell_tiny.py'
+QUICK = ['train_dataloader.num_workers=0', 'val_dataloader.num_workers=0', 'test_dataloader.num_workers=0',
+         'val_cfg.fp16=False', 'train_cfg.val_interval=2', 'default_hooks.logger.interval=1']
+CHANNELS = {
+    'backbone.base_channels': 16, 'backbone.stem_channels': 16, 'neck.in_channels': [16, 32, 64, 128],
+    'neck.out_channels': 16, 'rpn_head.in_channels': 16, 'rpn_head.feat_channels': 16,
+    'roi_head.bbox_roi_extractor.out_channels': 16, 'roi_head.bbox_head.in_channels': 16,
+    'roi_head.bbox_head.fc_out_channels': 16}
+SMALL = [f'model.{key}={value}'.replace(' ', '') for key, value in CHANNELS.items()]
+SMALL_STUDENT = [f'model.student.{key}={value}'.replace(' ', '') for key, value in CHANNELS.items()]
+VARIANT = '''
+_base_ = '{base}/faster_rcnn_bifpn_cell_tiny.py'
+model = dict(_delete_=True, type='cxrdet.DistilledDetector', student={{{{_base_.model}}}},
+             teacher=dict(config='{base}/faster_rcnn_bifpn_cell_tiny.py', checkpoint=None),
+             imitation=dict(weight=0.5, levels=[0, 1], adapter=(16, 64)))
+default_hooks = dict(distillation=dict(type='cxrdet.DistillationHook'))
+teacher_shortcuts = dict(teacher_checkpoint=['model.teacher.checkpoint'])
+'''
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))  # takes most of the time
+    monkeypatch.setattr('mmengine.runner.Runner._log_env', lambda self, env_cfg: None)
+
+
+def train(tool, config, folder, data, *options, more=(), epochs=1, code=0):
+    assert tool('train').main([str(config), '--data-root', str(data), '--work-dir', str(folder), '--seed', '3', *more,
+                               '--cfg-options', *QUICK, f'train_cfg.max_epochs={epochs}', *options]) == code
+    return folder
+
+
+@pytest.fixture(scope='module')
+def variant(tmp_path_factory):
+    from pathlib import Path
+    path = tmp_path_factory.mktemp('configs') / 'distilled.py'
+    path.write_text(VARIANT.format(base=Path('configs').absolute()))
+    return path
+
+
+@pytest.mark.long
+def test_teacher_to_plain_student(tool, cell_phantoms, variant, tmp_path, capsys):
+    """A wide teacher, a narrow student with adapters and averaged weights; killed after an epoch and resumed."""
+    teacher = train(tool, TEACHER, tmp_path / 'teacher', cell_phantoms) / 'epoch_1.pth'
+    options = [f'teacher_checkpoint={teacher}', *SMALL_STUDENT]
+    whole, broken = train(tool, variant, tmp_path / 'whole', cell_phantoms, *options, epochs=2), tmp_path / 'broken'
+    train(tool, variant, broken, cell_phantoms, *options, epochs=2, more=['--resume', str(whole / 'epoch_1.pth')])
+    whole, again = read_checkpoint(whole / 'epoch_2.pth'), read_checkpoint(broken / 'epoch_2.pth')
+    for key in ('state_dict', 'ema_state_dict', 'distillation_adapters'):
+        assert list(whole[key]) == list(again[key])
+        assert all(torch.equal(whole[key][name], again[key][name]) for name in whole[key]), key
+
+    plain = student().state_dict()
+    assert {key: value.shape for key, value in again['state_dict'].items()} == {
+        key: value.shape for key, value in plain.items()}
+    assert {key for key in again['ema_state_dict'] if key != 'steps'} == {f'module.{key}' for key in plain}
+    losses = (broken / 'history.json').read_text()
+    assert 'loss_distill_cls' in losses and 'loss_distill_feat' in losses
+
+    capsys.readouterr()
+    scores = {}
+    for name, config, small in (('student', TEACHER, SMALL), ('distilled', variant, SMALL_STUDENT)):
+        out = tmp_path / f'{name}.pkl'  # the distilled config needs no teacher here
+        assert tool('test').main([str(config), str(broken / 'epoch_2.pth'), '--data-root', str(cell_phantoms), '--out',
+                                  str(out), '--work-dir', str(tmp_path / name), '--cfg-options', *QUICK, *small]) == 0
+        scores[name] = boxes_of(out)
+        assert tool('predict').main([str(config), str(broken / 'epoch_2.pth'), str(cell_phantoms / 'images'),
+                                     '--out-dir', str(tmp_path / f'{name}_boxes'), '--no-pictures', '--score-thr',
+                                     '0.01', '--cfg-options', *small]) == 0
+    assert len(scores['student']) > 0
+    np.testing.assert_array_equal(scores['student'], scores['distilled'])
+    rows = [(tmp_path / f'{name}_boxes' / 'predictions.csv').read_text() for name in ('student', 'distilled')]
+    assert rows[0] == rows[1]
+
+
+def student():
+    cfg = load_config(TEACHER, cfg_options=[*SMALL, 'model.roi_head.bbox_head.num_classes=3'])
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(cfg.model)
+
+
+def boxes_of(path):
+    import pickle
+    with path.open('rb') as stream:
+        found = pickle.load(stream)
+    return np.concatenate([np.c_[sample['pred_instances']['bboxes'], sample['pred_instances']['scores']]
+                           for sample in found])
+
+
+@pytest.mark.parametrize(('option', 'message'), [
+    ('teacher_checkpoint=none.pth', 'none.pth'),
+    ('alpha=0.5', 'teacher.checkpoint: expected the file of the trained teacher, got nothing. Give it on the command'),
+])
+def test_teacher_is_missing(tool, cell_phantoms, variant, tmp_path, capsys, option, message):
+    """Said before the first step."""
+    option = option if 'checkpoint' in option else f'model.{option}'
+    train(tool, variant, tmp_path / 'run', cell_phantoms, option, *SMALL_STUDENT, code=2)
+    assert message in capsys.readouterr().err
+    assert not list((tmp_path / 'run').glob('*.pth'))
