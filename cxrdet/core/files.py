@@ -3,12 +3,16 @@
 A process that is killed while it writes leaves the old file untouched and a hidden leftover, named
 ``.<name>.<process id>-<token>.tmp<suffix>``, which :func:`remove_leftovers` takes away.
 """
+import gzip
 import os
 import re
 import secrets
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from cxrdet.core.errors import DataError
 
 _LEFTOVER = re.compile(r'\..+\.(\d+)-[0-9a-f]{8}\.tmp(\.\w+)?')
 
@@ -35,6 +39,25 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
         raise
     _force_to_disk(target.parent)
+
+
+def read_text(path: str | os.PathLike, what: str = 'file') -> str:
+    """The text of a UTF-8 file, with or without byte order mark, gzipped or not; line ends as they are in the file.
+
+    Args:
+        path: the file.
+        what: how it is called in errors.
+
+    Raises:
+        DataError: it cannot be read, its gzip data are broken, or it is not UTF-8.
+    """
+    try:
+        data = Path(path).read_bytes()
+        return (gzip.decompress(data) if data.startswith(b'\x1f\x8b') else data).decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path}: the {what} is not UTF-8 text (byte {error.start}).') from None
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f'{path}: cannot read the {what}: {getattr(error, "strerror", None) or error}.') from None
 
 
 def write_atomic(path: str | os.PathLike, data: bytes | str) -> Path:

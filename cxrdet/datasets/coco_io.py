@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.files import read_text
 
 ON_BAD = ('error', 'drop')
 _HOW_TO_MEND = 'Mend the file, or set on_bad_annotation="drop" to leave such annotations out and have them counted.'
@@ -67,17 +68,12 @@ def check_on_bad(on_bad: str) -> None:
 
 
 def load_json(path: str | Path) -> Any:
-    """Read a JSON file (UTF-8, with or without byte order mark).
+    """Read a JSON file (UTF-8, with or without byte order mark, gzipped or not).
 
     Raises:
         DataError: the file is missing, a folder, unreadable, empty, or no JSON (with line and column).
     """
-    try:
-        text = Path(path).read_bytes().decode('utf-8-sig')
-    except OSError as error:
-        raise DataError(f'{path}: cannot read the annotation file: {error.strerror or error}.') from None
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path}: not UTF-8 text (byte {error.start}), so no JSON file.') from None
+    text = read_text(path, 'annotation file')
     if not text.strip():
         raise DataError(f'{path}: the annotation file is empty ({len(text)} bytes).')
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.files import read_text
 from cxrdet.core.splits import grouped_split
 
 __all__ = ['COLUMNS', 'CsvRow', 'balanced_choice', 'read_label2id', 'read_rows', 'split_rows']
@@ -188,12 +189,7 @@ class _Pairs(list):
 
 
 def _text(path: str | Path, what: str) -> str:
-    try:
-        text = Path(path).read_bytes().decode('utf-8-sig')
-    except OSError as error:
-        raise DataError(f'{path}: cannot read the {what}: {error.strerror or error}.') from None
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path}: the {what} is not UTF-8 text (byte {error.start}).') from None
+    text = read_text(path, what)
     if not text.strip():
         raise DataError(f'{path}: the {what} is empty ({len(text)} characters).')
     return text

@@ -10,10 +10,9 @@ from pathlib import Path
 from xml.etree.ElementTree import tostring
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.core.files import write_atomic
+from cxrdet.core.files import read_text, write_atomic
 from cxrdet.core.findings import DataTable
 from cxrdet.core.mending import Plan
-from cxrdet.datasets.lenient.files import read_text
 from cxrdet.datasets.lenient.voc import CORNERS
 
 __all__ = ['MANIFEST', 'claim_copy', 'write_mended']

@@ -7,7 +7,6 @@ write some columns' names with a comma that is not quoted (``OriginalImage[Width
 cells, as their values do; copies of the first end each line with a comma, and give ages as ``058Y``.
 """
 import csv
-import gzip
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrdet.core.errors import DataError, did_you_mean
+from cxrdet.core.files import read_text
 
 NO_FINDING = 'No Finding'
 NIH_FINDINGS = ('Cardiomegaly', 'Emphysema', 'Effusion', 'Hernia', 'Nodule', 'Pneumothorax', 'Atelectasis',
@@ -234,7 +234,7 @@ def _check_findings(text: str, where: str) -> None:
 
 def _read_csv(path: str | Path, required: Sequence[str]) -> tuple[list[int], list[tuple[str, ...]], dict[str, int]]:
     """Line numbers and cells of all rows but the header, and the position of each column by its name."""
-    text = _read_text(path)
+    text = read_text(path, 'table')
     reader = csv.reader(text.splitlines(keepends=True))
     lines, rows = [], []
     try:
@@ -255,16 +255,3 @@ def _read_csv(path: str | Path, required: Sequence[str]) -> tuple[list[int], lis
     except csv.Error as error:
         raise DataError(f'{path}: line {reader.line_num} is no line of a CSV table: {error}.') from None
     return lines, rows, column
-
-
-def _read_text(path: str | Path) -> str:
-    try:
-        data = Path(path).read_bytes()
-        if data.startswith(b'\x1f\x8b'):
-            data = gzip.decompress(data)
-        return data.decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path}: the table is not UTF-8 text (byte {error.start}).') from None
-    except (OSError, EOFError, ValueError) as error:  # BadGzipFile is an OSError
-        reason = getattr(error, 'strerror', None) or str(error)
-        raise DataError(f'{path}: cannot read the table: {reason}.') from None

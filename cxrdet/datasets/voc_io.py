@@ -13,6 +13,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.files import read_text
 from cxrdet.datasets.coco_io import check_on_bad
 
 CORNERS = ('exclusive', 'inclusive')
@@ -117,14 +118,8 @@ def read_list(path: str | Path) -> list[str]:
     Raises:
         DataError: the file is missing, empty, not UTF-8 text, or names an image twice (with the lines).
     """
-    try:
-        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
-    except OSError as error:
-        raise DataError(f'{path}: cannot read the list of images: {error.strerror or error}.') from None
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path}: the list of images is not UTF-8 text (byte {error.start}).') from None
     rows: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path, 'list of images').splitlines(), 1):
         name = line.strip()
         if name in rows:
             raise DataError(f'{path}: lines {rows[name]} and {number} both name "{name}".')

@@ -1,3 +1,4 @@
+import gzip
 import os
 import signal
 import subprocess
@@ -5,7 +6,8 @@ import sys
 
 import pytest
 
-from cxrdet.core.files import atomic_path, remove_leftovers, write_atomic
+from cxrdet.core.errors import DataError
+from cxrdet.core.files import atomic_path, read_text, remove_leftovers, write_atomic
 
 
 @pytest.mark.parametrize(('data', 'expected'), [(b'\0\xff', b'\0\xff'), ('é\n', 'é\n'.encode()), (b'', b''), ('', b'')])
@@ -100,3 +102,26 @@ def test_a_kill_while_writing_leaves_a_leftover_that_is_found(tmp_path):
 def test_nothing_to_remove(tmp_path):
     assert remove_leftovers(tmp_path) == []
     assert remove_leftovers(tmp_path / 'missing') == []
+
+
+@pytest.mark.parametrize('content', [
+    b'a,b\r\n\xc3\xa9', b'\xef\xbb\xbfa,b\r\n\xc3\xa9', gzip.compress(b'a,b\r\n\xc3\xa9')])
+def test_text_plain_marked_or_gzipped(tmp_path, content):
+    (tmp_path / 't').write_bytes(content)
+    assert read_text(tmp_path / 't') == 'a,b\r\n\u00e9'
+
+
+def test_empty_text(tmp_path):
+    (tmp_path / 't').touch()
+    assert read_text(tmp_path / 't') == ''
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+    (b'ab\xff', r't: the list is not UTF-8 text \(byte 2\)\.'),
+    (gzip.compress(b'abc' * 99)[:20], 't: cannot read the list: '),
+    (b'\x1f\x8bnothing', 't: cannot read the list: '), (None, 't: cannot read the list: No such file or directory')])
+def test_text_that_cannot_be_read(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / 't').write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_text(tmp_path / 't', 'list')

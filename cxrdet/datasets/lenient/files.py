@@ -1,11 +1,11 @@
 """Files on the disk: images below a folder, texts and tables that are read as far as they go."""
 import csv
-import gzip
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from cxrdet.core.errors import DataError
+from cxrdet.core.files import read_text
 from cxrdet.core.findings import Finding
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -25,21 +25,6 @@ def image_paths(folder: str | Path) -> Iterator[str]:
             yield from image_paths(entry.path)
         elif entry.name.lower().endswith(IMAGE_SUFFIXES):
             yield entry.path
-
-
-def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file, gzipped or not.
-
-    Raises:
-        DataError: It cannot be read, or is no such text.
-    """
-    try:
-        data = Path(path).read_bytes()
-        return (gzip.decompress(data) if data.startswith(b'\x1f\x8b') else data).decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path}: not UTF-8 text (byte {error.start}).') from None
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f'{path}: cannot be read: {getattr(error, "strerror", None) or error}.') from None
 
 
 def read_rows(path: str | Path, findings: list[Finding]) -> tuple[list[str], list[tuple[int, list[str]]]]:

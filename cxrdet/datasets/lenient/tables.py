@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from cxrdet.core.errors import DataError, did_you_mean
+from cxrdet.core.files import read_text
 from cxrdet.core.findings import DataTable, Finding, Place
-from cxrdet.datasets.lenient.files import read_rows, read_text
+from cxrdet.datasets.lenient.files import read_rows
 
 SPLITS = ('train', 'val', 'test')
 GROUPS = ('group', 'patient', 'patient_id', 'Patient ID')

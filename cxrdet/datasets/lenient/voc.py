@@ -7,8 +7,9 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from cxrdet.core.errors import DataError
+from cxrdet.core.files import read_text
 from cxrdet.core.findings import DataTable, Finding, Place
-from cxrdet.datasets.lenient.files import IMAGE_SUFFIXES, image_paths, read_text
+from cxrdet.datasets.lenient.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.voc_io import parse_xml
 
 LISTS = ('train', 'val', 'test')
