@@ -24,7 +24,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 METAFILE = ROOT / 'configs' / 'metafile.yml'
 FIELDS = {'title', 'text', 'data', 'split', 'metrics', 'runs', 'rows', 'checkpoint'}
-ROW_FIELDS = {'config', 'options', 'train', 'test', 'of', 'ensemble', 'runs'}
+ROW_FIELDS = {'config', 'options', 'checkpoints', 'train', 'test', 'of', 'ensemble', 'runs'}
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def read_table(path: Path) -> dict:
     for name, row in table['rows'].items():
         if unknown := set(row) - ROW_FIELDS:
             raise ValueError(f'{path}: row {name}: unknown {", ".join(sorted(unknown))}')
-        needed = [*row.get('ensemble', []), *([row['of']] if 'of' in row else [])]
+        needed = [*row.get('ensemble', []), *row.get('checkpoints', {}).values(), *([row['of']] if 'of' in row else [])]
         if missing := [other for other in needed if 'config' not in table['rows'].get(other, {})]:
             raise ValueError(f'{path}: row {name}: no trained row {", ".join(missing)}')
-        if not needed and 'config' not in row:
+        if not {'config', 'of', 'ensemble'} & set(row):
             raise ValueError(f'{path}: row {name}: needs config, of or ensemble')
     return table
 
@@ -79,6 +79,11 @@ def jobs_of(table: dict, folder: Path) -> list[Job]:
                 options = (*spec.get('options', ()), *settings.get('options', ()))
                 jobs.append(Job(name, run, spec, settings.get('seed', 0), options, folder / slug(name) / slug(run)))
     return jobs
+
+
+def stage(job: Job) -> int:
+    """0 for rows that stand alone, 1 for trainings that start from checkpoints of others, 2 for what trains nothing."""
+    return 2 if 'config' not in job.spec else 1 if 'checkpoints' in job.spec else 0
 
 
 def slug(name: str) -> str:
@@ -117,8 +122,7 @@ class Zoo:
         done = {(result['row'], result['run']) for result in stored(self.name)}
         open_jobs = [job for job in self.jobs if (job.row, job.run) not in done
                      and fnmatchcase(job.row, rows) and fnmatchcase(job.run, runs)]
-        waves = [[job for job in open_jobs if ('config' in job.spec) is trained]
-                 for trained in (True, False)]  # rows that are measured with the checkpoints of others come last
+        waves = [[job for job in open_jobs if stage(job) == number] for number in range(3)]
         failures = []
         for wave in waves:
             with ThreadPoolExecutor(workers) as pool:
@@ -138,19 +142,21 @@ class Zoo:
     def measure(self, job: Job) -> dict:
         """Train (or go on training), measure, and give the result as it stands in the metafile."""
         job.folder.mkdir(parents=True, exist_ok=True)
-        common = ['--data-root', str(self.data), *(['--cfg-options', *job.options] if job.options else [])]
+        options = [*job.options, *(f'{option}={self._checkpoint(row, job.run)}'
+                                   for option, row in job.spec.get('checkpoints', {}).items())]
+        common = ['--data-root', str(self.data), *(['--cfg-options', *options] if options else [])]
         if 'config' in job.spec:
             self._call(job, 'train', [job.spec['config'], '--work-dir', str(job.folder), '--seed', str(job.seed),
                                       '--resume', *job.spec.get('train', ()), *common])
             target = [job.spec['config'], str(checkpoint_of(job.folder, self.table['checkpoint']))]
         elif 'of' in job.spec:
             other = self.by_cell[job.spec['of'], job.run]
-            target = [other.spec['config'], str(checkpoint_of(other.folder, self.table['checkpoint']))]
+            target = [other.spec['config'], str(self._checkpoint(other.row, job.run))]
             common = common if job.options else ['--data-root', str(self.data), *(
                 ['--cfg-options', *other.options] if other.options else [])]
         else:
             members = [self.by_cell[name, job.run] for name in job.spec['ensemble']]
-            target = ['--ensemble', *(f'{other.spec["config"]}:{checkpoint_of(other.folder, self.table["checkpoint"])}'
+            target = ['--ensemble', *(f'{other.spec["config"]}:{self._checkpoint(other.row, job.run)}'
                                       for other in members)]
         self._call(job, 'test', [*target, '--work-dir', str(job.folder / 'test'), *job.spec.get('test', ()), *common])
         scalars = json.loads(max((job.folder / 'test').glob('*/*.json'), key=lambda p: p.stat().st_mtime).read_text())
@@ -164,6 +170,10 @@ class Zoo:
                 'minutes': round(cost['wall'] / 60, 1), 'cpu_minutes': round(cost['cpu'] / 60, 1),
                 'peak_mib': round(cost['peak'] / 1024), 'threads': self.threads, 'interrupted': cost['interrupted'],
                 'commit': commit(), 'date': date.today().isoformat()}
+
+    def _checkpoint(self, row: str, run: str) -> Path:
+        """What the training of a row left, in the same run."""
+        return checkpoint_of(self.by_cell[row, run].folder, self.table['checkpoint'])
 
     def costs(self) -> dict[str, dict]:
         """Parameters, multiply-adds and time of an image of every row that is trained, measured side by side."""

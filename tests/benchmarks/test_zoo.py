@@ -93,6 +93,18 @@ def test_results_stand_in_metafile_and_page(zoo):
     assert '| both | 1 | 0.500 |' in page
 
 
+def test_training_that_needs_the_checkpoint_of_another_row_comes_after_it(zoo, tmp_path):
+    (tmp_path / 'table.yml').write_text(TABLE.replace(
+        'rows:\n', 'rows:\n  taught: {config: configs/taught.py, checkpoints: {teacher: plain}, options: [b=1]}\n'))
+    zoo.table = zoo.read_table(tmp_path / 'table.yml')
+    assert zoo.Zoo('two', zoo.table, data=tmp_path, work=tmp_path / 'runs', threads=1).run(1, runs='seed 1') == []
+    calls = zoo.calls()
+    assert [call[1] for call in calls if call[0] == 'train'] == [f'configs/{n}.py' for n in ('plain', 'wide', 'taught')]
+    taught = [call for call in calls if call[1] == 'configs/taught.py']
+    assert [call[-4:] for call in taught] == [
+        ['--cfg-options', 'b=1', 'a=1', f'teacher={tmp_path}/runs/two/plain/seed_1/epoch_1.pth']] * 2
+
+
 def test_only_the_measured_checkpoint_stays(zoo, tmp_path):
     zoo.make().run(1)
     assert [path.name for path in (tmp_path / 'runs/two/plain/seed_0').glob('*.pth')] == ['epoch_1.pth']
@@ -145,6 +157,7 @@ def test_time_that_was_cut_off_is_told(zoo, tmp_path):
     ('title: Two models\n', '', 'missing or unknown: title'),
     ('checkpoint: last', 'checkpoint: any', 'checkpoint must be best or last, got any'),
     ('of: wide', 'of: broad', 'row wide, mirrored: no trained row broad'),
+    ('wide.py,', 'wide.py, checkpoints: {teacher: x},', 'row wide: no trained row x'),
     ('config: configs/plain.py', 'confg: x', 'row plain: unknown confg'),
     ('{config: configs/plain.py}', '{}', 'row plain: needs config, of or ensemble'),
 ])
