@@ -1,10 +1,11 @@
-"""What a script calls: load a config, train, test, predict, compare. Each is imported when it is first asked for."""
+"""What a script calls: load a config, train, test, predict, compare, diagnose. Each is imported when it is first asked for."""
 import sys
 from importlib import import_module
 from types import ModuleType
 
-_HOME = {'compare': 'compare', 'load_config': 'config', 'predict': 'predict', 'test': 'test', 'train': 'train'}
-__all__ = ['compare', 'load_config', 'predict', 'test', 'train']
+_HOME = {'compare': 'compare', 'diagnose': 'diagnose', 'load_config': 'config', 'predict': 'predict', 'test': 'test',
+         'train': 'train'}
+__all__ = ['compare', 'diagnose', 'load_config', 'predict', 'test', 'train']
 
 
 class _Front(ModuleType):

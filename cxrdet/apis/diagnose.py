@@ -177,7 +177,7 @@ def _detection(judged: Collected, train: Collected | None, score_thr: float | No
 def _multi_label(loaded: LoadedModel, judged: Collected, train: Collected | None, worst: int) -> dict[str, Any]:
     classes, true, prob = judged.classes, judged.matrix('truth'), judged.matrix('probabilities')
     known = () if train is None else (train.matrix('truth'), train.matrix('probabilities'))
-    source, thresholds = _thresholds(loaded)
+    source, thresholds = _thresholds(loaded, judged.split)
     values = for_classes.multi_label_fit(classes, true, prob, *known)
     images = [record['image'] for record in judged.records]
     trained = dict(zip(('train_true', 'train_prob'), known))
@@ -213,15 +213,16 @@ def _single_label(judged: Collected, train: Collected | None, worst: int) -> dic
             'worst': for_classes.wrong_images(classes, true, prob, images, single=True, most=worst)}
 
 
-def _thresholds(loaded: LoadedModel) -> tuple[str, np.ndarray]:
+def _thresholds(loaded: LoadedModel, split: str) -> tuple[str, np.ndarray]:
     """How the checkpoint decides, in words, and the thresholds (C,)."""
     content = loaded.meta.get('operating_points')
     if content is None:
         return '0.5 for every class: the checkpoint stores no operating points', np.full(len(loaded.classes), 0.5)
     points = read_points(content, loaded.classes, loaded.checkpoint)
     name, thresholds = points.pick()
+    rosy = ', so that rates on validation are a little too good' if split == 'val' else ''
     return (f'operating point "{name}" ({points.rules[name]}) of the checkpoint, chosen on {points.images} validation '
-            'images', np.where(np.isnan(thresholds), 0.5, thresholds))
+            f'images{rosy}', np.where(np.isnan(thresholds), 0.5, thresholds))
 
 
 def _confounding(judged: Collected, train: Collected | None) -> list[dict]:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cxrdet.core.diagnosis import listed
+
 __all__ = ['WIDTH', 'diagnosis_text']
 
 WIDTH = 110
@@ -49,11 +51,12 @@ def _fit(report: dict) -> list[str]:
     for name, pair in fit['more'].items():
         gap = None if pair['train'] is None or pair['val'] is None else pair['train'] - pair['val']
         rows.append([name, pair['train'], pair['val'], gap])
-    judged = {'unknown': 'not judged: there is nothing to compare', 'good': 'neither over- nor underfitting'}
-    text = (f'Fit: {judged.get(fit["verdict"], fit["verdict"])} (overfit: gap of {fit["metric"]} above 0.1; underfit: '
-            f'train below {fit["low"]:g}; mean over {len(fit["over"])} of {len(report["classes"])} classes)')
-    if fit['metric'] == 'accuracy':
-        text = text.replace(f'; mean over {len(fit["over"])} of {len(report["classes"])} classes', '')
+    judged = {'unknown': 'not judged, there is nothing to compare', 'good': 'neither over- nor underfitting',
+              'overfit': 'overfitting', 'underfit': 'underfitting', 'overfit and underfit': 'over- and underfitting'}
+    text = (f'Fit: {judged[fit["verdict"]]}. Limits: overfitting from a gap of {fit["metric"]} above 0.1 on, '
+            f'underfitting below {fit["low"]:g} on training images.')
+    if len(fit['over']) < len(report['classes']):
+        text += f' Mean over {listed(fit["over"], 6)}.'
     return _wrapped(text) + _table(['', 'train', report['split'], 'gap'], rows)
 
 

@@ -30,6 +30,8 @@ _CHECK = Switch('tool', 'tools/check_data.py', 'finds wrong, missing and doubled
 _STOP = Switch('plugin', 'cxrdet.EarlyStoppingHook', 'stops when validation gets no better')
 _BEST = Switch('plugin', 'cxrdet.RestoreBestHook', 'ends the training with the best weights')
 _COMPARE = Switch('tool', 'tools/compare.py', 'draws predictions beside the ground truth')
+_SCALES = Switch('config', 'configs/faster_rcnn_fpn_cell_multiscale.py', 'trains on images of six sizes')
+_ENSEMBLE = Switch('tool', 'tools/test.py', '--ensemble averages several models, which are less sure together')
 _FEW = Switch('tool', 'tools/prepare_data.py', 'draws other splits; a larger validation share, or folds, judge rare '
                                                'classes better')
 
@@ -39,8 +41,8 @@ _CLASSES = Switch('setting', 'train_dataloader.dataset.metainfo', 'or leave the 
 
 _DETECTION: dict[str, tuple[Switch, ...]] = {
     'overfit': (
-        Switch('config', 'configs/_base_/datasets/bccd_voc.py', 'its train_pipeline has random scales, crops and '
-               'mirroring both ways'), _DECAY, _EARLY_STOP,
+        Switch('config', 'configs/_base_/datasets/cell_coco_albu.py', 'the augmentation preset: shifts, scales, turns, '
+               'colours, blur and noise'), _DECAY, _EARLY_STOP,
         Switch('tool', 'tools/balance_data.py', 'adds augmented copies and background images')),
     'underfit': (_CURVES, _EPOCHS, _RATE,
                  Switch('config', 'configs/faster_rcnn_bifpn_cell.py', 'a larger model, from ImageNet weights')),
@@ -76,25 +78,31 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
                'configs/faster_rcnn_fpn_cell.py'),
         Switch('setting', 'model.rpn_head.anchor_generator.scales', 'smaller anchors; tools/check_data.py advises from '
                'the boxes of the set', 'configs/faster_rcnn_fpn_cell.py'),
-        Switch('config', 'configs/_base_/datasets/bccd_voc.py', 'its train_pipeline has random scales (RandomResize)')),
+        _SCALES),
     'medium_boxes': (
         Switch('setting', 'model.rpn_head.anchor_generator.scales', 'anchors of their size: tools/check_data.py says '
                'which fit the boxes of the set', 'configs/faster_rcnn_fpn_cell.py'),
-        Switch('config', 'configs/_base_/datasets/bccd_voc.py', 'its train_pipeline has random scales (RandomResize)')),
+        _SCALES),
     'large_boxes': (
         Switch('setting', 'model.rpn_head.anchor_generator.scales', 'larger anchors; tools/check_data.py advises from '
                'the boxes of the set', 'configs/faster_rcnn_fpn_cell.py'),
-        Switch('config', 'configs/_base_/datasets/bccd_voc.py', 'its train_pipeline has random scales (RandomResize)')),
-    'miscalibrated': (
-        Switch('tool', 'tools/predict.py', 'choose --score-thr by the precision and recall above, and do not read '
-               'scores as probabilities'),
-        Switch('tool', 'tools/test.py', '--ensemble averages the scores of several models')),
+        _SCALES),
+    'overconfident': (
+        Switch('tool', 'tools/predict.py', 'choose --score-thr by precision and recall, and do not read scores as '
+               'probabilities'), _ENSEMBLE),
+    'underconfident': (
+        Switch('tool', 'tools/predict.py', 'choose --score-thr by precision and recall, and do not read scores as '
+               'probabilities'),),
     'found_below': (
         Switch('tool', 'tools/predict.py', 'a lower --score-thr shows them, and more false ones'),
         Switch('plugin', 'cxrdet.RoIFocalLoss', 'sorts hard objects from background better'),
         Switch('tool', 'tools/test.py', '--ensemble merges several detectors')),
     'score_threshold': (Switch('tool', 'tools/predict.py', 'give this score as --score-thr'),),
 }
+
+_TEMPERATURE = Switch('plugin', 'cxrdet.OperatingPointHook', 'stores a temperature and thresholds chosen on validation '
+                      'in best_*.pth')
+_CALIBRATE = Switch('tool', 'tools/predict.py', '--calibrate divides the logits by the stored temperature')
 
 _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
     'overfit': (
@@ -118,10 +126,10 @@ _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
                'less'),
         Switch('config', 'configs/_base_/datasets/nih_224.py', 'larger images, for small findings')),
     'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
-    'miscalibrated': (
-        Switch('plugin', 'cxrdet.OperatingPointHook', 'stores a temperature and thresholds chosen on validation in '
-               'best_*.pth'),
-        Switch('tool', 'tools/predict.py', '--calibrate divides the logits by the stored temperature')),
+    'overconfident': (_TEMPERATURE, _CALIBRATE, _ENSEMBLE), 'underconfident': (_TEMPERATURE, _CALIBRATE),
+    'shifted': (
+        Switch('plugin', 'cxrdet.PositiveWeightHook', 'a lower cap, or none of it, shifts probabilities less'),
+        Switch('plugin', 'cxrdet.OperatingPointHook', 'stores thresholds of each class, which follow the shift')),
     'never_called': (
         Switch('plugin', 'cxrdet.OperatingPointHook', 'stores thresholds of each class in best_*.pth; use that file'),
         Switch('tool', 'tools/predict.py', '--operating-point names a stored one, --score-thr one for all classes')),
@@ -153,10 +161,14 @@ _SINGLE_LABEL: dict[str, tuple[Switch, ...]] = {
     'confusion': (
         _CHECK, Switch('tool', 'tools/predict.py', '--cam shows what the model looks at'),
         Switch('config', 'configs/resnet18_hybrid_csv.py', 'attention in the backbone')),
-    'miscalibrated': (
-        Switch('setting', 'model.head.loss.label_smooth_val', 'more of it makes the model less sure, less of it surer',
+    'overconfident': (
+        Switch('setting', 'model.head.loss.label_smooth_val', 'more of it makes the model less sure',
+               'configs/resnet18_csv.py'), _ENSEMBLE),
+    'underconfident': (
+        Switch('setting', 'model.head.loss.label_smooth_val', 'less of it makes the model surer',
                'configs/resnet18_csv.py'),
-        Switch('tool', 'tools/test.py', '--ensemble averages the probabilities of several models')),
+        Switch('config', 'configs/_base_/datasets/csv_images.py', 'less CutMix (probs of data_preprocessor.'
+               'batch_augments), which makes a model less sure'), _EPOCHS),
 }
 _SINGLE_LABEL['confounded'] = _MULTI_LABEL['confounded'][2:]
 

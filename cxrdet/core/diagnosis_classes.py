@@ -222,14 +222,23 @@ def _within(true: np.ndarray, score: np.ndarray, facts: np.ndarray) -> float:
     return total / pairs if pairs else float('nan')
 
 
+def _calibration_findings(part: Mapping, task: str) -> list[dict]:
+    if not part['ece'] > LIMITS['ece']:
+        return []
+    ece, ends = f'expected calibration error {part["ece"]:.3f} (limit {LIMITS["ece"]:g})', f'{part["ece_after"]:.3f}'
+    if task == 'multi-label' and abs(part['mean_score'] - part['share_right']) > LIMITS['ece'] / 2:
+        return [finding('shifted', task, f'The probabilities are shifted: {part["mean_score"]:.3f} on average, while '
+                        f'{part["share_right"]:.3f} of the labels are positive; {ece}. Weights of the positives and '
+                        f'the focal loss do that, and a temperature mends little of it (it would leave {ends}).')]
+    over = part['mean_score'] > part['share_right'] if task == 'single-label' else part['temperature'] > 1
+    return [finding('overconfident' if over else 'underconfident', task, f'The probabilities are '
+                    f'{"too sure" if over else "not sure enough"}: {ece}. A temperature of {part["temperature"]:.2f} '
+                    f'would leave {ends}.')]
+
+
 def classifier_findings(report: Mapping, task: str) -> list[dict]:
     """Findings from the sections ``calibration``, ``confounding`` and ``confusions`` of a classifier's report."""
-    part, found = report['calibration'], []
-    if part['ece'] > LIMITS['ece']:
-        over = 'too sure' if part['temperature'] > 1 else 'not sure enough'
-        found.append(finding('miscalibrated', task, f'The probabilities are {over}: expected calibration error '
-                             f'{part["ece"]:.3f} (limit {LIMITS["ece"]:g}). A temperature of {part["temperature"]:.2f} '
-                             f'would leave {part["ece_after"]:.3f}.'))
+    found = _calibration_findings(report['calibration'], task)
     numbers = {row['class']: row['val'] for row in report['per_class']}
     for row in report['confounding']:
         if numbers[row['class']] < FEW:

@@ -224,9 +224,10 @@ def _score_findings(report: Mapping) -> list[dict]:
     if part['ece'] > LIMITS['ece']:
         mean = np.array([(row['mean_score'], row['share_right'], row['count']) for row in part['bins'] if row['count']])
         over = (mean[:, 0] - mean[:, 1]) @ mean[:, 2] > 0
-        found.append(finding('miscalibrated', 'detection', f'Scores are not probabilities: expected calibration error '
-                             f'{part["ece"]:.3f} (limit {LIMITS["ece"]:g}); they are too {"high" if over else "low"}. '
-                             f'A temperature of {part["temperature"]:.2f} would leave {part["ece_after"]:.3f}.'))
+        found.append(finding('overconfident' if over else 'underconfident', 'detection', 'Scores are not the share of '
+                             f'right detections: they are too {"high" if over else "low"}, expected calibration error '
+                             f'{part["ece"]:.3f} (limit {LIMITS["ece"]:g}). A temperature of {part["temperature"]:.2f} '
+                             f'would leave {part["ece_after"]:.3f}.'))
     best, usual = report['best_score_thr'], report['default_score']
     if best['F1'] - usual['F1'] >= LIMITS['gain']:
         found.append(finding('score_threshold', 'detection', f'The best F1, {best["F1"]:.3f}, is at scores from '

@@ -130,17 +130,29 @@ def test_confounding():
     assert confounding(('Mass', 'Edema'), 'view', labels, [''] * 100, labels, prob, [''] * 100) == []
 
 
+CALIBRATION = {'ece': 0.05, 'temperature': 1., 'ece_after': 0.01, 'mean_score': .5, 'share_right': .5}
+
+
 def report(**parts):
     row = {'class': 'Mass', 'val': 50, 'tp': 1, 'fp': 0}
-    return {'calibration': {'ece': 0.05, 'temperature': 1., 'ece_after': 0.01}, 'confounding': [], 'confusions': [],
+    return {'calibration': CALIBRATION, 'confounding': [], 'confusions': [],
             'per_class': [row], 'operating_point': 'half'} | parts
 
 
 def test_findings():
     assert classifier_findings(report(), 'multi-label') == []
-    sure, = classifier_findings(report(calibration={'ece': 0.2, 'temperature': 2., 'ece_after': .03}), 'single-label')
+    part = CALIBRATION | {'ece': .2, 'temperature': 2., 'ece_after': .03, 'mean_score': .9, 'share_right': .7}
+    sure, = classifier_findings(report(calibration=part), 'single-label')
     assert 'too sure: expected calibration error 0.200 (limit 0.1). A temperature of 2.00 would leave 0.030' in sure[
-        'text']
+        'text'] and sure['code'] == 'overconfident'
+    unsure, = classifier_findings(report(calibration=part | {'mean_score': .5}), 'single-label')
+    assert unsure['code'] == 'underconfident' and 'not sure enough' in unsure['text']
+    shifted, = classifier_findings(report(calibration=part), 'multi-label')
+    assert shifted['code'] == 'shifted' and '0.900 on average, while 0.700 of the labels' in shifted['text']
+    for temperature, code in ((2., 'overconfident'), (.5, 'underconfident')):
+        wide, = classifier_findings(report(calibration=part | {'share_right': .9, 'temperature': temperature}),
+                                    'multi-label')
+        assert wide['code'] == code
     fact = {'fact': 'view', 'class': 'Mass', 'V': .5, 'shares': {'AP': .8, 'PA': .2}, 'fact_alone': .7, 'AUROC': .9,
             'within': .8}
     leans, = classifier_findings(report(confounding=[fact]), 'multi-label')

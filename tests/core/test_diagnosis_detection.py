@@ -17,7 +17,7 @@ from cxrdet.core.diagnosis_detection import (
     size_sections,
     worst_images,
 )
-from cxrdet.core.error_types import error_table
+from cxrdet.core.error_types import ERROR_TYPES, error_table
 
 CLASSES = ('RBC', 'WBC')
 A, B, C, D = [0, 0, 10, 10], [100, 0, 110, 10], [200, 0, 300, 100], [0, 200, 50, 250]
@@ -145,7 +145,8 @@ def report(images, score=0.5):
 def test_findings_of_one_kind_of_error():
     """Twenty images with one defect each: that is found, with the gain that is known, and no other type is."""
     def kinds(found):
-        return [item['code'] for item in found if item['code'] not in ('miscalibrated', 'score_threshold')]
+        others = ('overconfident', 'underconfident', 'score_threshold')
+        return [item['code'] for item in found if item['code'] not in others]
     truth = [(A, 0), (B, 0)]
     for wrong, code in (((A, 1, .9), 'classification'), (([0, 0, 10, 4], 0, .9), 'localisation'),
                         ((D, 0, .95), 'background')):
@@ -171,11 +172,44 @@ def test_findings_of_sizes_and_scores():
     few = [image([(C, 0, .99), (D, 0, .99)], [(A, 0), (C, 0), (D, 0)])] * 9
     assert 'small_boxes' not in [item['code'] for item in detection_findings(report(few))]  # nine boxes say nothing
     sure = detection_findings(report([image([(A, 0, .9), (D, 0, .9)], [(A, 0)])] * 20))
-    text = next(item['text'] for item in sure if item['code'] == 'miscalibrated')
-    assert 'expected calibration error 0.400' in text and 'they are too high' in text
+    text = next(item['text'] for item in sure if item['code'] == 'overconfident')
+    assert 'they are too high, expected calibration error 0.400 (limit 0.1)' in text
+    unsure = detection_findings(report([image([(A, 0, .6), (B, 0, .6)], [(A, 0), (B, 0)])] * 20))
+    text = next(item['text'] for item in unsure if item['code'] == 'underconfident')
+    assert 'they are too low, expected calibration error 0.400' in text
     noisy = [image([(A, 0, .9), (D, 0, .4)], [(A, 0)])] * 20
     text = next(item['text'] for item in detection_findings(report(noisy)) if item['code'] == 'score_threshold')
     assert text.startswith('The best F1, 1.000, is at scores from 0.41; at 0.30') and text.endswith('it is 0.667.')
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_planted_errors_are_counted(seed):
+    """Cells far apart, each with an outcome that is drawn: every one is found, none invented."""
+    rng, images, planned = np.random.default_rng(seed), [], []
+    for _ in range(int(rng.integers(1, 6))):
+        found, truth = [], []
+        counts = dict.fromkeys(('hit', *ERROR_TYPES), 0)
+        for cell in range(int(rng.integers(0, 12))):
+            outcome, label, score = str(rng.choice(list(counts))), int(rng.integers(2)), float(rng.uniform(.5, 1))
+            box = np.array([1000. * cell, 0, 1000. * cell + 100, 100])
+            worse = box * [1, 1, 1, 0.4]  # IoU 0.4
+            if outcome != 'background':
+                truth.append((box, label))
+            found += {'hit': [(box, label, score)], 'classification': [(box, 1 - label, score)],
+                      'localisation': [(worse, label, score)], 'both': [(worse, 1 - label, score)],
+                      'duplicate': [(box, label, score), (box, label, score / 2 + .2)],
+                      'background': [(box, label, score)], 'missed': []}[outcome]
+            counts[outcome] += 1
+        counts['missed'] += counts['both']  # TIDE: a box that only "both" errors point at is missed
+        images.append(image(found, truth))
+        planned.append(counts)
+    table, shown = tables(*images, score=0.4)
+    total = {row['type']: row['count'] for row in error_section(table, shown)['types']}
+    assert total == {name: sum(counts[name] for counts in planned) for name in total}
+    worst = {row['index']: row for row in worst_images(shown, CLASSES, [''] * len(images))}
+    for index, counts in enumerate(planned):
+        expected = {name: number for name, number in counts.items() if name != 'hit'}
+        assert worst.get(index, {'types': dict.fromkeys(expected, 0)})['types'] == expected
 
 
 def test_from_score_keeps_arrays():
