@@ -170,7 +170,7 @@ def calibration_panel(y_true, y_prob, title: str, *, groups=None, bins: int = 10
     curve = calibration_curve(y_true, y_prob, groups=groups, bins=bins, samples=samples)
     lines, note = [_reference([0, 1], [0, 1])], 'no curve: no known label'
     if len(curve.count):
-        error = calibration_error(y_true, y_prob, bins=bins)[0]
+        error = calibration_error(y_true, y_prob)[0]
         note = f'calibration error {error:.3f}, {curve.count.sum()} entries'
         lines.append(Line(curve.mean, curve.share, band=(curve.mean, curve.low, curve.high), marks=True))
     return Panel(title, 'mean probability', 'share of positives', lines, note, note_at='upper left')

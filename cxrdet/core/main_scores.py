@@ -1,0 +1,188 @@
+"""The few scores that a model is known by, with percentile intervals over resampled images or patients.
+
+Sources: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993; the scores themselves are those of
+:mod:`cxrdet.core.average_precision`, :mod:`~cxrdet.core.roc`, :mod:`~cxrdet.core.multilabel` and
+:mod:`~cxrdet.core.confusion`. Every draw takes whole groups with replacement and computes the score anew; a mean over
+classes is taken draw by draw, over the classes that have a value there.
+"""
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from cxrdet.core.average_precision import class_precisions
+from cxrdet.core.confusion import class_report, confusion_matrix
+from cxrdet.core.curve_bands import bootstrap_average_precision
+from cxrdet.core.froc import froc, froc_interval
+from cxrdet.core.lesions import LesionTable, lesion_table
+from cxrdet.core.multilabel import average_precision, confusion, macro_mean, rates
+from cxrdet.core.roc import auroc, bootstrap_areas, draws_of_groups, percentile_interval
+
+__all__ = ['IOUS', 'detection_scores', 'multi_label_scores', 'single_label_scores', 'top_per_class']
+
+#: Overlaps that COCO's mAP is the mean over.
+IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
+
+
+def detection_scores(predictions: Sequence[Mapping], targets: Sequence[Mapping], num_classes: int, *,
+                     score_thr: float, groups=None, samples: int = 200, seed: int = 0,
+                     ious: Sequence[float] = IOUS) -> tuple[list[dict], list[dict], LesionTable]:
+    """Scores of a detector.
+
+    Args:
+        predictions, targets: one mapping an image, as for :func:`cxrdet.core.lesions.lesion_table`; of each image and
+            class the 100 best detections count, as in COCO.
+        num_classes: C.
+        score_thr: lowest score of what precision, recall and F1 are of.
+        groups: (I,) patient of each image; None: each image for itself.
+        samples, seed: draws of the bootstrap, their seed.
+        ious: overlaps, the first 0.5; their mean is mAP.
+
+    Returns: the scores, each ``name``, ``value``, ``low``, ``high`` (NaN where not defined): mAP, mAP at IoU 0.5, and
+        at 0.75 if it is among ``ious``, FROC, precision, recall and F1; a dict a class with ``AP``, ``AP_low``,
+        ``AP_high``, ``AP50``, ``AP50_low``, ``AP50_high``; and the matching at IoU 0.5.
+    """
+    kept = top_per_class(predictions)
+    tables = [lesion_table(kept, targets, num_classes, iou_thr=iou) for iou in ious]
+    asked = tables[0].lesions.sum(axis=0)
+    values = np.array([class_precisions(table.labels, table.scores, table.hits, asked) for table in tables])
+    draws = bootstrap_average_precision(tables, groups=groups, samples=samples, seed=seed)
+    scores = []
+    for name, rows in (('mAP', range(len(ious))), ('mAP at IoU 0.5', [0]),
+                       ('mAP at IoU 0.75', [i for i, iou in enumerate(ious) if iou == 0.75])):
+        if len(rows):
+            scores.append(_score(name, _mean(values[rows].mean(axis=0)), _mean(draws[:, rows].mean(axis=1), axis=1)))
+    ends = percentile_interval(draws.mean(axis=1)), percentile_interval(draws[:, 0])
+    by_class = [{'AP': values[:, i].mean(), 'AP_low': ends[0][0][i], 'AP_high': ends[0][1][i],
+                 'AP50': values[0, i], 'AP50_low': ends[1][0][i], 'AP50_high': ends[1][1][i]}
+                for i in range(num_classes)]
+    first = tables[0]
+    whole = froc_interval(first.scores, first.hits, first.image, first.lesions.sum(axis=1), groups=groups,
+                          samples=samples, seed=seed)
+    scores.append(dict(name='FROC', low=whole.mean_low, high=whole.mean_high, value=froc(
+        first.scores, first.hits, max(len(first.lesions), 1), int(asked.sum())).mean))
+    return scores + _rates_of_boxes(first, score_thr, groups, samples, seed), by_class, first
+
+
+def top_per_class(predictions: Sequence[Mapping], most: int = 100) -> list[dict]:
+    """Predictions with only the ``most`` best detections of each image and class."""
+    kept = []
+    for prediction in predictions:
+        labels, scores = np.asarray(prediction['labels']), np.asarray(prediction['scores'], np.float64)
+        keep = np.ones(len(labels), bool)
+        for label in np.unique(labels) if len(labels) > most else ():
+            rows = np.flatnonzero(labels == label)
+            keep[rows[np.argsort(-scores[rows], kind='stable')[most:]]] = False
+        kept.append({'boxes': np.asarray(prediction['boxes'], np.float64).reshape(-1, 4)[keep],
+                     'scores': scores[keep], 'labels': labels[keep]})
+    return kept
+
+
+def multi_label_scores(y_true, y_prob, thresholds, use, *, groups=None, samples: int = 200,
+                       seed: int = 0) -> tuple[list[dict], tuple[np.ndarray, np.ndarray]]:
+    """Scores of a multi-label classifier: means over classes of AUROC, average precision, and, at the thresholds,
+    sensitivity, specificity and F1.
+
+    Args:
+        y_true, y_prob: (N, C) labels 1, 0 or NaN, and probabilities.
+        thresholds: (C,) lowest probability of a positive decision.
+        use: (C,) bool, classes that the means are over.
+        groups, samples, seed: as for :func:`detection_scores`.
+
+    Returns: the scores, and the intervals of the AUROC of each class, (C,) each.
+    """
+    true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)
+    use = np.asarray(use, bool)
+    areas = bootstrap_areas(true, prob, groups=groups, samples=samples, seed=seed)
+    scores = [_score('mean AUROC', macro_mean(auroc(true, prob), use), _mean(areas[:, use], axis=1)),
+              _score('mean AP', macro_mean(average_precision(true, prob), use),
+                     _mean(_precision_draws(true[:, use], prob[:, use], groups, samples, seed), axis=1))]
+    at = rates(confusion(true, prob, thresholds))
+    call = prob >= np.asarray(thresholds, np.float64)
+    masks = [(true == 1) & call, (true == 0) & call, (true == 1) & ~call, (true == 0) & ~call]
+    counts = [np.concatenate([np.zeros((0, true.shape[1])), *(weights @ mask.astype(np.float64) for weights in
+                                                              _draws(len(true), groups, samples, seed))])
+              for mask in masks]
+    drawn = rates(type(confusion(true, prob))(*counts))
+    for name, key in (('mean sensitivity', 'recall'), ('mean specificity', 'specificity'), ('mean F1', 'f1')):
+        scores.append(_score(name, macro_mean(getattr(at, key), use), _mean(getattr(drawn, key)[:, use], axis=1)))
+    return scores, percentile_interval(areas)
+
+
+def single_label_scores(y_true, y_prob, *, groups=None, samples: int = 200, seed: int = 0) -> list[dict]:
+    """Scores of a single-label classifier: accuracy, balanced accuracy, mean F1 and mean AUROC of one against all.
+
+    Args:
+        y_true: (N, C), a single 1 a row.
+        y_prob: (N, C) probabilities.
+        groups, samples, seed: as for :func:`detection_scores`.
+    """
+    true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)
+    number = true.shape[1]
+    label, called = true.argmax(axis=1), prob.argmax(axis=1)
+    report, drawn = class_report(confusion_matrix(label, called, number)), []
+    for weights in _draws(len(true), groups, samples, seed):
+        for row in weights:
+            cells = np.bincount(label * number + called, weights=row, minlength=number ** 2)
+            again = class_report(cells.reshape(number, number).astype(np.int64))
+            drawn.append((again.accuracy, again.balanced_accuracy, again.macro_f1))
+    drawn = np.array(drawn).reshape(-1, 3)
+    areas = bootstrap_areas(true, prob, groups=groups, samples=samples, seed=seed)
+    return [_score('accuracy', report.accuracy, drawn[:, 0]),
+            _score('balanced accuracy', report.balanced_accuracy, drawn[:, 1]),
+            _score('mean F1', report.macro_f1, drawn[:, 2]),
+            _score('mean AUROC', macro_mean(auroc(true, prob)), _mean(areas, axis=1))]
+
+
+def _rates_of_boxes(table: LesionTable, score_thr: float, groups, samples: int, seed: int) -> list[dict]:
+    shown, images = table.scores >= score_thr, len(table.lesions)
+    hits, total = (np.bincount(table.image[mask], minlength=images).astype(np.float64)
+                   for mask in (shown & table.hits, shown))
+    sums = np.stack([hits, total, table.lesions.sum(axis=1)], axis=1)
+    drawn = np.concatenate([sums.sum(axis=0)[None], *(
+        weights @ sums for weights in _draws(images, groups, samples, seed))])
+    found, told, asked = drawn.T
+    parts = {'precision': (found, told), 'recall': (found, asked), 'F1': (2 * found, told + asked)}
+    scores = []
+    for name, (over, under) in parts.items():
+        values = np.divide(over, under, out=np.full(len(over), np.nan), where=under > 0)
+        scores.append(_score(f'{name} at score {score_thr:.2f}', float(values[0]), values[1:]))
+    return scores
+
+
+def _precision_draws(true: np.ndarray, prob: np.ndarray, groups, samples: int, seed: int) -> np.ndarray:
+    """Average precision of resampled rows, (samples, C), as :func:`average_precision`."""
+    columns = []
+    for i in range(true.shape[1]):
+        rows = np.flatnonzero(~np.isnan(true[:, i]))
+        rows = rows[np.argsort(-prob[rows, i], kind='stable')]
+        last = np.flatnonzero(np.diff(prob[rows, i], append=np.nan) != 0)
+        values = [np.zeros(0)]
+        for weights in _draws(len(true), groups, samples, seed):
+            found = np.cumsum(weights[:, rows] * true[rows, i], axis=1)[:, last]
+            told = np.cumsum(weights[:, rows], axis=1)[:, last]
+            precision = np.divide(found, told, out=np.zeros(found.shape), where=told > 0)
+            gain = np.diff(found, axis=1, prepend=0)
+            total = found[:, -1] if len(last) else np.zeros(len(weights))
+            values.append(np.divide((gain * precision).sum(axis=1), total, out=np.full(len(weights), np.nan),
+                                    where=total > 0))
+        columns.append(np.concatenate(values))
+    return np.stack(columns, axis=1) if columns else np.zeros((samples, 0))
+
+
+def _draws(rows: int, groups, samples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each row is counted, (up to 50 draws, rows) float64."""
+    for draws in draws_of_groups(rows, groups=groups, samples=samples, seed=seed):
+        yield draws.T.astype(np.float64)
+
+
+def _mean(values, axis: int | None = None):
+    """Mean of what is not NaN; NaN of nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning)  # of an empty slice
+        return np.nanmean(values, axis=axis)
+
+
+def _score(name: str, value: float, draws: np.ndarray) -> dict:
+    low, high = percentile_interval(draws)
+    return dict(name=name, value=float(value), low=float(low), high=float(high))
