@@ -2,12 +2,12 @@
 Run: python tools/train.py configs/faster_rcnn_fpn_bccd_multiscale.py --data-root data/bccd
 """
 _base_ = './faster_rcnn_fpn_bccd.py'
-scales = [(312, 240), (333, 256), (354, 272), (374, 288), (395, 304), (416, 320)]
+sizes = [(312, 240), (333, 256), (354, 272), (374, 288), (395, 304), (416, 320)]
 train_pipeline = [
     dict(type='cxrdet.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomChoiceResize', scales=scales, keep_ratio=True),
-    dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
+    dict(type='RandomChoiceResize', scales=sizes, keep_ratio=True),
+    {{_base_.flip}},
     dict(type='PackDetInputs'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

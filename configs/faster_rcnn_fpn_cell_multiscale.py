@@ -2,11 +2,12 @@
 Run: python tools/train.py configs/faster_rcnn_fpn_cell_multiscale.py --data-root data/cell
 """
 _base_ = './faster_rcnn_fpn_cell.py'
+sizes = [(side, side) for side in (480, 512, 544, 576, 608, 640)]
 train_pipeline = [
     dict(type='cxrdet.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomChoiceResize', scales=[(side, side) for side in range(480, 641, 32)], keep_ratio=True),
-    dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
+    dict(type='RandomChoiceResize', scales=sizes, keep_ratio=True),
+    {{_base_.flip}},
     dict(type='PackDetInputs'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

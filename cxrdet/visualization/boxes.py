@@ -117,7 +117,7 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, gap: int | None = 
     Args:
         pictures: images as for :func:`draw_boxes`, of any sizes.
         gap: white pixels around the pictures; by default it follows their size.
-        titles: one line above each picture.
+        titles: one line above each picture, cut off with three dots where it is longer than the cell.
 
     Raises: ValueError if there is no picture, or not one title a picture.
     """
@@ -135,7 +135,7 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, gap: int | None = 
     for i, picture in enumerate(pictures):
         top, left = gap + i // columns * (height + head + gap) + head, gap + i % columns * (width + gap)
         if titles is not None:
-            _write(sheet, titles[i], (left, top - round(0.55 * text)), text, _INK)
+            _write(sheet, _fitted(titles[i], width, text), (left, top - round(0.55 * text)), text, _INK)
         top, left = top + (height - picture.shape[0]) // 2, left + (width - picture.shape[1]) // 2
         sheet[top:top + picture.shape[0], left:left + picture.shape[1]] = picture
     return sheet
@@ -245,6 +245,14 @@ def _scale(height: int) -> tuple[float, int]:
 def _text_width(text: str, height: int) -> int:
     scale, thickness = _scale(height)
     return cv2.getTextSize(text, _FONT, scale, thickness)[0][0]
+
+
+def _fitted(text: str, width: int, height: int) -> str:
+    """The text, or its beginning and three dots, so that it is no wider than ``width`` pixels."""
+    end = len(text)
+    while end and _text_width(text if end == len(text) else f'{text[:end]}...', height) > width:
+        end -= 1
+    return text if end == len(text) else f'{text[:end]}...'
 
 
 def _write(canvas: np.ndarray, text: str, origin: tuple[int, int], height: int, color: tuple[int, int, int]) -> None:

@@ -178,3 +178,12 @@ def test_legend_takes_as_many_lines_as_needed():
 def test_bad_input(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+def test_long_titles_end_within_their_cell():
+    sheet = grid([GREY, GREY], 2, titles=['a title of many words ' * 20, 'second'], gap=10)
+    head = (sheet[:sheet.shape[0] - 480 - 10, :] < 128).any(axis=2)
+    assert head[:, 600:650].any(), 'the title uses its room'
+    assert not head[:, 650:660].any(), 'and ends before the next'
+    short = grid([GREY, GREY], 2, titles=['first', 'second'], gap=10)
+    assert (short[:, 660:] == sheet[:, 660:]).all()

@@ -1,9 +1,10 @@
 """The augmentation preset of cells, by albumentations: cell_albu and cell_boxes, for an Albu transform behind Resize.
 
 A crop has a size in pixels, so it stands in the pieces and variants that use the preset; the holes of 32 px are given
-as shares of 640 px. Boxes turn as ellipses, which cells are nearer to than to rectangles. At the border the image is
-mirrored, and what is seen a second time there gets a box of its own. A box of which less than 0.3 is left goes, with
-its label and its flag; an image that loses all of them stays, as background.
+as shares of 640 px. Boxes turn as ellipses, which cells are nearer to than to rectangles. What comes in from outside
+the image has the mean colour, as the padding of batches has: a mirrored border would show cells twice, grown together.
+A box of which a crop or a shift leaves less than 0.3 goes, with its label and its flag; an image that loses all of them
+stays, as background.
 
 albumentations takes colours for RGB and Albu hands it BGR: the hue moves both ways alike, so that only CLAHE, whose
 lightness then weighs blue as red, differs a little. Noise of variance 10 to 50 is a deviation of 3.2 to 7.1 of 255.
@@ -16,7 +17,7 @@ cell_albu = dict(
     p=1.0,
     transforms=[
         dict(type='Affine', translate_percent=dict(x=(-0.1, 0.1), y=(-0.1, 0.1)), scale=(0.8, 1.2), keep_ratio=True,
-             rotate=(-15, 15), rotate_method='ellipse', border_mode=4, p=0.5),
+             rotate=(-15, 15), rotate_method='ellipse', border_mode=0, fill=(104, 116, 124), p=0.5),
         dict(type='HorizontalFlip', p=0.5),
         dict(type='VerticalFlip', p=0.3),
         dict(type='RandomBrightnessContrast', brightness_limit=0.2, contrast_limit=0.2, p=0.5),

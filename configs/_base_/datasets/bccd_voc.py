@@ -4,14 +4,14 @@ Mirroring and turning change nothing that a blood smear means, so all eight orie
 """
 data_root = 'data/bccd/'
 
-train_pipeline = [
+load_pipeline = [
     dict(type='cxrdet.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='RandomResize', scale=(416, 320), ratio_range=(0.9, 1.15), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(320, 416)),
-    dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
-    dict(type='PackDetInputs'),
 ]
+flip = dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal'])
+train_pipeline = [*load_pipeline, flip, dict(type='PackDetInputs')]
 val_pipeline = [
     dict(type='cxrdet.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),

@@ -4,13 +4,13 @@ No class is named here: the names are read from the training annotation file.
 """
 data_root = 'data/cell/'
 
-train_pipeline = [
+load_pipeline = [
     dict(type='cxrdet.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Resize', scale=(640, 640), keep_ratio=True),
-    dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
-    dict(type='PackDetInputs'),
 ]
+flip = dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal'])
+train_pipeline = [*load_pipeline, flip, dict(type='PackDetInputs')]
 val_pipeline = [
     dict(type='cxrdet.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),

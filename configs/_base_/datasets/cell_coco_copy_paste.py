@@ -1,14 +1,9 @@
 """A cell set in COCO format, 640 px, where cells of other images are pasted into every second image."""
 _base_ = './cell_coco.py'
 
-load_pipeline = [
-    dict(type='cxrdet.LoadImage'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=(640, 640), keep_ratio=True),
-]
 train_pipeline = [
     dict(type='cxrdet.BoxCopyPaste', prob=0.5, max_objects=3),
-    dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
+    {{_base_.flip}},
     dict(type='PackDetInputs'),
 ]
 train_dataloader = dict(
@@ -20,5 +15,5 @@ train_dataloader = dict(
             data_root={{_base_.data_root}},
             ann_file='annotations/train.json',
             data_prefix=dict(img='images/'),
-            pipeline=load_pipeline),
+            pipeline={{_base_.load_pipeline}}),
         pipeline=train_pipeline))

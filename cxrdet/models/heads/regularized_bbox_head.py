@@ -20,8 +20,8 @@ class RegularizedBBoxHead(Shared2FCBBoxHead):
 
     Each layer is linear, batch norm, ReLU, dropout. (MMDetection applies the ReLU outside of the layer, so dropout
     stands before it; it scales by numbers that are not negative, which commutes.) The batch of the norm is all sampled
-    regions of all images (two at least); on evaluation it uses its running means. The weights to which an L2 penalty belongs are
-    called ``linear.weight``, ``fc_cls.weight`` and ``fc_reg.weight``, for ``paramwise_cfg.custom_keys``.
+    regions of all images, two at least; on evaluation it uses its running means. The weights to which an L2 penalty
+    belongs are called ``linear.weight``, ``fc_cls.weight`` and ``fc_reg.weight``, for ``paramwise_cfg.custom_keys``.
 
     Args:
         fc_out_channels: Units of each of the two layers.

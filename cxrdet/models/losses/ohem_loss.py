@@ -17,7 +17,9 @@ class OHEMLoss(nn.Module):
     are kept, and the rest gets no gradient. Candidates are what the loss can judge: neither elements of unknown label
     (NaN) nor those of weight 0. So with ``keep=1`` the result is that of the wrapped loss.
 
-    For the proposals of a detector there is also MMDetection's ``OHEMSampler``, which mines before the box head runs.
+    For the proposals of a detector there is also MMDetection's ``OHEMSampler``, which mines before the box head runs;
+    as ``loss_cls`` of a box head this loss mines among what was sampled. (RPN and RetinaNet read ``use_sigmoid`` in the
+    config of their loss, where this one has none: they cannot take it.)
 
     Args:
         loss: Config of a loss that takes ``reduction_override='none'``: the losses of MMPretrain and MMDetection and
@@ -38,6 +40,12 @@ class OHEMLoss(nn.Module):
             raise ConfigError(f'OHEMLoss: over must be elements or samples, got {over!r}.')
         self.loss = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
         self.keep, self.over = keep, over
+
+    def __getattr__(self, name: str):
+        """Box heads ask their loss how many scores to predict and how to read them; the wrapped one answers."""
+        if name.startswith('custom_') or name in ('get_cls_channels', 'get_activation', 'get_accuracy'):
+            return getattr(self.loss, name)
+        return super().__getattr__(name)
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: float | None = None,
                 reduction_override: str | None = None, **kwargs) -> Tensor:

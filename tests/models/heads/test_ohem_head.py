@@ -1,0 +1,79 @@
+"""Hard examples in a box head: OHEMLoss as its loss, OHEMSampler before it, both against sorts by hand."""
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import TASK_UTILS, DefaultScope
+from torchvision.ops import sigmoid_focal_loss
+
+from cxrdet.registry import MODELS
+
+CROSS_ENTROPY = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False)
+
+
+def build(loss):
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(dict(type='mmdet.Shared2FCBBoxHead', in_channels=16, fc_out_channels=16, roi_feat_size=2,
+                                 num_classes=3, loss_cls=loss))
+
+
+def losses(head, scores, labels, weights):
+    return head.loss(scores, None, None, labels, weights, None, None)
+
+
+def test_as_the_loss_of_a_head():
+    """Ten regions, two of weight 0: of the other eight the 6 = ceil(0.7 x 8) hardest count, divided by 6."""
+    head = build(dict(type='cxrdet.OHEMLoss', loss=CROSS_ENTROPY, keep=0.7))
+    scores, _ = head(torch.randn(10, 16, 2, 2))
+    assert scores.shape == (10, 4)
+    labels, weights = torch.arange(10) % 4, torch.ones(10)
+    weights[[2, 7]] = 0
+    each = -scores.log_softmax(1)[range(10), labels]
+    hardest = each[weights > 0].sort(descending=True).values[:6]
+    found = losses(head, scores, labels, weights)['loss_cls']
+    assert found.item() == pytest.approx(hardest.mean().item(), rel=1e-5)
+    found.backward()
+    assert head.fc_cls.weight.grad.abs().sum() > 0
+
+
+def test_around_the_focal_loss_the_head_still_reads_sigmoids():
+    focal = dict(type='cxrdet.RoIFocalLoss', gamma=2.0, alpha=0.25)
+    head, plain = build(dict(type='cxrdet.OHEMLoss', loss=focal, keep=0.5)), build(focal)
+    scores, _ = head(torch.randn(6, 16, 2, 2))
+    assert scores.shape == (6, 3) and plain.fc_cls.out_features == head.fc_cls.out_features
+    labels = torch.tensor([0, 1, 2, 3, 3, 3])
+    target = torch.nn.functional.one_hot(labels, 4)[:, :3].float()
+    each = sigmoid_focal_loss(scores, target, alpha=0.25, gamma=2)
+    assert head.loss_cls(scores, labels).item() == pytest.approx(
+        each.flatten().sort(descending=True).values[:9].mean().item(), rel=1e-5)
+    torch.testing.assert_close(head.loss_cls.get_activation(scores)[:, :3], scores.sigmoid())
+    with pytest.raises(AttributeError, match='has no attribute .tempered'):
+        getattr(head.loss_cls, 'tempered')  # noqa: B009
+
+
+@pytest.mark.parametrize('loss', [CROSS_ENTROPY, dict(type='mmdet.L1Loss')], ids=lambda loss: loss['type'])
+def test_a_loss_without_wishes_leaves_the_head_as_it_is(loss):
+    wrapped = MODELS.build(dict(type='cxrdet.OHEMLoss', loss=loss))
+    for name in ('custom_cls_channels', 'custom_activation', 'custom_accuracy'):
+        assert getattr(wrapped, name, False) == getattr(wrapped.loss, name, False)
+
+
+@pytest.mark.parametrize('name', ['cell', 'bccd'])
+def test_sampler_of_the_configs_takes_the_hardest(name):
+    """Forty background regions, eight wanted: those whose loss is highest; a score is their first coordinate."""
+    cfg = Config.fromfile(f'configs/faster_rcnn_fpn_{name}_ohem.py').model.train_cfg.rcnn.sampler
+    head = build(CROSS_ENTROPY)
+
+    def forward(_, rois):
+        return dict(cls_score=torch.stack([rois[:, 1], *[torch.zeros(len(rois))] * 3], 1) / 10)
+    assert (cfg.type, cfg.pos_fraction) == ('OHEMSampler', 0.25) and cfg.num >= 128
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        sampler = TASK_UTILS.build(dict(cfg, num=8), default_args=dict(context=SimpleNamespace(
+            bbox_head=head, _bbox_forward=forward)))
+    left = torch.randperm(40, generator=torch.manual_seed(3)).float()
+    boxes = torch.stack([left, left, left + 9, left + 9], 1)
+    assigned = SimpleNamespace(gt_inds=torch.zeros(40, dtype=torch.long), labels=torch.full((40, ), -1))
+    chosen = sampler._sample_neg(assigned, 8, bboxes=boxes, feats=None)
+    assert sorted(left[chosen].tolist()) == list(range(32, 40))
