@@ -19,7 +19,8 @@ OTHER_KEYS = ('custom_imports', 'vis_backends', 'tta_model', 'tta_pipeline', 'te
               'sync_bn', 'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval', 'compile',
               'runner_type', 'strategy')
 # Helpers of the stock configs that may stand unused, so that a name near a real key is not taken for a misspelling.
-HELPERS = ('train_pipeline', 'val_pipeline', 'data_root', 'dataset_type', 'backend_args', 'num_classes', 'img_scale')
+HELPERS = ('train_pipeline', 'val_pipeline', 'data_root', 'dataset_type', 'backend_args', 'num_classes', 'img_scale',
+           'backbone', 'backbone_channels', 'backbone_strides')
 SECTIONS = {
     'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
     'auto_scale_lr': ('enable', 'base_batch_size'),

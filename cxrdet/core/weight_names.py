@@ -1,11 +1,11 @@
-"""Names of weights: from the checkpoints of torchvision, timm and CheXNet to the models of MMPretrain.
+"""Names of weights: from the checkpoints of torchvision, timm and CheXNet to the models of MMPretrain and MMDetection.
 
-A checkpoint is told apart by the names in it, so one table serves ResNets, DenseNets and plain Vision Transformers of
-any depth. Every name must be known to the table: an unknown one means another architecture, and is an error.
+A checkpoint is told apart by the names in it, so one table serves the networks of a family of any depth. Every name
+must be known to the table: an unknown one means another architecture, and is an error.
 """
 import re
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from cxrdet.core.errors import CheckpointError, ConfigError, did_you_mean
 
@@ -24,14 +24,27 @@ class Family(NamedTuple):
         marker: Pattern of a name that only this family has.
         head: Pattern of the classifier's names.
         rules: (pattern of a whole name, replacement); the first that fits is taken.
+        spare: Pattern of our names that a backbone may lack, as one for detection lacks the last layers.
+        fresh: Pattern of our names that no source has.
+        values: (pattern of our name, function of the value), where the numbers stand in another order.
+        numbered: A step before the rules, for blocks that are counted otherwise: names to names.
     """
     name: str
     sources: tuple[str, ...]
     marker: str
     head: str
     rules: tuple[tuple[str, str], ...]
+    spare: str = '(?!)'
+    fresh: str = '(?!)'
+    values: tuple[tuple[str, Callable[[Any], Any]], ...] = ()
+    numbered: Callable[[dict[str, str]], dict[str, str]] = dict
+
+    def value(self, name: str, given: Any) -> Any:
+        """The source's array or tensor for our ``name``, as ours has it."""
+        return next((change(given) for pattern, change in self.values if re.fullmatch(pattern, name)), given)
 
 
+_LAYER = r'\.(weight|bias)'
 _NORM_OR_CONV = r'\.(weight|bias|running_mean|running_var|num_batches_tracked)'
 
 
@@ -49,7 +62,38 @@ def _dense_rules() -> tuple[tuple[str, str], ...]:
             *_less_one(r'features\.transition{}\.(norm|conv)' + _NORM_OR_CONV, r'transitions.{}.\1.\2'))
 
 
-_LAYER = r'\.(weight|bias)'
+def _efficientnet_blocks(names: dict[str, str]) -> dict[str, str]:
+    """Stages 4 and 5, and 6 and 7, of torchvision are one here, and all blocks count their steps as those that expand.
+
+    ``features.5.1.block.2.fc1.bias`` becomes ``blocks.4.9.2.fc1.bias`` where stage 4 has eight blocks.
+    """
+    pattern = re.compile(r'features\.([1-7])\.(\d+)\.block\.(\d)\.(.+)')
+    found = {name: match for name, bare in names.items() if (match := pattern.fullmatch(bare))}
+    depths = {stage: max((int(match[2]) + 1 for match in found.values() if match[1] == stage), default=0)
+              for stage in ('4', '6')}
+
+    def renumbered(match: re.Match) -> str:
+        stage = int(match[1])
+        layer, before = min(stage, 4) if stage < 6 else 5, {5: depths['4'], 7: depths['6']}.get(stage, 0)
+        return f'blocks.{layer}.{int(match[2]) + before}.{int(match[3]) + (stage == 1)}.{match[4]}'
+    return names | {name: renumbered(match) for name, match in found.items()}
+
+
+def _efficientnet_rules() -> tuple[tuple[str, str], ...]:
+    block, steps = r'blocks\.(\d+)\.(\d+)\.', {0: 'expand_conv', 1: 'depthwise_conv', 3: 'linear_conv'}
+    return (*((rf'features\.{there}\.0\.weight', f'layers.{here}.conv.weight') for there, here in ((0, 0), (8, 6))),
+            *((rf'features\.{there}\.1{_NORM_OR_CONV}', rf'layers.{here}.bn.\1') for there, here in ((0, 0), (8, 6))),
+            *((rf'{block}{step}\.0\.weight', rf'layers.\1.\2.{name}.conv.weight') for step, name in steps.items()),
+            *((rf'{block}{step}\.1{_NORM_OR_CONV}', rf'layers.\1.\2.{name}.bn.\3') for step, name in steps.items()),
+            (rf'{block}2\.fc([12]){_LAYER}', r'layers.\1.\2.se.conv\3.conv.\4'))
+
+
+def _unfolded(value: Any) -> Any:
+    """Of four neighbours, in columns there, the channels (..., 4 C): here in rows, and channel by channel."""
+    parts = value.reshape(*value.shape[:-1], 4, -1)[..., [0, 2, 1, 3], :]
+    return parts.swapaxes(-1, -2).reshape(value.shape)
+
+
 FAMILIES = (
     Family('ResNet', ('torchvision', 'timm'), r'layer1\.0\.conv1\.weight', r'fc\.', (
         (rf'(conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.[01])){_NORM_OR_CONV}', r'\1.\2'),)),
@@ -73,6 +117,29 @@ FAMILIES = (
         (rf'blocks\.(\d+)\.attn\.(qkv|proj){_LAYER}', r'layers.\1.attn.\2.\3'),
         (rf'blocks\.(\d+)\.mlp\.fc1{_LAYER}', r'layers.\1.ffn.layers.0.0.\2'),
         (rf'blocks\.(\d+)\.mlp\.fc2{_LAYER}', r'layers.\1.ffn.layers.1.\2'))),
+    Family('EfficientNet', ('torchvision',), r'features\.1\.0\.block\.1\.fc1\.weight', r'classifier\.',
+           _efficientnet_rules(), spare=r'layers\.6\..+', numbered=_efficientnet_blocks),
+    Family('ConvNeXt', ('torchvision',), r'features\.1\.0\.layer_scale', r'classifier\.2\.', (
+        (rf'features\.0\.([01]){_LAYER}', r'downsample_layers.0.\1.\2'),
+        *((rf'features\.{2 * i}\.([01]){_LAYER}', rf'downsample_layers.{i}.\1.\2') for i in range(1, 4)),
+        *((rf'features\.{2 * i + 1}\.(\d+)\.block\.{step}{_LAYER}', rf'stages.{i}.\1.{name}.\2') for i in range(4)
+          for step, name in ((0, 'depthwise_conv'), (2, 'norm'), (3, 'pointwise_conv1'), (5, 'pointwise_conv2'))),
+        *((rf'features\.{2 * i + 1}\.(\d+)\.layer_scale', rf'stages.{i}.\1.gamma') for i in range(4)),
+        (rf'classifier\.0{_LAYER}', r'norm3.\1')), spare=r'norm3\..+', fresh=r'norm[0-2]\..+',
+        values=((r'.+\.gamma', lambda value: value.reshape(-1)),)),
+    Family('Swin Transformer', ('torchvision',), r'features\.1\.0\.attn\.relative_position_bias_table',
+           r'head\.|.*relative_position_index', (
+        (rf'features\.0\.0{_LAYER}', r'patch_embed.projection.\1'),
+        (rf'features\.0\.2{_LAYER}', r'patch_embed.norm.\1'),
+        *((rf'features\.{2 * i + 1}\.(\d+)\.norm([12]){_LAYER}', rf'stages.{i}.blocks.\1.norm\2.\3')
+          for i in range(4)),
+        *((rf'features\.{2 * i + 1}\.(\d+)\.attn\.(relative_position_bias_table|(?:qkv|proj)\.(?:weight|bias))',
+           rf'stages.{i}.blocks.\1.attn.w_msa.\2') for i in range(4)),
+        *((rf'features\.{2 * i + 1}\.(\d+)\.mlp\.{step}{_LAYER}', rf'stages.{i}.blocks.\1.ffn.layers.{name}.\2')
+          for i in range(4) for step, name in ((0, '0.0'), (3, '1'))),
+        *((rf'features\.{2 * i}\.(reduction|norm){_LAYER}', rf'stages.{i - 1}.downsample.\1.\2') for i in range(1, 4)),
+        (rf'norm{_LAYER}', r'norm3.\1')), spare=r'norm3\..+', fresh=r'norm[0-2]\..+|.+\.relative_position_index',
+        values=((r'stages\.\d\.downsample\..+', _unfolded),)),
 )
 
 
@@ -94,9 +161,9 @@ def rename(names: Iterable[str], source: str) -> tuple[dict[str, str], dict[str,
     if source not in SOURCES:
         raise ConfigError(f'Pretrained weights: source "{source}" is unknown; expected one of {", ".join(SOURCES)}.'
                           f'{did_you_mean(source, SOURCES)}')
-    bare = {name: re.sub(r'^(?:module\.)?(?:densenet121\.)?' if source == 'chexnet' else r'^module\.', '', name)
-            for name in names}
+    bare = _bare(names, source)
     family = _family(bare.values(), source)
+    bare = family.numbered(bare)
     renamed, head, unknown = {}, {}, []
     for name, plain in bare.items():
         if re.match(family.head, plain):
@@ -109,6 +176,16 @@ def rename(names: Iterable[str], source: str) -> tuple[dict[str, str], dict[str,
         raise CheckpointError(f'{len(unknown)} of {len(bare)} weights belong to no {family.name} of {source}: '
                               f'{", ".join(unknown[:3])}{" …" if len(unknown) > 3 else ""}.')
     return renamed, head
+
+
+def family_of(names: Iterable[str], source: str) -> Family:
+    """The family of a checkpoint with these names; raises as :func:`rename` does."""
+    return _family(_bare(names, source).values(), source)
+
+
+def _bare(names: Iterable[str], source: str) -> dict[str, str]:
+    prefix = r'^(?:module\.)?(?:densenet121\.)?' if source == 'chexnet' else r'^module\.'
+    return {name: re.sub(prefix, '', name) for name in names}
 
 
 def _family(names: Iterable[str], source: str) -> Family:

@@ -1,4 +1,4 @@
-"""Pretrained weights of torchvision, timm and CheXNet for the backbones of MMPretrain."""
+"""Pretrained weights of torchvision, timm and CheXNet for the backbones of MMPretrain and MMDetection."""
 import re
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.core.weight_names import rename, rows, rows_by_name
+from cxrdet.core.weight_names import Family, family_of, rename, rows, rows_by_name
 from cxrdet.registry import WEIGHT_INITIALIZERS
 
 
@@ -21,7 +21,9 @@ class ConvertedPretrained:
 
     as ``init_cfg`` of a classifier or of a backbone. ResNet, DenseNet and VisionTransformer of MMPretrain take the
     weights of torchvision and timm, DenseNet-121 those of CheXNet as published (Rajpurkar et al., arXiv 1711.05225;
-    re-implementation of Weng et al.: a DataParallel state dict with the names of torch 0.3). All three sources expect
+    re-implementation of Weng et al.: a DataParallel state dict with the names of torch 0.3). EfficientNet, ConvNeXt and
+    ``cxrdet.SwinTransformer`` take those of torchvision; what a backbone for detection leaves out (the last layer of an
+    EfficientNet) is left out, and the norms of its outputs start anew where torchvision has none. All sources expect
     RGB in 0 .. 1 normalised by ImageNet's mean (123.675, 116.28, 103.53) and std (58.395, 57.12, 57.375), as the
     ``data_preprocessor`` of the NIH configs does, at 224 px; some models of timm use mean and std 127.5. A position
     embedding of another image size is resized.
@@ -54,16 +56,20 @@ class ConvertedPretrained:
         weights = read_weights(self.checkpoint)
         try:
             renamed, head = rename(weights, self.source)
-            converted = {new: weights[old] for old, new in renamed.items()}
-            _check(backbone, converted)
+            family = family_of(weights, self.source)
+            converted = {new: family.value(new, weights[old]) for old, new in renamed.items()}
+            spare = _check(backbone, converted, family)
         except CheckpointError as error:
             raise CheckpointError(f'{self.checkpoint}: {error}') from error
+        for name in spare:
+            del converted[name]
         backbone.load_state_dict(converted, strict=False)
         loaded = [backbone]
         if self.classifier is not None:
             loaded.append(self._load_classifier(module, {new: weights[old] for old, new in head.items()}))
+        unused = [*(name for name in head if 'relative_position_index' not in name), *spare]
         print_log(f'{type(backbone).__name__}: {len(converted)} weights of {self.source} from {self.checkpoint}; '
-                  f'{"the classifier" if len(loaded) > 1 else "not used: " + (", ".join(head) or "nothing")}'
+                  f'{"the classifier" if len(loaded) > 1 else "not used: " + (", ".join(unused) or "nothing")}'
                   f'{" too" if len(loaded) > 1 else ""}', logger='current')
         for part in loaded:
             _mark_loaded(part, self.checkpoint)
@@ -108,11 +114,17 @@ def read_weights(checkpoint: str) -> dict[str, Tensor]:
     return content
 
 
-def _check(backbone: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Raise unless ``weights`` are the backbone's, all of them. Old files lack batch norm's count of batches."""
+def _check(backbone: nn.Module, weights: dict[str, Tensor], family: Family) -> list[str]:
+    """Raise unless ``weights`` are the backbone's, all of them; the names of those that this backbone may do without.
+
+    Old files lack batch norm's count of batches.
+    """
     own = {name: value for name, value in backbone.state_dict().items() if isinstance(value, torch.Tensor)}
-    missing = [name for name in own if name not in weights and not name.endswith('num_batches_tracked')]
-    surplus = [name for name in weights if name not in own]
+    missing = [name for name in own if name not in weights and not name.endswith('num_batches_tracked')
+               and not re.fullmatch(family.fresh, name)]
+    alone = [name for name in weights if name not in own]
+    spare = [name for name in alone if re.fullmatch(family.spare, name)]
+    surplus = [name for name in alone if name not in spare]
     reshaped = [f'{name} ({tuple(value.shape)} in the file, {tuple(own[name].shape)} in the model)'
                 for name, value in weights.items() if name in own and value.shape != own[name].shape
                 and not re.fullmatch('pos_embed', name)]
@@ -121,6 +133,7 @@ def _check(backbone: nn.Module, weights: dict[str, Tensor]) -> None:
     if faults:
         raise CheckpointError(f'the weights do not fit this {type(backbone).__name__}: {", ".join(faults)}. Nothing '
                               'was loaded; use the checkpoint of the same architecture.')
+    return spare
 
 
 def _mark_loaded(part: nn.Module, checkpoint: str) -> None:

@@ -1,12 +1,16 @@
 """Names of weights, derived by hand; whole models are compared in tests/models/test_weights.py."""
+import numpy as np
 import pytest
 
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.core.weight_names import CHEXNET_CLASSES, rename, rows, rows_by_name
+from cxrdet.core.weight_names import CHEXNET_CLASSES, family_of, rename, rows, rows_by_name
 
 DENSE = 'features.denseblock1.denselayer1.norm1.weight'
 VIT_TORCHVISION = 'encoder.pos_embedding'
 VIT_TIMM = 'blocks.0.attn.qkv.weight'
+EFFICIENT = 'features.1.0.block.1.fc1.weight'
+CONVNEXT = 'features.1.0.layer_scale'
+SWIN = 'features.1.0.attn.relative_position_bias_table'
 
 
 @pytest.mark.parametrize(('source', 'marker', 'old', 'new'), [
@@ -25,6 +29,14 @@ VIT_TIMM = 'blocks.0.attn.qkv.weight'
      'layers.0.ffn.layers.0.0.weight'),
     ('timm', VIT_TIMM, 'module.blocks.3.norm2.bias', 'layers.3.ln2.bias'),
     ('timm', VIT_TIMM, 'norm.weight', 'ln1.weight'),
+    ('torchvision', EFFICIENT, 'features.1.0.block.0.0.weight', 'layers.1.0.depthwise_conv.conv.weight'),
+    ('torchvision', EFFICIENT, 'features.3.1.block.2.fc2.bias', 'layers.3.1.se.conv2.conv.bias'),
+    ('torchvision', EFFICIENT, 'features.8.1.running_mean', 'layers.6.bn.running_mean'),
+    ('torchvision', CONVNEXT, 'features.5.8.block.3.weight', 'stages.2.8.pointwise_conv1.weight'),
+    ('torchvision', CONVNEXT, 'features.4.1.bias', 'downsample_layers.2.1.bias'),
+    ('torchvision', CONVNEXT, 'classifier.0.weight', 'norm3.weight'),
+    ('torchvision', SWIN, 'features.7.1.mlp.3.bias', 'stages.3.blocks.1.ffn.layers.1.bias'),
+    ('torchvision', SWIN, 'features.6.reduction.weight', 'stages.2.downsample.reduction.weight'),
 ])
 def test_names(source, marker, old, new):
     renamed, head = rename([marker, old], source)
@@ -56,6 +68,24 @@ def test_classifier_is_set_apart(source, marker, name, bare):
 def test_what_is_not_understood(names, source, error, text):
     with pytest.raises(error, match=text):
         rename(names, source)
+
+
+def test_blocks_of_joined_stages_are_counted_on():
+    """Two blocks in stage 4 of torchvision, one in 6: the first of stage 5 is number 2 here, of stage 7 number 1."""
+    blocks = [f'features.{stage}.{number}.block.3.0.weight' for stage, number in (
+        (4, 0), (4, 1), (5, 0), (6, 0), (7, 0))]
+    renamed, _ = rename([EFFICIENT, *blocks], 'torchvision')
+    assert [renamed[name] for name in blocks] == [f'layers.{place}.linear_conv.conv.weight' for place in (
+        '4.0', '4.1', '4.2', '5.0', '5.1')]
+
+
+def test_merged_patches_stand_in_another_order():
+    """Torchvision puts four neighbours down, then right, all channels of each; here right, then down, by channel."""
+    family = family_of([SWIN], 'torchvision')
+    value = np.array([0, 1, 10, 11, 20, 21, 30, 31])  # (0, 0), (1, 0), (0, 1), (1, 1) as (row, column), two channels
+    assert family.value('stages.1.downsample.norm.bias', value).tolist() == [0, 20, 10, 30, 1, 21, 11, 31]
+    assert family.value('stages.1.downsample.reduction.weight', np.stack([value, value])).shape == (2, 8)
+    assert family.value('stages.1.blocks.0.norm1.bias', value) is value
 
 
 def test_chexnet_rows():

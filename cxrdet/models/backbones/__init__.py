@@ -8,7 +8,9 @@ from cxrdet.models.backbones.attention_resnet import (
     add_attention,
     with_attention,
 )
+from cxrdet.models.backbones.multi_level_densenet import MultiLevelDenseNet
 from cxrdet.models.backbones.plain_cnn import PlainCNN
+from cxrdet.models.backbones.swin_transformer import SwinTransformer
 
-__all__ = ['AttentionResNet', 'PlainCNN', 'ResNet18BoT', 'ResNet18BoTLinear', 'ResNet18CA', 'ResNet18ECA',
-           'ResNet18Hybrid', 'add_attention', 'with_attention']
+__all__ = ['AttentionResNet', 'MultiLevelDenseNet', 'PlainCNN', 'ResNet18BoT', 'ResNet18BoTLinear', 'ResNet18CA',
+           'ResNet18ECA', 'ResNet18Hybrid', 'SwinTransformer', 'add_attention', 'with_attention']

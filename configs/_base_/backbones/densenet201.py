@@ -1,0 +1,9 @@
+"""DenseNet-201, the maps of its dense blocks, with the ImageNet weights of torchvision."""
+backbone = dict(
+    _delete_=True,
+    type='cxrdet.MultiLevelDenseNet',
+    arch='201',
+    norm_eval=True,
+    init_cfg=dict(type='cxrdet.ConvertedPretrained', checkpoint='torchvision://densenet201', source='torchvision'))
+backbone_channels = [256, 512, 1792, 1920]
+backbone_strides = [4, 8, 16, 32]

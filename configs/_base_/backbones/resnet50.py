@@ -1,0 +1,10 @@
+"""ResNet-50 with the ImageNet weights of torchvision, first stage frozen, batch norm as pretrained."""
+backbone = dict(
+    _delete_=True,
+    type='mmdet.ResNet',
+    depth=50,
+    frozen_stages=1,
+    norm_eval=True,
+    init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'))
+backbone_channels = [256, 512, 1024, 2048]
+backbone_strides = [4, 8, 16, 32]

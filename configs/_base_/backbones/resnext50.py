@@ -1,0 +1,12 @@
+"""ResNeXt-50, 32 groups of 4 channels, with the ImageNet weights of torchvision."""
+backbone = dict(
+    _delete_=True,
+    type='mmdet.ResNeXt',
+    depth=50,
+    groups=32,
+    base_width=4,
+    frozen_stages=1,
+    norm_eval=True,
+    init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnext50_32x4d'))
+backbone_channels = [256, 512, 1024, 2048]
+backbone_strides = [4, 8, 16, 32]

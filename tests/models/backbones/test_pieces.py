@@ -1,0 +1,173 @@
+"""configs/_base_/backbones/: each gives the channels and strides it states, to FPN and BiFPN, and takes weights.
+
+The references are torchvision's own models with random weights, of which the maps are taken by name.
+"""
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
+from torch import nn
+from torch.nn import functional
+from torchvision.models.feature_extraction import create_feature_extractor
+
+import cxrdet  # noqa: F401
+from cxrdet.apis.check import config_problems
+from cxrdet.apis.config import load_config
+
+CONFIGS = Path(__file__).parents[3] / 'configs'
+PIECES = {path.stem: path for path in sorted((CONFIGS / '_base_' / 'backbones').glob('*.py'))}
+WANTED = {'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101', 'efficientnet_b0',
+          'efficientnet_b4', 'efficientnet_b7', 'densenet121', 'densenet201', 'swin_t', 'convnext_t'}
+EACH = pytest.mark.parametrize('name', sorted(PIECES))
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
+
+
+def piece(name):
+    return Config.fromfile(PIECES[name])
+
+
+def build(name, **changes):
+    cfg = {key: value for key, value in piece(name).backbone.items() if key != '_delete_'}
+    return MODELS.build(ConfigDict({**cfg, **changes}))
+
+
+def test_all_that_are_wanted_are_there():
+    assert set(PIECES) >= WANTED
+
+
+@EACH
+def test_channels_and_strides_under_fpn_and_bifpn(name):
+    stated = piece(name)
+    channels, strides = list(stated.backbone_channels), list(stated.backbone_strides)
+    assert strides == [4, 8, 16, 32]
+    backbone = build(name, init_cfg=None)
+    backbone.eval()  # returns None for some backbones of the hosts
+    necks = [MODELS.build(dict(type=kind, in_channels=channels, out_channels=16, num_outs=5, **more)).eval()
+             for kind, more in (('FPN', {}), ('cxrdet.BiFPN', dict(num_layers=2)))]
+    for height, width in ((128, 96), (97, 131)):  # the second is no multiple of anything
+        image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            maps = backbone(image)
+            pyramids = [neck(maps) for neck in necks]
+        assert [level.shape[1] for level in maps] == channels
+        for level, stride in zip(maps, strides):
+            assert torch.isfinite(level).all() and level.std() > 0
+            for got, size in zip(level.shape[2:], (height, width)):
+                assert got in (size // stride, -(-size // stride))  # rounded down or up; one number for 128 and 96
+        for pyramid in pyramids:
+            assert [tuple(level.shape[1:]) for level in pyramid[:4]] == [(16, *level.shape[2:]) for level in maps]
+            assert len(pyramid) == 5 and all(torch.isfinite(level).all() for level in pyramid)
+
+
+@EACH
+def test_two_lines_make_a_variant(name, tmp_path):
+    """Over FPN and BiFPN; nothing of the old backbone is left, and the check of a run has no complaint."""
+    stated = piece(name)
+    for base in ('faster_rcnn_fpn_cell', 'retinanet_bifpn_cell' if name == 'swin_t' else 'faster_rcnn_bifpn_cell'):
+        (tmp_path / 'variant.py').write_text(
+            f"_base_ = ['{CONFIGS}/{base}.py', '{PIECES[name]}']\n"
+            'model = dict(backbone={{_base_.backbone}}, neck=dict(in_channels={{_base_.backbone_channels}}))\n')
+        cfg = load_config(tmp_path / 'variant.py')
+        expected = {key: value for key, value in stated.backbone.items() if key != '_delete_'}
+        assert cfg.model.backbone == expected
+        assert cfg.model.neck.in_channels == stated.backbone_channels
+        assert cfg.model.neck.type == ('FPN' if '_fpn_' in base else 'cxrdet.BiFPN')
+    assert config_problems(cfg) == []
+
+
+@EACH
+def test_a_local_checkpoint_is_loaded_whole(name, tmp_path):
+    """As saved with a classifier or detector around it. Each entry is one number, so the file is small."""
+    own = build(name, init_cfg=None).state_dict()
+    told = {f'backbone.{key}': torch.tensor(i + 1, dtype=value.dtype).expand(value.shape)
+            for i, (key, value) in enumerate(own.items())}
+    told['head.fc.weight'] = torch.zeros(2)
+    torch.save(dict(state_dict=told), tmp_path / 'weights.pth')
+    backbone = build(name, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth'),
+                                         prefix='backbone.'))
+    backbone.init_weights()
+    for i, (key, value) in enumerate(backbone.state_dict().items()):
+        assert (value == i + 1).all(), key
+
+
+def stirred(model):
+    """Running statistics, biases and scales that no initialisation would give."""
+    generator = torch.Generator().manual_seed(1)
+    for key, value in model.state_dict().items():
+        if value.ndim < 2 and value.is_floating_point():
+            value.add_(0.2 * torch.rand(value.shape, generator=generator))
+        elif 'layer_scale' in key or 'bias_table' in key:
+            value.copy_(0.3 * torch.randn(value.shape, generator=generator))
+    return model.eval()
+
+
+def layer_norm(channels_last, module=None):
+    """A layer norm over the channels (N, H, W, C), fresh or torchvision's, to (N, C, H, W)."""
+    if module is None:
+        return functional.layer_norm(channels_last, channels_last.shape[-1:], eps=1e-6).permute(0, 3, 1, 2)
+    return module(channels_last).permute(0, 3, 1, 2)
+
+
+def reference_maps(name, model, images):
+    """The four maps of torchvision's model."""
+    def maps(*names):
+        return list(create_feature_extractor(model, list(names))(images).values())
+    if name.startswith('res'):
+        return maps('layer1', 'layer2', 'layer3', 'layer4')
+    if name.startswith('densenet'):
+        norms = [f'features.transition{i}.norm' for i in (1, 2, 3)]
+        return [functional.relu(found) for found in maps(*norms, 'features.norm5')]
+    if name.startswith('efficientnet'):
+        return maps('features.2', 'features.3', 'features.5', 'features.7')
+    found = maps('features.1', 'features.3', 'features.5', 'features.7')
+    if name == 'convnext_t':
+        return [*(layer_norm(level.permute(0, 2, 3, 1)) for level in found[:3]), model.classifier[0](found[3])]
+    return [*map(layer_norm, found[:3]), layer_norm(found[3], model.norm)]
+
+
+@EACH
+def test_weights_of_torchvision(name, monkeypatch):
+    """The init_cfg of the piece, with a random model of torchvision in place of the download, gives its maps."""
+    init_cfg = piece(name).backbone.init_cfg
+    address = init_cfg.checkpoint.removeprefix('torchvision://')
+    assert address in get_torchvision_models()
+    torch.manual_seed(0)
+    model = stirred(torchvision.models.get_model(address.partition('.')[0], weights=None))
+    asked = []
+
+    def load(filename, *args, **kwargs):
+        asked.append(filename)
+        return dict(model.state_dict())
+    monkeypatch.setattr(CheckpointLoader, 'load_checkpoint', staticmethod(load))
+    backbone = build(name)
+    backbone.init_weights()
+    backbone.eval()
+    assert asked == [init_cfg.checkpoint]
+    # torchvision's Swin does not shift windows that cover the whole map
+    size = (256, 288) if name == 'swin_t' else (64, 96)
+    images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected, found = reference_maps(name, model, images), backbone(images)
+    for theirs, ours in zip(expected, found, strict=True):
+        assert theirs.std() > 1e-3
+        scale = theirs.abs().max()
+        torch.testing.assert_close(ours / scale, theirs / scale, rtol=1e-4, atol=1e-4)
+
+
+def test_frozen_statistics_in_training():
+    """Pretrained detectors keep the statistics of their batch norms, DenseNet's among them."""
+    for name in ('densenet121', 'efficientnet_b0', 'resnet18'):
+        backbone = build(name, init_cfg=None)
+        backbone.train()
+        norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+        assert norms and not any(norm.training for norm in norms), name
+    assert all(module.training for module in build('densenet121', init_cfg=None, norm_eval=False).train().modules())
