@@ -45,8 +45,9 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
     """
     if split not in SPLITS[1:]:
         raise ConfigError(f'split must be one of {", ".join(SPLITS[1:])}, got "{split}"')
-    if train_images < 0 or (score_thr is not None and not 0 <= score_thr <= 1):
-        raise ConfigError(f'expected train_images >= 0 and score_thr in [0, 1], got {train_images} and {score_thr}')
+    if train_images < 0 or worst < 0 or (score_thr is not None and not 0 <= score_thr <= 1):
+        raise ConfigError('expected train_images and worst of 0 or more and score_thr in [0, 1], got '
+                          f'{train_images}, {worst} and {score_thr}')
     cfg = config if isinstance(config, Config) else load_config(config)
     loaded = load_model(cfg, checkpoint, splits=(split, 'train') if train_images else (split,), device=device,
                         trust=trust)

@@ -9,7 +9,7 @@ from cxrdet.core.diagnosis import listed
 __all__ = ['WIDTH', 'diagnosis_text']
 
 WIDTH = 110
-_NAME = 22  # longest class name that is shown whole
+_NAME = 20  # longest class name that is shown whole
 _MATRIX = 12  # most columns of a confusion matrix that is shown
 
 
@@ -134,14 +134,17 @@ def _limit(value: float | None, name: str) -> str:
 def _confusion(report: dict) -> list[str]:
     lines, matrix = [], report['confusion']
     if matrix and len(matrix['labels']) <= _MATRIX:
-        names = [name[:10] if len(matrix['labels']) < 9 else name[:6] for name in matrix['labels']]
+        number = len(matrix['labels'])
+        row, column = (_NAME, 10) if number <= 6 else (_NAME, 8) if number <= 8 else (12, 6)
         lines = ['Confusion matrix, one to one: true classes in the rows, predicted ones in the columns']
-        lines += _table(['', *names], [[label, *row] for label, row in zip(matrix['labels'], matrix['matrix'])])
+        lines += _table(['', *(name[:column] for name in matrix['labels'])], [
+            [label[:row], *counts] for label, counts in zip(matrix['labels'], matrix['matrix'])])
     if report['confusions']:
         of = 'boxes' if report['task'] == 'detection' else 'images'
         lines += ['Most common confusions']
-        lines += [f'  {row["true"]} called {row["predicted"]}: {row["count"]} ({row["share"]:.0%} of its {of})'
-                  for row in report['confusions'][:5]]
+        for row in report['confusions'][:5]:
+            lines += _wrapped(f'{row["true"]} called {row["predicted"]}: {row["count"]} ({row["share"]:.0%} of its '
+                              f'{of})', '  ', '    ')
     elif matrix:
         lines += ['No class was taken for another.']
     return lines
@@ -173,16 +176,16 @@ def _confounding(report: dict) -> list[str]:
 
 def _worst(report: dict, most: int) -> list[str]:
     rows = report['worst'][:most]
-    lines = [f'Worst images ({len(rows)} of those in the JSON file)'] if len(report['worst']) > most else \
-        ['Worst images'] if rows else []
+    lines = ['Worst images'] if rows else []
     for row in rows:
         lines += _wrapped(f'{_tail(row["image"])}: {row["why"]}', '  ', '    ', lines=3)
     for name, title in (('false_alarms', 'Most confident false alarms'), ('misses', 'Most confident misses')):
         calls = report.get('wrong_calls', {}).get(name, [])[:most]
         if calls:
-            lines += [f'{title} (usual: share of the images that have it)'] + [
-                f'  {_tail(row["image"])}: {row["class"]} {row["probability"]:.3f}, usual {row["usual"]:.3f}'
-                for row in calls]
+            lines.append(f'{title} (usual: share of the images that have it)')
+            for row in calls:
+                lines += _wrapped(f'{_tail(row["image"])}: {row["class"]} {row["probability"]:.3f}, usual '
+                                  f'{row["usual"]:.3f}', '  ', '    ')
     return lines
 
 

@@ -26,7 +26,8 @@ _EPOCHS = Switch('setting', 'train_cfg.max_epochs', 'train longer, with the sche
 _RATE = Switch('setting', 'optim_wrapper.optimizer.lr', 'a higher rate, if the training loss still falls at the end',
                'configs/faster_rcnn_fpn_cell.py')
 _CURVES = Switch('tool', 'tools/plot_curves.py', 'shows whether losses still fell, and since when validation got worse')
-_CHECK = Switch('tool', 'tools/check_data.py', 'finds wrong, missing and doubled annotations, which look like errors')
+_CHECK = Switch('tool', 'tools/check_data.py',
+                'finds doubled and broken boxes and equal images, which look like errors')
 _STOP = Switch('plugin', 'cxrdet.EarlyStoppingHook', 'stops when validation gets no better')
 _BEST = Switch('plugin', 'cxrdet.RestoreBestHook', 'ends the training with the best weights')
 _COMPARE = Switch('tool', 'tools/compare.py', 'draws predictions beside the ground truth')
@@ -67,6 +68,7 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
                '(tools/test.py --cfg-options, no training)', 'configs/faster_rcnn_fpn_cell.py'),
         Switch('plugin', 'cxrdet.TTAHook', 'merges several views by weighted boxes fusion (tools/test.py --tta)')),
     'background': (
+        Switch('tool', 'tools/compare.py', 'draws them beside the ground truth'),
         Switch('tool', 'tools/balance_data.py', 'adds images without objects as hard negatives: --backgrounds DIR'),
         Switch('tool', 'tools/predict.py', 'a higher --score-thr shows fewer of them, and misses more'), _CHECK),
     'missed': (
@@ -76,8 +78,9 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
     'small_boxes': (
         Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline alike)',
                'configs/faster_rcnn_fpn_cell.py'),
-        Switch('setting', 'model.rpn_head.anchor_generator.scales', 'smaller anchors; tools/check_data.py advises from '
-               'the boxes of the set', 'configs/faster_rcnn_fpn_cell.py'),
+        Switch('setting', 'model.rpn_head.anchor_generator.scales', "smaller anchors, for RetinaNet model.bbox_head's "
+               'octave_base_scale; tools/check_data.py advises from the boxes of the set',
+               'configs/faster_rcnn_fpn_cell.py'),
         _SCALES),
     'medium_boxes': (
         Switch('setting', 'model.rpn_head.anchor_generator.scales', 'anchors of their size: tools/check_data.py says '

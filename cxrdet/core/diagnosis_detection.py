@@ -145,14 +145,15 @@ def worst_images(shown: ErrorTable, classes: Sequence[str], images: Sequence[str
     An error is a detection that is no hit, or a box that was missed as :class:`ErrorTable` defines it, so that a
     badly placed detection and its box are one error. Of equally many errors, the lower F1 comes first.
     """
+    hit, asks = (np.bincount(column, minlength=len(images)) for column in (
+        shown.image[shown.kind == HIT], shown.target_image[~shown.ignore]))
+    errors, unseen = np.flatnonzero(shown.kind >= 0), np.flatnonzero(shown.missed)
+    places, lacks = shown.image[errors], shown.target_image[unseen]  # both rise
     rows = []
-    for index in range(len(images)):
-        mine, truth = shown.image == index, shown.target_image == index
-        wrong = np.flatnonzero(mine & (shown.kind >= 0))
-        missed = np.flatnonzero(truth & shown.missed)
-        if not len(wrong) + len(missed):
-            continue
-        hits, asked = int((mine & (shown.kind == HIT)).sum()), int((truth & ~shown.ignore).sum())
+    for index in np.union1d(places, lacks).tolist():
+        wrong = errors[np.searchsorted(places, index):np.searchsorted(places, index, side='right')]
+        missed = unseen[np.searchsorted(lacks, index):np.searchsorted(lacks, index, side='right')]
+        hits, asked = int(hit[index]), int(asks[index])
         types = np.bincount(shown.kind[wrong], minlength=len(ERROR_TYPES))
         types[ERROR_TYPES.index('missed')] = len(missed)
         rows.append({'image': str(images[index]), 'index': index, 'errors': int(types.sum()),
