@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo
 
-.PHONY: setup demo test lint docs clean
+.PHONY: setup demo test browser lint docs clean
 
 setup: $(READY)
 
@@ -26,8 +26,12 @@ demo: $(READY)
 	$(BIN)/python tools/predict.py $(CONFIG) $(BEST) $(DEMO)/data/images/val_00000.jpg --out-dir $(DEMO)/predictions
 	$(BIN)/python tools/compare.py $(CONFIG) $(BEST) --data-root $(DEMO)/data --columns 2 --out $(DEMO)/compare.png
 
-test: $(READY)
+test: $(READY) browser
 	$(BIN)/python -m pytest -q
+
+# Chromium, in which the tests open the report page; where it cannot be installed, they say that they are left out.
+browser:
+	@.ci/install_browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -21,6 +21,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['cxrdet', 'cxrdet.*']),
+    package_data={'cxrdet.visualization.report': ['*.html', '*.css', '*.js']},
     install_requires=[
         'torch>=2.4',
         'torchvision>=0.19',
@@ -42,6 +43,6 @@ setup(
         'tensorboard': ['tensorboard>=2.16'],
         'cam': ['grad-cam>=1.5'],
         'test': ['pytest>=8', 'scikit-learn>=1.4', 'grad-cam>=1.5', 'ensemble-boxes>=1.0.9', 'onnx>=1.17',
-                 'onnxruntime>=1.20', 'onnxscript>=0.3', 'tidecv>=1.0.1', 'timm>=1.0', 'ruff>=0.6'],
+                 'onnxruntime>=1.20', 'onnxscript>=0.3', 'tidecv>=1.0.1', 'timm>=1.0', 'selenium>=4.20', 'ruff>=0.6'],
     },
 )

@@ -1,6 +1,8 @@
 """Fixtures that several test files share. Heavy imports stay inside the fixtures."""
 import importlib.util
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,55 @@ def tool():
         spec.loader.exec_module(module)
         return module
     return load
+
+
+class Browser:
+    """A headless Chromium that opens files: at a width, and with what it wrote to its console or asked of the network.
+
+    Attributes:
+        driver: Selenium's.
+    """
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def open(self, path, *, width=1280, height=900, dark=False):
+        """Open a file and wait until it is loaded; return the driver."""
+        self.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', dict(
+            width=width, height=height, deviceScaleFactor=1, mobile=width < 600))
+        self.driver.execute_cdp_cmd('Emulation.setEmulatedMedia', dict(features=[
+            dict(name='prefers-color-scheme', value='dark' if dark else 'light')]))
+        self.console(), self.requests()
+        self.driver.get(Path(path).resolve().as_uri())
+        return self.driver
+
+    def console(self):
+        """Lines of the console since the last call."""
+        return [entry['message'] for entry in self.driver.get_log('browser')]
+
+    def requests(self):
+        """Addresses that were asked for since the last call, without images that stand in the page itself."""
+        events = [json.loads(entry['message'])['message'] for entry in self.driver.get_log('performance')]
+        found = [event['params']['request']['url'] for event in events
+                 if event['method'] == 'Network.requestWillBeSent']
+        return [url for url in found if not url.startswith('data:image/')]
+
+
+@pytest.fixture(scope='session')
+def browser():
+    """A headless Chromium; see :class:`Browser`. Skipped where there is none, which CI does not let pass."""
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+    program = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+    service = shutil.which('chromedriver')
+    if program is None or service is None:
+        pytest.skip('no Chromium with chromedriver on the PATH: see .ci/install_browser')
+    options = ChromeOptions()
+    options.binary_location = program
+    for argument in ('--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--hide-scrollbars',
+                     '--disable-background-networking', '--no-first-run'):
+        options.add_argument(argument)
+    options.set_capability('goog:loggingPrefs', {'browser': 'ALL', 'performance': 'ALL'})
+    driver = Chrome(options=options, service=Service(service))
+    yield Browser(driver)
+    driver.quit()

@@ -1,0 +1,210 @@
+"""What the report tells, on made-up predictions of every task; a large one in the browser."""
+import time
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from cxrdet.apis.collect import Collected, LoadedModel
+from cxrdet.apis.report import content_of, report
+from cxrdet.apis.report_facts import commit_of, fingerprint, groups_of, training_panels
+from cxrdet.apis.report_pictures import choose
+from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.history import to_json
+from cxrdet.visualization.report import render_page
+
+CLASSES = ('RBC', '<script>alert(1)</script>', 'Platelets')
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    """Names of forty noisy pictures, as hard to pack as photographs are."""
+    folder, rng = tmp_path_factory.mktemp('images'), np.random.default_rng(0)
+    for number in range(40):
+        noise = cv2.resize(rng.integers(0, 255, (60, 80, 3)).astype(np.uint8), (640, 480))
+        cv2.imwrite(str(folder / f'{number}.jpg'), noise, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return [str(path) for path in sorted(folder.glob('*.jpg'))]
+
+
+def loaded(task, tmp_path='.', **cfg):
+    cfg = Config(dict(val_dataloader=dict(dataset=dict(type='cxrdet.Made')), work_dir=str(tmp_path), **cfg))
+    return LoadedModel(cfg, torch.nn.Sequential(torch.nn.Linear(4, 2)), CLASSES, task, dict(epoch=3, iter=30, seed=7),
+                       f'{tmp_path}/best.pth')
+
+
+def boxes(rng, count):
+    corner = rng.random((count, 2)) * (540, 380)
+    return np.concatenate([corner, corner + 30 + rng.random((count, 2)) * 60], axis=1)
+
+
+def detections(images, number, *, objects=6, split='val', seed=0):
+    """Images with found, missed, misplaced, misnamed and made-up boxes."""
+    rng, records = np.random.default_rng(seed), []
+    for i in range(number):
+        truth, labels = boxes(rng, objects), rng.integers(3, size=objects)
+        found = np.concatenate([truth[1:] + rng.normal(size=(objects - 1, 4)) * 6, boxes(rng, 2)])
+        names = np.where(rng.random(objects + 1) < 0.15, rng.integers(3, size=objects + 1),
+                         np.append(labels[1:], rng.integers(3, size=2)))
+        scores = np.append(0.3 + 0.7 * rng.random(objects - 1), 0.8 * rng.random(2))
+        order = np.argsort(-scores)
+        records.append(dict(image=images[i % len(images)], width=640, height=480, facts={'img_id': i},
+                            boxes=found[order], scores=scores[order], labels=names[order], gt_boxes=truth,
+                            gt_labels=labels, gt_ignore=np.zeros(objects, bool)))
+    labels = np.array([np.bincount(record['gt_labels'], minlength=3) for record in records], np.float64)
+    return Collected('detection', CLASSES, split, labels, [record['facts'] for record in records], records)
+
+
+def labelled(images, number, *, single=False, patients=True, split='val', seed=0):
+    rng, records = np.random.default_rng(seed), []
+    for i in range(number):
+        truth = np.eye(3)[rng.integers(3)] if single else (rng.random(3) < 0.4).astype(float)
+        logits = rng.normal(size=3) * 1.5 + 3 * truth - 1.5
+        prob = np.exp(logits) / np.exp(logits).sum() if single else 1 / (1 + np.exp(-logits))
+        facts = {'patient_id': i // 2, 'view': 'AP' if rng.random() < 0.5 else 'PA'} if patients else {}
+        records.append(dict(image=images[i % len(images)], width=640, height=480, facts=facts, probabilities=prob,
+                            truth=truth))
+    labels = np.array([record['truth'] for record in records])
+    return Collected('single-label' if single else 'multi-label', CLASSES, split, labels,
+                     [record['facts'] for record in records], records)
+
+
+def test_detector(images):
+    content = content_of(loaded('detection'), detections(images, 30), detections(images, 20, split='train', seed=1),
+                         pictures=8, samples=20)
+    scores = {score['name']: score for score in content.scores}
+    assert scores['mAP']['value'] == pytest.approx(content.diagnosis['fit']['more']['mAP@0.5:0.95']['val'])
+    assert scores['mAP at IoU 0.5']['value'] == pytest.approx(content.diagnosis['fit']['val'])
+    operating, at = content.diagnosis['operating'], content.diagnosis['score_thr']
+    for name in ('precision', 'recall', 'F1'):
+        assert scores[f'{name} at score {at:.2f}']['value'] == pytest.approx(operating[name])
+    for row in content.rows:
+        assert row['score'] == pytest.approx(row['AP50']) and row['AP_low'] < row['AP'] < row['AP_high']
+    assert len(content.pictures) == 8 and len(content.curves['FROC at IoU 0.5']) == 4
+    assert content.calibration[0].note.startswith(f'calibration error {content.diagnosis["calibration"]["ece"]:.3f}')
+    assert 'draws of whole images' in content.scores_note and 'No patients are known' in content.scores_note
+    text = render_page(content)
+    assert '<script>alert' not in text and text.count('&lt;script&gt;alert(1)&lt;/script&gt;') > 10
+
+
+def test_multi_label_classifier(images):
+    content = content_of(loaded('multi-label'), labelled(images, 60), pictures=5, samples=20, cam=False)
+    scores = {score['name']: score for score in content.scores}
+    assert scores['mean AUROC']['value'] == pytest.approx(content.diagnosis['fit']['val'])
+    assert 'draws of whole patients' in content.scores_note and 'from the same bootstrap' in content.scores_note
+    assert dict(content.data)['Judged'] == '60 validation images, 30 patients'
+    assert set(content.kinds) == {'missed', 'false'} and len(content.pictures) == 5
+    assert all(kind in content.kinds for picture in content.pictures for _, kind in picture.marks)
+    text = render_page(content)
+    assert 'id="confusion"' not in text and 'Decisions by 0.5 for every class' in text
+
+
+def test_single_label_classifier(images):
+    content = content_of(loaded('single-label'), labelled(images, 60, single=True, patients=False), pictures=5,
+                         samples=20, cam=False)
+    scores = {score['name']: score for score in content.scores}
+    assert scores['accuracy']['value'] == pytest.approx(content.diagnosis['fit']['val'])
+    ece = content.diagnosis['calibration']['ece']
+    assert content.calibration[0].note.startswith(f'calibration error {ece:.3f}')
+    text = render_page(content)
+    assert 'id="confusion"' in text and 'No patients are known' in text
+    wrong = [picture for picture in content.pictures if len(picture.marks) == 2]
+    assert len(wrong) == 5, 'a wrong image misses its class and raises a false alarm for another'
+
+
+def test_many_classes_get_panels_of_the_most_frequent(images):
+    judged = labelled(images, 40, patients=False)
+    names = tuple(f'class {i}' for i in range(30))
+    rng = np.random.default_rng(0)
+    for record in judged.records:
+        record['truth'], record['probabilities'] = (rng.random(30) < 0.3).astype(float), rng.random(30)
+    labels = np.array([record['truth'] for record in judged.records])
+    wide = Collected('multi-label', names, 'val', labels, judged.facts, judged.records)
+    model = loaded('multi-label')._replace(classes=names)
+    content = content_of(model, wide, pictures=0, samples=5, cam=False)
+    assert len(content.curves['ROC']) == 24 and 'the 24 most frequent classes' in content.scores_note
+    assert content.pictures == [] and len(content.rows) == 30
+
+
+@pytest.mark.parametrize('marks, most, expected', [
+    ([], 4, []),
+    ([{1}, set(), {1}, {2}, {1}], 2, [0, 3]),  # half the worst, then what is rare
+    ([{1}, {1}, {1}, {1}, {1}, {2}, {3}], 4, [0, 1, 5, 6]),
+    ([{1}, {2}], 9, [0, 1])])
+def test_which_pictures(marks, most, expected):
+    assert choose(marks, most) == expected
+
+
+def test_fingerprint_follows_files_and_labels(images, tmp_path):
+    records = detections(images, 6).records
+    first = fingerprint(records)
+    assert fingerprint(records[::-1]) == first and len(first) == 64
+    moved = [dict(record) for record in records]
+    for record in moved:
+        target = tmp_path / record['image'].rpartition('/')[2]
+        target.write_bytes(open(record['image'], 'rb').read())
+        record['image'] = str(target)
+    assert fingerprint(moved) == first
+    moved[0] |= {'gt_boxes': moved[0]['gt_boxes'] + 1}
+    assert fingerprint(moved) != first
+
+
+def test_groups():
+    def judged(*facts):
+        return SimpleNamespace(records=[{'facts': fact} for fact in facts])
+    groups, unit = groups_of(judged({'patient_id': 3}, {'patient_id': 3}, {}))
+    assert unit == 'patient' and groups[0] == groups[1] != groups[2]
+    assert groups_of(judged({}, {})) == (None, 'image')
+
+
+def test_history_is_found_or_asked_for(tmp_path):
+    model = loaded('detection', tmp_path)
+    panels, note = training_panels(model, None)
+    assert panels == [] and note.startswith('No history.json was found')
+    (tmp_path / 'log' / 'vis_data').mkdir(parents=True)
+    (tmp_path / 'log' / 'vis_data' / 'scalars.json').write_text('{"loss": 2, "lr": 0.1, "epoch": 1, "iter": 4}\n')
+    panels, note = training_panels(model, None)
+    assert panels[0].lines[0].y.tolist() == [2] and 'From the log of MMEngine' in note
+    records = [{'epoch': i, 'iter': i, 'train': {'loss': 1 / i}, 'time': {'train': 60.}} for i in (1, 2)]
+    (tmp_path / 'history.json').write_text(to_json(records))
+    panels, note = training_panels(model, None)
+    assert panels[0].lines[0].y.tolist() == [1, 0.5] and note == '2 epochs, 2 minutes with validation.'
+    with pytest.raises(DataError, match='no such file. Expected the work folder of a run with cxrdet.HistoryHook'):
+        training_panels(model, tmp_path / 'nowhere')
+
+
+def test_commit(tmp_path):
+    assert commit_of(tmp_path) == 'unknown: not a git repository'
+
+
+@pytest.mark.parametrize('options, text', [
+    (dict(out='page.pdf'), 'expected a name that ends in .html'),
+    (dict(split='train'), 'split must be one of val, test'),
+    (dict(samples=0), 'samples of 1 or more'), (dict(score_thr=2), r'score_thr in \[0, 1\]')])
+def test_errors(options, text):
+    with pytest.raises(ConfigError, match=text):
+        report('none.py', 'none.pth', **{'out': 'x.html', **options})
+
+
+def test_no_image():
+    with pytest.raises(ConfigError, match='val set has no image to judge'):
+        content_of(loaded('detection'), Collected('detection', CLASSES, 'val', np.zeros((0, 3)), []))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('task', ['detection', 'multi-label'])
+def test_five_thousand_images(task, images, browser, tmp_path):
+    """Below 15 MB, and loaded in less than 3 seconds."""
+    judged = detections(images, 5000) if task == 'detection' else labelled(images, 5000)
+    content = content_of(loaded(task), judged, samples=50, cam=False)
+    path = tmp_path / 'large.html'
+    path.write_text(render_page(content), encoding='utf-8')
+    assert len(content.pictures) == 60
+    assert path.stat().st_size < 15e6
+    start = time.monotonic()
+    driver = browser.open(path)
+    took = time.monotonic() - start
+    timing = driver.execute_script('return performance.timing.loadEventEnd - performance.timing.navigationStart') / 1000
+    assert max(took, timing) < 3, (took, timing)
