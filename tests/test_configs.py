@@ -38,6 +38,18 @@ def test_piece_says_what_it_is(path):
 
 
 @pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
+def test_config_as_a_run_saves_it_can_be_used_again(path, tmp_path):
+    from cxrdet.apis.check_keys import drop_helpers, key_problems
+    cfg = Config.fromfile(str(path))
+    assert key_problems(cfg) == []
+    drop_helpers(cfg)
+    cfg.dump(tmp_path / 'saved.py')
+    saved = Config.fromfile(tmp_path / 'saved.py')
+    assert key_problems(saved) == []
+    assert saved.model == cfg.model
+
+
+@pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
 def test_model_is_built_and_runs(path):
     import cxrdet  # noqa: F401
     cfg = Config.fromfile(str(path))

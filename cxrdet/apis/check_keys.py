@@ -54,6 +54,17 @@ def key_problems(cfg: Config) -> list[str]:
     return problems + _section_problems(cfg)
 
 
+def drop_helpers(cfg: Config) -> None:
+    """Take out of ``cfg`` the variables of its files, such as a pipeline's beginning, that nothing reads any more.
+
+    A config that is saved has its parts written out, and there such a variable could not be told from a mistake.
+    """
+    known = runner_keys()
+    for key in [key for key, value in cfg.items() if _has_dicts(value) and key not in known and key not in HELPERS
+                and not key.endswith('_shortcuts')]:
+        cfg.pop(key)
+
+
 def _section_problems(cfg: Config) -> list[str]:
     from torch.utils.data import DataLoader
     loader = (set(inspect.signature(DataLoader.__init__).parameters) - {'self'}) | set(_LOADER_KEYS)

@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
 from cxrdet.apis.check import check_config
+from cxrdet.apis.check_keys import drop_helpers
 from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.config import load_config, walk
 from cxrdet.core.errors import CheckpointError, ConfigError
@@ -83,6 +84,7 @@ def ensemble_config(members: Sequence[str], *, config: Config | None = None, fus
     whole['model'] = ConfigDict(_boxes_model(fusion) if boxes else _classes_model(fusion), members=specs,
                                 weights=fusion.weights)
     _strip(whole)
+    drop_helpers(whole)
     return whole
 
 

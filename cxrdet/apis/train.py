@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from cxrdet.apis.check import check_config
+from cxrdet.apis.check_keys import drop_helpers
 from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.config import walk
 from cxrdet.apis.distributed import init_distributed
@@ -51,6 +52,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
         set_auto_scale_lr(cfg)
     set_resume(cfg, resume, trust=trust)
     check_config(cfg, mode='train')
+    drop_helpers(cfg)
     follow_classes(cfg)
     init_distributed(launcher, cfg)
     check_pretrained(cfg)
