@@ -12,6 +12,7 @@ def parse_args(argv=None):
     parser.add_argument('--images', type=int, default=8, metavar='N', help='how many images (default: %(default)s)')
     parser.add_argument('--columns', type=int, default=1, metavar='N', help='pairs in a row (default: %(default)s)')
     parser.add_argument('--score-thr', type=float, default=0.5, help='lowest score shown (default: %(default)s)')
+    parser.add_argument('--worst', action='store_true', help='the images with the most errors, not evenly spaced ones')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda ... (default: %(default)s)')
     parser.add_argument('--data-root', help='root folder of the data set')
     parser.add_argument('--trust-checkpoint', action='store_true',
@@ -27,7 +28,7 @@ def main(argv=None) -> int:
     try:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root)
         compare(cfg, args.checkpoint, out=args.out, images=args.images, columns=args.columns, score_thr=args.score_thr,
-                device=args.device, trust=args.trust_checkpoint)
+                worst=args.worst, device=args.device, trust=args.trust_checkpoint)
     except CxrdetError as error:
         print(f'error: {error_text(error)}', file=sys.stderr)
         return 2

@@ -14,7 +14,7 @@ from cxrdet.apis.diagnose import diagnosis_of
 from cxrdet.apis.report_pictures import BOX_KINDS, LABEL_KINDS, detection_pictures, label_pictures
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
-from cxrdet.core.lesions import LesionTable
+from cxrdet.core.lesions import LesionTable, lesion_table
 from cxrdet.core.main_scores import IOUS, detection_scores, multi_label_scores, single_label_scores
 from cxrdet.visualization.panels import (
     Panel,
@@ -149,7 +149,8 @@ def _add_detection(content: Content, judged: Collected, groups, samples: int, se
                                                                                       samples=samples),
                       'FROC at IoU 0.5': froc_panels(parts, names, groups=groups, samples=samples)}
     owners = np.arange(len(judged.records)) if groups is None else groups
-    content.calibration = [_box_calibration(table, label, owners, samples, title) for label, title in
+    every = lesion_table(judged.predictions(), judged.targets(), len(classes))  # not only the 100 best of an image
+    content.calibration = [_box_calibration(every, label, owners, samples, title) for label, title in
                            [(None, 'all classes'), *zip(shown, names, strict=True)]]
     content.pictures = detection_pictures(judged, score_thr=score_thr, most=pictures)
     content.kinds = BOX_KINDS
