@@ -6,7 +6,7 @@ was. Decoded images are kept in memory, up to 512 MB a worker. Columns of other 
 cxrdet.CSVImageDataset.
 """
 data_root = 'data/csv/'
-img_size = 64
+img_size = 96
 batch_size = 32
 num_workers = 1
 pin_memory = False
@@ -20,7 +20,7 @@ data_preprocessor = dict(
 train_pipeline = [
     dict(type='cxrdet.LoadImage', cache=True),
     dict(type='Resize', scale=img_size, interpolation='area'),
-    dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.6, 1.0)),
+    dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.5, 1.0)),
     dict(type='Albumentations', transforms=[dict(type='D4', p=1.0)]),
     dict(type='cxrdet.SizeFrame', jitter=0.15),
     dict(type='PackInputs'),

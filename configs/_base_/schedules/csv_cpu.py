@@ -2,9 +2,9 @@
 
 The learning rate is for batches of 32. The head may have a rate of its own (see csv_finetune.py).
 """
-max_epochs = 60
+max_epochs = 80
 lr = 1e-3
-weight_decay = 0.05
+weight_decay = 0.1
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='cxrdet.ValLossLoop')
