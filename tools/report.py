@@ -47,8 +47,7 @@ def bar(split, done, total):
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    from cxrdet.apis.config import load_config
-    from cxrdet.apis.report import report
+    from cxrdet.apis import load_config, report
     from cxrdet.core.errors import CxrdetError, error_text
     command = shlex.join(['python', 'tools/report.py', *(sys.argv[1:] if argv is None else argv)])
     try:

@@ -1,11 +1,11 @@
-"""What a script calls: load a config, train, test, predict, compare, diagnose; imported when it is first asked for."""
+"""What a script calls: load a config, train, test, predict, compare, diagnose, report; imported when first asked for."""
 import sys
 from importlib import import_module
 from types import ModuleType
 
-_HOME = {'compare': 'compare', 'diagnose': 'diagnose', 'load_config': 'config', 'predict': 'predict', 'test': 'test',
-         'train': 'train'}
-__all__ = ['compare', 'diagnose', 'load_config', 'predict', 'test', 'train']
+_HOME = {'compare': 'compare', 'diagnose': 'diagnose', 'load_config': 'config', 'predict': 'predict',
+         'report': 'report', 'test': 'test', 'train': 'train'}
+__all__ = ['compare', 'diagnose', 'load_config', 'predict', 'report', 'test', 'train']
 
 
 class _Front(ModuleType):

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cxrdet import __version__
 from cxrdet.apis.collect import Collected, LoadedModel
 from cxrdet.core.errors import DataError
 from cxrdet.core.history import read_history
 from cxrdet.core.run_log import read_logs
+from cxrdet.version import __version__
 from cxrdet.visualization.curves import chosen_series
 from cxrdet.visualization.panels import Panel, history_panels
 

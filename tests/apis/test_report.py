@@ -8,8 +8,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from cxrdet.apis import report
 from cxrdet.apis.collect import Collected, LoadedModel
-from cxrdet.apis.report import content_of, report
+from cxrdet.apis.report import content_of
 from cxrdet.apis.report_facts import commit_of, fingerprint, groups_of, training_panels
 from cxrdet.apis.report_pictures import choose
 from cxrdet.core.errors import ConfigError, DataError
@@ -98,7 +99,8 @@ def test_multi_label_classifier(images):
     assert set(content.kinds) == {'missed', 'false'} and len(content.pictures) == 5
     assert all(kind in content.kinds for picture in content.pictures for _, kind in picture.marks)
     text = render_page(content)
-    assert 'id="confusion"' not in text and 'Decisions by 0.5 for every class' in text
+    assert 'Right and wrong decisions of each class' in text and 'Decisions by 0.5 for every class' in text
+    assert 'The worst single decisions' in text
 
 
 def test_single_label_classifier(images):

@@ -91,7 +91,7 @@ def test_real_chest_films(real_data, tool, browser, tmp_path):
     out = tmp_path / 'nih.html'
     assert report(tool, NIH, checkpoint, real_data / 'nih_cxr14', out, options, '--train-images', '24', '--pictures',
                   '12', '--valid-limit', '60') == 0
-    driver = check_page(browser, out, parts=['training', 'curves', 'errors', 'calibration', 'pictures'])
+    driver = check_page(browser, out, parts=['training', 'curves', 'confusion', 'errors', 'calibration', 'pictures'])
     facts = driver.find_element('id', 'data').text
     assert '60 validation images, ' in facts and ' patients' in facts and 'Views' in facts
     assert 'Grad-CAM' in driver.find_element('id', 'pictures').text

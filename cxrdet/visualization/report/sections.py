@@ -61,10 +61,10 @@ def curves(content: Content) -> Html | None:
     return Html((tag('p', content.curves_note) if content.curves_note else '') + groups)
 
 
-def confusion(content: Content) -> Html | None:
+def confusion(content: Content) -> Html:
     table = content.diagnosis['confusion']
     if table is None:
-        return None
+        return _decisions(content)
     labels, matrix = table['labels'], table['matrix']
     head = tag('tr', tag('td'), [tag('th', name, scope='col') for name in labels])
     body = []
@@ -87,7 +87,7 @@ def confusion(content: Content) -> Html | None:
 
 def errors(content: Content) -> Html | None:
     task = content.diagnosis['task']
-    parts = _box_errors(content.diagnosis) if task == 'detection' else _label_errors(content)
+    parts = (_box_errors if task == 'detection' else _label_errors)(content.diagnosis)
     return Html(''.join(parts)) if parts else None
 
 
@@ -154,7 +154,7 @@ def _box_errors(diagnosis: Mapping) -> list[Html]:
     body = [tag('tr', tag('th', row['type'], scope='row'), tag('td', row['count'], class_='number'),
                 tag('td', number(row['share'], 2), class_='number'), tag('td', number(row['gain']), class_='number'),
                 tag('td', _meter((row['gain'] or 0) / most))) for row in rows]
-    head = tag('tr', [tag('th', name, scope='col') for name in ('Kind', 'Count', 'Share', 'mAP@0.5 to gain', '')])
+    head = tag('tr', [tag('th', name, scope='col') for name in ('Kind', 'Count', 'Share', 'mAP@0.5 to gain', 'Compared')])
     caption = f'Errors of the boxes with a score of {diagnosis["score_thr"]:.2f} or more, and what mending them gives'
     parts = [tag('p', 'Kinds as in TIDE: localisation (right class, IoU 0.1 to 0.5), classification (wrong class, IoU '
                  'of 0.5 or more), both, duplicate (a second box on the same object), background (nothing there) and '
@@ -171,14 +171,28 @@ def _box_errors(diagnosis: Mapping) -> list[Html]:
     return parts
 
 
-def _label_errors(content: Content) -> list[Html]:
-    parts, diagnosis = [], content.diagnosis
-    if diagnosis['task'] == 'multi-label':
-        columns = [Column('class', 'Class', text=True), Column('tp', 'Found', 'present and called'),
-                   Column('fn', 'Missed', 'present and not called'), Column('fp', 'False alarms', 'called and absent'),
-                   Column('tn', 'Rightly absent')]
-        parts.append(sortable_table(f'Decisions by {diagnosis["operating_point"]}', columns,
-                                    [{**row, 'flag': False} for row in content.rows]))
+def _decisions(content: Content) -> Html:
+    """Of several labels an image: one confusion matrix of two by two a class, in a row."""
+    columns = [Column('class', 'Class', text=True), Column('tp', 'Found', 'present and called'),
+               Column('fn', 'Missed', 'present and not called'), Column('fp', 'False alarms', 'absent and called'),
+               Column('tn', 'Rightly absent', 'absent and not called')]
+    rows = [{**row, 'flag': False} for row in content.rows]
+    note = ('An image may have several labels, so each class has a confusion matrix of its own, which is a row here. '
+            f'Decisions by {content.diagnosis["operating_point"]}.')
+    return Html(tag('p', note) + sortable_table('Right and wrong decisions of each class', columns, rows))
+
+
+def _label_errors(diagnosis: Mapping) -> list[Html]:
+    parts = []
+    calls = [{**call, 'kind': kind} for name, kind in (('misses', 'missed'), ('false_alarms', 'false alarm'))
+             for call in diagnosis.get('wrong_calls', {}).get(name, ())]
+    if calls:
+        columns = [Column('class', 'Class', text=True), Column('kind', 'Kind', text=True),
+                   Column('file', 'Image', text=True), Column('probability', 'Probability'),
+                   Column('usual', 'Usual', 'share of the judged images that have the finding'),
+                   Column('excess', 'Excess', 'how much worse than always saying the usual share, in nats')]
+        parts.append(sortable_table('The worst single decisions', columns, [
+            {**call, 'file': call['image'].rpartition('/')[2]} for call in calls]))
     if diagnosis['confounding']:
         columns = [Column('class', 'Class', text=True), Column('fact', 'Goes with', text=True),
                    Column('V', 'Cramér’s V', 'strength of the tie, 0 to 1'),

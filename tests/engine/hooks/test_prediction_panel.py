@@ -119,6 +119,13 @@ def test_the_same_images_evenly_spaced(images, expected):
         assert hook._chosen == expected
 
 
+def test_panels_are_of_the_averaged_weights():
+    """EMAHook puts the trained weights back after a validation: the panels come before it."""
+    from mmengine.hooks import EMAHook
+    from mmengine.runner.priority import get_priority
+    assert get_priority(PredictionPanelHook.priority) < get_priority(EMAHook.priority)
+
+
 def test_errors():
     with pytest.raises(ConfigError, match=r'interval and images of 1 or more.* got 0, 4, 480 and 0.5'):
         PredictionPanelHook(0)

@@ -196,7 +196,7 @@ def test_prints(page, browser):
 def test_a_report_without_anything(content):
     import dataclasses
     bare = dataclasses.replace(content, pictures=[], training=[], training_note='none found', curves={}, rows=[],
-                               diagnosis=content.diagnosis | {'findings': [], 'confusion': None})
+                               diagnosis=content.diagnosis | {'findings': []})
     text = render_page(bare)
     assert 'No image has an error to show.' in text and 'none found' in text and 'nothing stands out' in text
-    assert 'id="curves"' not in text and 'id="confusion"' not in text
+    assert 'id="curves"' not in text
