@@ -1,4 +1,4 @@
-"""What a script calls: load a config, train, test, predict, compare, diagnose, report; imported when first asked for."""
+"""What a script calls: load a config, train, test, predict, compare, diagnose, report; imported when asked for."""
 import sys
 from importlib import import_module
 from types import ModuleType
