@@ -131,11 +131,14 @@ class Adapter(nn.Conv2d):
 
 @contextmanager
 def recorded(**modules: nn.Module) -> Iterator[dict[str, tuple[tuple, Any]]]:
-    """Yield a dict that holds, after the block, each module's first call in it: (positional arguments, output)."""
+    """Yield a dict that holds, after the block, each module's last call in it: (positional arguments, output).
+
+    The last, since a sampler of hard examples tries the head out before the loss does.
+    """
     calls: dict[str, tuple[tuple, Any]] = {}
 
     def watch(name: str):
-        return lambda module, args, output: calls.setdefault(name, (args, output)) and None
+        return lambda module, args, output: calls.update({name: (args, output)})
     handles = [module.register_forward_hook(watch(name)) for name, module in modules.items()]
     try:
         yield calls

@@ -101,7 +101,8 @@ def kept_logits(model, monkeypatch):
 
     def watched(features, rois):
         result = inner(features, rois)
-        result['cls_score'].retain_grad()
+        if result['cls_score'].requires_grad:
+            result['cls_score'].retain_grad()
         seen.update(rois=rois, logits=result['cls_score'])
         return result
     monkeypatch.setattr(model.roi_head, '_bbox_forward', watched)
@@ -139,6 +140,21 @@ def test_losses_of_two_stages(teachers, monkeypatch, alpha):
     closed = 3 * ((seen['logits'] / 3).softmax(1) - (target / 3).softmax(1)) / len(target)
     torch.testing.assert_close(seen['logits'].grad, (1 - alpha) * seen_alone['logits'].grad + alpha * closed.detach(),
                                rtol=1e-4, atol=1e-7)
+
+
+def test_regions_chosen_as_hard_ones(teachers, monkeypatch):
+    """OHEM runs the head over all proposals first; the teacher judges those that are left."""
+    ohem = {'train_cfg.rcnn.sampler.type': 'OHEMSampler', 'train_cfg.rcnn.sampler.num': 8}
+    model = build(teachers[2], changes=ohem)
+    seen = kept_logits(model, monkeypatch)
+    losses = losses_of(model)
+    assert len(seen['rois']) == 16  # eight an image
+    with torch.no_grad():
+        teacher = loaded(teachers[2])
+        pyramid = teacher.extract_feat(model.data_preprocessor(batch(), False)['inputs'])
+        target = teacher.roi_head._bbox_forward(pyramid, seen['rois'])['cls_score']
+    divergence = functional.kl_div((seen['logits'] / 3).log_softmax(1), (target / 3).softmax(1), reduction='batchmean')
+    torch.testing.assert_close(losses['loss_distill_cls'], 0.7 * 9 * divergence)
 
 
 def test_sigmoid_scores_of_two_stages(teachers, monkeypatch, tmp_path):
