@@ -1,4 +1,9 @@
 """From a trained teacher to a distilled student and its plain checkpoint, by the command line."""
+import json
+import pickle
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -41,7 +46,6 @@ def train(tool, config, folder, data, *options, more=(), epochs=1, code=0):
 
 @pytest.fixture(scope='module')
 def variant(tmp_path_factory):
-    from pathlib import Path
     path = tmp_path_factory.mktemp('configs') / 'distilled.py'
     path.write_text(VARIANT.format(base=Path('configs').absolute()))
     return path
@@ -89,7 +93,6 @@ def student():
 
 
 def boxes_of(path):
-    import pickle
     with path.open('rb') as stream:
         found = pickle.load(stream)
     return np.concatenate([np.c_[sample['pred_instances']['bboxes'], sample['pred_instances']['scores']]
@@ -106,3 +109,38 @@ def test_teacher_is_missing(tool, cell_phantoms, variant, tmp_path, capsys, opti
     train(tool, variant, tmp_path / 'run', cell_phantoms, option, *SMALL_STUDENT, code=2)
     assert message in capsys.readouterr().err
     assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+@pytest.fixture(scope='module')
+def crops(tmp_path_factory):
+    """Six training and three validation images of three classes."""
+    folder, rng, rows = tmp_path_factory.mktemp('crops'), np.random.default_rng(0), ['path,label,split']
+    for i in range(9):
+        cv2.imwrite(str(folder / f'{i}.png'), rng.integers(0, 256, (40, 40, 3), np.uint8))
+        rows.append(f'{i}.png,{"abc"[i % 3]},{"train" if i < 6 else "val"}')
+    (folder / 'metadata.csv').write_text('\n'.join(rows))
+    (folder / 'label2id.json').write_text(json.dumps(dict(a=0, b=1, c=2)))
+    return folder
+
+
+def test_classifier_by_its_config(tool, crops, tmp_path):
+    """The hybrid network teaches the plain one, whose own config then measures the checkpoint."""
+    quick = ['img_size=32', 'batch_size=3', 'num_workers=0', 'max_epochs=1', 'param_scheduler.0.end=1']
+
+    def run(name, *options):
+        assert tool('train').main([f'configs/{name}.py', '--data-root', str(crops), '--work-dir', str(tmp_path / name),
+                                   '--cfg-options', *quick, *options]) == 0
+        return str(tmp_path / name / 'epoch_1.pth')
+    teacher = run('resnet18_hybrid_csv')
+    checkpoint = run('resnet18_distilled_csv', f'teacher_checkpoint={teacher}', 'dropout=0.2')
+    assert 'loss_distill' in (tmp_path / 'resnet18_distilled_csv' / 'history.json').read_text()
+    assert not any('attention' in key for key in read_checkpoint(checkpoint)['state_dict'])
+    scores = []
+    for name in ('resnet18_csv', 'resnet18_distilled_csv'):
+        assert tool('test').main([f'configs/{name}.py', checkpoint, '--data-root', str(crops), '--work-dir',
+                                  str(tmp_path / 'test'), '--out', str(tmp_path / f'{name}.pkl'), '--cfg-options',
+                                  *quick]) == 0
+        with (tmp_path / f'{name}.pkl').open('rb') as stream:
+            scores.append(np.stack([np.asarray(sample['pred_score']) for sample in pickle.load(stream)]))
+    assert scores[0].shape == (3, 3)
+    np.testing.assert_array_equal(*scores)
