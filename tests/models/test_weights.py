@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from cxrdet.core.errors import CheckpointError, ConfigError
@@ -19,6 +20,13 @@ CLASSIFIERS = {
 }
 SOURCES = [('torchvision', 'resnet34'), ('torchvision', 'densenet121'), ('torchvision', 'vit_b_16'),
            ('timm', 'resnet34'), ('timm', 'densenet121'), ('timm', 'vit_b_16')]
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    """Whatever an earlier test of this process has left."""
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
 
 
 def classifier(name, classes=15, **init_cfg):
