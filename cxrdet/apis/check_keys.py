@@ -20,7 +20,7 @@ OTHER_KEYS = ('custom_imports', 'vis_backends', 'tta_model', 'tta_pipeline', 'te
               'runner_type', 'strategy')
 # Helpers of the stock configs that may stand unused, so that a name near a real key is not taken for a misspelling.
 HELPERS = ('train_pipeline', 'val_pipeline', 'data_root', 'dataset_type', 'backend_args', 'num_classes', 'img_scale',
-           'backbone', 'backbone_channels', 'backbone_strides')
+           'load_pipeline', 'backbone', 'backbone_channels', 'backbone_strides')
 SECTIONS = {
     'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
     'auto_scale_lr': ('enable', 'base_batch_size'),
