@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from torchvision.ops import sigmoid_focal_loss
 
 from cxrdet.registry import MODELS
@@ -40,8 +41,9 @@ def test_accuracy_leaves_background_out(loss):
 
 
 def test_head_predicts_one_score_a_class():
-    head = MODELS.build(dict(
-        type='mmdet.Shared2FCBBoxHead', in_channels=4, fc_out_channels=8, roi_feat_size=2, num_classes=3,
-        loss_cls=dict(type='cxrdet.RoIFocalLoss')))
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        head = MODELS.build(dict(
+            type='mmdet.Shared2FCBBoxHead', in_channels=4, fc_out_channels=8, roi_feat_size=2, num_classes=3,
+            loss_cls=dict(type='cxrdet.RoIFocalLoss')))
     scores, deltas = head(torch.zeros(5, 4, 2, 2))
     assert scores.shape == (5, 3) and deltas.shape == (5, 12)
