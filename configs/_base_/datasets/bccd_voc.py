@@ -8,7 +8,7 @@ load_pipeline = [
     dict(type='cxrdet.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='RandomResize', scale=(416, 320), ratio_range=(0.9, 1.15), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(320, 416)),
+    dict(type='RandomCrop', crop_size=(416, 320)),  # width, height
 ]
 flip = dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal'])
 train_pipeline = [*load_pipeline, flip, dict(type='PackDetInputs')]

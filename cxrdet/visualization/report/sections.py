@@ -154,7 +154,8 @@ def _box_errors(diagnosis: Mapping) -> list[Html]:
     body = [tag('tr', tag('th', row['type'], scope='row'), tag('td', row['count'], class_='number'),
                 tag('td', number(row['share'], 2), class_='number'), tag('td', number(row['gain']), class_='number'),
                 tag('td', _meter((row['gain'] or 0) / most))) for row in rows]
-    head = tag('tr', [tag('th', name, scope='col') for name in ('Kind', 'Count', 'Share', 'mAP@0.5 to gain', 'Compared')])
+    names = ('Kind', 'Count', 'Share', 'mAP@0.5 to gain', 'Compared')
+    head = tag('tr', [tag('th', name, scope='col') for name in names])
     caption = f'Errors of the boxes with a score of {diagnosis["score_thr"]:.2f} or more, and what mending them gives'
     parts = [tag('p', 'Kinds as in TIDE: localisation (right class, IoU 0.1 to 0.5), classification (wrong class, IoU '
                  'of 0.5 or more), both, duplicate (a second box on the same object), background (nothing there) and '
