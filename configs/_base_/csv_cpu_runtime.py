@@ -1,6 +1,6 @@
 """Run settings of single-label classifiers from random weights on a few CPU cores.
 
-Early stopping is off unless patience is set: a cosine schedule earns most in its last epochs.
+Early stopping is off unless patience (in validations) is set: a cosine schedule earns most in its last epochs.
 """
 _base_ = './classification_cpu_runtime.py'
 patience = 1000

@@ -4,7 +4,7 @@ max_epochs = 30
 lr = 1e-4
 weight_decay = 1e-2
 
-train_cfg = dict(max_epochs=max_epochs)
+train_cfg = dict(max_epochs=max_epochs, val_interval=1)
 optim_wrapper = dict(
     optimizer=dict(lr=lr, weight_decay=weight_decay),
     paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=10.0))))
