@@ -1,4 +1,5 @@
 """ClassifierEnsemble against means by hand, in a test by the command line, and from saved predictions."""
+import itertools
 import json
 import pickle
 
@@ -133,7 +134,7 @@ def crops(tmp_path_factory):
 
 
 def test_tool(crops, tool, tmp_path, monkeypatch):
-    """Each alone, both together, from the files of both, and each with mirrored images."""
+    """Each alone, both together, from the files of both, and one with its images turned and mirrored."""
     monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))  # takes most of the time
     def run(*arguments):
         out = tmp_path / 'out.pkl'
@@ -153,9 +154,12 @@ def test_tool(crops, tool, tmp_path, monkeypatch):
                                (3 * alone[0] + alone[1]) / 4, atol=1e-6)
     np.testing.assert_allclose(run(CONFIG, '--ensemble-predictions', *files, '--fusion', 'logits'),
                                run('--ensemble', *pairs, '--fusion', 'logits'), atol=1e-5)
-    mirrored = run(CONFIG, crops / 'a.pth', '--tta')
-    assert np.abs(mirrored - alone[0]).max() > 1e-4
-    for i in range(4):
-        path = crops / f'{i}.png'
-        cv2.imwrite(str(path), cv2.imread(str(path))[:, ::-1])
-    np.testing.assert_allclose((run(CONFIG, crops / 'a.pth') + alone[0]) / 2, mirrored, atol=2e-3)
+    views = run(CONFIG, crops / 'a.pth', '--tta')
+    assert np.abs(views - alone[0]).max() > 1e-4
+    images = {path: cv2.imread(str(path)) for path in (crops / f'{i}.png' for i in range(4))}
+    scores = []
+    for turns, step in itertools.product(range(4), (1, -1)):  # the eight ways to lay a square
+        for path, image in images.items():
+            cv2.imwrite(str(path), np.rot90(image, turns)[:, ::step])
+        scores.append(run(CONFIG, crops / 'a.pth'))
+    np.testing.assert_allclose(np.mean(scores, 0), views, atol=2e-3)
