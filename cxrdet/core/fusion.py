@@ -28,7 +28,8 @@ CONF_TYPES = ('avg', 'max', 'box_and_model_avg', 'absent_model_aware_avg')
 
 def weighted_boxes_fusion(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array],
                           weights: Sequence[float] | None = None, iou_thr: float = 0.55, skip_box_thr: float = 0.0,
-                          conf_type: str = 'avg', allows_overflow: bool = False) -> Fused:
+                          conf_type: str = 'avg', allows_overflow: bool = False,
+                          one_per_model: bool = False) -> Fused:
     """Weighted boxes fusion: boxes that overlap become their mean, weighted by score.
 
     Source: R. Solovyev, W. Wang, T. Gabruseva, "Weighted boxes fusion: Ensembling boxes from different object detection
@@ -47,6 +48,9 @@ def weighted_boxes_fusion(boxes: Sequence[Array], scores: Sequence[Array], label
             took part;
             'absent_model_aware_avg': sum of s / (sum of w over the boxes + weights of the models that took no part).
         allows_overflow: with 'avg', n / sum of weights without the cap at T, so that a score may exceed 1.
+        one_per_model: a cluster takes one box of each model, its best; another box of that model at the same place
+            joins the next cluster or founds one (own addition; off: as in the paper). Models that end in soft-NMS give
+            such boxes with lowered scores, which pull the means of the paper's clusters down.
 
     Returns: boxes, scores and labels, best first. Scores of clusters of several boxes are in single precision.
     Raises:
@@ -58,7 +62,7 @@ def weighted_boxes_fusion(boxes: Sequence[Array], scores: Sequence[Array], label
     given = _gather(boxes, scores, labels, weights, iou_thr)
     part = given.part.where(given.part.scores >= skip_box_thr).weighted(given.weights).by_class(best_first=True)
     mean, total, best, number, weight, present, group = kernels.cluster_by_mean(
-        part.boxes, part.scores, part.owners, given.weights, part.starts, float(iou_thr))
+        part.boxes, part.scores, part.owners, given.weights, part.starts, float(iou_thr), bool(one_per_model))
     several = number > 1
     score = _single(best if conf_type == 'max' else total / number, several)
     weight, whole = _single(weight, several), given.weights.sum()
@@ -174,6 +178,7 @@ def soft_voting(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequenc
 
 METHODS: dict[str, Callable[..., Fused]] = {
     'wbf': weighted_boxes_fusion, 'nmw': non_maximum_weighted, 'nms': nms, 'soft_nms': soft_nms, 'voting': soft_voting}
+_USUAL = {'soft_nms': 'decayed', 'wbf': 'one_per_model'}  # what fuse() switches on, and the reference does not know
 
 
 class _Part(NamedTuple):
@@ -320,14 +325,14 @@ def fuse(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array
 
     Args:
         boxes, scores, labels, weights: as for :func:`weighted_boxes_fusion`.
-        method: a key of ``METHODS``. Soft-NMS gives its lowered scores here.
+        method: a key of ``METHODS``. Soft-NMS gives its lowered scores here, and ``wbf`` has ``one_per_model`` on.
         **options: the method's other arguments (``iou_thr``, ``skip_box_thr``, ``conf_type`` ...).
 
     Raises: ValueError for an unknown method or option, and as the method itself.
     """
     check_options(method, options)
-    if method == 'soft_nms':
-        options.setdefault('decayed', True)
+    if method in _USUAL:
+        options.setdefault(_USUAL[method], True)
     boxes, scores, labels = METHODS[method](boxes, scores, labels, weights, **options)
     order = scores.argsort(stable=True, descending=True) if _is_tensor(scores) else np.argsort(-scores, kind='stable')
     return boxes[order], scores[order], labels[order]

@@ -37,7 +37,7 @@ def _build(function: Callable, cache: bool) -> Callable:
 
 
 @_compiled
-def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr):
+def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_model):
     """Weighted boxes fusion: a box joins the cluster whose mean box it overlaps most, by more than ``iou_thr``.
 
     The mean box that decides is kept in single precision, as in the reference implementation: where an overlap equals
@@ -48,6 +48,7 @@ def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr):
         owners: (N,) int64, index of the model that gave the box.
         weights: (T,) of the models.
         starts, iou_thr: (G + 1,) int64 and float.
+        one_per_model: bool, a cluster takes one box of each model.
 
     Returns:
         boxes (M, 4), sum and maximum of the scores (M,) each, number of boxes (M,), sum of their weights (M,), sum of
@@ -65,6 +66,8 @@ def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr):
             x1, y1, x2, y2 = boxes[j, 0], boxes[j, 1], boxes[j, 2], boxes[j, 3]
             own, match, overlap = (x2 - x1) * (y2 - y1), -1, iou_thr
             for c in range(first, count):
+                if one_per_model and present[c, owners[j]]:
+                    continue
                 width, height = min(mean[c, 2], x2) - max(mean[c, 0], x1), min(mean[c, 3], y2) - max(mean[c, 1], y1)
                 if width > 0 and height > 0:
                     iou = width * height / (area[c] + own - width * height)

@@ -64,6 +64,12 @@ def test_equal_to_ensemble_boxes(seed):
                 np.testing.assert_allclose(a, np.reshape(b, a.shape), atol=1e-6, rtol=0, err_msg=f'{name}, case {i}')
 
 
+def iou_of(one, other):
+    (ax, ay, ar, ab), (bx, by, br, bb) = one, other
+    inter = max(min(ar, br) - max(ax, bx), 0) * max(min(ab, bb) - max(ay, by), 0)
+    return inter / ((ar - ax) * (ab - ay) + (br - bx) * (bb - by) - inter)
+
+
 def wbf_by_the_paper(boxes, scores, labels, weights, iou_thr):
     """Equations 1 to 6 in double precision, one label, one box at a time."""
     clusters = []
@@ -73,11 +79,8 @@ def wbf_by_the_paper(boxes, scores, labels, weights, iou_thr):
         best, overlap = None, iou_thr
         for cluster in clusters:
             mean = np.average([b for _, b, _ in cluster], axis=0, weights=[s for s, _, _ in cluster])
-            (ax, ay, ar, ab), (bx, by, br, bb) = mean, row[1]
-            inter = max(min(ar, br) - max(ax, bx), 0) * max(min(ab, bb) - max(ay, by), 0)
-            iou = inter / ((ar - ax) * (ab - ay) + (br - bx) * (bb - by) - inter)
-            if iou > overlap:
-                best, overlap = cluster, iou
+            if iou_of(mean, row[1]) > overlap:
+                best, overlap = cluster, iou_of(mean, row[1])
         clusters.append([row]) if best is None else best.append(row)
     fused = [(np.mean([s for s, _, _ in c]) * min(len(weights), len(c)) / sum(weights),
               *np.average([b for _, b, _ in c], axis=0, weights=[s for s, _, _ in c])) for c in clusters]
@@ -110,6 +113,45 @@ def test_overflow_counts_every_box():
     args = [[A, A, B]], [[0.9, 0.9, 0.9]], [[0, 0, 0]]
     assert weighted_boxes_fusion(*args)[1] == pytest.approx([0.9])
     assert weighted_boxes_fusion(*args, allows_overflow=True)[1] == pytest.approx([2.7])
+
+
+def one_per_model_by_hand(boxes, scores, iou_thr):
+    """Best first; each joins the cluster without a box of its model whose mean it overlaps most. Two models."""
+    rows = sorted(((s, tuple(b), m) for m, (bs, ss) in enumerate(zip(boxes, scores)) for b, s in zip(bs, ss)),
+                  reverse=True)
+    clusters = []
+    for score, box, model in rows:
+        best, overlap = None, iou_thr
+        for cluster in clusters:
+            mean = np.average([b for _, b, _ in cluster], axis=0, weights=[s for s, _, _ in cluster])
+            if iou_of(mean, box) > overlap and model not in {m for _, _, m in cluster}:
+                best, overlap = cluster, iou_of(mean, box)
+        clusters.append([(score, box, model)]) if best is None else best.append((score, box, model))
+    return np.array(sorted(((sum(s for s, _, _ in c) / len(boxes), *np.average(
+        [b for _, b, _ in c], axis=0, weights=[s for s, _, _ in c])) for c in clusters), reverse=True))
+
+
+def test_one_box_of_each_model_in_a_cluster():
+    boxes, scores, labels = [[A, B], [A, B]], [[0.9, 0.3], [0.8, 0.2]], [[0, 0], [0, 0]]
+    fused, score, _ = weighted_boxes_fusion(boxes, scores, labels, one_per_model=True)
+    np.testing.assert_allclose(fused, [A, B])
+    np.testing.assert_allclose(score, [0.85, 0.25], rtol=1e-6)
+    assert weighted_boxes_fusion(boxes, scores, labels)[1] == pytest.approx([0.55])
+    rng = np.random.default_rng(7)
+    for _ in range(20):
+        many = [rng.uniform(0, 60, (12, 1, 2)) + rng.uniform(0, 8, (12, 2, 2)) + [[0, 0], [30, 30]] for _ in range(2)]
+        many, values = [b.reshape(12, 4) for b in many], [rng.random(12) for _ in range(2)]
+        expected = one_per_model_by_hand(many, values, 0.4)
+        found, score, _ = weighted_boxes_fusion(many, values, [np.zeros(12, int)] * 2, iou_thr=0.4, one_per_model=True)
+        np.testing.assert_allclose(score, expected[:, 0], rtol=1e-6)
+        np.testing.assert_allclose(found, expected[:, 1:], rtol=1e-6)
+
+
+def test_one_model_alone_is_left_as_it_is():
+    boxes, scores = np.array([A, B, A], float), np.array([0.9, 0.5, 0.2])
+    fused, score, _ = fuse([boxes], [scores], [np.zeros(3, int)])
+    np.testing.assert_array_equal(fused, boxes)
+    np.testing.assert_array_equal(score, scores)
 
 
 def test_nms_is_that_of_torchvision():
@@ -239,7 +281,7 @@ def test_what_is_refused(boxes, scores, labels, more, message):
 
 
 def test_signature_is_the_one_agreed():
-    assert list(inspect.signature(weighted_boxes_fusion).parameters) == [
+    assert list(inspect.signature(weighted_boxes_fusion).parameters)[:8] == [
         'boxes', 'scores', 'labels', 'weights', 'iou_thr', 'skip_box_thr', 'conf_type', 'allows_overflow']
     assert nms([[A]], [[0.5]], [[0]], None, 0.5)[0].tolist() == [A]
 
