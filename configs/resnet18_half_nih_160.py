@@ -7,6 +7,8 @@ _base_ = [
     './_base_/models/multilabel_classifier.py', './_base_/datasets/nih_160.py', './_base_/schedules/nih_cpu_40e.py',
     './_base_/nih_cpu_runtime.py'
 ]
-model = dict(backbone=dict(type='ResNet', depth=18, stem_channels=32, base_channels=32), head=dict(in_channels=256))
+model = dict(
+    backbone=dict(type='ResNet', depth=18, stem_channels=32, base_channels=32, zero_init_residual=False),
+    head=dict(in_channels=256))
 train_dataloader = dict(batch_size=16)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

@@ -92,14 +92,19 @@ class AttentionResNet(ResNet):
     Args:
         depth: 18, 34, 50, 101 or 152.
         attention: what stands behind which stage, see :func:`add_attention`; None: a plain ResNet.
+        zero_init_residual: the last batch norm of every block starts at 0, so that blocks start as the identity. Off,
+            unlike in MMPretrain: Adam moves a weight by no more than the learning rate a step, so that in a short
+            training from random weights the blocks would stay almost switched off (0.02 to 0.12 after 900 steps of
+            1e-3, measured). Weights that are loaded are not touched.
         **kwargs: of MMPretrain's ``ResNet``.
 
     Raises:
         ConfigError: see :func:`add_attention`.
     """
 
-    def __init__(self, depth: int, attention: Attention | None = None, **kwargs) -> None:
-        super().__init__(depth, **kwargs)
+    def __init__(self, depth: int, attention: Attention | None = None, *, zero_init_residual: bool = False,
+                 **kwargs) -> None:
+        super().__init__(depth, zero_init_residual=zero_init_residual, **kwargs)
         if attention is not None:
             add_attention(self, attention)
 
