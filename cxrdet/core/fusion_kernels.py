@@ -47,8 +47,7 @@ def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_mod
         boxes, scores: (N, 4) xyxy with area and (N,), weights included; best score first within a class.
         owners: (N,) int64, index of the model that gave the box.
         weights: (T,) of the models.
-        starts, iou_thr: (G + 1,) int64 and float.
-        one_per_model: bool, a cluster takes one box of each model.
+        starts, iou_thr, one_per_model: (G + 1,) int64; float; bool: a cluster takes one box of each model.
 
     Returns:
         boxes (M, 4), sum and maximum of the scores (M,) each, number of boxes (M,), sum of their weights (M,), sum of
@@ -66,10 +65,8 @@ def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_mod
             x1, y1, x2, y2 = boxes[j, 0], boxes[j, 1], boxes[j, 2], boxes[j, 3]
             own, match, overlap = (x2 - x1) * (y2 - y1), -1, iou_thr
             for c in range(first, count):
-                if one_per_model and present[c, owners[j]]:
-                    continue
                 width, height = min(mean[c, 2], x2) - max(mean[c, 0], x1), min(mean[c, 3], y2) - max(mean[c, 1], y1)
-                if width > 0 and height > 0:
+                if width > 0 and height > 0 and not (one_per_model and present[c, owners[j]]):
                     iou = width * height / (area[c] + own - width * height)
                     if iou > overlap:
                         match, overlap = c, iou
