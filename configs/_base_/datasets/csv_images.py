@@ -2,9 +2,9 @@
 
 The classes and their number come from the JSON. The pipeline is meant for crops of stained cells: mirroring and
 turning change nothing, colours are left alone since the stain carries meaning, and a frame tells how large the crop
-was. Pillow's bicubic resizing is smooth both ways; OpenCV's "area" makes blocks of crops that are enlarged. Decoded
-images are kept in memory, up to 512 MB a worker. Columns of other names, splits that are to be drawn: see
-cxrdet.CSVImageDataset.
+was; from 1 to 512 px, so that a crop of usual size has a frame near the mean colour, not a dark one. Pillow's bicubic
+resizing is smooth both ways; OpenCV's "area" makes blocks of crops that are enlarged. Decoded images are kept in
+memory, up to 512 MB a worker. Columns of other names, splits that are to be drawn: see cxrdet.CSVImageDataset.
 """
 data_root = 'data/csv/'
 img_size = 96
@@ -23,20 +23,20 @@ train_pipeline = [
     dict(type='Resize', scale=img_size, backend='pillow', interpolation='bicubic'),
     dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.5, 1.0)),
     dict(type='Albumentations', transforms=[dict(type='D4', p=1.0)]),
-    dict(type='cxrdet.SizeFrame', jitter=0.15),
+    dict(type='cxrdet.SizeFrame', low=1, high=512, jitter=0.15),
     dict(type='PackInputs'),
 ]
 val_pipeline = [
     dict(type='cxrdet.LoadImage', cache=True),
     dict(type='Resize', scale=img_size, backend='pillow', interpolation='bicubic'),
-    dict(type='cxrdet.SizeFrame'),
+    dict(type='cxrdet.SizeFrame', low=1, high=512),
     dict(type='PackInputs'),
 ]
 # With --tta the mean over the eight ways to turn and mirror a square.
 tta_pipeline = [
     dict(type='cxrdet.LoadImage', cache=True),
     dict(type='Resize', scale=img_size, backend='pillow', interpolation='bicubic'),
-    dict(type='cxrdet.SizeFrame'),
+    dict(type='cxrdet.SizeFrame', low=1, high=512),
     dict(type='TestTimeAug', transforms=[
         [dict(type='RandomFlip', prob=0.),
          *[dict(type='RandomFlip', prob=1., direction=way) for way in ('horizontal', 'vertical', 'diagonal')]],
