@@ -10,9 +10,8 @@ import argparse
 import time
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
+from cxrdet.apis.cost import count_multiply_adds
 from cxrdet.models.backbones import (
     AttentionResNet,
     ResNet18BoT,
@@ -27,10 +26,8 @@ NETS = {'ResNet-18': lambda: AttentionResNet(18), 'ECA': ResNet18ECA, 'CA': ResN
 
 
 def multiply_adds(net: torch.nn.Module, size: int) -> int:
-    """Of one forward pass; the fused attention kernel is unfolded into matrix products, so that it is counted."""
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 3, size, size))
-    return counter.get_total_flops() // 2
+    """Of one forward pass."""
+    return count_multiply_adds(lambda: net(torch.zeros(1, 3, size, size)))
 
 
 def times(nets: dict[str, torch.nn.Module], size: int, rounds: int) -> dict[str, float]:

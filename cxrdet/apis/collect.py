@@ -102,6 +102,26 @@ class Collected:
         return np.array([record[name] for record in self.records], np.float64).reshape(-1, len(self.classes))
 
 
+def load_judged(config: Config | str | Path, checkpoint: str | Path, *, split: str, train_images: int,
+                score_thr: float | None, device: str = 'auto', trust: bool = False) -> LoadedModel:
+    """The model for what judges ``split`` and compares it with ``train_images`` training images (0: none).
+
+    Raises: ConfigError if ``score_thr`` is given for a classifier; and as :func:`load_model`.
+    """
+    cfg = config if isinstance(config, Config) else load_config(config)
+    loaded = load_model(cfg, checkpoint, splits=(split, 'train') if train_images else (split,), device=device,
+                        trust=trust)
+    if score_thr is not None and loaded.task != 'detection':
+        raise ConfigError('score_thr is for detectors; a classifier is judged at its operating point, or by its most '
+                          'probable class')
+    return loaded
+
+
+def of_split(progress: Callable[[str, int, int], None] | None, split: str) -> Callable[[int, int], None] | None:
+    """``progress(split, done, total)`` as the ``progress(done, total)`` that :func:`collect` calls."""
+    return None if progress is None else partial(progress, split)
+
+
 def collect_predictions(config: Config | str | Path, checkpoint: str | Path, data_root: str | Path | None = None,
                         split: str = 'val', *, images: int | None = None, seed: int = 0, device: str = 'auto',
                         workers: int = 0, trust: bool = False,

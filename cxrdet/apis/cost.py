@@ -1,7 +1,8 @@
 """What models cost: parameters, multiply-adds and time of one image, measured side by side."""
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from mmengine.config import Config
@@ -13,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cxrdet.apis.check import check_config
 from cxrdet.apis.classes import follow_classes
 
-__all__ = ['measure_costs']
+__all__ = ['count_multiply_adds', 'measure_costs']
 
 
 def measure_costs(configs: Mapping[str, Config], *, rounds: int = 20) -> dict[str, dict[str, float]]:
@@ -33,7 +34,7 @@ def measure_costs(configs: Mapping[str, Config], *, rounds: int = 20) -> dict[st
         torch.manual_seed(0)
         models = {name: _model_and_image(cfg) for name, cfg in configs.items()}
     costs = {name: {'parameters': sum(p.numel() for p in model.parameters()),
-                    'multiply_adds': _multiply_adds(model, image), 'ms': float('inf')}
+                    'multiply_adds': count_multiply_adds(partial(model.test_step, dict(image))), 'ms': float('inf')}
              for name, (model, image) in models.items()}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -47,6 +48,16 @@ def measure_costs(configs: Mapping[str, Config], *, rounds: int = 20) -> dict[st
     finally:
         torch.set_num_threads(threads)
     return costs
+
+
+def count_multiply_adds(run: Callable[[], object]) -> int:
+    """Multiply-adds of the convolutions and matrix products in a call, as papers count them.
+
+    The fused attention kernel is unfolded into matrix products, so that it is counted.
+    """
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops() // 2
 
 
 def _model_and_image(cfg: Config) -> tuple[torch.nn.Module, dict]:
@@ -63,10 +74,3 @@ def _model_and_image(cfg: Config) -> tuple[torch.nn.Module, dict]:
 def _predict(model: torch.nn.Module, image: dict) -> None:
     with torch.inference_mode():
         model.test_step(dict(image))
-
-
-def _multiply_adds(model: torch.nn.Module, image: dict) -> int:
-    # The fused attention kernel is unfolded into matrix products, so that it is counted.
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.test_step(dict(image))
-    return counter.get_total_flops() // 2

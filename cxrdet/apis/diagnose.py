@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from cxrdet.apis.collect import SPLITS, Collected, LoadedModel, collect, load_model
-from cxrdet.apis.config import load_config
+from cxrdet.apis.collect import SPLITS, Collected, LoadedModel, collect, load_judged, of_split
 from cxrdet.core import diagnosis_classes as for_classes
 from cxrdet.core import diagnosis_detection as for_boxes
 from cxrdet.core.diagnosis import LIMITS, fit_findings, fit_verdict, imbalance, imbalance_findings, plain, weak_findings
@@ -48,19 +47,12 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
     if train_images < 0 or worst < 0 or (score_thr is not None and not 0 <= score_thr <= 1):
         raise ConfigError('expected train_images and worst of 0 or more and score_thr in [0, 1], got '
                           f'{train_images}, {worst} and {score_thr}')
-    cfg = config if isinstance(config, Config) else load_config(config)
-    loaded = load_model(cfg, checkpoint, splits=(split, 'train') if train_images else (split,), device=device,
-                        trust=trust)
-    if score_thr is not None and loaded.task != 'detection':
-        raise ConfigError('score_thr is for detectors; a classifier is judged at its operating point, or by its most '
-                          'probable class')
-
-    def told(name: str) -> Callable[[int, int], None] | None:
-        return None if progress is None else lambda done, total: progress(name, done, total)
-    judged = collect(loaded, split, seed=seed, workers=workers, progress=told(split))
+    loaded = load_judged(config, checkpoint, split=split, train_images=train_images, score_thr=score_thr,
+                         device=device, trust=trust)
+    judged = collect(loaded, split, seed=seed, workers=workers, progress=of_split(progress, split))
     train = collect(loaded, 'train', images=train_images, seed=seed, workers=workers,
-                    progress=told('train')) if train_images else None
-    report = {'config': str(cfg.filename or ''), 'checkpoint': loaded.checkpoint, 'seed': seed} | diagnosis_of(
+                    progress=of_split(progress, 'train')) if train_images else None
+    report = {'config': str(loaded.cfg.filename or ''), 'checkpoint': loaded.checkpoint, 'seed': seed} | diagnosis_of(
         loaded, judged, train, score_thr=score_thr, worst=max(worst, 10))
     if out is not None:
         write_atomic(out, json.dumps(report, indent=1, allow_nan=False) + '\n')

@@ -8,8 +8,7 @@ import numpy as np
 from mmengine.config import Config
 
 from cxrdet.apis import report_facts as facts
-from cxrdet.apis.collect import SPLITS, Collected, LoadedModel, collect, load_model
-from cxrdet.apis.config import load_config
+from cxrdet.apis.collect import SPLITS, Collected, LoadedModel, collect, load_judged, of_split
 from cxrdet.apis.diagnose import diagnosis_of
 from cxrdet.apis.report_pictures import BOX_KINDS, LABEL_KINDS, detection_pictures, label_pictures
 from cxrdet.core.errors import ConfigError
@@ -59,31 +58,24 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
     Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
     _check(out, split, train_images, score_thr, pictures, samples)
-    cfg = config if isinstance(config, Config) else load_config(config)
-    loaded = load_model(cfg, checkpoint, splits=(split, 'train') if train_images else (split,), device=device,
-                        trust=trust)
-    if score_thr is not None and loaded.task != 'detection':
-        raise ConfigError('score_thr is for detectors; a classifier is judged at its operating point, or by its most '
-                          'probable class')
+    loaded = load_judged(config, checkpoint, split=split, train_images=train_images, score_thr=score_thr,
+                         device=device, trust=trust)
     training = facts.training_panels(loaded, history)  # before the long work: --history may name no file
-
-    def told(name: str) -> Callable[[int, int], None] | None:
-        return None if progress is None else lambda done, total: progress(name, done, total)
     shapes: list[tuple[int, ...]] = []
     watch = getattr(loaded.model, 'backbone', loaded.model).register_forward_pre_hook(
         lambda _, inputs: shapes.append(tuple(inputs[0].shape)) if inputs and hasattr(inputs[0], 'shape') else None)
     try:
-        judged = collect(loaded, split, seed=seed, workers=workers, progress=told(split))
+        judged = collect(loaded, split, seed=seed, workers=workers, progress=of_split(progress, split))
     finally:
         watch.remove()
     train = collect(loaded, 'train', images=train_images, seed=seed, workers=workers,
-                    progress=told('train')) if train_images else None
+                    progress=of_split(progress, 'train')) if train_images else None
     content = content_of(loaded, judged, train, score_thr=score_thr, pictures=pictures, cam=cam, samples=samples,
                          seed=seed)
     content.training, content.training_note = training
     content.model = facts.model_facts(loaded, shapes)
-    content.command = command or shlex.join(['python', 'tools/report.py', str(cfg.filename), str(checkpoint), '--out',
-                                             str(out)])
+    content.command = command or shlex.join(
+        ['python', 'tools/report.py', str(loaded.cfg.filename), str(checkpoint), '--out', str(out)])
     write_atomic(out, render_page(content))
     if curves is not None:
         _write_curves(Path(curves), content)

@@ -250,7 +250,7 @@ def test_errors_of_the_user(tool, capsys, cells, tmp_path):
 
 def test_score_threshold_is_for_detectors(crops, monkeypatch, tmp_path):
     module = import_module('cxrdet.apis.diagnose')
-    monkeypatch.setattr(module, 'load_model', lambda cfg, *args, **kwargs: module.LoadedModel(
+    monkeypatch.setattr('cxrdet.apis.collect.load_model', lambda cfg, *args, **kwargs: module.LoadedModel(
         cfg, None, crops[1], 'single-label', {}, 'x.pth'))
     with pytest.raises(ConfigError, match='score_thr is for detectors; a classifier is judged at its operating point'):
         module.diagnose(CSV, 'x.pth', score_thr=0.5)
