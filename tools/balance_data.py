@@ -29,6 +29,7 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     from cxrdet.apis.balance import balance_data
     from cxrdet.core.errors import ConfigError, CxrdetError
+    from cxrdet.core.progress import progress_bar
     try:
         targets = {}
         for text in args.targets:
@@ -39,7 +40,7 @@ def main(argv=None) -> int:
         report = balance_data(args.path, args.out, target=args.target, targets=targets, split=args.split,
                               backgrounds=args.backgrounds, max_backgrounds=args.max_backgrounds,
                               preset=args.augmentation, min_visibility=args.min_visibility, seed=args.seed,
-                              progress=bar)
+                              progress=progress_bar)
     except CxrdetError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
@@ -51,13 +52,6 @@ def main(argv=None) -> int:
     for name, number in report['short'].items():
         print(f'"{name}" still lacks {number} boxes: its images were repeated as often as is allowed')
     return 0
-
-
-def bar(done, total):
-    if done == total or (done % 20 == 0 and sys.stderr.isatty()):
-        end = '\n' if done == total else '\r'
-        sys.stderr.write(f'[{"#" * (30 * done // total):<30}] {done}/{total} images{end}')
-        sys.stderr.flush()
 
 
 if __name__ == '__main__':

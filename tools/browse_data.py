@@ -2,6 +2,7 @@
 """Look at training samples behind their augmentation: python tools/browse_data.py CONFIG --out-dir DIR."""
 import argparse
 import sys
+from functools import partial
 
 
 def parse_args(argv=None):
@@ -27,22 +28,16 @@ def main(argv=None) -> int:
     from cxrdet.apis.browse import browse
     from cxrdet.apis.config import load_config
     from cxrdet.core.errors import CxrdetError, error_text
+    from cxrdet.core.progress import progress_bar
     try:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root)
         files = browse(cfg, args.out_dir, split=args.split, number=args.number, columns=args.columns, seed=args.seed,
-                       progress=bar)
+                       progress=partial(progress_bar, noun='samples'))
     except CxrdetError as error:
         print(f'error: {error_text(error)}', file=sys.stderr)
         return 2
     print(f'{args.number} samples: {", ".join(map(str, files))}')
     return 0
-
-
-def bar(done, total):
-    if done == total or (done % 4 == 0 and sys.stderr.isatty()):
-        end = '\n' if done == total else '\r'
-        sys.stderr.write(f'[{"#" * (30 * done // total):<30}] {done}/{total} samples{end}')
-        sys.stderr.flush()
 
 
 if __name__ == '__main__':

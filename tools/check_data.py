@@ -25,20 +25,14 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def bar(done, total):
-    if done == total or (done % 20 == 0 and sys.stderr.isatty()):
-        end = '\n' if done == total else '\r'
-        sys.stderr.write(f'[{"#" * (30 * done // total):<30}] {done}/{total} images{end}')
-        sys.stderr.flush()
-
-
 def main(argv=None) -> int:
     args = parse_args(argv)
     from cxrdet.apis.quality import check_data
     from cxrdet.core.errors import CxrdetError
+    from cxrdet.core.progress import progress_bar
     try:
         report = check_data(args.path, kind=args.format, images=args.images, pixels=not args.no_pixels,
-                            workers=args.workers, fix=args.fix, link=args.link, out=args.json, progress=bar,
+                            workers=args.workers, fix=args.fix, link=args.link, out=args.json, progress=progress_bar,
                             min_side=args.min_side, min_share=args.min_share)
     except CxrdetError as error:
         print(f'error: {error}', file=sys.stderr)

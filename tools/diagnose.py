@@ -28,24 +28,18 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def bar(split, done, total):
-    if done == total or sys.stderr.isatty():
-        end = '\n' if done == total else '\r'
-        sys.stderr.write(f'{split:<5} [{"#" * (30 * done // total):<30}] {done}/{total} images{end}')
-        sys.stderr.flush()
-
-
 def main(argv=None) -> int:
     args = parse_args(argv)
     from cxrdet.apis.config import load_config
     from cxrdet.apis.diagnose import diagnose
     from cxrdet.apis.diagnose_text import diagnosis_text
     from cxrdet.core.errors import CxrdetError, error_text
+    from cxrdet.core.progress import labelled_progress_bar
     try:
         report = diagnose(load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root),
                           args.checkpoint, split=args.split, train_images=args.train_images, score_thr=args.score_thr,
                           out=args.out, seed=args.seed, device=args.device, workers=args.workers, worst=args.worst,
-                          trust=args.trust_checkpoint, progress=bar)
+                          trust=args.trust_checkpoint, progress=labelled_progress_bar)
     except CxrdetError as error:
         print(f'error: {error_text(error)}', file=sys.stderr)
         return 2

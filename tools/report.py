@@ -38,17 +38,11 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def bar(split, done, total):
-    if done == total or sys.stderr.isatty():
-        end = '\n' if done == total else '\r'
-        sys.stderr.write(f'{split:<5} [{"#" * (30 * done // total):<30}] {done}/{total} images{end}')
-        sys.stderr.flush()
-
-
 def main(argv=None) -> int:
     args = parse_args(argv)
     from cxrdet.apis import load_config, report
     from cxrdet.core.errors import CxrdetError, error_text
+    from cxrdet.core.progress import labelled_progress_bar
     command = shlex.join(['python', 'tools/report.py', *(sys.argv[1:] if argv is None else argv)])
     try:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root, work_dir=args.work_dir,
@@ -56,7 +50,7 @@ def main(argv=None) -> int:
         path = report(cfg, args.checkpoint, out=args.out, split=args.split, train_images=args.train_images,
                       score_thr=args.score_thr, history=args.history, pictures=args.pictures, cam=args.cam,
                       samples=args.samples, curves=args.curves, command=command, seed=args.seed, device=args.device,
-                      workers=args.workers, trust=args.trust_checkpoint, progress=bar)
+                      workers=args.workers, trust=args.trust_checkpoint, progress=labelled_progress_bar)
     except CxrdetError as error:
         print(f'error: {error_text(error)}', file=sys.stderr)
         return 2
