@@ -18,6 +18,7 @@ import numpy as np
 
 from cxrdet.core.average_precision import class_precisions
 from cxrdet.core.boxes import box_area
+from cxrdet.core.confusion import top_confusions
 from cxrdet.core.matching import as_boxes, match_boxes, match_labelled_boxes, overlaps
 
 __all__ = ['ERROR_TYPES', 'HIT', 'IGNORED', 'ErrorTable', 'confusion_table', 'error_table', 'errors_by_size',
@@ -223,11 +224,8 @@ def frequent_confusions(matrix, classes, *, most: int = 10) -> list[tuple[str, s
     matrix = np.asarray(matrix)
     if matrix.shape != (len(classes) + 1, ) * 2:
         raise ValueError(f'expected a matrix of {len(classes) + 1} rows and columns, got {matrix.shape}')
-    between = matrix[:-1, :-1] * (1 - np.eye(len(classes), dtype=np.int64))
-    order = np.argsort(-between, axis=None, kind='stable')[:most]
-    pairs = zip(*np.unravel_index(order, between.shape))
-    return [(classes[i], classes[j], int(between[i, j]), float(between[i, j] / matrix[i].sum()))
-            for i, j in pairs if between[i, j]]
+    return [(classes[i], classes[j], count, float(count / matrix[i].sum()))
+            for i, j, count in top_confusions(matrix[:-1, :-1], most)]
 
 
 def errors_by_size(table: ErrorTable, *, edges=(32. ** 2, 96. ** 2)) -> list[dict]:
