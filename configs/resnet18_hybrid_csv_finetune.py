@@ -9,4 +9,7 @@ num_heads, reduction = 4, 32
 model = dict(
     backbone=dict(_delete_=True, type='cxrdet.ResNet18Hybrid', num_heads=num_heads, reduction=reduction,
                   init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18')))
+# what torchvision's weights have seen
+data_preprocessor = dict(
+    type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 default_hooks = dict(early_stopping=dict(patience=5))

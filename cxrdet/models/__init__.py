@@ -1,1 +1,12 @@
-from cxrdet.models import backbones, classifiers, detectors, heads, layers, losses, necks, tta, weights  # noqa: F401
+from cxrdet.models import (  # noqa: F401
+    backbones,
+    classifiers,
+    data_preprocessors,
+    detectors,
+    heads,
+    layers,
+    losses,
+    necks,
+    tta,
+    weights,
+)

@@ -1,10 +1,11 @@
 """Images of one class each, listed in a CSV: DATA_ROOT/metadata.csv (path, label, split) and DATA_ROOT/label2id.json.
 
 The classes and their number come from the JSON. The pipeline is meant for crops of stained cells: mirroring and
-turning change nothing, colours are left alone since the stain carries meaning, and a frame tells how large the crop
-was; from 1 to 512 px, so that a crop of usual size has a frame near the mean colour, not a dark one. Pillow's bicubic
-resizing is smooth both ways; OpenCV's "area" makes blocks of crops that are enlarged. Decoded images are kept in
-memory, up to 512 MB a worker. Columns of other names, splits that are to be drawn: see cxrdet.CSVImageDataset.
+turning change nothing, colours are left alone since the stain carries meaning, and the network sees them as L*a*b*, in
+which a small difference of stain is a large number. A frame tells how large the crop was; from 1 to 512 px, so that a
+crop of usual size has a frame near the mean lightness, not a dark one. Pillow's bicubic resizing is smooth both ways;
+OpenCV's "area" makes blocks of crops that are enlarged. Decoded images are kept in memory, up to 512 MB a worker.
+Columns of other names, splits that are to be drawn: see cxrdet.CSVImageDataset.
 """
 data_root = 'data/csv/'
 img_size = 96
@@ -13,9 +14,9 @@ num_workers = 1
 pin_memory = False
 
 data_preprocessor = dict(
-    mean=[190., 195., 200.],  # RGB, of bright-field images
-    std=[55., 45., 40.],
-    to_rgb=True,
+    type='cxrdet.LabDataPreprocessor',
+    mean=[78., -2., -8.],  # L, a, b of bright-field images
+    std=[22., 9., 10.],
     batch_augments=dict(augments=[dict(type='CutMix', alpha=1.0)], probs=[0.7]))
 
 train_pipeline = [

@@ -1,7 +1,6 @@
 """ResNet-18, global average pooling, dropout, linear classifier of one label an image; random weights at first.
 
-For torchvision's ImageNet weights: --cfg-options model.backbone.init_cfg.type=Pretrained
-model.backbone.init_cfg.checkpoint=torchvision://resnet18, or a local file.
+Weights that were trained on RGB images, such as torchvision's: as in resnet18_hybrid_csv_finetune.py.
 """
 dropout = 0.1
 
