@@ -24,20 +24,20 @@ train_pipeline = [
     dict(type='Resize', scale=img_size, backend='pillow', interpolation='bicubic'),
     dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.5, 1.0)),
     dict(type='Albumentations', transforms=[dict(type='D4', p=1.0)]),
-    dict(type='cxrdet.SizeFrame', low=1, high=512, jitter=0.15),
+    dict(type='cxrdet.SizeFrame', low=1, high=512, width=1 / 32, jitter=0.15),
     dict(type='PackInputs'),
 ]
 val_pipeline = [
     dict(type='cxrdet.LoadImage', cache=True),
     dict(type='Resize', scale=img_size, backend='pillow', interpolation='bicubic'),
-    dict(type='cxrdet.SizeFrame', low=1, high=512),
+    dict(type='cxrdet.SizeFrame', low=1, high=512, width=1 / 32),
     dict(type='PackInputs'),
 ]
 # With --tta the mean over the eight ways to turn and mirror a square.
 tta_pipeline = [
     dict(type='cxrdet.LoadImage', cache=True),
     dict(type='Resize', scale=img_size, backend='pillow', interpolation='bicubic'),
-    dict(type='cxrdet.SizeFrame', low=1, high=512),
+    dict(type='cxrdet.SizeFrame', low=1, high=512, width=1 / 32),
     dict(type='TestTimeAug', transforms=[
         [dict(type='RandomFlip', prob=0.),
          *[dict(type='RandomFlip', prob=1., direction=way) for way in ('horizontal', 'vertical', 'diagonal')]],
