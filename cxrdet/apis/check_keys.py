@@ -19,9 +19,8 @@ OTHER_KEYS = ('custom_imports', 'vis_backends', 'tta_model', 'tta_pipeline', 'te
               'sync_bn', 'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval', 'compile',
               'runner_type', 'strategy')
 # Helpers of the stock configs that may stand unused, so that a name near a real key is not taken for a misspelling.
-HELPERS = ('data_root', 'dataset_type', 'backend_args', 'num_classes', 'img_scale', 'backbone', 'backbone_channels',
-           'backbone_strides')
-HELPER_ENDS = ('_pipeline', '_shortcuts')  # of names such as load_pipeline, of which a larger pipeline is made
+HELPERS = ('train_pipeline', 'val_pipeline', 'data_root', 'dataset_type', 'backend_args', 'num_classes', 'img_scale',
+           'load_pipeline', 'backbone', 'backbone_channels', 'backbone_strides')
 SECTIONS = {
     'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
     'auto_scale_lr': ('enable', 'base_batch_size'),
@@ -43,7 +42,7 @@ def key_problems(cfg: Config) -> list[str]:
     text = _without_comments(cfg.text or '')
     problems, unused = [], []
     for key, value in cfg.items():
-        if key in known or key in HELPERS or key.endswith(HELPER_ENDS) or _is_used(key, value, cfg, text):
+        if key in known or key in HELPERS or key.endswith('_shortcuts') or _is_used(key, value, cfg, text):
             continue
         if _near(key, known) or _has_dicts(value):
             problems.append(f'{key}: nothing reads this top-level key.{did_you_mean(key, known)}')
@@ -62,7 +61,7 @@ def drop_helpers(cfg: Config) -> None:
     """
     known = runner_keys()
     for key in [key for key, value in cfg.items() if _has_dicts(value) and key not in known and key not in HELPERS
-                and not key.endswith(HELPER_ENDS)]:
+                and not key.endswith('_shortcuts')]:
         cfg.pop(key)
 
 

@@ -62,7 +62,7 @@ def test_unknown_mode(cfg):
     ('modle', 'model'), ('train_dataloder', 'train_dataloader'), ('optim_wraper', 'optim_wrapper'),
     ('param_schedular', 'param_scheduler'), ('val_evalutor', 'val_evaluator'), ('custom_hook', 'custom_hooks'),
     ('randomnes', 'randomness'), ('default_hook', 'default_hooks'), ('load_form', 'load_from'),
-    ('workdir', 'work_dir'), ('vis_backend', 'vis_backends'),
+    ('workdir', 'work_dir'), ('vis_backend', 'vis_backends'), ('ta_pipeline', 'tta_pipeline'),
 ])  # yapf: disable
 @pytest.mark.parametrize('value', [dict(a=1), 1], ids=['dict', 'number'])
 def test_misspelt_top_level_key(cfg, typo, meant, value):
