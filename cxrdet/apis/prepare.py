@@ -4,15 +4,14 @@ Each function may be run again: finished files are kept, what is missing is adde
 else is refused. They return numbers to report; progress goes to stderr.
 """
 import shutil
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.progress import TimedProgressBar, bar_around
 from cxrdet.datasets.cell import CDETECTOR_CLASSES, CellVOCDataset
 from cxrdet.datasets.coco_io import load_json, read_coco, write_json
 from cxrdet.datasets.phantoms import CELL_CLASSES, write_cell_phantoms, write_chest_phantoms
@@ -31,7 +30,7 @@ def prepare_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int], size: 
     Returns:
         Number of images by split.
     """
-    write_cell_phantoms(out_dir, splits=splits, size=size, seed=seed, force=force, progress=_Bar())
+    write_cell_phantoms(out_dir, splits=splits, size=size, seed=seed, force=force, progress=TimedProgressBar())
     return dict(splits)
 
 
@@ -42,7 +41,7 @@ def prepare_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size:
     Returns:
         Number of images by split.
     """
-    write_chest_phantoms(out_dir, num_images=num_images, size=size, seed=seed, force=force, progress=_Bar())
+    write_chest_phantoms(out_dir, num_images=num_images, size=size, seed=seed, force=force, progress=TimedProgressBar())
     lists = {'train_val': 'train_val_list.txt', 'test': 'test_list.txt'}
     return {split: len((Path(out_dir) / name).read_text().split()) for split, name in lists.items()}
 
@@ -91,7 +90,7 @@ def prepare_voc(voc_dir: str | Path, out_dir: str | Path, *, classes: Sequence[s
     claim_folder(out_dir, manifest, force)
     report: dict[str, dict[str, int]] = {}
     for split, images in entries.items():
-        bar = _Bar()
+        bar = TimedProgressBar()
         for done, entry in enumerate(images, 1):
             _place_image(folder / entry['file_name'], out_dir / 'images' / entry['file_name'], link)
             bar(split, done, len(images))
@@ -146,7 +145,7 @@ def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, spl
     annotations = Path(out_dir) / 'annotations' / f'{split}.json'
     _refuse_others(annotations, force)
     if not jsons:
-        return convert_cdetector(sources, out_dir, split, suffix=suffix, progress=_bar_around)
+        return convert_cdetector(sources, out_dir, split, suffix=suffix, progress=bar_around)
     return _copy_cdetector(jsons[0], Path(out_dir), split, image_dir, link)
 
 
@@ -222,7 +221,7 @@ def _copy_cdetector(source: Path, out_dir: Path, split: str, image_dir: str | Pa
         raise DataError(f'{images}: this folder is there already, but {annotations_file} is not, so no earlier run has '
                         'made it. Move it away, or choose another folder.')
     target = images if images.exists() else images.with_name(f'.{split}.partial')
-    entries, bar = [], _Bar()
+    entries, bar = [], TimedProgressBar()
     for done, image in enumerate(coco.images, 1):
         path = folder / image['file_name']
         height, width = read_image_size(path)
@@ -313,32 +312,3 @@ def _count(coco: dict) -> dict[str, int]:
     per_class = Counter(names[item['category_id']] for item in coco['annotations'])
     return {'images': len(coco['images']), 'boxes': len(coco['annotations'])} | {
         name: per_class[name] for name in names.values()}
-
-
-class _Bar:
-    """A progress bar on stderr: ``bar(what, done, total)``; ``total`` 0 if it is not known.
-
-    It is redrawn five times a second on a terminal, and grows by a line every ten seconds where stderr is a file.
-    """
-
-    def __init__(self) -> None:
-        self.shown = time.monotonic()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        terminal, now = sys.stderr.isatty(), time.monotonic()
-        if done != total and now - self.shown < (0.2 if terminal else 10):
-            return
-        self.shown = now
-        bar = f'[{"#" * (30 * done // total):<30}] {done}/{total}' if total else str(done)
-        end = '\r' if terminal and done != total else '\n'
-        sys.stderr.write(f'{bar} {what}{end}')
-        sys.stderr.flush()
-
-
-def _bar_around(items: Iterator) -> Iterator:
-    """Show how many items of an iterator of unknown length have passed."""
-    bar, done = _Bar(), 0
-    for done, item in enumerate(items, 1):
-        yield item
-        bar('images', done, 0)
-    bar('images', done, done)
