@@ -24,7 +24,7 @@ def rgb_to_lab(image: Tensor) -> Tensor:
     if image.ndim < 3 or image.shape[-3] != 3:
         raise ValueError(f'expected an image of shape (..., 3, H, W), got {tuple(image.shape)}')
     rgb = image.float() / 255
-    linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp(min=0) ** 2.4, rgb / 12.92)
+    linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     xyz = torch.einsum('ij,...jhw->...ihw', linear.new_tensor(_TO_XYZ) / linear.new_tensor(_WHITE)[:, None], linear)
-    x, y, z = torch.where(xyz > _STEP ** 3, xyz.clamp(min=0) ** (1 / 3), xyz / (3 * _STEP ** 2) + 4 / 29).unbind(-3)
+    x, y, z = torch.where(xyz > _STEP ** 3, xyz ** (1 / 3), xyz / (3 * _STEP ** 2) + 4 / 29).unbind(-3)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=-3)

@@ -19,25 +19,23 @@ data_preprocessor = dict(
     std=[22., 9., 10.],
     batch_augments=dict(augments=[dict(type='CutMix', alpha=1.0)], probs=[0.7]))
 
-train_pipeline = [
+load_pipeline = [
     dict(type='cxrdet.LoadImage', cache=True),
     dict(type='Resize', scale=img_size, backend='pillow', interpolation='bicubic'),
+]
+size_frame = dict(type='cxrdet.SizeFrame', low=1, high=512, width=1 / 32)
+train_pipeline = [
+    *load_pipeline,
     dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.5, 1.0)),
     dict(type='Albumentations', transforms=[dict(type='D4', p=1.0)]),
-    dict(type='cxrdet.SizeFrame', low=1, high=512, width=1 / 32, jitter=0.15),
+    dict(size_frame, jitter=0.15),
     dict(type='PackInputs'),
 ]
-val_pipeline = [
-    dict(type='cxrdet.LoadImage', cache=True),
-    dict(type='Resize', scale=img_size, backend='pillow', interpolation='bicubic'),
-    dict(type='cxrdet.SizeFrame', low=1, high=512, width=1 / 32),
-    dict(type='PackInputs'),
-]
+val_pipeline = [*load_pipeline, size_frame, dict(type='PackInputs')]
 # With --tta the mean over the eight ways to turn and mirror a square.
 tta_pipeline = [
-    dict(type='cxrdet.LoadImage', cache=True),
-    dict(type='Resize', scale=img_size, backend='pillow', interpolation='bicubic'),
-    dict(type='cxrdet.SizeFrame', low=1, high=512, width=1 / 32),
+    *load_pipeline,
+    size_frame,
     dict(type='TestTimeAug', transforms=[
         [dict(type='RandomFlip', prob=0.),
          *[dict(type='RandomFlip', prob=1., direction=way) for way in ('horizontal', 'vertical', 'diagonal')]],
