@@ -58,7 +58,7 @@ def tta_pipeline(pipeline: Sequence[dict], *, flips: Sequence[str] | None = None
 def tta_model(pipeline: Sequence[dict]) -> dict:
     """The model that merges the views of a pipeline: of boxes with weighted boxes fusion, of scores with their mean."""
     if _name(pipeline[-1]) == 'PackInputs':
-        return dict(type='mmpretrain.AverageClsScoreTTA')
+        return dict(type='cxrdet.MeanScoreTTAModel')
     return dict(type='cxrdet.WBFTTAModel')
 
 

@@ -53,7 +53,7 @@ def test_classification_is_mirrored():
 
 
 def test_merging_model_fits_the_task():
-    assert tta_model(CLASSIFY) == dict(type='mmpretrain.AverageClsScoreTTA')
+    assert tta_model(CLASSIFY) == dict(type='cxrdet.MeanScoreTTAModel')
     assert tta_model([LOAD, PACK]) == dict(type='cxrdet.WBFTTAModel')
 
 

@@ -141,7 +141,9 @@ def test_tool(crops, tool, tmp_path, monkeypatch):
         code = tool('test').main([*map(str, arguments), '--data-root', str(crops), '--work-dir', str(tmp_path / 'run'),
                                   '--out', str(out), '--cfg-options', *QUICK])
         assert code == 0
-        return np.array([record['pred_score'].tolist() for record in pickle.loads(out.read_bytes())])
+        records = pickle.loads(out.read_bytes())
+        assert all(record['pred_label'].tolist() == [record['pred_score'].argmax()] for record in records)
+        return np.array([record['pred_score'].tolist() for record in records])
     alone = []
     for name in 'ab':
         alone.append(run(CONFIG, crops / f'{name}.pth'))
