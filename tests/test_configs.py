@@ -97,3 +97,18 @@ def test_every_run_piece_is_there(path):
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper', 'param_scheduler',
                 'train_cfg', 'val_cfg', 'test_cfg', 'val_evaluator', 'test_evaluator', 'default_hooks', 'randomness'):
         assert cfg.get(key), key
+
+
+@pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
+def test_hooks_and_metrics_are_built(path, tmp_path):
+    from mmengine.registry import HOOKS, METRICS, VISUALIZERS
+
+    import cxrdet  # noqa: F401
+    cfg = Config.fromfile(str(path))
+    init_default_scope(cfg.default_scope)
+    VISUALIZERS.build(dict(cfg.visualizer, name=str(tmp_path), save_dir=str(tmp_path)))  # some hooks ask for it
+    for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:
+        assert HOOKS.build(hook)
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        for metric in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
+            assert METRICS.build(metric)

@@ -9,6 +9,7 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.core.files import remove_leftovers, write_atomic
+from cxrdet.core.history import better_is
 from cxrdet.engine.checkpoint import check_resumable, publish
 from cxrdet.engine.resume import validate_resumed
 from cxrdet.registry import HOOKS
@@ -38,6 +39,8 @@ class CheckpointHook(MMEngineCheckpointHook):
     - A checkpoint holds the state before its validation, and a resumed run validates first: best score, early stop and
       schedules that depend on a metric then go on as in an unbroken run. (MMEngine writes the file anew after a
       validation with a new best, and never repeats a validation that was cut short.)
+    - Without ``rule``, the name of the metric says whether more of it is better
+      (:func:`cxrdet.core.history.better_is`; after it, MMEngine's names).
     - A run is not resumed from another model's checkpoint. (MMEngine logs that and goes on.)
     """
 
@@ -87,6 +90,11 @@ class CheckpointHook(MMEngineCheckpointHook):
         for key in new:
             if before[key] and osp.basename(before[key]) != osp.basename(new[key]):
                 self._remove(osp.basename(before[key]))
+
+    def _init_rule(self, rules: list[str | None], key_indicators: list[str]) -> None:
+        rules = rules * len(key_indicators) if len(rules) == 1 else rules
+        super()._init_rule([rule or better_is(key) for rule, key in zip(rules, key_indicators, strict=True)],
+                           key_indicators)
 
     def _best_paths(self) -> dict:
         if len(self.key_indicators) == 1:

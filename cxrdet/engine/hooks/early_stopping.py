@@ -4,6 +4,7 @@ import math
 from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
 
 from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.history import better_is
 from cxrdet.registry import HOOKS
 
 
@@ -22,8 +23,10 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
 
     Args:
         monitor: name of a metric of the validation.
-        rule: 'greater' or 'less'; by default as the name says (loss: less; acc, auc, mAP, precision …: greater).
+        rule: 'greater' or 'less'; by default as the name says (see :func:`cxrdet.core.history.better_is`; after it,
+            MMEngine's names).
         min_delta: smallest change that counts, >= 0, in units of the metric. (MMEngine's default of 0.1 is ten points.)
+            With 0 every better score counts; an equal one never does.
         patience: validations, >= 1; with ``val_interval=4`` one stands for four epochs.
         stopping_threshold: stop at once when the score is beyond this value.
 
@@ -36,7 +39,8 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
             raise ConfigError('EarlyStoppingHook: expected min_delta >= 0, patience >= 1 and rule "greater" or "less", '
                               f'got {min_delta}, {patience} and {rule!r}.')
         try:
-            super().__init__(monitor, rule, min_delta, patience=patience, stopping_threshold=stopping_threshold)
+            super().__init__(monitor, rule or better_is(monitor), min_delta, patience=patience,
+                             stopping_threshold=stopping_threshold)
         except ValueError as error:
             raise ConfigError(f'EarlyStoppingHook: is more of "{monitor}" better, or less? Give rule="greater" or '
                               'rule="less".') from error
@@ -55,7 +59,9 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
                                   f'({self.wait_count} in a row, the patience is {self.patience})')
 
     def _check_stop_condition(self, current_score: float) -> tuple[bool, str]:
-        if math.isfinite(current_score):
+        beyond, limit = self.rule_map[self.rule], self.stopping_threshold
+        reached = limit is not None and beyond(current_score, limit)
+        if math.isfinite(current_score) and (reached or current_score != self.best_score):
             return super()._check_stop_condition(current_score)
         self.wait_count += 1
         return self.wait_count >= self.patience, (f'the monitored metric was no number or did not improve in the last '

@@ -89,6 +89,17 @@ def test_several_best_ones(tmp_path):
     assert names(tmp_path) == ['best_loss_epoch_3.pth', 'best_mAP_epoch_2.pth']
 
 
+def test_the_name_of_a_metric_says_what_is_better(tmp_path):
+    metrics = ('multi-label/AUROC_mean', 'multi-label/ECE', 'multi-label/AP_mean', 'froc/mean')
+    hook = CheckpointHook(interval=-1, save_last=False, save_best=list(metrics))
+    run(hook, Runner(tmp_path), 2, [dict.fromkeys(metrics, score) for score in (0.1, 0.3)])
+    assert hook.rules == ['greater', 'less', 'greater', 'greater']
+    assert {name: path.rpartition('_')[2] for name, path in hook.best_ckpt_path_dict.items()} == {
+        name: '1.pth' if name == 'multi-label/ECE' else '2.pth' for name in metrics}
+    with pytest.raises(ValueError, match='Cannot infer the rule for key toy/score'):
+        CheckpointHook(save_best='toy/score')
+
+
 def test_the_first_metric(tmp_path):
     runner = Runner(tmp_path)
     scores = [dict(mAP=score) for score in (0.1, 0.3, 0.2, 0.4)]
