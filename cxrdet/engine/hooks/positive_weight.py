@@ -1,6 +1,8 @@
 """Weights of rare classes, computed from the films that a run trains on."""
+import numpy as np
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
+from torch import nn
 
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.labels import positive_weights
@@ -15,7 +17,8 @@ class PositiveWeightHook(Hook):
 
     It replaces the ``pos_weight`` of every module of the model that has this attribute (MMPretrain's
     ``CrossEntropyLoss`` with ``use_sigmoid`` and the multi-label losses of cxrdet), before the first iteration, and
-    logs the weights. The labels are those of the training set as it stands, whatever a sampler makes of it: weights
+    logs the weights; the averaged copy of an ``EMAHook``, whose buffers have to match the model's, gets them as well.
+    The labels are those of the training set as it stands, whatever a sampler makes of it: weights
     and a balancing sampler together correct twice.
 
     Args:
@@ -38,12 +41,19 @@ class PositiveWeightHook(Hook):
                               'such as dict(type="CrossEntropyLoss", use_sigmoid=True), or take the hook out.')
         dataset = runner.train_dataloader.dataset
         weights = positive_weights(label_matrix(dataset), cap=self.cap)
-        for module in losses.values():
-            if 'pos_weight' in module._buffers:
-                device = next(model.parameters()).device
-                module.pos_weight = torch.tensor(weights, dtype=torch.float32, device=device)
-            else:
-                module.pos_weight = weights.tolist()
+        averages = [hook.ema_model.module for hook in runner.hooks if isinstance(hook, EMAHook)]
+        for holder in (model, *averages):
+            for name in losses:
+                _set(holder, name, weights)
         names = (dataset.metainfo or {}).get('classes') or range(len(weights))
         listed = ', '.join(f'{name} {weight:.3g}' for name, weight in zip(names, weights))
         runner.logger.info(f'pos_weight of {", ".join(losses)}: {listed}')
+
+
+def _set(model: nn.Module, name: str, weights: np.ndarray) -> None:
+    """Give ``weights`` to the loss ``name`` of a model, as a tensor on the model's device where that is a buffer."""
+    loss = model.get_submodule(name)
+    if 'pos_weight' in loss._buffers:
+        loss.pos_weight = torch.tensor(weights, dtype=torch.float32, device=next(model.parameters()).device)
+    else:
+        loss.pos_weight = weights.tolist()

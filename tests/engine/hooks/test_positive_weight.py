@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import EMAHook
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
@@ -38,9 +39,9 @@ class Films:
         return {'gt_score': self.labels[index]}
 
 
-def run(hook, model, labels=LABELS):
+def run(hook, model, labels=LABELS, hooks=()):
     said = []
-    hook.before_train(SimpleNamespace(model=model, logger=SimpleNamespace(info=said.append),
+    hook.before_train(SimpleNamespace(model=model, logger=SimpleNamespace(info=said.append), hooks=hooks,
                                       train_dataloader=SimpleNamespace(dataset=Films(labels))))
     return said
 
@@ -68,6 +69,26 @@ def test_in_real_losses(loss):
     model['loss'](logits, torch.tensor(known, dtype=torch.float32)).backward()
     assert logits.grad.sum(dim=0).abs().max() < 1e-7
     assert logits.grad.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize('update_buffers', [False, True])
+@pytest.mark.parametrize('units', [3, 4])  # as many as there are classes, or not
+def test_beside_averaged_weights(units, update_buffers):
+    """Buffers behind the loss are those of the average while it is validated, and come back."""
+    model = nn.ModuleDict(dict(loss=Loss(as_buffer=True), norm=nn.BatchNorm1d(units)))
+    average = EMAHook(momentum=0.5, update_buffers=update_buffers)
+    average.before_run(SimpleNamespace(model=model))
+    run(PositiveWeightHook(), model, hooks=[average])
+    held = average.ema_model.module['loss'].pos_weight
+    assert held.tolist() == [3, 3, 2] and held is not model['loss'].pos_weight
+    average.ema_model.update_parameters(model)  # the first is a copy
+    model['norm'].running_mean.fill_(2)
+    average.ema_model.update_parameters(model)
+    average.before_val_epoch(None)
+    assert model['norm'].running_mean.tolist() == [1 if update_buffers else 2] * units
+    assert model['loss'].pos_weight.tolist() == [3, 3, 2]
+    average.after_val_epoch(None)
+    assert model['norm'].running_mean.tolist() == [2] * units and model['norm'].num_batches_tracked == 0
 
 
 def test_errors():
