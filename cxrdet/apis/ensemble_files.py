@@ -154,7 +154,7 @@ def _detections(dataset, given: Sequence[Predictions], orders: Sequence[list[int
             labels = np.array(order, np.int64)[images[i]['labels']]
             views.append((images[i]['boxes'][labels >= 0], images[i]['scores'][labels >= 0], labels[labels >= 0]))
         try:
-            fused = fuse(*zip(*views), method=fusion.method or 'wbf', weights=fusion.weights, **(fusion.options or {}))
+            fused = fuse(*zip(*views), fusion=fusion.method or 'wbf', weights=fusion.weights, **(fusion.options or {}))
         except ValueError as error:
             raise ConfigError(f'--ensemble-predictions, {info["img_path"]}: {error}') from error
         predicted = dict(zip(('bboxes', 'scores', 'labels'), map(torch.from_numpy, fused)))

@@ -319,31 +319,31 @@ def _single(values: np.ndarray, where: np.ndarray) -> np.ndarray:
     return np.where(where, values.astype(np.float32), values)
 
 
-def fuse(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array], *, method: str = 'wbf',
+def fuse(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array], *, fusion: str = 'wbf',
          weights: Sequence[float] | None = None, **options) -> Fused:
     """Fuse by the name of the method, best box first whatever the method.
 
     Args:
         boxes, scores, labels, weights: as for :func:`weighted_boxes_fusion`.
-        method: a key of ``METHODS``. Soft-NMS gives its lowered scores here, and ``wbf`` has ``one_per_model`` on.
-        **options: the method's other arguments (``iou_thr``, ``skip_box_thr``, ``conf_type`` ...).
+        fusion: a key of ``METHODS``. Soft-NMS gives its lowered scores here, and ``wbf`` has ``one_per_model`` on.
+        **options: its other arguments (``iou_thr``, ``skip_box_thr``, ``conf_type``; ``method`` is that of soft-NMS).
 
     Raises: ValueError for an unknown method or option, and as the method itself.
     """
-    check_options(method, options)
-    if method in _USUAL:
-        options.setdefault(_USUAL[method], True)
-    boxes, scores, labels = METHODS[method](boxes, scores, labels, weights, **options)
+    check_options(fusion, options)
+    if fusion in _USUAL:
+        options.setdefault(_USUAL[fusion], True)
+    boxes, scores, labels = METHODS[fusion](boxes, scores, labels, weights, **options)
     order = scores.argsort(stable=True, descending=True) if _is_tensor(scores) else np.argsort(-scores, kind='stable')
     return boxes[order], scores[order], labels[order]
 
 
-def check_options(method: str, options: Sequence[str]) -> None:
+def check_options(fusion: str, options: Sequence[str]) -> None:
     """Raise ValueError if there is no such method, or it does not take one of the ``options``."""
-    if method not in METHODS:
-        raise ValueError(f'fusion must be one of {", ".join(METHODS)}, got "{method}".{did_you_mean(method, METHODS)}')
-    known = METHODS[method].__code__.co_varnames[4:METHODS[method].__code__.co_argcount]
+    if fusion not in METHODS:
+        raise ValueError(f'fusion must be one of {", ".join(METHODS)}, got "{fusion}".{did_you_mean(fusion, METHODS)}')
+    known = METHODS[fusion].__code__.co_varnames[4:METHODS[fusion].__code__.co_argcount]
     for name in options:
         if name not in known:
-            raise ValueError(f'fusion "{method}" takes no option "{name}".{did_you_mean(name, known)} It takes '
+            raise ValueError(f'fusion "{fusion}" takes no option "{name}".{did_you_mean(name, known)} It takes '
                              f'{", ".join(known)}')

@@ -159,7 +159,7 @@ def test_nms_is_that_of_torchvision():
     ops = pytest.importorskip('torchvision.ops')
     rng = np.random.default_rng(0)
     boxes, scores, labels = case(rng, 'free', models=4, most=120)
-    found, score, label = fuse(boxes, scores, labels, method='nms', iou_thr=0.3)
+    found, score, label = fuse(boxes, scores, labels, fusion='nms', iou_thr=0.3)
     joined = [torch.from_numpy(np.concatenate(column)) for column in (boxes, scores, labels)]
     keep = ops.batched_nms(*joined, 0.3).numpy()
     assert len(keep) < sum(map(len, scores))
@@ -172,6 +172,8 @@ def test_soft_nms_lowers_scores_as_the_paper_says():
     assert soft_nms(*args, decayed=True)[1] == pytest.approx([0.9, 0.8 * np.exp(-IOU**2 / 0.5), 0.1])
     assert soft_nms(*args, decayed=True, method='linear', iou_thr=0.4)[1] == pytest.approx([0.9, 0.8 * (1 - IOU), 0.1])
     assert soft_nms(*args, decayed=True, method='linear', iou_thr=0.9)[1] == pytest.approx([0.9, 0.8, 0.1])
+    linear = fuse(*args, fusion='soft_nms', method='linear', iou_thr=0.4)[1]
+    assert linear == pytest.approx([0.9, 0.8 * (1 - IOU), 0.1])
     assert soft_nms(*args)[1] == pytest.approx([0.9, 0.8, 0.1])  # as ensemble-boxes
     assert soft_nms(*args, thresh=0.2)[1] == pytest.approx([0.9, 0.8])
 
@@ -188,44 +190,44 @@ def test_soft_voting_by_hand():
 class TestEveryMethod:
 
     def test_labels_are_never_merged(self, method):
-        boxes, scores, labels = fuse([[A], [A]], [[0.9], [0.8]], [[0], [1]], method=method)
+        boxes, scores, labels = fuse([[A], [A]], [[0.9], [0.8]], [[0], [1]], fusion=method)
         assert boxes.tolist() == [A, A]
         assert labels.tolist() == [0, 1]
 
     @pytest.mark.parametrize('scale', [1024, 640.3, 1e-3])
     def test_any_unit(self, method, scale):
         boxes, scores, labels = case(np.random.default_rng(7), 'free', models=3)
-        one = fuse(boxes, scores, labels, method=method)
-        other = fuse([b * scale for b in boxes], scores, labels, method=method)
+        one = fuse(boxes, scores, labels, fusion=method)
+        other = fuse([b * scale for b in boxes], scores, labels, fusion=method)
         np.testing.assert_allclose(other[0] / scale, one[0], rtol=1e-9)
         np.testing.assert_allclose(other[1], one[1], rtol=1e-9)
         np.testing.assert_array_equal(other[2], one[2])
 
     def test_moved_boxes_move_the_result(self, method):
         boxes, scores, labels = case(np.random.default_rng(8), 'free', models=3)
-        one = fuse(boxes, scores, labels, method=method)
-        other = fuse([b - 3 for b in boxes], scores, labels, method=method)  # negative corners, too
+        one = fuse(boxes, scores, labels, fusion=method)
+        other = fuse([b - 3 for b in boxes], scores, labels, fusion=method)  # negative corners, too
         np.testing.assert_allclose(other[0] + 3, one[0], atol=1e-9)
 
     @pytest.mark.parametrize('models', [0, 1, 3])
     def test_nothing(self, method, models):
-        result = fuse([np.zeros((0, 4))] * models, [np.zeros(0)] * models, [np.zeros(0, int)] * models, method=method)
+        result = fuse([np.zeros((0, 4))] * models, [np.zeros(0)] * models, [np.zeros(0, int)] * models, fusion=method)
         assert [a.shape for a in result] == [(0, 4), (0,), (0,)]
 
     def test_one_model_finds_nothing(self, method):
-        result = fuse([np.zeros((0, 4)), np.array([A])], [[], [0.8]], [[], [3]], method=method)
+        result = fuse([np.zeros((0, 4)), np.array([A])], [[], [0.8]], [[], [3]], fusion=method)
         assert result[0].tolist() == [A]
         assert result[2].tolist() == [3]
 
     def test_weight_zero(self, method):
-        boxes, scores, _ = fuse([[A], [B, FAR]], [[0.9], [0.8, 0.7]], [[0], [0, 0]], method=method, weights=[1, 0])
+        boxes, scores, _ = fuse([[A], [B, FAR]], [[0.9], [0.8, 0.7]], [[0], [0, 0]], fusion=method, weights=[1, 0])
         np.testing.assert_allclose(boxes[0], A)
         assert scores[0] == pytest.approx(0.9)
         assert (scores[1:] == 0).all()
         assert np.isfinite(boxes).all()
 
     def test_boxes_without_score_or_area(self, method):
-        boxes, scores, _ = fuse([[A, B, [5, 5, 5, 9]]], [[0, 0, 0.9]], [[0, 0, 0]], method=method)
+        boxes, scores, _ = fuse([[A, B, [5, 5, 5, 9]]], [[0, 0, 0.9]], [[0, 0, 0]], fusion=method)
         assert np.isfinite(boxes).all()
         assert (scores == 0).all()
 
@@ -242,18 +244,18 @@ class TestEveryMethod:
                 [array([0.75], dtype=getattr(lib, scores)), array([0.5], dtype=getattr(lib, scores))],
                 [array([4], dtype=lib.int32), array([4], dtype=lib.int32)])
         before = [str(column) for column in args]
-        result = fuse(*args, method=method)
+        result = fuse(*args, fusion=method)
         assert all(type(a) is type(args[0][0]) for a in result)
         whole = (lib.float64 if library == 'numpy' else lib.float32) if boxes == 'int64' else getattr(lib, boxes)
         assert [a.dtype for a in result] == [whole, getattr(lib, scores), lib.int32]
         assert [str(column) for column in args] == before
-        expected = fuse([[A], [B]], [[0.75], [0.5]], [[4], [4]], method=method)
+        expected = fuse([[A], [B]], [[0.75], [0.5]], [[4], [4]], fusion=method)
         for a, b in zip(result, expected):
             np.testing.assert_allclose(np.array(a.tolist()), b, rtol=5e-3)
 
     def test_best_first(self, method):
         boxes, scores, labels = case(np.random.default_rng(9), 'tenths', models=4)
-        score = fuse(boxes, scores, labels, method=method)[1]
+        score = fuse(boxes, scores, labels, fusion=method)[1]
         assert (np.diff(score) <= 0).all()
 
 
@@ -271,9 +273,9 @@ class TestEveryMethod:
     ([[A]], [[0.5]], [[0]], dict(weights=[-1]), 'weights must be finite, >= 0'),
     ([[A]], [[0.5]], [[0]], dict(iou_thr=1.5), r'iou_thr must lie in \[0, 1\], got 1.5'),
     ([[A]], [[0.5]], [[0]], dict(conf_type='mean'), 'conf_type must be one of avg, max'),
-    ([[A]], [[0.5]], [[0]], dict(method='wfb'), 'Did you mean "wbf"'),
-    ([[A]], [[0.5]], [[0]], dict(method='nms', skip_box_thr=0.1), 'fusion "nms" takes no option "skip_box_thr"'),
-    ([[A]], [[0.5]], [[0]], dict(method='soft_nms', sigma=0), 'sigma > 0'),
+    ([[A]], [[0.5]], [[0]], dict(fusion='wfb'), 'Did you mean "wbf"'),
+    ([[A]], [[0.5]], [[0]], dict(fusion='nms', skip_box_thr=0.1), 'fusion "nms" takes no option "skip_box_thr"'),
+    ([[A]], [[0.5]], [[0]], dict(fusion='soft_nms', sigma=0), 'sigma > 0'),
 ])
 def test_what_is_refused(boxes, scores, labels, more, message):
     with pytest.raises(ValueError, match=message):

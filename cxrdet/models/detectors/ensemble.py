@@ -97,7 +97,7 @@ class DetectorEnsemble(BaseDetector):
             weights = None if self.weights is None else [self.weights[i] for i in members]
             if weights is None or any(weights):
                 boxes, scores, numbers = fuse(*([view[key] for view in chosen] for key in (
-                    'bboxes', 'scores', 'labels')), method=self.fusion, weights=weights, **self.fusion_cfg)
+                    'bboxes', 'scores', 'labels')), fusion=self.fusion, weights=weights, **self.fusion_cfg)
                 parts.append(InstanceData(bboxes=boxes, scores=scores, labels=numbers))
         fused = InstanceData.cat(parts)
         return fused[fused.scores.argsort(descending=True, stable=True)[:self.max_per_img]]

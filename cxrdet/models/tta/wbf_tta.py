@@ -54,7 +54,7 @@ class WBFTTAModel(DetTTAModel):
         if self.weights is not None and len(self.weights) != len(views):
             raise ConfigError(f'WBFTTAModel: {len(self.weights)} weights for {len(views)} views')
         boxes, scores, labels = fuse([_unflipped(sample) for sample in data_samples], [view.scores for view in views],
-                                     [view.labels for view in views], method=self.fusion, weights=self.weights,
+                                     [view.labels for view in views], fusion=self.fusion, weights=self.weights,
                                      **self.fusion_cfg)
         merged, kept = data_samples[0], slice(self.max_per_img)
         merged.pred_instances = InstanceData(bboxes=boxes[kept], scores=scores[kept], labels=labels[kept])
