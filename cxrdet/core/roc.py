@@ -5,7 +5,8 @@ has no ROC curve: its results are NaN.
 
 Sources: J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a ROC curve", Radiology 143, 1982 (the area
 is the Mann-Whitney statistic, ties counted half); E. R. DeLong et al., Biometrics 44, 1988 (its variance), in the
-form by ranks of X. Sun, W. Xu, IEEE Signal Processing Letters 21(11), 2014; B. Efron, R. Tibshirani,
+form by ranks of X. Sun, W. Xu, IEEE Signal Processing Letters 21(11), 2014; M. S. Pepe, "The Statistical Evaluation of
+Medical Tests for Classification and Prediction", 2003 (its interval on the logit scale); B. Efron, R. Tibshirani,
 "An Introduction to the Bootstrap", 1993 (percentile interval over resampled groups).
 """
 from collections.abc import Iterator
@@ -53,28 +54,49 @@ def auroc(y_true, y_score) -> np.ndarray:
     return np.array([_placements(*pair)[0] for pair in zip(*(a.T for a in as_columns(y_true, y_score)))])
 
 
-def delong_interval(y_true, y_score, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def delong_interval(y_true, y_score, *, level: float = 0.95, scale: str = 'linear') -> tuple[np.ndarray, np.ndarray]:
     """Confidence interval of :func:`auroc` by DeLong's variance: lower and upper ends, each (C,) float64 in [0, 1].
 
-    The interval is symmetric and cut at 0 and 1, as in R's pROC; it has no width where positives and negatives are told
-    apart without error. NaN where the area is NaN or a class has a single positive or negative. Rows are taken as
-    independent; where several films show one patient, use :func:`bootstrap_interval` with ``groups``.
+    NaN where the area is NaN or a class has a single positive or negative. Rows are taken as independent; where several
+    films show one patient, use :func:`bootstrap_interval` with ``groups``.
 
     Args:
         y_true, y_score: As for :func:`auroc`.
         level: Share of intervals that should hold the true area, in (0, 1).
+        scale: On which the interval is symmetric.
 
-    Raises: ValueError as :func:`as_columns`, or if ``level`` is out of range.
+            - 'linear': the area itself, cut at 0 and 1, as in R's pROC; it has no width where positives and negatives
+              are told apart without error.
+            - 'logit': log(area / (1 - area)), whose standard error is that of the area / (area (1 - area)). For areas
+              of 1 and 0 one end is exact instead: of n disjoint pairs of a positive and a negative, n the number of
+              the rarer, all are in order with probability area^n, so that (1 - level)^(1/n) is a lower bound of
+              an observed 1, and 1 minus it an upper bound of an observed 0 (conservative).
+
+            Held by intervals of level 0.95 in simulations with normal scores (positives / negatives, true area):
+            10 / 140, 0.95: 78 % linear and 88 % logit; 15 / 140, 0.90: 87 and 91 %; 30 / 140, 0.90: 91 and 94 %;
+            60 / 120, 0.76: 95 and 96 %.
+
+    Raises: ValueError as :func:`as_columns`, or if ``level`` or ``scale`` is out of range.
     """
+    if scale not in ('linear', 'logit'):
+        raise ValueError(f'scale must be "linear" or "logit", got "{scale}"')
     width = NormalDist().inv_cdf(0.5 + _checked(level) / 2)
     ends = []
     for true, score in zip(*(a.T for a in as_columns(y_true, y_score))):
         area, of_positives, of_negatives = _placements(true, score)
-        if min(len(of_positives), len(of_negatives)) < 2:
+        pairs = min(len(of_positives), len(of_negatives))
+        if pairs < 2:
             ends.append((np.nan, np.nan))
             continue
         spread = np.sqrt(of_positives.var(ddof=1) / len(of_positives) + of_negatives.var(ddof=1) / len(of_negatives))
-        ends.append((max(area - width * spread, 0.), min(area + width * spread, 1.)))
+        if scale == 'linear':
+            ends.append((max(area - width * spread, 0.), min(area + width * spread, 1.)))
+        elif area in (0, 1):
+            bound = (1 - level) ** (1 / pairs)
+            ends.append((bound, 1.) if area else (0., 1 - bound))
+        else:
+            odds, factor = area / (1 - area), np.exp(width * spread / (area * (1 - area)))
+            ends.append((1 / (1 + factor / odds), 1 / (1 + 1 / (factor * odds))))
     low, high = np.array(ends).reshape(-1, 2).T
     return low, high
 
