@@ -45,8 +45,9 @@ class MultiLabelMetric(BaseMetric):
       ``F1_macro@0.5``, ``F1_micro@youden``; with ``classwise`` also ``F1_<class>@youden``. ``hamming`` is the Hamming
       loss (MMEngine's log shows names with "loss" in them as running means).
     - ``ECE`` over all entries, ``ECE_mean``, ``ECE_<class>``; ``temperature``, and with it ``ECE_scaled``.
-    - ``undefined_classes``, without positives or negatives, and ``left_out_classes``, with fewer than
-      ``min_positives``. Means (``_mean``, ``_macro``) are over the others.
+    - ``undefined_classes``, without positives or negatives; ``left_out_classes``, these and those with fewer than
+      ``min_positives``. Means (``_mean``, ``_macro``) are over the others, and of those over the classes for which the
+      rate is defined: ``precision_macro`` over those in which something was called positive (the log says how many).
 
     Thresholds that a rule chooses are chosen on the data at hand: this belongs to validation. For a test set
     :meth:`use_operating_points` hands over those of a checkpoint (``tools/test.py`` does it), and none is chosen.
@@ -56,6 +57,9 @@ class MultiLabelMetric(BaseMetric):
             ``DEFAULT_POINTS`` of :mod:`cxrdet.core.operating_points`.
         min_positives: classes with fewer positives stay out of the means; small validation sets need about 10.
         interval: of the classes: 'delong' (rows taken as independent) or 'bootstrap' (by patient).
+        interval_scale: of DeLong's, 'logit' or 'linear' (as other tools print it). With few positives the first holds
+            the true area more often: 91 against 87 % for 15 of 155 at 0.90, see
+            :func:`cxrdet.core.roc.delong_interval`.
         resamples: draws of the bootstrap; 0 leaves the intervals of the mean out.
         classwise: give the rates of each class at each operating point as scalars, too.
         bins: of the calibration error.
@@ -68,16 +72,19 @@ class MultiLabelMetric(BaseMetric):
     default_prefix = 'multi-label'
 
     def __init__(self, operating_points: Mapping | None = None, *, min_positives: int = 1, interval: str = 'delong',
-                 resamples: int = 1000, classwise: bool = False, bins: int = 15, out_dir: str | None = None,
-                 collect_device: str = 'cpu', prefix: str | None = None) -> None:
+                 interval_scale: str = 'logit', resamples: int = 1000, classwise: bool = False, bins: int = 15,
+                 out_dir: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if interval not in ('delong', 'bootstrap'):
             raise ValueError(f'interval must be "delong" or "bootstrap", got "{interval}"')
+        if interval_scale not in ('logit', 'linear'):
+            raise ValueError(f'interval_scale must be "logit" or "linear", got "{interval_scale}"')
         if min_positives < 1 or resamples < 0 or bins < 1 or (interval == 'bootstrap' and not resamples):
             raise ValueError('expected min_positives, bins >= 1 and resamples >= 0 (>= 1 for bootstrap intervals), '
                              f'got {min_positives}, {bins} and {resamples}')
         self.points = check_points(DEFAULT_POINTS if operating_points is None else operating_points)
-        self.min_positives, self.interval, self.resamples = min_positives, interval, resamples
+        self.min_positives, self.resamples = min_positives, resamples
+        self.interval, self.interval_scale = interval, interval_scale
         self.classwise, self.bins, self.out_dir = classwise, bins, out_dir
         self.chosen: OperatingPoints | None = None  # on the last data that was judged; in the main process
         self._stored: tuple[dict | None, str] | None = None
@@ -115,7 +122,7 @@ class MultiLabelMetric(BaseMetric):
                              f'got {score.shape[1]} and {true.shape[1]}')
         points, temperature = self._points(true, score, classes)
         positives, negatives = ((true == value).sum(axis=0) for value in (1, 0))
-        use = positives >= self.min_positives
+        use = (positives >= self.min_positives) & (negatives > 0)
         areas = self._areas(true, score, use, _groups(results))
         values = {'AUROC': areas['AUROC'], 'AP': average_precision(true, score),
                   'ECE': calibration_error(true, score, bins=self.bins)}
@@ -170,7 +177,7 @@ class MultiLabelMetric(BaseMetric):
         found = {'AUROC': auroc(true, score)}
         found['AUROC_mean'] = macro_mean(found['AUROC'], use)
         found['AUROC_mean_low'], found['AUROC_mean_high'] = np.nan, np.nan
-        found['low'], found['high'] = delong_interval(true, score)
+        found['low'], found['high'] = delong_interval(true, score, scale=self.interval_scale)
         columns = np.ones(len(use), bool) if self.interval == 'bootstrap' else use & ~np.isnan(found['AUROC'])
         if self.resamples and columns.any():
             draws = np.full((self.resamples, len(use)), np.nan)
@@ -197,11 +204,11 @@ class MultiLabelMetric(BaseMetric):
              at: dict, use: np.ndarray) -> None:
         shown = next((name for name in points if is_rule(self.points[name])), next(iter(points), None))
         text = [f'{len(true)} images', class_table(classes, true, areas, values, metrics, shown, points.get(shown),
-                                                   at.get(shown)), point_table(metrics, points)]
+                                                   at.get(shown)), point_table(metrics, points, at, use)]
         undefined = [name for i, name in enumerate(classes) if np.isnan(areas['AUROC'][i])]
         few = [name for i, name in enumerate(classes) if not use[i] and name not in undefined]
         text += [f'{len(undefined)} of {len(classes)} classes lack positives or negatives here; their AUROC is NaN and '
-                 f'left out of the mean: {", ".join(undefined)}'] if undefined else []
+                 f'they are left out of the means: {", ".join(undefined)}'] if undefined else []
         text += [f'{len(few)} of {len(classes)} classes have fewer than {self.min_positives} positives and are left '
                  f'out of the means: {", ".join(few)}'] if few else []
         print_log('\n'.join(filter(None, text)), logger='current')

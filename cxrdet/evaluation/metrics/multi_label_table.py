@@ -32,8 +32,12 @@ def class_table(classes: Sequence[str], true: np.ndarray, areas: Mapping, values
     return '\n'.join(lines)
 
 
-def point_table(metrics: Mapping, points: Mapping) -> str:
-    """Two lines for each operating point: rates averaged over classes (macro) and pooled (micro)."""
+def point_table(metrics: Mapping, points: Mapping, at: Mapping[str, Rates], use: np.ndarray) -> str:
+    """Two lines for each operating point: rates averaged over classes (macro) and pooled (micro).
+
+    A line below them says where the mean precision is over fewer classes than ``use`` (C,): a class in which nothing is
+    called positive has none.
+    """
     if not points:
         return ''
     width = max(len('operating point'), *(len(name) + 6 for name in points))
@@ -42,6 +46,10 @@ def point_table(metrics: Mapping, points: Mapping) -> str:
         for kind in ('macro', 'micro'):
             lines.append(f'{name + " " + kind:<{width}}' + ''.join(
                 f'  {metrics[f"{rate}_{kind}@{name}"]:>11.4f}' for rate in _RATES))
+    defined = {name: int((use & ~np.isnan(at[name].precision)).sum()) for name in points}
+    fewer = [f'{number} of {use.sum()} at "{name}"' for name, number in defined.items() if number < use.sum()]
+    lines += [f'macro precision is over the classes in which something was called positive: {", ".join(fewer)}'
+              ] if fewer else []
     return '\n'.join(lines)
 
 

@@ -10,7 +10,7 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmpretrain.structures import DataSample
-from sklearn.metrics import average_precision_score, f1_score, hamming_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, hamming_loss, recall_score, roc_auc_score
 
 from cxrdet.core.operating_points import choose_points
 from cxrdet.core.roc import bootstrap_interval, delong_interval
@@ -78,7 +78,7 @@ def test_values_are_those_of_scikit_learn():
         assert found[f'hamming_micro@{name}'] == pytest.approx(hamming_loss(true, called), abs=1e-9)
         assert found[f'accuracy_macro@{name}'] == pytest.approx(1 - hamming_loss(true, called), abs=1e-9)
         assert found[f'F1_Edema@{name}'] == pytest.approx(f1_score(true[:, 1], called[:, 1]), abs=1e-9)
-    low, high = delong_interval(true, score)
+    low, high = delong_interval(true, score, scale='logit')
     for i, name in enumerate(CLASSES):
         assert found[f'AUROC_{name}'] == pytest.approx(areas[i], abs=1e-9)
         assert (found[f'AUROC_{name}_low'], found[f'AUROC_{name}_high']) == (low[i], high[i])
@@ -113,8 +113,43 @@ def test_unknown_labels_and_classes_without_positives(log):
     called = score[:, :2] >= 0.5
     recall = [(called & (true[:, :2] == 1)).sum(axis=0) / (true[:, :2] == 1).sum(axis=0)]
     assert found['multi-label/recall_macro@0.5'] == pytest.approx(np.mean(recall))
-    assert ('1 of 3 classes lack positives or negatives here; their AUROC is NaN and left out of the mean: '
-            'Hernia') in log()
+    assert ('1 of 3 classes lack positives or negatives here; their AUROC is NaN and they are left out of '
+            'the means: Hernia') in log()
+
+
+def test_a_class_that_every_film_has_stays_out_of_the_means(log):
+    true, score = draw()
+    true[:, 2], score[:, 2] = 1, 0.9
+    found, _ = run(samples_of(true, score))
+    assert found['multi-label/AP_mean'] == pytest.approx(average_precision_score(true[:, :2], score[:, :2]), abs=1e-9)
+    for name, threshold in (('0.5', 0.5), ('screening', 0.3)):
+        called = score[:, :2] >= threshold
+        assert found[f'multi-label/F1_macro@{name}'] == pytest.approx(f1_score(true[:, :2], called, average='macro'))
+        assert found[f'multi-label/recall_macro@{name}'] == pytest.approx(
+            recall_score(true[:, :2], called, average='macro'))
+    assert found['multi-label/AP_Hernia'] == 1
+    assert (found['multi-label/undefined_classes'], found['multi-label/left_out_classes']) == (1, 1)
+    assert 'classes have fewer than' not in log()
+
+
+def test_over_how_many_classes_the_mean_precision_is(log):
+    true, score = draw()
+    score *= 0.6
+    score[np.flatnonzero(true[:, 0])[0], 0] = 0.9
+    found, _ = run(samples_of(true, score), operating_points={'surgery': 0.7, 'low': 0.1})
+    assert found['multi-label/precision_macro@surgery'] == 1
+    assert 'macro precision is over the classes in which something was called positive: 1 of 3 at "surgery"\n' in (
+        log() + '\n')
+    run(samples_of(true, score), operating_points={'low': 0.1})
+    assert log().count('macro precision') == 1
+
+
+def test_scale_of_the_intervals():
+    true, score = draw()
+    found, _ = run(samples_of(true, score), interval_scale='linear')
+    low, high = delong_interval(true, score)
+    assert [found[f'multi-label/AUROC_{name}_low'] for name in CLASSES] == low.tolist()
+    assert [found[f'multi-label/AUROC_{name}_high'] for name in CLASSES] == high.tolist()
 
 
 def test_least_number_of_positives(log):
@@ -250,6 +285,7 @@ def test_samples_that_do_not_fit(sample, text):
 
 @pytest.mark.parametrize(('options', 'text'), [
     ({'interval': 'wald'}, 'must be "delong" or "bootstrap", got "wald"'),
+    ({'interval_scale': 'log'}, 'interval_scale must be "logit" or "linear", got "log"'),
     ({'min_positives': 0}, 'expected min_positives, bins >= 1 .* got 0'),
     ({'interval': 'bootstrap', 'resamples': 0}, '>= 1 for bootstrap intervals'),
     ({'operating_points': {'a': 'best'}}, 'youden, F1 or sensitivity'),
