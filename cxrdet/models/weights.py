@@ -1,8 +1,11 @@
 """Pretrained weights of torchvision, timm and CheXNet for the backbones of MMPretrain and MMDetection."""
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlparse
 
 import torch
+from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, update_init_info
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -97,14 +100,11 @@ def read_weights(checkpoint: str) -> dict[str, Tensor]:
     """The tensors of a checkpoint file by name: those under ``state_dict`` or ``model``, or the file as a whole.
 
     Raises:
-        CheckpointError: If the file cannot be read or holds no tensors.
+        CheckpointError: If the file is missing or damaged, cannot be downloaded, or holds no tensors.
     """
-    if checkpoint.endswith('.safetensors'):
-        try:
-            from safetensors.torch import load_file
-        except ImportError as error:
-            raise CheckpointError(f'{checkpoint}: needs the package safetensors (pip install safetensors).') from error
-        return load_file(checkpoint)
+    url = urlparse(checkpoint) if checkpoint.startswith(('http://', 'https://')) else None
+    if (checkpoint if url is None else url.path).endswith('.safetensors'):
+        return _read_safetensors(Path(checkpoint).expanduser() if url is None else _downloaded(checkpoint))
     content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
     for key in ('state_dict', 'model'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -112,6 +112,35 @@ def read_weights(checkpoint: str) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f'{checkpoint}: a dict of tensors was expected, alone or under "state_dict".')
     return content
+
+
+def _downloaded(url: str) -> Path:
+    """The file in torch's cache that holds what ``url`` gives; the main process fetches it first."""
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
+    for turn in (is_main_process(), True):
+        if turn and not path.is_file():
+            print_log(f'Downloading {url} to {path}', logger='current')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                torch.hub.download_url_to_file(url, str(path), progress=False)
+            except OSError as error:
+                raise CheckpointError(f'{url}: cannot be downloaded ({error}).') from error
+        barrier()
+    return path
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise CheckpointError(f'{path}: needs the package safetensors (pip install safetensors).') from error
+    try:
+        return load_file(path)
+    except OSError as error:
+        raise CheckpointError(f'{path}: cannot read the file ({error.strerror or error}).') from error
+    except SafetensorError as error:
+        raise CheckpointError(f'{path}: this is no whole safetensors file ({error}); fetch it again.') from error
 
 
 def _check(backbone: nn.Module, weights: dict[str, Tensor], family: Family) -> list[str]:

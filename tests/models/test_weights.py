@@ -1,6 +1,9 @@
 """Weights of randomly drawn source models, loaded into ours: the same features come out."""
 import copy
 import re
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 import timm
@@ -188,6 +191,53 @@ def test_files_of_other_kinds(tmp_path):
     torch.save(dict(a=3), tmp_path / 'no.pth')
     with pytest.raises(CheckpointError, match=r'no\.pth: a dict of tensors was expected'):
         read_weights(str(tmp_path / 'no.pth'))
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A folder, the address under which a server on this machine gives its files, and an empty cache of torch."""
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+    folder, cache = tmp_path / 'served', tmp_path / 'cache'
+    folder.mkdir()
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(cache))
+    with ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=folder)) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield folder, f'http://127.0.0.1:{server.server_port}', cache / 'checkpoints'
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize('query', ['', '?download=true', '?name=a.pth#part'])
+def test_safetensors_from_an_address(served, query):
+    from safetensors.torch import save_file
+
+    from cxrdet.models.weights import read_weights
+    folder, address, cache = served
+    save_file(dict(a=torch.arange(3.)), folder / 'model.safetensors')
+    assert read_weights(f'{address}/model.safetensors{query}')['a'].tolist() == [0, 1, 2]
+    (folder / 'model.safetensors').unlink()  # from now on it is in the cache
+    assert read_weights(f'{address}/model.safetensors{query}')['a'].tolist() == [0, 1, 2]
+    assert [path.name for path in cache.iterdir()] == ['model.safetensors']
+    with pytest.raises(CheckpointError, match=r'/other\.safetensors: cannot be downloaded \(HTTP Error 404'):
+        read_weights(f'{address}/other.safetensors')
+
+
+def test_safetensors_that_cannot_be_read(tmp_path):
+    from safetensors.torch import save_file
+
+    from cxrdet.models.weights import read_weights
+    with pytest.raises(CheckpointError, match=r'none\.safetensors: cannot read the file'):
+        read_weights(str(tmp_path / 'none.safetensors'))
+    whole = tmp_path / 'a#b?c.safetensors'
+    save_file(dict(a=torch.ones(50)), whole)
+    assert set(read_weights(str(whole))) == {'a'}
+    for name, data in (('empty', b''), ('cut', whole.read_bytes()[:-7]), ('other', b'<html>' * 9)):
+        (tmp_path / f'{name}.safetensors').write_bytes(data)
+        with pytest.raises(CheckpointError, match=rf'{name}\.safetensors: this is no whole safetensors file'):
+            read_weights(str(tmp_path / f'{name}.safetensors'))
 
 
 def test_classifiers_that_do_not_fit(chexnet):
