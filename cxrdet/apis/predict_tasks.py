@@ -145,23 +145,33 @@ def _prepare_classification(options: Options, model: torch.nn.Module, meta: dict
         raise ConfigError(f'{checkpoint} holds no operating points and no temperature: best_*.pth of a training with '
                           'cxrdet.OperatingPointHook does. Leave --operating-point and --calibrate out')
     temperature = points.temperature if options.calibrate else None
+    own, told = _thresholds_of_head(model, len(options.classes))
     if options.score_thr is not None:
         thresholds, source = np.full(len(options.classes), options.score_thr), f'{options.score_thr:g}, as asked for'
     elif points is None:
-        thresholds = np.full(len(options.classes), 0.5)
-        source = (f'0.5 for every class, for {checkpoint} stores none (training with cxrdet.OperatingPointHook stores '
-                  'them in best_*.pth)')
+        thresholds = own
+        source = (f'{told} for every class, for {checkpoint} stores none (training with cxrdet.OperatingPointHook '
+                  'stores them in best_*.pth)')
     else:
         name, thresholds = points.pick(options.operating_point)
         source = (f'operating point "{name}" ({points.rules[name]}) of {checkpoint}, chosen on {points.images} '
                   'validation images')
         missing = [label for label, value in zip(options.classes, thresholds, strict=True) if np.isnan(value)]
         if missing:
-            source += f'; 0.5 for {", ".join(missing)}, which could not be chosen there'
-        thresholds = np.where(np.isnan(thresholds), 0.5, thresholds)
+            source += f'; {told} for {", ".join(missing)}, which could not be chosen there'
+        thresholds = np.where(np.isnan(thresholds), own, thresholds)
         thresholds = thresholds if temperature is None else _scaled(thresholds, temperature)
     print_log(f'Thresholds: {source}', logger='current')
     return Decisions(options.classes, thresholds, source, temperature, cam, shown, model)
+
+
+def _thresholds_of_head(model: torch.nn.Module, classes: int) -> tuple[np.ndarray, str]:
+    """``thr`` of the head for each class, (C,), 0.5 where there is none; and what that is, in words."""
+    given = getattr(getattr(model, 'head', None), 'thr', None)
+    values = np.broadcast_to(0.5 if given is None else torch.as_tensor(given).double().cpu().numpy(), (classes,))
+    if (values == 0.5).all():
+        return values, '0.5'
+    return values, 'thr of the head' + (f' ({values[0]:g})' if (values == values[0]).all() else '')
 
 
 def _is_single_label(model: torch.nn.Module) -> bool:

@@ -120,6 +120,29 @@ def test_a_checkpoint_without_thresholds(folder, tmp_path):
     assert not (tmp_path / 'no').exists()
 
 
+@pytest.mark.parametrize(('thr', 'told'), [(0.3, 'thr of the head (0.3)'), ([0.01, 0.99, 0.2], 'thr of the head')])
+@pytest.mark.parametrize('stored', [False, True])
+def test_thresholds_of_the_head(folder, tmp_path, thr, told, stored):
+    config = tmp_path / 'own.py'
+    config.write_text((folder / 'multi.py').read_text().replace("'MultiLabelLinearClsHead'", (
+        f"'cxrdet.MultiLabelHead', thr={thr}")))
+    model = build(config)
+    meta = {'dataset_meta': {'classes': CLASSES}, **({'operating_points': POINTS} if stored else {})}
+    torch.save({'meta': meta, 'state_dict': model.state_dict()}, tmp_path / 'own.pth')
+    records = predict(config, tmp_path / 'own.pth', folder / 'in', out_dir=tmp_path / 'out')
+    expected = np.broadcast_to(thr, 3).tolist()
+    content = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
+    assert content['thresholds'] == ([0.01, 0.99, expected[2]] if stored else expected)
+    assert (f'; {told} for No Finding, which could not' if stored else f'{told} for every class, for {tmp_path}'
+            ) in content['decided_by']
+    for record in records:
+        assert record['decisions'] == [int(p >= t) for p, t in zip(record['probabilities'], content['thresholds'])]
+        if not stored:
+            logits = torch.logit(torch.tensor([record['probabilities']]))
+            labels = model.head._get_predictions(logits, None)[0].pred_label.tolist()
+            assert [CLASSES[i] for i in labels] == record['classes']
+
+
 def test_calibrated(folder, tmp_path):
     plain = predict(folder / 'multi.py', folder / 'multi.pth', folder / 'in', out_dir=tmp_path)
     scaled = predict(folder / 'multi.py', folder / 'multi.pth', folder / 'in', out_dir=tmp_path, calibrate=True)
