@@ -20,7 +20,10 @@ def read_image(path: str | Path, *, ignore_orientation: bool = False) -> np.ndar
       microscopy it carries no content (converters add it, constant), and blending would invent a background.
     - Images of more than 8 bits (PNG, TIFF; integers or floats) are scaled so that their own least value becomes 0 and
       their greatest 255, one scale for all channels: a 12-bit film in a 16-bit file keeps its contrast, which the usual
-      division by 256 would lose. A constant image becomes 0.
+      division by 256 would lose. A constant image becomes 0. Two exceptions: where all values of a 16-bit image are
+      multiples of 257, it is an 8-bit image that was widened, and becomes that image again; where the middle 99.9 % of
+      the values take less than half of the range, that part is scaled and the rest cut, so that a few white pixels
+      (markers, dead pixels) do not cost the contrast.
     - An EXIF orientation is applied, as MMCV and browsers do, unless ``ignore_orientation`` (that of a TIFF always is).
     - Strict: a file cut off at any point is an error. (A damaged byte within JPEG data cannot be told from content.)
 
@@ -99,5 +102,10 @@ def _to_8_bits(image: np.ndarray, path: str | Path) -> np.ndarray:
     low, high = float(image.min()), float(image.max())
     if not np.isfinite([low, high]).all():
         raise DataError(f'{path}: the image holds values that are not finite (NaN or infinity).')
+    if image.dtype == np.uint16 and (image >> 8 == image & 255).all():  # equal bytes: multiples of 257
+        return (image & 255).astype(np.uint8)
+    inner = np.percentile(image, (0.05, 99.95))
+    if 0 < inner[1] - inner[0] < (high - low) / 2:
+        low, high = inner
     scale = 255.0 / (high - low) if high > low else 0.0
-    return np.rint((image - low) * scale).astype(np.uint8)
+    return np.rint((image.clip(low, high) - low) * scale).astype(np.uint8)
