@@ -1,10 +1,13 @@
-"""The augmentation preset of cells, by albumentations: cell_albu and cell_boxes, for an Albu transform behind Resize.
+"""The augmentation preset of cells, by albumentations: cell_albu, cell_holes and cell_boxes, for an Albu behind Resize.
 
-A crop has a size in pixels, so it stands in the pieces and variants that use the preset; the holes of 32 px are given
-as shares of 640 px. Boxes turn as ellipses, which cells are nearer to than to rectangles. What comes in from outside
-the image has the mean colour, as the padding of batches has: a mirrored border would show cells twice, grown together.
-A box of which a crop or a shift leaves less than 0.3 goes, with its label and its flag; an image that loses all of them
-stays, as background.
+A crop has a size in pixels, so it stands in the pieces and variants that use the preset. cell_holes are eight of 32 px,
+for images of 640 px; variants of smaller images have their own.
+
+Boxes turn as ellipses, which cells are nearer to than to rectangles. What comes in from outside the image has the mean
+colour, as the padding of batches has: a mirrored border would show cells twice, grown together. A box of which a
+transform leaves less than 0.3 goes, with its label and its flag; an image that loses all of them stays, as background.
+That is tested after each transform, against what the one before has left: a crop and then a shift may leave 0.3 of 0.3
+of a cell, and its box stays.
 
 albumentations takes colours for RGB and Albu hands it BGR: the hue moves both ways alike, so that only CLAHE, whose
 lightness then weighs blue as red, differs a little. Noise of variance 10 to 50 is a deviation of 3.2 to 7.1 of 255.
@@ -32,6 +35,6 @@ cell_albu = dict(
             dict(type='ISONoise', color_shift=(0.01, 0.05), intensity=(0.1, 0.5), p=1.0)]),
         dict(type='RandomGamma', gamma_limit=(80, 120), p=0.3),
         dict(type='Sharpen', alpha=(0.2, 0.5), lightness=(0.5, 1.0), p=0.3),
-        dict(type='CoarseDropout', num_holes_range=(8, 8), hole_height_range=(0.05, 0.05),
-             hole_width_range=(0.05, 0.05), p=0.3),
     ])
+cell_holes = dict(
+    type='CoarseDropout', num_holes_range=(8, 8), hole_height_range=(32, 32), hole_width_range=(32, 32), p=0.3)

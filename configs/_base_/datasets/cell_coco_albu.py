@@ -10,6 +10,7 @@ train_pipeline = [
         transforms=[
             dict(type='RandomResizedCrop', size=(640, 640), scale=(0.8, 1.0), p=0.5),
             {{_base_.cell_albu}},
+            {{_base_.cell_holes}},
         ],
         bbox_params={{_base_.cell_boxes}}),
     dict(type='PackDetInputs'),

@@ -103,13 +103,29 @@ def geometry(size=(640, 640)):
     """The preset without what changes values only, as the config has it."""
     import albumentations
     albu = Config.fromfile('configs/faster_rcnn_fpn_cell_albu.py').train_pipeline[3]
-    crop, preset = albu.transforms
+    preset = albu.transforms[1]
+    albu.transforms = albu.transforms[:2]
     preset.transforms = [step for step in preset.transforms
                          if issubclass(getattr(albumentations, step.type), albumentations.DualTransform)
-                         and step.type not in ('CoarseDropout', 'OneOf')]
+                         and step.type != 'OneOf']
     assert [step.type for step in preset.transforms] == ['Affine', 'HorizontalFlip', 'VerticalFlip']
     with DefaultScope.overwrite_default_scope('mmdet'):
         return TRANSFORMS.build(albu)
+
+
+@pytest.mark.parametrize(('name', 'shape', 'size'), [('cell', (480, 640), (32, 32)), ('bccd', (312, 416), (15, 20))])
+def test_eight_holes(name, shape, size):
+    """Of 32 x 32 px in images of 640 px; of a twentieth of each side in small ones. Some overlap or are cut off."""
+    import albumentations
+    _, _, holes = Config.fromfile(f'configs/faster_rcnn_fpn_{name}_albu.py').train_pipeline[3].transforms
+    assert holes.pop('type') == 'CoarseDropout' and holes.pop('p') == 0.3
+    transform, found = albumentations.CoarseDropout(**holes, p=1.0), []
+    for _ in range(30):
+        mask = transform(image=np.full((*shape, 3), 255, np.uint8))['image'][..., 0] == 0
+        assert mask.sum() <= 8 * size[0] * size[1]
+        _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+        found += [(row[3], row[2]) for row in stats[1:].tolist()]
+    assert max(set(found), key=found.count) == size
 
 
 def discs():
