@@ -11,15 +11,17 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
 from cxrdet.apis.check import check_config
+from cxrdet.apis.check_data import leaves, named_classes
 from cxrdet.apis.check_keys import drop_helpers
-from cxrdet.apis.classes import follow_classes
+from cxrdet.apis.check_types import parts
+from cxrdet.apis.classes import LOADERS, follow_classes
 from cxrdet.apis.config import load_config, walk
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.engine.checkpoint import install_safe_loader, read_checkpoint
 from cxrdet.models.ensemble_members import class_orders, inner_pipeline
 
-__all__ = ['Fusion', 'bundle', 'ensemble_classes', 'ensemble_config', 'parse_member']
+__all__ = ['Fusion', 'bundle', 'classes_of_data', 'data_classes', 'ensemble_classes', 'ensemble_config', 'parse_member']
 
 MEANS = ('probs', 'logits')
 
@@ -76,13 +78,14 @@ def ensemble_config(members: Sequence[str], *, config: Config | None = None, fus
     scopes = {cfg.get('default_scope') for cfg in [whole, *configs]}
     if len(scopes) > 1:
         raise ConfigError(f'--ensemble: detectors and classifiers do not go together ({", ".join(map(str, scopes))})')
-    class_orders(specs[0]['classes'], [spec['classes'] for spec in specs], allow_missing=fusion.allow_missing,
+    classes = classes_of_data(specs[0]['classes'], data_classes(whole), allow_missing=fusion.allow_missing)
+    class_orders(classes, [spec['classes'] for spec in specs], allow_missing=fusion.allow_missing,
                  names=[checkpoint for _, checkpoint in pairs])
     # MMEngine merges dicts key by key; a model of another kind replaces the old one
     whole.pop('data_preprocessor', None)
     whole.pop('model')
     whole['model'] = ConfigDict(_boxes_model(fusion) if boxes else _classes_model(fusion), members=specs,
-                                weights=fusion.weights)
+                                weights=fusion.weights, classes=classes)
     _strip(whole)
     drop_helpers(whole)
     return whole
@@ -139,6 +142,32 @@ def _strip(cfg: Config) -> None:
             inner = inner_pipeline(node['pipeline'])
             node['pipeline'] = [step for step in node['pipeline'] if step not in inner] + inner[-1:]
     cfg.test_dataloader['collate_fn'] = dict(type='pseudo_collate')
+
+
+def data_classes(cfg: Config) -> list[str] | None:
+    """The classes of a test set that keeps to its own, in the order of its labels.
+
+    ``None`` for sets that follow the classes of the model (:func:`cxrdet.apis.classes.follow_classes`), and where the
+    config does not name them.
+    """
+    found = list(parts(cfg))
+    sets = leaves(found, ['test_dataloader'])
+    if not sets or any(hasattr(part.found, 'read_classes') for part in leaves(found, LOADERS)):
+        return None
+    classes = named_classes(sets[0]) or (getattr(sets[0].found, 'METAINFO', None) or {}).get('classes')
+    return list(classes) if classes else None
+
+
+def classes_of_data(classes: Sequence[str], of_data: Sequence[str] | None, *, allow_missing: bool) -> list[str]:
+    """The classes of an ensemble in the order in which the data set, ``None`` if it has none, numbers its labels.
+
+    Raises: ConfigError if they are not the same classes, unless ``allow_missing``.
+    """
+    if of_data and not allow_missing and set(of_data) != set(classes):
+        raise ConfigError(f'The test set has the classes {", ".join(of_data)}, the ensemble {", ".join(classes)}: name '
+                          'the same in the data set (test_dataloader.dataset.metainfo.classes), or set '
+                          'allow_missing=True if that is meant')
+    return list(of_data or classes)
 
 
 def ensemble_classes(cfg: Config, trust: bool = False) -> list[str]:

@@ -16,11 +16,11 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from cxrdet.apis.check import check_config
 from cxrdet.apis.classes import follow_classes
-from cxrdet.apis.ensemble import MEANS, Fusion
+from cxrdet.apis.ensemble import MEANS, Fusion, classes_of_data
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import write_atomic
-from cxrdet.core.fusion import fuse
-from cxrdet.models.ensemble_members import class_orders
+from cxrdet.core.member_fusion import fuse_known
+from cxrdet.models.ensemble_members import MAX_PER_IMG, checked_weights, class_orders, known_labels
 
 __all__ = ['Predictions', 'read_predictions', 'test_predictions']
 
@@ -66,19 +66,24 @@ def test_predictions(cfg: Config, files: Sequence[str | Path], *, fusion: Fusion
     boxes = ['boxes' in next(iter(one.images.values()), {'boxes': 0}) for one in given]
     if any(boxes) != all(boxes):
         raise ConfigError('--ensemble-predictions: detectors and classifiers do not go together')
-    classes = next((one.classes for one in given if one.classes), None)
+    # the labels of classifiers are those of the first .pkl file, in the order of its classes
+    leading = given if all(boxes) else sorted(given, key=lambda one: not one.records)
+    classes = next((one.classes for one in leading if one.classes), None)
     follow_classes(cfg, classes=classes)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
-        classes = tuple(classes or dataset.metainfo['classes'])
+        of_data = dataset.metainfo.get('classes')
+        classes = tuple(classes_of_data(classes or of_data, of_data, allow_missing=fusion.allow_missing) if all(boxes)
+                        else classes or of_data)
         given = [_named(one, classes) for one in given]
         orders = class_orders(classes, [one.classes for one in given], allow_missing=fusion.allow_missing,
                               names=[str(one.path) for one in given])
-        samples = (_detections if all(boxes) else _scores)(dataset, given, orders, fusion)
+        fusion = fusion._replace(weights=checked_weights(fusion.weights, len(given)))
+        samples = _detections(dataset, classes, given, orders, fusion) if all(boxes) else _scores(given, orders, fusion)
         for sample in samples:
             sample['classes'] = classes
         evaluator = Evaluator(cfg.test_evaluator)
-        evaluator.dataset_meta = dataset.metainfo
+        evaluator.dataset_meta = dict(dataset.metainfo, classes=classes)
         metrics = evaluator.offline_evaluate(samples)
     if out is not None:
         write_atomic(out, pickle.dumps(samples))
@@ -143,10 +148,12 @@ def _named(one: Predictions, classes: tuple[str, ...]) -> Predictions:
     return one._replace(classes=classes)
 
 
-def _detections(dataset, given: Sequence[Predictions], orders: Sequence[list[int]], fusion: Fusion) -> list[dict]:
+def _detections(dataset, classes: Sequence[str], given: Sequence[Predictions], orders: Sequence[list[int]],
+                fusion: Fusion) -> list[dict]:
     """Samples as a detector would give them, with the data set's ground truth."""
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     found = [_in_order(one, [info['img_path'] for info in infos]) for one in given]
+    known = known_labels(classes, orders)
     samples = []
     for i, info in enumerate(infos):
         views = []
@@ -154,7 +161,8 @@ def _detections(dataset, given: Sequence[Predictions], orders: Sequence[list[int
             labels = np.array(order, np.int64)[images[i]['labels']]
             views.append((images[i]['boxes'][labels >= 0], images[i]['scores'][labels >= 0], labels[labels >= 0]))
         try:
-            fused = fuse(*zip(*views), fusion=fusion.method or 'wbf', weights=fusion.weights, **(fusion.options or {}))
+            fused = fuse_known(*zip(*views), known, fusion=fusion.method or 'wbf', weights=fusion.weights,
+                               most=MAX_PER_IMG, **(fusion.options or {}))
         except ValueError as error:
             raise ConfigError(f'--ensemble-predictions, {info["img_path"]}: {error}') from error
         predicted = dict(zip(('bboxes', 'scores', 'labels'), map(torch.from_numpy, fused)))
@@ -163,16 +171,14 @@ def _detections(dataset, given: Sequence[Predictions], orders: Sequence[list[int
     return samples
 
 
-def _scores(dataset, given: Sequence[Predictions], orders: Sequence[list[int]], fusion: Fusion) -> list[dict]:
+def _scores(given: Sequence[Predictions], orders: Sequence[list[int]], fusion: Fusion) -> list[dict]:
     """Samples as a classifier would give them; their labels are those of the first ``.pkl`` file."""
     first = next((one for one in given if one.records), None)
     method = fusion.method or 'probs'
     if first is None or method not in MEANS or fusion.options or fusion.allow_missing:
         raise ConfigError('For classifiers, one file at least must be a .pkl of tools/test.py --out, which holds the '
                           f'labels, and the fusion a mean of {" or ".join(MEANS)} of the same classes')
-    weights = np.ones(len(given)) if fusion.weights is None else np.asarray(fusion.weights, np.float64)
-    if weights.shape != (len(given),) or (weights < 0).any() or not weights.any():
-        raise ConfigError(f'expected {len(given)} weights >= 0, not all 0, got {fusion.weights}')
+    weights = np.ones(len(given)) if fusion.weights is None else np.array(fusion.weights)
     found = [_in_order(one, list(first.images)) for one in given]
     samples = []
     for i, record in enumerate(first.records):

@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from cxrdet.apis.check import check_config
 from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.distributed import init_distributed
-from cxrdet.apis.ensemble import ensemble_classes
+from cxrdet.apis.ensemble import classes_of_data, data_classes, ensemble_classes
 from cxrdet.apis.tta import enable_tta
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 from cxrdet.engine.hooks.operating_points import hand_over
@@ -42,7 +42,9 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
         enable_tta(cfg)
     check_config(cfg, mode='test')
     if checkpoint is None:
-        meta = {'dataset_meta': {'classes': ensemble_classes(cfg, trust)}}
+        cfg.model.classes = classes_of_data(ensemble_classes(cfg, trust), data_classes(cfg),
+                                            allow_missing=cfg.model.get('allow_missing', False))
+        meta = {'dataset_meta': {'classes': cfg.model.classes}}
     else:
         meta = read_checkpoint(checkpoint, trust=trust).get('meta', {})
     follow_classes(cfg, classes=(meta.get('dataset_meta') or {}).get('classes'))

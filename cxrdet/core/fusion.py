@@ -292,13 +292,13 @@ def _refuse(part: _Part, labels: np.ndarray) -> None:
                      f'{boxes[row].tolist()} with score {scores[row]} and label {labels[row]}')
 
 
-def _is_tensor(array: Array) -> bool:
+def is_tensor(array: Array) -> bool:
     torch = sys.modules.get('torch')
     return torch is not None and isinstance(array, torch.Tensor)
 
 
 def _numpy(array: Array) -> np.ndarray:
-    if not _is_tensor(array):
+    if not is_tensor(array):
         return np.asarray(array)
     array = array.detach().cpu()
     return (array.double() if array.is_floating_point() else array).numpy()
@@ -306,7 +306,7 @@ def _numpy(array: Array) -> np.ndarray:
 
 def _like(result: np.ndarray, like: Array) -> Array:
     """``result`` as the kind of array that ``like`` is; boxes and scores that came as whole numbers become floats."""
-    if _is_tensor(like):
+    if is_tensor(like):
         torch = sys.modules['torch']
         whole = result.dtype.kind == 'f' and not like.is_floating_point()
         return torch.from_numpy(np.ascontiguousarray(result)).to(like.device, torch.float32 if whole else like.dtype)
@@ -334,8 +334,13 @@ def fuse(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array
     if fusion in _USUAL:
         options.setdefault(_USUAL[fusion], True)
     boxes, scores, labels = METHODS[fusion](boxes, scores, labels, weights, **options)
-    order = scores.argsort(stable=True, descending=True) if _is_tensor(scores) else np.argsort(-scores, kind='stable')
+    order = best_first(scores)
     return boxes[order], scores[order], labels[order]
+
+
+def best_first(scores: Array) -> Array:
+    """Rows by falling score, equal ones in their order."""
+    return scores.argsort(stable=True, descending=True) if is_tensor(scores) else np.argsort(-scores, kind='stable')
 
 
 def check_options(fusion: str, options: Sequence[str]) -> None:

@@ -14,8 +14,10 @@ from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.engine.checkpoint import load_model_weights, read_checkpoint
 from cxrdet.engine.tta import tta_model, tta_pipeline
 
-__all__ = ['Member', 'build_member', 'build_members', 'checked_weights', 'class_orders', 'inner_pipeline']
+__all__ = ['MAX_PER_IMG', 'Member', 'build_member', 'build_members', 'checked_weights', 'class_orders',
+           'inner_pipeline', 'known_labels']
 
+MAX_PER_IMG = 300  # boxes that an ensemble keeps of an image
 KEYS = ('config', 'model', 'checkpoint', 'classes', 'pipeline', 'scope')
 # Parts whose ``num_classes`` is not the number of classes of the data set
 _OTHERS = ('backbone', 'neck', 'rpn_head', 'shared_head', 'semantic_head', 'init_cfg')
@@ -181,3 +183,15 @@ def class_orders(classes: Sequence[str], members: Sequence[Sequence[str]], *, al
                               f'({", ".join(classes)})')
         orders.append([classes.index(name) if name in classes else -1 for name in own])
     return orders
+
+
+def known_labels(classes: Sequence[str], orders: Sequence[Sequence[int]]) -> list[set[int]]:
+    """The labels among ``classes`` that each member knows, from :func:`class_orders`.
+
+    Raises: ConfigError for a class that no member knows.
+    """
+    known = [{label for label in order if label >= 0} for order in orders]
+    unknown = [name for label, name in enumerate(classes) if not any(label in own for own in known)]
+    if unknown:
+        raise ConfigError(f'Ensemble: no member knows {", ".join(unknown)}')
+    return known

@@ -203,6 +203,38 @@ def test_members_in_a_config(checkpoints, measure, alone, tmp_path):
         MODELS.build(cfg.model)
 
 
+def stock(cfg, classes):
+    """Make the sets of a config MMDetection's own, which keep to the classes that they are given."""
+    for name in ('train', 'val', 'test'):
+        dataset = cfg[f'{name}_dataloader'].dataset
+        cfg[f'{name}_dataloader'].dataset = dict(
+            type='CocoDataset', metainfo=dict(classes=classes), test_mode=True, pipeline=dataset.pipeline,
+            ann_file=dataset.ann_file, data_prefix=dataset.data_prefix)
+    cfg.model.roi_head.bbox_head.num_classes = len(classes)
+    return cfg
+
+
+def test_classes_in_the_order_of_a_data_set_that_keeps_to_its_own(checkpoints, measure, alone, tmp_path):
+    """Whichever member is the first: its labels are not those of the ground truth."""
+    from cxrdet.apis.config import load_config
+    from cxrdet.apis.ensemble import Fusion, ensemble_config
+    pairs = [f'{CONFIG}:{checkpoints[name]}' for name in ('turned', 'a')]
+    cfg = load_config(CONFIG, cfg_options=SMALL)
+    assert ensemble_config(pairs, config=cfg, cfg_options=SMALL).model.classes == list(TURNED)
+    found = ensemble_config(pairs, config=stock(cfg, CLASSES), cfg_options=SMALL)
+    assert found.model.classes == list(CLASSES)
+    found.model.update(fusion='voting', fusion_cfg=dict(iou_thr=0.999))
+    found.model.pop('classes')  # as written by hand: set by the test
+    found.dump(tmp_path / 'ensemble.py')
+    log, records, _ = measure(str(tmp_path / 'ensemble.py'), options=NO_WORKERS)
+    same(boxes_of(records), boxes_of(alone['a'][1]))
+    assert log['coco/bbox_mAP'] == pytest.approx(alone['a'][0]['coco/bbox_mAP'], abs=1e-6)
+    with pytest.raises(ConfigError, match='The test set has the classes RBC, WBC, the ensemble Platelets, RBC, WBC'):
+        ensemble_config(pairs, config=stock(cfg, CLASSES[:2]), cfg_options=SMALL)
+    few = ensemble_config(pairs, config=cfg, cfg_options=SMALL, fusion=Fusion(allow_missing=True))
+    assert few.model.classes == ['RBC', 'WBC']
+
+
 @pytest.mark.parametrize(('arguments', 'message'), [
     ([], 'a config is needed'),
     ([CONFIG], 'A checkpoint is needed: only an ensemble whose members all name theirs'),

@@ -9,8 +9,9 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.fusion import check_options, fuse
-from cxrdet.models.ensemble_members import build_members, checked_weights, class_orders
+from cxrdet.core.fusion import check_options
+from cxrdet.core.member_fusion import fuse_known
+from cxrdet.models.ensemble_members import MAX_PER_IMG, build_members, checked_weights, class_orders, known_labels
 from cxrdet.registry import MODELS
 
 
@@ -45,7 +46,7 @@ class DetectorEnsemble(BaseDetector):
 
     def __init__(self, members: list[dict], *, fusion: str = 'wbf', fusion_cfg: dict | None = None,
                  weights: Sequence[float] | None = None, classes: Sequence[str] | None = None,
-                 allow_missing: bool = False, tta: bool | dict | None = None, max_per_img: int = 300,
+                 allow_missing: bool = False, tta: bool | dict | None = None, max_per_img: int = MAX_PER_IMG,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
         self.fusion, self.fusion_cfg, self.max_per_img = fusion, dict(fusion_cfg or {}), max_per_img
@@ -56,9 +57,8 @@ class DetectorEnsemble(BaseDetector):
         self.weights = checked_weights(weights, len(members))
         self.members = build_members(members, tta=tta)
         self.classes = tuple(classes or self.members[0].classes)
-        self._orders = [torch.tensor(order) for order in class_orders(
-            self.classes, [member.classes for member in self.members], allow_missing=allow_missing)]
-        self._groups = self._group()
+        orders = class_orders(self.classes, [member.classes for member in self.members], allow_missing=allow_missing)
+        self._orders, self._known = [torch.tensor(order) for order in orders], known_labels(self.classes, orders)
 
     def test_step(self, data: dict) -> list[DetDataSample]:
         return self.predict(data['inputs'], data['data_samples'])
@@ -90,27 +90,10 @@ class DetectorEnsemble(BaseDetector):
         return InstanceData(bboxes=boxes, scores=found.scores, labels=labels)[labels >= 0]
 
     def _fused(self, views: Sequence[InstanceData]) -> InstanceData:
-        parts = []
-        for members, labels in self._groups.items():
-            chosen = [views[i] if len(self._groups) == 1 else views[i][torch.isin(
-                views[i].labels, torch.tensor(labels, device=views[i].labels.device))] for i in members]
-            weights = None if self.weights is None else [self.weights[i] for i in members]
-            if weights is None or any(weights):
-                boxes, scores, numbers = fuse(*([view[key] for view in chosen] for key in (
-                    'bboxes', 'scores', 'labels')), fusion=self.fusion, weights=weights, **self.fusion_cfg)
-                parts.append(InstanceData(bboxes=boxes, scores=scores, labels=numbers))
-        fused = InstanceData.cat(parts)
-        return fused[fused.scores.argsort(descending=True, stable=True)[:self.max_per_img]]
-
-    def _group(self) -> dict[tuple[int, ...], list[int]]:
-        """Members that know a class -> such classes."""
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for label in range(len(self.classes)):
-            knowing = tuple(i for i, order in enumerate(self._orders) if label in order.tolist())
-            groups.setdefault(knowing, []).append(label)
-        if () in groups:
-            raise ConfigError(f'DetectorEnsemble: no member knows {", ".join(self.classes[i] for i in groups[()])}')
-        return groups
+        boxes, scores, labels = fuse_known(
+            *([view[key] for view in views] for key in ('bboxes', 'scores', 'labels')), self._known, fusion=self.fusion,
+            weights=self.weights, most=self.max_per_img, **self.fusion_cfg)
+        return InstanceData(bboxes=boxes, scores=scores, labels=labels)
 
     def loss(self, *args, **kwargs):
         raise ConfigError('An ensemble is not trained: train its members, each with its own config')

@@ -165,3 +165,27 @@ def test_tool(crops, tool, tmp_path, monkeypatch):
             cv2.imwrite(str(path), np.rot90(image, turns)[:, ::step])
         scores.append(run(CONFIG, crops / 'a.pth'))
     np.testing.assert_allclose(np.mean(scores, 0), views, atol=2e-3)
+
+
+@pytest.mark.parametrize('turned', [False, True])
+def test_labels_of_saved_predictions_go_by_name(crops, tmp_path, turned):
+    """The labels stand in a file whose classes have another order than those of the file that may come first."""
+    from cxrdet.apis.config import load_config
+    from cxrdet.apis.ensemble_files import test_predictions as evaluate
+    order = CLASSES[1:] + CLASSES[:1]
+    records, images = [], []
+    for i in range(4):  # image i shows class i % 3, and both files know it
+        label = torch.tensor([i % 3])
+        score = torch.full((3, ), 0.15).index_fill(0, label, 0.7)
+        records.append(dict(img_path=f'{i}.png', classes=CLASSES, gt_label=label, pred_label=label, pred_score=score))
+        images.append(dict(file=f'{i}.png', probabilities=[0.9 if name == CLASSES[i % 3] else 0.05 for name in order]))
+    (tmp_path / 'a.pkl').write_bytes(pickle.dumps(records))
+    (tmp_path / 'b.json').write_text(json.dumps(dict(classes=order, images=images)))
+    files = [tmp_path / 'a.pkl', tmp_path / 'b.json']
+    metrics = evaluate(load_config(CONFIG, data_root=str(crops)), files[::-1] if turned else files,
+                       out=tmp_path / 'out.pkl')
+    assert metrics['accuracy/top1'] == 1.0
+    for i, record in enumerate(pickle.loads((tmp_path / 'out.pkl').read_bytes())):
+        assert record['classes'] == CLASSES
+        assert record['pred_score'].tolist() == pytest.approx([0.8 if k == i % 3 else 0.1 for k in range(3)])
+        assert record['pred_label'].tolist() == record['gt_label'].tolist() == [i % 3]
