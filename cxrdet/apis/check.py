@@ -7,6 +7,7 @@ from cxrdet.apis.check_args import argument_problems
 from cxrdet.apis.check_data import data_problems
 from cxrdet.apis.check_groups import group_problems
 from cxrdet.apis.check_keys import key_problems
+from cxrdet.apis.check_losses import loss_problems
 from cxrdet.apis.check_optimizer import optimizer_problems
 from cxrdet.apis.check_types import parts, type_problems
 from cxrdet.apis.classes import class_count_problems
@@ -42,4 +43,4 @@ def config_problems(cfg: Config) -> list[str]:
         return [*problems, 'model: the config has no model = dict(type=...).']
     found = list(parts(cfg))
     return [*problems, *type_problems(found), *argument_problems(found), *class_count_problems(found, cfg),
-            *optimizer_problems(cfg)]
+            *loss_problems(found), *optimizer_problems(cfg)]

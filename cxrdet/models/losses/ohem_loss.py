@@ -18,8 +18,8 @@ class OHEMLoss(nn.Module):
     (NaN) nor those of weight 0. So with ``keep=1`` the result is that of the wrapped loss.
 
     For the proposals of a detector there is also MMDetection's ``OHEMSampler``, which mines before the box head runs;
-    as ``loss_cls`` of a box head this loss mines among what was sampled. (RPN and RetinaNet read ``use_sigmoid`` in the
-    config of their loss, where this one has none: they cannot take it.)
+    as ``loss_cls`` of a box head this loss mines among what was sampled. Dense heads (RPN, RetinaNet, FCOS) read
+    ``use_sigmoid`` in the config of their loss: there it must be given, as the wrapped loss has it.
 
     Args:
         loss: Config of a loss that takes ``reduction_override='none'``: the losses of MMPretrain and MMDetection and
@@ -27,12 +27,15 @@ class OHEMLoss(nn.Module):
         keep: Share that is kept, within 0 .. 1, not 0.
         over: 'elements', single class scores of single samples (a softmax loss has one element a sample); or
             'samples', which are ranked by the mean of their known elements and kept whole.
+        use_sigmoid: For heads that read it here; that of the wrapped loss. Default: not told to the head, which then
+            takes the loss for one of a softmax.
 
     Raises:
-        ConfigError: If an argument is out of range.
+        ConfigError: If an argument is out of range, or ``use_sigmoid`` is not that of the wrapped loss.
     """
 
-    def __init__(self, loss: dict | nn.Module, keep: float = 0.7, *, over: str = 'elements') -> None:
+    def __init__(self, loss: dict | nn.Module, keep: float = 0.7, *, over: str = 'elements',
+                 use_sigmoid: bool | None = None) -> None:
         super().__init__()
         if not 0 < keep <= 1:
             raise ConfigError(f'OHEMLoss: keep is a share above 0 and up to 1, got {keep}.')
@@ -40,6 +43,10 @@ class OHEMLoss(nn.Module):
             raise ConfigError(f'OHEMLoss: over must be elements or samples, got {over!r}.')
         self.loss = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
         self.keep, self.over = keep, over
+        self.use_sigmoid = getattr(self.loss, 'use_sigmoid', use_sigmoid)
+        if use_sigmoid not in (None, self.use_sigmoid):
+            raise ConfigError(f'OHEMLoss: use_sigmoid={use_sigmoid}, but the wrapped {type(self.loss).__name__} has '
+                              f'use_sigmoid={self.use_sigmoid}; give both the same.')
 
     def __getattr__(self, name: str):
         """Box heads ask their loss how many scores to predict and how to read them; the wrapped one answers."""

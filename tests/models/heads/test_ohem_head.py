@@ -1,11 +1,13 @@
-"""Hard examples in a box head: OHEMLoss as its loss, OHEMSampler before it, both against sorts by hand."""
+"""Hard examples in heads: OHEMLoss as their loss, OHEMSampler before a box head, against sorts by hand."""
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import TASK_UTILS, DefaultScope
-from torchvision.ops import sigmoid_focal_loss
+from mmengine.structures import InstanceData
+from torchvision.ops import box_iou, sigmoid_focal_loss
 
 from cxrdet.registry import MODELS
 
@@ -36,6 +38,52 @@ def test_as_the_loss_of_a_head():
     assert found.item() == pytest.approx(hardest.mean().item(), rel=1e-5)
     found.backward()
     assert head.fc_cls.weight.grad.abs().sum() > 0
+
+
+def dense(kind, loss):
+    """A dense head of three classes (RPN: one) over one level of 8 x 8 places."""
+    torch.manual_seed(0)
+    anchors = dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[8])
+    more = dict(norm_cfg=None) if kind == 'FCOSHead' else dict(
+        anchor_generator=anchors, bbox_coder=dict(type='DeltaXYWHBBoxCoder'), loss_bbox=dict(type='L1Loss'),
+        train_cfg=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),
+                       sampler=dict(type='PseudoSampler'), allowed_border=-1, pos_weight=-1))
+    classes = {} if kind == 'RPNHead' else dict(num_classes=3, stacked_convs=1)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(dict(type=f'mmdet.{kind}', in_channels=8, feat_channels=8, loss_cls=loss, **more,
+                                 **classes))
+
+
+FOCAL = dict(type='mmdet.FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25)
+
+
+@pytest.mark.parametrize(('kind', 'channels'), [('RetinaHead', 3), ('FCOSHead', 3), ('RPNHead', 1)])
+def test_dense_heads_predict_no_background(kind, channels):
+    head = dense(kind, dict(type='cxrdet.OHEMLoss', loss=FOCAL, use_sigmoid=True))
+    assert head.use_sigmoid_cls and head.cls_out_channels == channels
+    assert head.loss_cls.use_sigmoid is True  # where DETR's heads look
+
+
+@pytest.mark.parametrize('keep', [1.0, 0.3])
+def test_retinanet(keep):
+    """The focal loss of the hardest share of the 64 x 3 scores, divided by that share of the number of objects."""
+    head = dense('RetinaHead', dict(type='cxrdet.OHEMLoss', loss=FOCAL, keep=keep, use_sigmoid=True))
+    scores, deltas = head([torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(1))])
+    assert scores[0].shape == (1, 3, 8, 8)
+    truth = InstanceData(bboxes=torch.tensor([[4., 4., 36., 36.]]), labels=torch.tensor([2]))
+    found = head.loss_by_feat(scores, deltas, [truth], [dict(img_shape=(64, 64), pad_shape=(64, 64))])['loss_cls'][0]
+    x1 = y1 = torch.arange(8.) * 8 - 16  # anchors of 32 px around the corners of the strides
+    boxes = torch.stack([x1.repeat(8), y1.repeat_interleave(8), x1.repeat(8) + 32, y1.repeat_interleave(8) + 32], 1)
+    iou = box_iou(boxes, truth.bboxes)[:, 0]
+    positive = (iou >= 0.5) | (iou == iou.max())
+    known, target = positive | (iou < 0.4), torch.zeros(64, 3)
+    target[positive, 2] = 1
+    each = sigmoid_focal_loss(scores[0].permute(0, 2, 3, 1).reshape(64, 3), target, alpha=0.25, gamma=2)
+    each = each[known].flatten()
+    hardest = each.sort(descending=True).values[:math.ceil(keep * len(each) - 1e-9)]
+    assert found.item() == pytest.approx(
+        hardest.sum().item() / (int(positive.sum()) * len(hardest) / len(each)), rel=1e-4)
+    found.backward()
 
 
 def test_around_the_focal_loss_the_head_still_reads_sigmoids():

@@ -107,6 +107,8 @@ def test_gradient_by_finite_differences():
     (dict(keep=0.0), 'share above 0 and up to 1, got 0.0'),
     (dict(keep=70), 'got 70'),
     (dict(over='classes'), "elements or samples, got 'classes'"),
+    (dict(loss=dict(type='mmdet.FocalLoss'), use_sigmoid=False), '=False, but the wrapped FocalLoss has .*True'),
+    (dict(loss=dict(type='mmdet.CrossEntropyLoss'), use_sigmoid=True), 'but the wrapped CrossEntropyLoss has .*False'),
 ])
 def test_wrong_arguments(kwargs, text):
     with pytest.raises(ConfigError, match=text):
