@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from cxrdet.registry import FUNCTIONS
 
@@ -63,6 +63,57 @@ def worker_init_fn(worker_id: int, **_unused: Any) -> None:
     seed = torch.initial_seed()
     seed_generators(seed)
     seed_dataset(get_worker_info().dataset, seed)
+
+
+class WorkerSeeder:
+    """A ``worker_init_fn`` for persistent workers: before their next epoch they can be seeded as new ones would be.
+
+    They learn of it through memory that they share with the main process, when they make their next batch; started by
+    fork or by spawn. The data set stays what it is: its worker's copy gets a method ``__getitems__``, which torch asks
+    for a batch.
+
+    Args:
+        loader: The loader of the workers; see :meth:`fits`.
+    """
+
+    def __init__(self, loader: DataLoader) -> None:
+        self._generator = loader.generator
+        self._shared = torch.zeros(2, dtype=torch.int64).share_memory_()  # number of the seeding, base seed
+
+    @staticmethod
+    def fits(loader: DataLoader) -> bool:
+        """Whether ``loader`` has persistent workers that fetch their samples by index, batch by batch."""
+        return loader.persistent_workers and loader.batch_sampler is not None and hasattr(
+            loader.dataset, '__dict__') and not isinstance(loader.dataset, IterableDataset)
+
+    def __call__(self, worker_id: int, **_unused: Any) -> None:
+        worker_init_fn(worker_id)
+        dataset = get_worker_info().dataset
+        dataset.__getitems__ = _SeededBatches(dataset, worker_id, self._shared)
+
+    def __getstate__(self) -> dict:
+        return dict(self.__dict__, _generator=None)  # which workers do not need, and spawn cannot send
+
+    def renew(self) -> None:
+        """Draw the base seed that the loader would draw for new workers, and let the living ones have it."""
+        self._shared[1] = torch.empty((), dtype=torch.int64).random_(generator=self._generator)
+        self._shared[0] += 1
+
+
+class _SeededBatches:
+    """Gives the samples of a batch; seeds the worker first, if it is to be seeded anew."""
+
+    def __init__(self, dataset: Any, worker_id: int, shared: torch.Tensor) -> None:
+        self.dataset, self.worker_id, self.shared = dataset, worker_id, shared
+        self.own, self.seen = getattr(dataset, '__getitems__', None), int(shared[0])
+
+    def __call__(self, indices: list) -> list:
+        number, base_seed = self.shared.tolist()
+        if number != self.seen:
+            self.seen = number
+            seed_generators(base_seed + self.worker_id)
+            seed_dataset(self.dataset, base_seed + self.worker_id)
+        return self.own(indices) if self.own else [self.dataset[index] for index in indices]
 
 
 def _owners(dataset: Any) -> Iterator[Any]:

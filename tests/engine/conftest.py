@@ -101,7 +101,7 @@ def make_runner(tmp_path_factory):
 
     def make(work_dir, *, resume=False, workers=0, persistent=False, by_iter=False, accumulate=1, ema=False, seed=1,
              hooks=(), checkpoint=(), launcher='none', epochs=EPOCHS, val_interval=1,
-             optimizer=()):
+             optimizer=(), deterministic=True):
         torch.set_num_threads(1)
         install_safe_loader()
         every = 4 if by_iter else 1
@@ -129,7 +129,7 @@ def make_runner(tmp_path_factory):
                 sampler_seed=dict(type='DistSamplerSeedHook'), reproducible=dict(type='cxrdet.ReproducibleHook')),
             custom_hooks=[*hooks, *([dict(type='EMAHook', momentum=0.1)] if ema else [])],
             load_from=None if found is None else str(found), resume=found is not None,
-            randomness=dict(seed=seed, deterministic=True), default_scope='mmengine',
+            randomness=dict(seed=seed, deterministic=deterministic), default_scope='mmengine',
             log_processor=dict(by_epoch=not by_iter), experiment_name='toy')
 
     threads = torch.get_num_threads()

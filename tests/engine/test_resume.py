@@ -8,6 +8,7 @@ MODES = {
     'main process': {},
     'workers': dict(workers=2),
     'persistent workers': dict(workers=2, persistent=True),
+    'persistent workers that live on': dict(workers=2, persistent=True, deterministic=False),
     'accumulated gradients and EMA': dict(accumulate=3, ema=True),
     'iterations': dict(by_iter=True),
     'iterations with workers': dict(by_iter=True, workers=2, persistent=True),

@@ -1,12 +1,13 @@
+import importlib
 import random
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 
-from cxrdet.engine.seeding import seed_dataset, seed_generators, worker_init_fn
+from cxrdet.engine.seeding import WorkerSeeder, seed_dataset, seed_generators, worker_init_fn
 
 
 def draw():
@@ -115,3 +116,60 @@ def test_workers(workers):
     assert epoch(1) != first
     numbers = sum(first, [])
     assert len(set(numbers)) == len(numbers) == 8 * 7  # no two workers and no two generators draw alike
+
+
+class Numbers(IterableDataset):
+    def __iter__(self):
+        return iter(range(3))
+
+
+def loader_of(data, *, persistent, workers=2, **more):
+    return DataLoader(data, batch_size=2, num_workers=workers, persistent_workers=persistent, collate_fn=list, **more)
+
+
+def run_epochs(loader, keys):
+    """Samples and, after them, a number of the main process, of each epoch, as ReproducibleHook begins them."""
+    epochs = []
+    for key in keys:
+        seed_generators(key)
+        if loader._iterator is not None:
+            loader.worker_init_fn.renew()
+        epochs.append(([list(sample) for batch in loader for sample in batch], draw()))
+    return epochs
+
+
+@pytest.mark.parametrize('wrap', [lambda data: data, lambda data: ConcatDataset([data, data]),
+                                  lambda data: Subset(data, [5, 1, 6, 2, 0])])
+def test_persistent_workers_draw_what_new_ones_draw(wrap):
+    data = wrap(Data([Transform()]))
+    lasting = loader_of(data, persistent=True)
+    lasting.worker_init_fn = WorkerSeeder(lasting)
+    fresh = loader_of(data, persistent=False, worker_init_fn=worker_init_fn)
+    epochs = run_epochs(lasting, [3, 4, 5])
+    assert epochs == [run_epochs(fresh, [key])[0] for key in (3, 4, 5)]
+    assert epochs != run_epochs(lasting, [6, 7, 8])
+    assert epochs == run_epochs(lasting, [3, 4, 5])
+    numbers = [number for samples, _ in epochs for sample in samples for number in sample]
+    assert len(set(numbers)) == len(numbers)
+    assert '__getitems__' not in vars(data)
+
+
+def test_spawned_workers_with_a_generator_of_the_loader(tmp_path, monkeypatch):
+    (tmp_path / 'spawned.py').write_text('import torch\n\n\nclass Data(torch.utils.data.Dataset):\n'
+                                         '    def __len__(self):\n        return 4\n\n'
+                                         '    def __getitem__(self, index):\n        return [float(torch.rand(()))]\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    data, given = importlib.import_module('spawned').Data(), [torch.Generator().manual_seed(7) for _ in range(2)]
+    lasting = loader_of(data, persistent=True, workers=1, generator=given[0], multiprocessing_context='spawn')
+    lasting.worker_init_fn = WorkerSeeder(lasting)
+    fresh = loader_of(data, persistent=False, workers=1, generator=given[1], worker_init_fn=worker_init_fn)
+    assert run_epochs(lasting, [1, 1]) == run_epochs(fresh, [1, 1])
+
+
+@pytest.mark.parametrize(('options', 'expected'), [
+    (dict(num_workers=1, persistent_workers=True), True), (dict(num_workers=1), False), (dict(), False),
+    (dict(num_workers=1, persistent_workers=True, batch_size=None), False)])
+def test_which_workers_can_be_seeded(options, expected):
+    assert WorkerSeeder.fits(DataLoader(Data([]), **options)) is expected
+    assert not WorkerSeeder.fits(DataLoader([1, 2], **options))
+    assert not WorkerSeeder.fits(DataLoader(Numbers(), **options))

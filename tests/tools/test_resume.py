@@ -1,9 +1,12 @@
 """tools/train.py, killed and resumed, ends with the weights of an unbroken run."""
 import importlib
+import json
 import os
 import signal
 import time
 
+import cv2
+import numpy as np
 import pytest
 
 CONFIG = 'configs/faster_rcnn_bifpn_cell_tiny.py'
@@ -14,6 +17,9 @@ SMALL = ['model.neck.out_channels=16', 'model.neck.num_layers=1', 'model.rpn_hea
          'train_dataloader.num_workers=2', 'train_dataloader.persistent_workers=True', 'train_dataloader.batch_size=2',
          'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False', 'val_cfg.fp16=False',
          'train_cfg.max_epochs=3', 'train_cfg.val_interval=1']
+SMALL_CSV = ['img_size=32', 'batch_size=4', 'model.backbone.base_channels=8', 'model.backbone.stem_channels=8',
+             'model.head.in_channels=64', 'max_epochs=4', 'lr=0.01', 'param_scheduler.0.end=2',
+             'train_cfg.val_interval=2']
 
 
 @pytest.fixture(scope='module')
@@ -23,11 +29,13 @@ def start(tool, cell_phantoms):
     import torch
     from mmengine.runner import Runner
     for name in ('matplotlib.backends.backend_agg', 'mmdet.datasets', 'mmdet.evaluation', 'mmdet.models',
-                 'mmdet.visualization', 'torch._inductor.config'):
+                 'mmdet.visualization', 'mmpretrain.datasets', 'mmpretrain.models', 'torch._inductor.config'):
         importlib.import_module(name)
     main = tool('train').main
 
-    def start(work_dir, *more) -> int:
+    tiny = [CONFIG, '--data-root', str(cell_phantoms), '--deterministic']
+
+    def start(work_dir, *more, run=tiny, options=SMALL) -> int:
         child = os.fork()
         if child == 0:
             code = 1
@@ -35,8 +43,7 @@ def start(tool, cell_phantoms):
                 torch.set_num_threads(1)  # more hang in a fork
                 Runner._log_env = lambda self, env_cfg: None  # both are slow
                 mmengine.config.config.FormatCode = lambda text, **_: (text, True)
-                code = main([CONFIG, '--data-root', str(cell_phantoms), '--work-dir', str(work_dir), '--deterministic',
-                             '--seed', '5', *more, '--cfg-options', *SMALL])
+                code = main([*run, '--work-dir', str(work_dir), '--seed', '5', *more, '--cfg-options', *options])
             finally:
                 os._exit(code)
         return child
@@ -95,3 +102,34 @@ def test_killed_twice_and_resumed(start, unbroken, tmp_path):
     best = [[path.name for path in folder.glob('best_*')] for folder in (unbroken, tmp_path)]
     assert best[0] == best[1]
     assert not [path.name for path in tmp_path.glob('.*')]
+
+
+@pytest.fixture
+def crops(tmp_path):
+    """Twelve crops of noise of two classes, four of them for validation."""
+    rng, folder = np.random.default_rng(0), tmp_path / 'crops'
+    folder.mkdir()
+    for n in range(12):
+        cv2.imwrite(str(folder / f'{n}.png'), rng.integers(0, 255, (20, 20, 3), np.uint8))
+    rows = [f'{n}.png,{"ab"[n % 2]},{"val" if n > 7 else "train"}' for n in range(12)]
+    (folder / 'metadata.csv').write_text('\n'.join(['path,label,split', *rows]))
+    (folder / 'label2id.json').write_text(json.dumps(dict(a=0, b=1)))
+    return folder
+
+
+def test_listed_images_with_the_settings_of_their_config(start, crops, tmp_path):
+    from cxrdet.core.history import read_history
+    run = dict(run=['configs/resnet18_csv.py', '--data-root', str(crops)], options=SMALL_CSV)
+    whole, broken = tmp_path / 'whole', tmp_path / 'broken'
+    assert ended(start(whole, **run)) == 0
+    child = start(broken, **run)
+    wait_for(child, broken / 'epoch_2.pth')
+    os.kill(child, signal.SIGKILL)
+    assert ended(child) == -signal.SIGKILL
+    assert ended(start(broken, '--resume', **run)) == 0
+    histories = [read_history(folder) for folder in (whole, broken)]
+    for record in sum(histories, []):
+        assert record.pop('time')
+    assert histories[0] == histories[1]
+    assert len({record['train']['loss'] for record in histories[0]}) == 4
+    assert (whole / 'metrics.json').read_text() == (broken / 'metrics.json').read_text()

@@ -3,17 +3,19 @@ from mmengine.dataset import worker_init_fn as mmengine_worker_init_fn
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
-from cxrdet.engine.seeding import seed_dataset, seed_generators, worker_init_fn
+from cxrdet.engine.seeding import WorkerSeeder, seed_dataset, seed_generators, worker_init_fn
 from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 
+_REPLACED = (None, mmengine_worker_init_fn, worker_init_fn)  # functions of a loader in whose place ours stands
 
 @HOOKS.register_module()
 class ReproducibleHook(Hook):
     """Seed all generators from (seed, rank, epoch) at the start of every epoch and of every validation.
 
-    Epoch-based runs: workers of the data loaders take their seeds from there as well; persistent ones are started anew
-    in every epoch if the run is deterministic, since their generators cannot be set from outside.
+    Epoch-based runs: workers of the data loaders take their seeds from there as well, persistent ones as if they were
+    new. These are in fact started anew in every epoch if the run is deterministic: transforms may remember earlier
+    epochs (mmdet's ``CachedMosaic``). A ``worker_init_fn`` of your own is left alone, and seeds as it will.
 
     Iteration-based runs: the generators are seeded from (seed, rank, iteration) before every iteration, and at every
     checkpoint the workers are started anew, as a resumed run would. This needs ``mmengine.InfiniteSampler``.
@@ -68,10 +70,14 @@ class ReproducibleHook(Hook):
 
     def _start(self, runner, loader, *position: int) -> None:
         self._seed(runner, loader, *position)
-        if loader.worker_init_fn is None or getattr(loader.worker_init_fn, 'func', None) is mmengine_worker_init_fn:
-            loader.worker_init_fn = worker_init_fn
-        if runner.deterministic:
+        function = loader.worker_init_fn
+        fresh = getattr(function, 'func', function) in _REPLACED
+        if fresh:
+            loader.worker_init_fn = WorkerSeeder(loader) if WorkerSeeder.fits(loader) else worker_init_fn
+        if fresh or runner.deterministic:
             loader._iterator = None  # ends persistent workers
+        elif isinstance(function, WorkerSeeder) and loader._iterator is not None:
+            function.renew()
 
     @staticmethod
     def _seed(runner, loader, *position: int) -> None:

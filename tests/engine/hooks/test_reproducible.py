@@ -15,8 +15,9 @@ from cxrdet.engine.seeding import worker_init_fn
 
 
 def make_runner(*, seed=0, rank=0, epoch=0, iter_=0, by_iter=False, world_size=1, deterministic=False, resume=False,
-                init_fn=None, sampler=None):
-    train, val = (SimpleNamespace(dataset=None, worker_init_fn=init_fn, sampler=sampler, _iterator='running')
+                init_fn=None, sampler=None, persistent=False):
+    train, val = (SimpleNamespace(dataset=SimpleNamespace(), worker_init_fn=init_fn, sampler=sampler, batch_sampler=[],
+                                  persistent_workers=persistent, generator=None, _iterator='running')
                   for _ in range(2))
     loop = object.__new__(IterBasedTrainLoop) if by_iter else SimpleNamespace()
     return SimpleNamespace(seed=seed, rank=rank, epoch=epoch, iter=iter_, world_size=world_size, model=nn.Linear(2, 1),
@@ -60,19 +61,34 @@ def test_epochs_are_not_disturbed_by_iterations():
 
 
 @pytest.mark.parametrize(('given', 'expected'), [
-    (None, worker_init_fn), (partial(mmengine_worker_init_fn, seed=0), worker_init_fn), (print, print)])
+    (None, worker_init_fn), (partial(mmengine_worker_init_fn, seed=0), worker_init_fn),
+    (partial(worker_init_fn), worker_init_fn), (print, print)])
 def test_workers_of_mmengine_are_seeded_by_us_and_own_functions_stay(given, expected):
     runner = make_runner(init_fn=given)
     ReproducibleHook().before_train_epoch(runner)
     assert runner.train_dataloader.worker_init_fn is expected
 
 
-@pytest.mark.parametrize('deterministic', [True, False])
-def test_persistent_workers_end_only_in_a_deterministic_run(deterministic):
-    runner = make_runner(deterministic=deterministic)
-    ReproducibleHook().before_train_epoch(runner)
-    assert runner.train_dataloader._iterator == (None if deterministic else 'running')
+@pytest.mark.parametrize(('deterministic', 'living'), [(True, None), (False, 'running')])
+def test_persistent_workers_end_only_in_a_deterministic_run(deterministic, living):
+    runner, hook = make_runner(deterministic=deterministic, persistent=True), ReproducibleHook()
+    hook.before_train_epoch(runner)
+    assert runner.train_dataloader._iterator is None  # whoever made these workers did not seed them
     assert runner.val_dataloader._iterator == 'running'
+    runner.train_dataloader._iterator = 'running'
+    hook.before_train_epoch(runner)
+    assert runner.train_dataloader._iterator == living
+
+
+@pytest.mark.parametrize('unfit', [dict(batch_sampler=None), dict(dataset=[1, 2])])
+def test_persistent_workers_that_cannot_be_seeded_end(unfit):
+    runner, hook = make_runner(persistent=True), ReproducibleHook()
+    vars(runner.train_dataloader).update(unfit)
+    for _ in range(2):
+        runner.train_dataloader._iterator = 'running'
+        hook.before_train_epoch(runner)
+        assert runner.train_dataloader._iterator is None
+    assert runner.train_dataloader.worker_init_fn is worker_init_fn
 
 
 def test_a_sampler_that_cannot_be_resumed_exactly(caplog):
