@@ -5,11 +5,17 @@ from cxrdet.apis.check_types import Part
 from cxrdet.core.errors import CxrdetError
 from cxrdet.core.splits import shared_groups
 
+_PAIRS = (('train', 'val', 'training', 'Its scores would be too good'),
+          ('train', 'test', 'training', 'Its scores would be too good'),
+          ('val', 'test', 'validation', 'The best checkpoint and its thresholds are chosen there, so that its scores '
+                                        'would be too good'))
+
 
 def group_problems(found: list[Part], mode: str) -> list[str]:
-    """One line for each of validation and test whose patients (or other groups) training has, too.
+    """One line for each two of training, validation and test that share patients (or other groups).
 
-    Any data set class with ``read_groups(cfg)``, which returns image -> patient for the set that its config describes
+    Validation and test may be the very same images: then the config says that there is no other set for the test. Any
+    data set class with ``read_groups(cfg)``, which returns image -> patient for the set that its config describes
     (``None`` for an unknown patient), is asked; sets of different classes have nothing to do with each other. A test
     set that cannot be read is left out: a training run does not need it.
 
@@ -19,28 +25,36 @@ def group_problems(found: list[Part], mode: str) -> list[str]:
     """
     if mode != 'train':
         return []
-    sides = {name: _groups(found, f'{name}_dataloader') for name in ('train', 'val', 'test')}
+    sides = {name: _images(found, f'{name}_dataloader') for name in ('train', 'val', 'test')}
     problems = []
-    for other in ('val', 'test'):
-        for kind, groups in sides[other].items():
-            shared = shared_groups({'train': sides['train'].get(kind, ()), other: groups}).get(('train', other), [])
+    for one, other, known_as, why in _PAIRS:
+        for kind, images in sides[other].items():
+            known = sides[one].get(kind, set())
+            if one == 'val' and images == known:
+                continue
+            patients = _patients(images)
+            shared = shared_groups({one: _patients(known), other: patients}).get((one, other), [])
             if shared:
                 listed = ', '.join(map(str, shared[:5])) + (', …' if len(shared) > 5 else '')
                 problems.append(
-                    f'{other}_dataloader: {len(shared)} of its {len(groups)} patients (groups) are in the training set '
-                    f'as well: {listed}. Its scores would be too good: give it films of other patients. '
+                    f'{other}_dataloader: {len(shared)} of its {len(patients)} patients (groups) are in the {known_as} '
+                    f'set as well: {listed}. {why}: give it films of other patients. '
                     '"python tools/prepare_data.py nih" splits by patient.')
     return problems
 
 
-def _groups(found: list[Part], loader: str) -> dict[type, set]:
-    """Data set class -> the groups of all sets of that class in a loader."""
-    groups: dict[type, set] = {}
+def _images(found: list[Part], loader: str) -> dict[type, set]:
+    """Data set class -> (image, group) of all sets of that class in a loader."""
+    images: dict[type, set] = {}
     for part in leaves(found, [loader]):
         if hasattr(part.found, 'read_groups') and not unknown_arguments(part):
             try:
                 read = part.found.read_groups(part.cfg)
             except CxrdetError:
                 continue  # told by the check of files, where the run needs this set
-            groups.setdefault(part.found, set()).update(group for group in read.values() if group is not None)
-    return groups
+            images.setdefault(part.found, set()).update(read.items())
+    return images
+
+
+def _patients(images: set) -> set:
+    return {group for _, group in images if group is not None}

@@ -1,4 +1,6 @@
 """No patient on both sides: an error before training, whatever the data set class."""
+import copy
+
 import cv2
 import numpy as np
 import pytest
@@ -33,7 +35,7 @@ def parts(found=Grouped, **groups):
 
 
 def test_apart():
-    assert group_problems(parts(train=[1, 1, 2], val=[3], test=[3, 4]), 'train') == []
+    assert group_problems(parts(train=[1, 1, 2], val=[3], test=[4, 5]), 'train') == []
     assert group_problems(parts(train=[], val=[]), 'train') == []
     assert group_problems([], 'train') == []
 
@@ -46,6 +48,19 @@ def test_shared():
         'test_dataloader: 6 of its 7 patients (groups) are in the training set as well: 0, 1, 2, 3, 4, …. Its scores '
         'would be too good: give it films of other patients. "python tools/prepare_data.py nih" splits by patient.']
     assert group_problems(found, 'test') == group_problems(found, 'predict') == []
+
+
+def test_validation_and_test():
+    """The very same images are allowed, also twice; a part of them, or other films of their patients, are not."""
+    assert group_problems(parts(train=[1], val=[2, 3], test=[2, 3]), 'train') == []
+    assert group_problems(parts(train=[1], val=[2, 3]) + parts(test=[2, 3]) + parts(test=[2, 3]), 'train') == []
+    assert group_problems(parts(train=[1], val=[None, 3], test=[None, 4]), 'train') == []
+    text = ('test_dataloader: 1 of its {} patients (groups) are in the validation set as well: {}. The best checkpoint '
+            'and its thresholds are chosen there, so that its scores would be too good: give it films of other '
+            'patients. "python tools/prepare_data.py nih" splits by patient.')
+    assert group_problems(parts(train=[1], val=[2, 3], test=[2]), 'train') == [text.format(1, 2)]
+    assert group_problems(parts(train=[1], val=[2, 3], test=[3, 4]), 'train') == [text.format(2, 3)]
+    assert group_problems(parts(val=[2, 3], test=[3, 4]), 'test') == []
 
 
 def test_unknown_patients_and_other_classes_and_broken_sets_are_left_out():
@@ -67,6 +82,7 @@ def cfg(tmp_path):
     (tmp_path / 'train.txt').write_text('0.png\n1.png\n2.png\n')
     (tmp_path / 'val.txt').write_text('4.png\n5.png\n')
     (tmp_path / 'leak.txt').write_text('3.png\n5.png\n')
+    (tmp_path / 'test.txt').write_text('0.png\n')
 
     def loader(name):
         return dict(batch_size=1, dataset=dict(type='cxrdet.NIHChestXray14', data_root=str(tmp_path), split_file=name,
@@ -86,6 +102,14 @@ def test_before_a_training_run(cfg):
         check_config(cfg, mode='train')
     cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=cfg.train_dataloader.dataset)
     with pytest.raises(ConfigError, match='val_dataloader: 1 of its 2 patients'):
+        check_config(cfg, mode='train')
+
+
+def test_a_test_set_beside_the_validation_set(cfg):
+    cfg.test_cfg, cfg.test_dataloader = dict(), copy.deepcopy(cfg.val_dataloader)
+    check_config(cfg, mode='train')
+    cfg.train_dataloader.dataset.split_file, cfg.val_dataloader.dataset.split_file = 'test.txt', 'leak.txt'
+    with pytest.raises(ConfigError, match=r'1 problem\n  test_dataloader: 1 of its 1 patients .* validation set as'):
         check_config(cfg, mode='train')
 
 
