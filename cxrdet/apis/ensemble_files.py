@@ -19,7 +19,8 @@ from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.ensemble import MEANS, Fusion, classes_of_data
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import write_atomic
-from cxrdet.core.member_fusion import fuse_known
+from cxrdet.core.fusion import check_fusion
+from cxrdet.core.member_fusion import fusable, fuse_known
 from cxrdet.models.ensemble_members import MAX_PER_IMG, checked_weights, class_orders, known_labels
 
 __all__ = ['Predictions', 'read_predictions', 'test_predictions']
@@ -152,7 +153,12 @@ def _detections(dataset, classes: Sequence[str], given: Sequence[Predictions], o
                 fusion: Fusion) -> list[dict]:
     """Samples as a detector would give them, with the data set's ground truth."""
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    found = [_in_order(one, [info['img_path'] for info in infos]) for one in given]
+    found = [_usable(one, _in_order(one, [info['img_path'] for info in infos])) for one in given]
+    method, options = fusion.method or 'wbf', fusion.options or {}
+    try:
+        check_fusion(method, options)
+    except ValueError as error:
+        raise ConfigError(f'--ensemble-predictions: {error}') from error
     known = known_labels(classes, orders)
     samples = []
     for i, info in enumerate(infos):
@@ -161,14 +167,24 @@ def _detections(dataset, classes: Sequence[str], given: Sequence[Predictions], o
             labels = np.array(order, np.int64)[images[i]['labels']]
             views.append((images[i]['boxes'][labels >= 0], images[i]['scores'][labels >= 0], labels[labels >= 0]))
         try:
-            fused = fuse_known(*zip(*views), known, fusion=fusion.method or 'wbf', weights=fusion.weights,
-                               most=MAX_PER_IMG, **(fusion.options or {}))
+            fused = fuse_known(*zip(*views), known, fusion=method, weights=fusion.weights, most=MAX_PER_IMG,
+                               **options)
         except ValueError as error:
             raise ConfigError(f'--ensemble-predictions, {info["img_path"]}: {error}') from error
         predicted = dict(zip(('bboxes', 'scores', 'labels'), map(torch.from_numpy, fused)))
         samples.append(dict(img_id=info['img_id'], img_path=info['img_path'], instances=info['instances'],
                             ori_shape=(info['height'], info['width']), pred_instances=predicted))
     return samples
+
+
+def _usable(one: Predictions, images: Sequence[dict]) -> list[dict]:
+    """The predictions of a file without boxes that cannot be fused, which a model may give now and then."""
+    kept = [fusable(image['boxes'], image['scores']) for image in images]
+    lost = sum(int((~rows).sum()) for rows in kept)
+    if lost:
+        print_log(f'{one.path}: {lost} of {sum(map(len, kept))} boxes are inverted or not finite and are left out',
+                  logger='current', level=logging.WARNING)
+    return [{key: values[rows] for key, values in image.items()} for image, rows in zip(images, kept)]
 
 
 def _scores(given: Sequence[Predictions], orders: Sequence[list[int]], fusion: Fusion) -> list[dict]:

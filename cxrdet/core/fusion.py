@@ -18,8 +18,8 @@ import numpy as np
 from cxrdet.core import fusion_kernels as kernels
 from cxrdet.core.errors import did_you_mean
 
-__all__ = ['CONF_TYPES', 'METHODS', 'fuse', 'nms', 'non_maximum_weighted', 'soft_nms', 'soft_voting',
-           'weighted_boxes_fusion']
+__all__ = ['CONF_TYPES', 'METHODS', 'best_first', 'check_fusion', 'check_options', 'fuse', 'is_tensor', 'nms',
+           'non_maximum_weighted', 'soft_nms', 'soft_voting', 'weighted_boxes_fusion']
 
 Array = Any  # numpy.ndarray or torch.Tensor
 Fused = tuple[Array, Array, Array]
@@ -341,6 +341,15 @@ def fuse(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array
 def best_first(scores: Array) -> Array:
     """Rows by falling score, equal ones in their order."""
     return scores.argsort(stable=True, descending=True) if is_tensor(scores) else np.argsort(-scores, kind='stable')
+
+
+def check_fusion(fusion: str, options: dict) -> None:
+    """Raise ValueError for what :func:`check_options` refuses, and for values that the method refuses."""
+    check_options(fusion, options)
+    try:
+        fuse([np.array([[0., 0., 1., 1.]])], [np.array([0.5])], [np.array([0])], fusion=fusion, **options)
+    except TypeError as error:
+        raise ValueError(f'fusion "{fusion}" cannot take {options}: {error}') from error
 
 
 def check_options(fusion: str, options: Sequence[str]) -> None:

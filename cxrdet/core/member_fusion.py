@@ -1,4 +1,5 @@
-"""Fusion over models that need not know the same classes."""
+"""Fusion over models that need not know the same classes, and which of their boxes can be fused at all."""
+import math
 import sys
 from collections.abc import Collection, Sequence
 
@@ -6,7 +7,7 @@ import numpy as np
 
 from cxrdet.core.fusion import Array, Fused, best_first, fuse, is_tensor
 
-__all__ = ['fuse_known']
+__all__ = ['fusable', 'fuse_known']
 
 
 def fuse_known(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array],
@@ -41,6 +42,16 @@ def fuse_known(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence
     joined = [_join(column) for column in zip(*parts)]
     order = best_first(joined[1])[:most]
     return joined[0][order], joined[1][order], joined[2][order]
+
+
+def fusable(boxes: Array, scores: Array) -> Array:
+    """Where boxes (N, 4) have finite corners in their order, x1 <= x2 and y1 <= y2, and scores (N,) are finite.
+
+    Returns: a mask (N,) of the kind of array that came in. Negative scores pass, as fusion refuses them with reason:
+        they are no scores.
+    """
+    finite = (abs(boxes) < math.inf).all(1) & (abs(scores) < math.inf)
+    return finite & (boxes[:, 2:] >= boxes[:, :2]).all(1)
 
 
 def _among(labels: Array, chosen: Sequence[int]) -> Array:

@@ -93,3 +93,23 @@ def test_weights_are_checked_as_those_of_models(cfg, tmp_path, weights):
     files = [file_of(tmp_path, f'{i}.pkl', ('a', 'b'), (BOX, 0.9, 'a')) for i in range(2)]
     with pytest.raises(ConfigError, match='expected 2 weights >= 0, one per member and not all 0'):
         evaluate(cfg.copy(), files, fusion=Fusion(weights=weights))
+
+
+@pytest.mark.parametrize(('more', 'message'), [
+    (dict(options=dict(weights=[1])), '--ensemble-predictions: fusion "wbf" takes no option "weights"'),
+    (dict(options=dict(conf_type='maxx')), '--ensemble-predictions: conf_type must be .* Did you mean "max"'),
+    (dict(method='soft_nms', options=dict(method='gauss')), "--ensemble-predictions: method must be .* 'gauss'"),
+])
+def test_options_are_checked(cfg, tmp_path, more, message):
+    with pytest.raises(ConfigError, match=message):
+        evaluate(cfg.copy(), [file_of(tmp_path, 'a.pkl', ('a', 'b'), (BOX, 0.9, 'a'))], fusion=Fusion(**more))
+
+
+def test_boxes_that_cannot_be_fused_are_left_out(cfg, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr('cxrdet.apis.ensemble_files.print_log', lambda text, logger, level=20: told.append(text))
+    wrong = ([30., 10., 10., 30.], 0.95, 'a'), (BOX, float('nan'), 'b')
+    metrics, found = fused(cfg, tmp_path, file_of(tmp_path, 'w.pkl', ('a', 'b'), (BOX, 0.9, 'a'), *wrong))
+    assert metrics['coco/bbox_mAP'] == pytest.approx(1.0)
+    assert found == [('a', pytest.approx(0.9))]
+    assert told[0].endswith('w.pkl: 2 of 3 boxes are inverted or not finite and are left out')

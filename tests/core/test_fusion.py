@@ -282,6 +282,21 @@ def test_what_is_refused(boxes, scores, labels, more, message):
         fuse(boxes, scores, labels, **more)
 
 
+@pytest.mark.parametrize(('method', 'options', 'message'), [
+    ('wfb', {}, 'Did you mean "wbf"'),
+    ('wbf', dict(weights=[1]), 'takes no option "weights"'),
+    ('wbf', dict(conf_type='maxx'), 'Did you mean "max"'),
+    ('nms', dict(iou_thr=1.5), r'iou_thr must lie in \[0, 1\], got 1.5'),
+    ('nms', dict(iou_thr='half'), "fusion \"nms\" cannot take {'iou_thr': 'half'}"),
+    ('voting', dict(skip_box_thr=None), 'fusion "voting" cannot take'),
+    ('soft_nms', dict(method='gauss'), "got 'gauss'"),
+])
+def test_options_are_checked_before_there_are_boxes(method, options, message):
+    fusion.check_fusion('wbf', dict(conf_type='max', skip_box_thr=0.9))
+    with pytest.raises(ValueError, match=message):
+        fusion.check_fusion(method, options)
+
+
 def test_signature_is_the_one_agreed():
     assert list(inspect.signature(weighted_boxes_fusion).parameters)[:8] == [
         'boxes', 'scores', 'labels', 'weights', 'iou_thr', 'skip_box_thr', 'conf_type', 'allows_overflow']

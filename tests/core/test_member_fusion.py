@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cxrdet.core.fusion import METHODS, fuse
-from cxrdet.core.member_fusion import fuse_known
+from cxrdet.core.member_fusion import fusable, fuse_known
 
 A, B = [10., 10., 30., 30.], [12., 10., 32., 30.]
 
@@ -61,3 +61,14 @@ def test_models_without_weight():
 def test_what_is_refused(known, more, message):
     with pytest.raises(ValueError, match=message):
         fuse_known(*given()[0], known, **more)
+
+
+@pytest.mark.parametrize('library', [np, torch], ids=['numpy', 'torch'])
+def test_boxes_that_can_be_fused(library):
+    array, inf, nan = np.array if library is np else torch.tensor, float('inf'), float('nan')
+    boxes = [A, [30., 10., 10., 30.], [10., 30., 30., 10.], [10., 10., 10., 30.], [0., 0., inf, 1.],
+             [-inf, 0., inf, 1.], [0., nan, 1., 1.], A, A, A]
+    mask = fusable(array(boxes), array([0.5] * 7 + [nan, inf, -1.]))
+    assert type(mask) is type(array([True]))
+    assert mask.tolist() == [True, False, False, True, False, False, False, False, False, True]
+    assert fusable(array(boxes)[:0], array([0.5])[:0]).tolist() == []

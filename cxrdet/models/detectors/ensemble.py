@@ -9,9 +9,10 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.fusion import check_options
+from cxrdet.core.fusion import check_fusion
 from cxrdet.core.member_fusion import fuse_known
 from cxrdet.models.ensemble_members import MAX_PER_IMG, build_members, checked_weights, class_orders, known_labels
+from cxrdet.models.fusable_boxes import FusableBoxes
 from cxrdet.registry import MODELS
 
 
@@ -51,9 +52,10 @@ class DetectorEnsemble(BaseDetector):
         super().__init__(data_preprocessor=data_preprocessor)
         self.fusion, self.fusion_cfg, self.max_per_img = fusion, dict(fusion_cfg or {}), max_per_img
         try:
-            check_options(fusion, self.fusion_cfg)
+            check_fusion(fusion, self.fusion_cfg)
         except ValueError as error:
             raise ConfigError(f'DetectorEnsemble: {error}') from error
+        self._fusable = FusableBoxes('DetectorEnsemble')
         self.weights = checked_weights(weights, len(members))
         self.members = build_members(members, tta=tta)
         self.classes = tuple(classes or self.members[0].classes)
@@ -84,6 +86,7 @@ class DetectorEnsemble(BaseDetector):
         """Labels of the ensemble, and boxes in pixels of the original image."""
         if 'masks' in found:
             raise ConfigError(f'DetectorEnsemble fuses boxes only, but members.{number} predicts masks')
+        found = self._fusable(found, f'members.{number} in {sample.metainfo.get("img_path", "an image")}')
         labels, boxes = self._orders[number].to(found.labels.device)[found.labels], found.bboxes
         if self.members[number].pipeline is not None:  # it took the image of the batch for the original one
             boxes = boxes / boxes.new_tensor([*sample.metainfo.get('scale_factor', (1.0, 1.0))] * 2)

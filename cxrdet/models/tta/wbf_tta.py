@@ -8,7 +8,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.fusion import check_options, fuse
+from cxrdet.core.fusion import check_fusion, fuse
+from cxrdet.models.fusable_boxes import FusableBoxes
 from cxrdet.registry import MODELS
 
 
@@ -37,9 +38,9 @@ class WBFTTAModel(DetTTAModel):
                  weights: Sequence[float] | None = None, max_per_img: int = 300, **kwargs) -> None:
         super().__init__(module=module, **kwargs)
         self.fusion, self.fusion_cfg, self.weights = fusion, dict(fusion_cfg or {}), weights
-        self.max_per_img = max_per_img
+        self.max_per_img, self._fusable = max_per_img, FusableBoxes('WBFTTAModel')
         try:
-            check_options(fusion, self.fusion_cfg)
+            check_fusion(fusion, self.fusion_cfg)
         except ValueError as error:
             raise ConfigError(f'WBFTTAModel: {error}') from error
 
@@ -53,7 +54,9 @@ class WBFTTAModel(DetTTAModel):
             raise ConfigError('WBFTTAModel merges boxes only, but the model predicts masks')
         if self.weights is not None and len(self.weights) != len(views):
             raise ConfigError(f'WBFTTAModel: {len(self.weights)} weights for {len(views)} views')
-        boxes, scores, labels = fuse([_unflipped(sample) for sample in data_samples], [view.scores for view in views],
+        views = [self._fusable(view, f'a view of {sample.metainfo.get("img_path", "an image")}')
+                 for view, sample in zip(views, data_samples)]
+        boxes, scores, labels = fuse(list(map(_unflipped, views, data_samples)), [view.scores for view in views],
                                      [view.labels for view in views], fusion=self.fusion, weights=self.weights,
                                      **self.fusion_cfg)
         merged, kept = data_samples[0], slice(self.max_per_img)
@@ -61,9 +64,8 @@ class WBFTTAModel(DetTTAModel):
         return merged
 
 
-def _unflipped(sample: DetDataSample) -> Tensor:
+def _unflipped(view: InstanceData, sample: DetDataSample) -> Tensor:
     """Boxes (N, 4) of a view in pixels of the original image, as if it had not been flipped."""
-    boxes = sample.pred_instances.bboxes
     if not sample.metainfo.get('flip'):
-        return boxes
-    return bbox_flip(boxes, sample.ori_shape, sample.flip_direction)
+        return view.bboxes
+    return bbox_flip(view.bboxes, sample.ori_shape, sample.flip_direction)

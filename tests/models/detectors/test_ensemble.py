@@ -168,11 +168,25 @@ def test_weights_of_all_members_are_in_its_state():
     ([member()], dict(weights=[0]), 'not all 0'),
     ([member()], dict(fusion='wfb'), 'DetectorEnsemble: fusion must be one of.*Did you mean "wbf"'),
     ([member()], dict(fusion='nms', fusion_cfg=dict(iou=0.5)), 'takes no option "iou"'),
+    ([member()], dict(fusion_cfg=dict(conf_type='maxx')), 'DetectorEnsemble: conf_type must be .* Did you mean "max"'),
+    ([member()], dict(fusion='nms', fusion_cfg=dict(iou_thr=1.5)), r'iou_thr must lie in \[0, 1\], got 1.5'),
     ([member()], dict(tta=True), 'A member without a pipeline cannot have test-time augmentation'),
 ])
 def test_what_is_refused(members, more, message):
     with pytest.raises(ConfigError, match=message):
         build(*members, **more)
+
+
+def test_boxes_that_cannot_be_fused_are_left_out(monkeypatch):
+    told = []
+    monkeypatch.setattr('cxrdet.models.fusable_boxes.print_log', lambda text, logger, level: told.append(text))
+    wrong = ([30., 10., 10., 30.], 0.9, 0), ([10., 10., float('nan'), 30.], 0.9, 1)
+    ensemble = build(member((A, 0.8, 0), *wrong), member((A, 0.4, 0)), fusion='voting')
+    for _ in range(2):
+        boxes, scores, labels = predict(ensemble)
+        assert (boxes, labels) == ([A], [0]) and scores == pytest.approx([0.6])
+    assert told == ['DetectorEnsemble: 2 of the 3 boxes of members.0 in an image are inverted or not finite and are '
+                    'left out, like all further ones']
 
 
 def test_it_is_not_trained():

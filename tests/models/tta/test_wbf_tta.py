@@ -130,8 +130,26 @@ def test_limits_and_weights():
         model_of(weights=[1, 1, 1]).test_step(pseudo_collate([views((64, 50), steps)]))
 
 
+def test_boxes_that_cannot_be_fused_are_left_out(monkeypatch):
+    told = []
+    monkeypatch.setattr('cxrdet.models.fusable_boxes.print_log', lambda text, logger, level: told.append(text))
+    samples = [DetDataSample(metainfo=dict(ori_shape=(40, 40), img_path='a.png', **flip)) for flip in (
+        {}, dict(flip=True, flip_direction='horizontal'))]
+    for sample in samples:
+        sample.pred_instances = InstanceData(
+            bboxes=torch.tensor([[10., 10., 30., 30.], [30., 10., 10., 30.], [0., 0., 40., float('inf')]]),
+            scores=torch.tensor([0.8, 0.9, 0.7]), labels=torch.tensor([0, 0, 1]))
+    found = model_of().merge_preds([samples])[0].pred_instances
+    assert found.bboxes.tolist() == [[10., 10., 30., 30.]]
+    assert found.scores.tolist() == [pytest.approx(0.8)]
+    assert told == ['WBFTTAModel: 2 of the 3 boxes of a view of a.png are inverted or not finite and are '
+                    'left out, like all further ones']
+
+
 @pytest.mark.parametrize(('more', 'message'), [
     (dict(fusion='wfb'), 'WBFTTAModel: fusion must be one of wbf.*Did you mean "wbf"'),
+    (dict(fusion_cfg=dict(conf_type='maxx')), 'WBFTTAModel: conf_type must be one of avg.*Did you mean "max"'),
+    (dict(fusion='soft_nms', fusion_cfg=dict(sigma=0)), 'sigma > 0'),
     (dict(fusion_cfg=dict(iou_tr=0.5)), 'takes no option "iou_tr". Did you mean "iou_thr"'),
 ])
 def test_what_is_refused(more, message):
