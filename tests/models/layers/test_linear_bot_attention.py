@@ -139,3 +139,25 @@ def test_float16_holds_sums_over_a_large_map():
     want = layer(x)
     out = layer.half()(x.half())
     assert (out.float() - want).abs().max() < 0.02 * want.abs().max()
+
+
+@pytest.mark.parametrize('size', [1., 20., 160.])
+def test_float16_holds_large_features(size):
+    """512 channels behind stage 4: phi(q) . phi(k) is beyond the largest float16 from features of a few dozens on."""
+    torch.manual_seed(0)
+    layer = LinearBoTAttention(512)
+    layer.scale.data.fill_(1.)
+    x = size * torch.randn(1, 512, 7, 7).relu()
+    state = {key: value.double().numpy() for key, value in layer.state_dict().items()}
+    want = torch.from_numpy(reference(x.double().numpy(), state, 4))
+    with torch.no_grad():
+        assert (layer(x) - want).abs().max() < 1e-6 * want.abs().max()
+        assert (layer.half()(x.half()) - want).abs().max() < 2e-3 * want.abs().max()
+
+
+def test_float16_holds_sums_over_channels():
+    """All phi(q) and phi(k) alike and v = 1000 in 256 channels of a head: o = v, not the infinity of 256 v."""
+    layer = LinearBoTAttention(256, 1).half()
+    layer.qkv.weight.data.zero_()
+    q, v = torch.full((1, 1, 256, 4), 3.).half(), torch.full((1, 1, 256, 4), 1000.).half()
+    torch.testing.assert_close(layer.attend(q, q, v, 2, 2), v, rtol=2e-3, atol=0)
