@@ -5,6 +5,7 @@ Image Recognition", CVPR 2016; stride 2 in the 3x3 convolution of a bottleneck).
 one comparison: they differ from each other in nothing but what stands behind stage 4.
 """
 from collections.abc import Sequence
+from functools import partial
 
 from mmpretrain.models.backbones import ResNet
 from torch import nn
@@ -21,7 +22,8 @@ def add_attention(backbone: nn.Module, attention: Attention) -> nn.Module:
 
     A stage there is an ``nn.Sequential`` of blocks; the layers become its last member, ``layer4.attention``.
     So the next stage, ``out_indices`` and all else that reads the stage get the map after attention, and no name of an
-    existing parameter changes.
+    existing parameter changes. With ``norm_eval`` the norms of the attention, which have no statistics yet, still learn
+    them. For ``get_layer_depth``, where there is one, attention belongs to the last block of its stage.
 
     Args:
         backbone: a ResNet (ResNeXt, ResNetV1d, Res2Net, SEResNet, RegNet, …) whose ``res_layers`` names its stages.
@@ -52,7 +54,29 @@ def add_attention(backbone: nn.Module, attention: Attention) -> nn.Module:
                               'attention behind it would never learn; lower frozen_stages or leave the stage out')
         width = stage_width(stage)
         stage.add_module(NAME, nn.Sequential(*(MODELS.build({'in_channels': width, **cfg}) for cfg in configs)))
+    backbone.train = partial(_train, backbone)
+    if hasattr(backbone, 'get_layer_depth'):
+        backbone.get_layer_depth = partial(_layer_depth, backbone)
     return backbone
+
+
+def _train(backbone: nn.Module, mode: bool = True) -> nn.Module:
+    """``train`` of a ResNet with attention: that of its class, but attention behind stages that learn follows mode."""
+    type(backbone).train(backbone, mode)
+    for name in backbone.res_layers[max(getattr(backbone, 'frozen_stages', -1), 0):]:
+        attention = getattr(getattr(backbone, name), NAME, None)
+        if attention is not None:
+            attention.train(mode)
+    return backbone
+
+
+def _layer_depth(backbone: nn.Module, param_name: str, prefix: str = '') -> tuple[int, int]:
+    """``get_layer_depth`` of a ResNet with attention: see :meth:`AttentionResNet.get_layer_depth`."""
+    stage, part, *rest = [*param_name.removeprefix(prefix).split('.', 2), '']
+    if param_name.startswith(prefix) and stage in backbone.res_layers and part == NAME:
+        last = sum(child != NAME for child, _ in getattr(backbone, stage).named_children()) - 1
+        param_name = f'{prefix}{stage}.{last}.{rest[0]}'
+    return type(backbone).get_layer_depth(backbone, param_name, prefix)
 
 
 def stage_width(stage: nn.Sequential) -> int:
@@ -138,8 +162,7 @@ class AttentionResNet(ResNet):
         if stage not in self.res_layers:
             return 0, last + 1
         i = self.res_layers.index(stage)
-        block = blocks[i] - 1 if block == NAME else int(block)
-        return 1 + sum(layers[:i]) + block // sizes[i], last + 1
+        return 1 + sum(layers[:i]) + int(block) // sizes[i], last + 1
 
 
 def behind(stages: Sequence[int], *configs: dict) -> list[list[dict] | None]:

@@ -1,4 +1,6 @@
 """ResNets with attention against torchvision's and the hosts' own, and where they are used."""
+import copy
+
 import pytest
 import torch
 import torchvision
@@ -6,6 +8,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from cxrdet.models.backbones import AttentionResNet, add_attention
+from cxrdet.models.backbones.attention_resnet import behind
 from cxrdet.models.layers import ECA, BoTAttention, CoordinateAttention, LinearBoTAttention
 from cxrdet.registry import MODELS
 
@@ -186,6 +189,35 @@ def test_frozen_stages_before_the_attention():
     assert frozen == {'conv1', 'bn1', 'layer1', 'layer2'}
 
 
+@pytest.mark.parametrize('make', [
+    lambda attention, **kwargs: AttentionResNet(18, attention, **kwargs),
+    lambda attention, **kwargs: build('with_attention', attention=attention, backbone=dict(
+        type='mmpretrain.ResNet', depth=18, **kwargs)),
+    lambda attention, **kwargs: build('with_attention', attention=attention, backbone=dict(
+        type='mmdet.ResNet', depth=18, **kwargs))])
+def test_norms_of_the_attention_learn_while_others_rest(make):
+    layer = dict(type='cxrdet.CoordinateAttention')
+    net = make([None, None, layer, layer], norm_eval=True, frozen_stages=2, stem_channels=8, base_channels=8)
+    for each in (net, copy.deepcopy(net)):
+        each.train()
+        norms = {name: module for name, module in each.named_modules() if isinstance(module, nn.BatchNorm2d)}
+        assert {name for name in norms if norms[name].training} == {
+            'layer3.attention.0.reduce.1', 'layer4.attention.0.reduce.1'}
+        each(torch.randn(2, 3, 64, 64))
+        assert [name for name in norms if norms[name].num_batches_tracked == 1] == [
+            'layer3.attention.0.reduce.1', 'layer4.attention.0.reduce.1']
+        each.eval()
+        assert not any(module.training for module in each.modules())
+
+
+def test_attention_of_a_stage_that_is_frozen_later_rests():
+    net = AttentionResNet(18, behind([2, 4], dict(type='cxrdet.CoordinateAttention')), stem_channels=8, base_channels=8)
+    net.frozen_stages = 3
+    net.train()
+    assert not net.layer2.attention.training
+    assert net.layer4.attention[0].reduce[1].training
+
+
 # ---------------------------------------------------------------- layer-wise rates
 @pytest.mark.parametrize('depth', [34, 50, 101, 152])
 def test_layer_depth_is_mmpretrains(depth):
@@ -199,6 +231,22 @@ def test_layer_depth_is_mmpretrains(depth):
     last_block = max(int(name.split('.')[2]) for name in names if name.startswith('backbone.layer4'))
     assert (ours.get_layer_depth('backbone.layer4.attention.0.conv.weight', 'backbone.')
             == ours.get_layer_depth(f'backbone.layer4.{last_block}.conv1.weight', 'backbone.'))
+
+
+@pytest.mark.parametrize('depth', [50, 152])
+def test_layer_depth_of_mmpretrains_resnet_with_attention(depth):
+    from mmpretrain.models.backbones import ResNet
+    narrow = {'stem_channels': 16, 'base_channels': 16}
+    net = build('with_attention', backbone={'type': 'mmpretrain.ResNet', 'depth': depth, **narrow},
+                attention={'type': 'cxrdet.ECA'})
+    theirs, names = ResNet(depth, **narrow), {'head.fc.weight': 'head.fc.weight'}
+    for name, _ in net.named_parameters():
+        stage, part, *_ = [*name.split('.'), '']
+        alike = f'{stage}.{net.stage_blocks[int(stage[-1]) - 1] - 1}.conv1.weight' if part == 'attention' else name
+        names[f'backbone.{name}'] = f'backbone.{alike}'
+    for each in (net, copy.deepcopy(net)):
+        for name, alike in names.items():
+            assert each.get_layer_depth(name, 'backbone.') == theirs.get_layer_depth(alike, 'backbone.'), name
 
 
 def test_layer_depth_of_resnet_18():
