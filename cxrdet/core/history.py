@@ -145,6 +145,9 @@ def series(records: Sequence[Mapping], name: str) -> tuple[list[int], list[float
 def better_is(name: str, rules: Mapping[str, str] | None = None) -> str | None:
     """Whether more of a metric is better ('greater'), or less ('less'); ``None`` if the name does not tell.
 
+    A name may end with that of a class (``accuracy/recall_bone loss``), so the first word after the prefix decides if
+    it tells; but not in ``train/`` and ``val/``, where losses are (``train/iou_loss``). Then any word does.
+
     Args:
         name: of the metric, e.g. ``coco/bbox_mAP_50``; words are what stands between ``/ _ - .`` and blanks.
         rules: part of a name -> 'greater' or 'less'; the longest that is in ``name`` decides before all else.
@@ -153,7 +156,13 @@ def better_is(name: str, rules: Mapping[str, str] | None = None) -> str | None:
     if fitting:
         return rules[max(fitting, key=len)]
     words = re.split(r'[^a-z0-9]+', name.lower())
-    return next((rule for rule, words_of in _KINDS if any(re.fullmatch(words_of, word) for word in words)), None)
+    prefix, slash, rest = name.lower().partition('/')
+    leading = [] if prefix in ('train', 'val') else re.split(r'[^a-z0-9]+', rest if slash else prefix)[:1]
+    for asked in (leading, words):
+        for rule, words_of in _KINDS:
+            if any(re.fullmatch(words_of, word) for word in asked):
+                return rule
+    return None
 
 
 def summary(records: Sequence[Mapping], *, main: str | None = None, rules: Mapping[str, str] | None = None) -> dict:

@@ -34,6 +34,10 @@ RECORDS = [
     ('specificity', 'greater'), ('val/loss', 'less'), ('val/loss_bbox', 'less'), ('train/loss', 'less'),
     ('multi-label/hamming_macro@0.5', 'less'), ('multi-label/AUROC_mean_low', 'greater'), ('froc/mean', 'greater'),
     ('multi-label/F1_macro@youden', 'greater'), ('multi-label/undefined_classes', None), ('hamming', 'less'),
+    ('accuracy/recall_bone loss', 'greater'), ('accuracy/F1_bone_loss', 'greater'), ('coco/AP_low count', 'greater'),
+    ('accuracy/precision_a/loss', 'greater'), ('multi-label/AUROC_error', 'greater'), ('ECE_accuracy', 'less'),
+    ('multi-label/threshold_f1', None), ('sensitivity_bone loss', 'greater'), ('train/iou_loss', 'less'),
+    ('val/iou_loss', 'less'), ('train/d0.loss_iou', 'less'), ('smear/bone_loss_recall', 'less'),
     ('ECE', 'less'), ('threshold_Mass_f1', None), ('temperature', None), ('toy/score', None)])
 def test_direction_of_a_metric(name, expected):
     assert better_is(name) == expected
