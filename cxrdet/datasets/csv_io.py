@@ -95,7 +95,7 @@ def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str,
         faults += [(line, text) for text in wrong]
         rows.append(CsvRow(line, values['path'], ids.get(values['label'], -1), values.get('split'),
                            values.get('group')))
-    faults += _repeated(rows) + _torn_groups(rows)
+    faults += _repeated(rows, folder) + _torn_groups(rows)
     if folder is not None:
         faults += _file_faults((row for row in rows if split is None or row.split in (None, split)), folder)
     _raise_faults(path, faults)
@@ -245,11 +245,11 @@ def _cell_faults(values: dict[str, str], names: dict[str, str], ids: Mapping[str
     return faults
 
 
-def _repeated(rows: Iterable[CsvRow]) -> list[tuple[int, str]]:
+def _repeated(rows: Iterable[CsvRow], folder: str | Path | None) -> list[tuple[int, str]]:
     first: dict[str, CsvRow] = {}
     faults = []
     for row in (row for row in rows if row.path.strip()):
-        before = first.setdefault(os.path.normpath(row.path), row)
+        before = first.setdefault(os.path.abspath(os.path.join(folder or '', row.path)), row)
         if before is not row:
             faults.append((row.line, f'the path "{row.path}" stands in line {before.line} already'))
     return faults

@@ -135,7 +135,10 @@ class CSVImageDataset(BaseDataset):
         if rows[0].group is None:
             print_log(f'{self.ann_file}: no split and no group column: each image is dealt out for itself. If several '
                       'show one patient, name the column: columns=dict(group=...).', 'current', logging.WARNING)
-        return split_rows(rows, self.shares, seed=self.split_seed)
+        try:
+            return split_rows(rows, self.shares, seed=self.split_seed)
+        except DataError as error:
+            raise DataError(f'{self.ann_file}: {error}') from None
 
     def load_data_list(self) -> list[dict]:
         """Read both files. Returns one dict an image, in the order of the CSV."""

@@ -1,5 +1,6 @@
 """Metadata CSV and label2id JSON: what is read, and what is told about each fault, by line."""
 import json
+import os
 import random
 
 import pytest
@@ -133,6 +134,15 @@ def test_faults_of_several_kinds_come_together_in_order(write, tmp_path):
         'line 4: label "ash" is no class of the label2id file. Did you mean "asch"?',
         'line 4: the path "a.jpg" stands in line 2 already',
         f'line 5: the image file is empty (0 bytes): {tmp_path}/hollow.jpg']
+
+
+def test_one_image_by_two_kinds_of_path(write, tmp_path, monkeypatch):
+    (tmp_path / 'a.jpg').write_bytes(b'x')
+    path = write(f'path,label\na.jpg,asch\n{tmp_path}/a.jpg,lsil\n')
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, '', '.', os.path.relpath(tmp_path)):
+        with pytest.raises(DataError, match=r'1 fault.*\n  line 3: the path ".*/a.jpg" stands in line 2 already$'):
+            read_rows(path, CLASSES, folder=folder)
 
 
 def test_images_of_other_splits_are_not_looked_for(write, tmp_path):

@@ -92,6 +92,12 @@ def test_a_split_is_drawn_by_groups(tmp_path):
     assert {other.get_data_info(i)['group'] for i in range(len(other))} != groups[1]
 
 
+def test_too_few_groups_name_the_file(tmp_path):
+    folder = write(tmp_path / 'set', [(f'{n}.png', 'asch', 'p1') for n in range(4)], header='path,label,group')
+    with pytest.raises(DataError, match=r'/set/metadata\.csv: 1 groups \(patients\) cannot be split into 2 parts'):
+        CSVImageDataset(data_root=str(folder), split='train')
+
+
 def test_without_groups_a_warning(tmp_path, monkeypatch):
     lines = []
     monkeypatch.setattr('cxrdet.datasets.csv_labels.print_log', lambda text, *_unused: lines.append(text))
