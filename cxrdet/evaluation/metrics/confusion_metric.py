@@ -16,6 +16,8 @@ from cxrdet.visualization.confusion import draw_confusion
 
 __all__ = ['ConfusionMatrixMetric']
 
+_LOCAL = 'LocalVisBackend'  # its folder is taken before those of others
+
 
 @METRICS.register_module()
 class ConfusionMatrixMetric(BaseMetric):
@@ -32,7 +34,8 @@ class ConfusionMatrixMetric(BaseMetric):
     Args:
         classwise: give the scalars of each class too (the table in the log always has them).
         picture: draw the matrix. ``True``: into ``vis_data/confusion_matrix.png`` of the run, beside its scalars, anew
-            at each evaluation; a path: into this file; ``False``: not at all.
+            at each evaluation (a visualizer that writes no files leaves it out, with a warning); a path: into this
+            file; ``False``: not at all.
         collect_device, prefix: as for every MMEngine metric.
     """
 
@@ -114,5 +117,11 @@ class ConfusionMatrixMetric(BaseMetric):
             return Path(self.picture)
         if not self.picture or not Visualizer._instance_dict:
             return None
-        backend = Visualizer.get_current_instance().get_backend('LocalVisBackend')
-        return None if backend is None else Path(backend._save_dir, 'confusion_matrix.png')
+        backends = Visualizer.get_current_instance()._vis_backends
+        folders = [backend._save_dir for _, backend in sorted(backends.items(), key=lambda item: item[0] != _LOCAL)
+                   if getattr(backend, '_save_dir', None)]
+        if folders:
+            return Path(folders[0], 'confusion_matrix.png')
+        print_log('The visualizer has no backend that writes files, so the confusion matrix is not drawn; name a file: '
+                  'picture="confusion.png".', logger='current', level=logging.WARNING)
+        return None

@@ -3,6 +3,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.visualization import Visualizer
 from mmpretrain.structures import DataSample
 
 from cxrdet.evaluation.metrics.confusion_metric import ConfusionMatrixMetric
@@ -54,6 +55,20 @@ def test_log_names_what_is_not_defined(monkeypatch):
 def test_picture_is_written(tmp_path):
     evaluate(PAIRS, picture=str(tmp_path / 'new' / 'matrix.png'))
     assert min(cv2.imread(str(tmp_path / 'new' / 'matrix.png')).shape[:2]) > 300
+
+
+@pytest.mark.parametrize(('backends', 'where'), [
+    (['TensorboardVisBackend'], 'vis_data'), (['TensorboardVisBackend', 'LocalVisBackend'], 'vis_data'), ([], None)])
+def test_picture_without_a_local_backend(backends, where, tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr('cxrdet.evaluation.metrics.confusion_metric.print_log',
+                        lambda text, **_unused: lines.append(text))
+    monkeypatch.setattr(Visualizer, '_instance_dict', type(Visualizer._instance_dict)())
+    Visualizer.get_instance('pictures', vis_backends=[dict(type=kind) for kind in backends], save_dir=str(tmp_path))
+    evaluate(PAIRS, picture=True)
+    found = [path.parent.name for path in tmp_path.rglob('confusion_matrix.png')]
+    assert found == ([] if where is None else [where])
+    assert any('the confusion matrix is not drawn' in line for line in lines) is (where is None)
 
 
 def test_no_samples_of_one_class_only():
