@@ -10,5 +10,5 @@ model = dict(
     teacher=dict(config='{{ fileDirname }}/resnet18_hybrid_csv.py', checkpoint=None),
     alpha=0.7,
     temperature=3.0)
-model_shortcuts = dict(_delete_=True, dropout=['model.student.head.dropout'])
+model_shortcuts = dict(dropout=['model.student.head.dropout'], pretrained=['model.student.backbone.init_cfg'])
 teacher_shortcuts = dict(teacher_checkpoint=['model.teacher.checkpoint'])

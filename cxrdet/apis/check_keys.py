@@ -17,7 +17,7 @@ from cxrdet.core.errors import did_you_mean
 # What the Runner, mmdet's and mmpretrain's inferencers and cxrdet's tools read beside the Runner's own arguments.
 OTHER_KEYS = ('custom_imports', 'vis_backends', 'tta_model', 'tta_pipeline', 'test_pipeline', 'model_wrapper_cfg',
               'sync_bn', 'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval', 'compile',
-              'runner_type', 'strategy')
+              'runner_type', 'strategy', 'device')
 # Helpers of the stock configs that may stand unused, so that a name near a real key is not taken for a misspelling.
 HELPERS = ('train_pipeline', 'val_pipeline', 'data_root', 'dataset_type', 'backend_args', 'num_classes', 'img_scale',
            'load_pipeline', 'backbone', 'backbone_channels', 'backbone_strides')
@@ -36,9 +36,14 @@ def runner_keys() -> set[str]:
     return (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | set(OTHER_KEYS)
 
 
+def offered_shortcuts(cfg: Config) -> dict[str, list[str]]:
+    """The names that ``cfg`` offers for ``--cfg-options`` in its dicts ``*_shortcuts``, each with its places."""
+    return {name: places for key in cfg if key.endswith('_shortcuts') for name, places in cfg[key].items()}
+
+
 def key_problems(cfg: Config) -> list[str]:
     """One line for every top-level key that nothing reads, and for every unknown key of a section."""
-    known = runner_keys()
+    known = runner_keys() | set(offered_shortcuts(cfg))
     text = _without_comments(cfg.text or '')
     problems, unused = [], []
     for key, value in cfg.items():

@@ -1,13 +1,17 @@
 """From a config file and a command line to a config that is ready to run."""
 import argparse
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict, DictAction
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.apis.check_keys import offered_shortcuts, runner_keys
+from cxrdet.core.errors import ConfigError, did_you_mean
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+_OF_A_DATASET = ('ann_file', 'data_prefix', 'data_root')
+_NO_PLACE = (KeyError, IndexError, TypeError, AttributeError, ValueError)  # MMEngine's, where an option does not fit
 
 
 def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_root: str | Path | None = None,
@@ -18,7 +22,7 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
     Args:
         path: A Python config file, or a name of an installed project (``mmdet::retinanet/…``).
         cfg_options: ``key=value`` strings as MMDetection users know them, e.g. ``optim_wrapper.optimizer.lr=0.01``, and
-            the shortcuts that a config offers, see :func:`expand_shortcuts`.
+            the shortcuts that a config offers, see :func:`expand_shortcuts`. ``data_root=DIR`` is the argument below.
         data_root: Replaces ``data_root`` of every data set.
         work_dir: Where logs and checkpoints go; by default ``work_dirs/<config name>``.
         train_limit: Use N training samples only: the first, or those that the data set's class chooses for
@@ -26,11 +30,12 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
         valid_limit: Use N validation and test samples only.
 
     Raises:
-        ConfigError: If the file is missing or cannot be read, or an option is malformed.
+        ConfigError: If the file is missing or cannot be read, an option is malformed or names what is not there, or a
+            root or limit finds no data set.
     """
     cfg = _read(path)
     if cfg_options:
-        cfg.merge_from_dict(expand_shortcuts(cfg, parse_cfg_options(cfg_options)))
+        merge_options(cfg, parse_cfg_options(cfg_options))
     if data_root is not None:
         set_data_root(cfg, data_root)
     set_limits(cfg, train_limit, valid_limit)
@@ -63,6 +68,48 @@ def parse_cfg_options(options: list[str]) -> dict:
     return parser.parse_args(['--options', *options]).options
 
 
+def merge_options(cfg: Config, options: dict) -> None:
+    """Put options, shortcuts among them, into ``cfg``.
+
+    Raises:
+        ConfigError: If a first key is neither in the config, nor a shortcut, nor a key of MMEngine's Runner; if a place
+            cannot be set; or if a checkpoint is given for a part that does not begin with pretrained weights.
+    """
+    offered = offered_shortcuts(cfg)
+    known = {*cfg, *offered, *runner_keys()}
+    for name, value in options.items():
+        key = name.split('.')[0]
+        if key not in known:
+            raise ConfigError(f'--cfg-options {name}={value}: nothing reads "{key}", which is neither in the config, '
+                              f'nor a shortcut of it ({", ".join(offered) or "it has none"}), nor a key of the Runner.'
+                              f'{did_you_mean(key, known)}')
+    options = dict(options)
+    if 'data_root' in options:
+        set_data_root(cfg, options.pop('data_root'))
+    places = expand_shortcuts(cfg, options)
+    try:
+        cfg.merge_from_dict(copy.deepcopy(places))
+    except _NO_PLACE:
+        name, error = next(filter(None, (_refused(cfg, *item) for item in places.items())), (', '.join(options), ''))
+        raise ConfigError(f'--cfg-options {name}: the config has no such place, or a value of another kind there'
+                          f'{error}.') from None
+    for place in places:
+        part, found, _ = place.partition('.init_cfg.')
+        if found and not _has(cfg, f'{part}.init_cfg.type'):
+            raise ConfigError(f'--cfg-options {place}: {part} begins with random weights. To load a file say what kind '
+                              f'it is, too: {part}.init_cfg.type=Pretrained {part}.init_cfg.checkpoint=FILE'
+                              f'{", or pretrained=FILE" if "pretrained" in offered else ""}')
+
+
+def _refused(cfg: Config, name: str, value: object) -> tuple[str, str] | None:
+    """The option and what MMEngine says of it, if it alone cannot be merged."""
+    try:
+        copy.deepcopy(cfg).merge_from_dict({name: copy.deepcopy(value)})
+    except _NO_PLACE as error:
+        return f'{name}={value}', f': {str(error.args[0])[:200]}' if error.args else ''
+    return None
+
+
 def expand_shortcuts(cfg: Config, options: dict) -> dict:
     """Options with every shortcut replaced by the places that it stands for.
 
@@ -71,22 +118,24 @@ def expand_shortcuts(cfg: Config, options: dict) -> dict:
 
         data_shortcuts = dict(img_size=['train_dataloader.dataset.pipeline.1.scale', ...])
 
-    Then ``img_size=128`` sets all of them, and the variable. A place that is given itself keeps what it is given.
+    Then ``img_size=128`` sets all of them, and the variable. A place that is given itself keeps what it is given. An
+    ``init_cfg`` need not be there yet; a file for it stands for ``dict(type='Pretrained', checkpoint=file)``.
 
     Raises:
         ConfigError: If a place is not in the config.
     """
-    offered = {}
-    for key in cfg:
-        if key.endswith('_shortcuts'):
-            offered.update(cfg[key])
-    expanded = {}
+    offered, expanded = offered_shortcuts(cfg), {}
     for name, value in options.items():
         for place in offered.get(name, ()):
-            if not _has(cfg, place):
+            part, _, key = place.rpartition('.')
+            if not _has(cfg, part if key == 'init_cfg' else place):
                 raise ConfigError(f'--cfg-options {name}={value}: the config offers it for {place}, which it lacks. '
                                   'Set the places by their full names.')
             expanded[place] = value
+            if key == 'init_cfg' and isinstance(value, str):
+                expanded[place] = dict(type='Pretrained', checkpoint=value)
+                if _has(cfg, place):
+                    expanded[place]['_delete_'] = True
     return expanded | options
 
 
@@ -111,17 +160,23 @@ def walk(node: object) -> Iterator[ConfigDict]:
 
 def datasets_of(loader: dict | None) -> list[ConfigDict]:
     """The innermost data sets of a dataloader config: those that no wrapper (RepeatDataset, …) stands around."""
-    found = [node for node in walk((loader or {}).get('dataset', {})) if 'ann_file' in node or 'data_prefix' in node]
+    found = [node for node in walk((loader or {}).get('dataset', {})) if any(key in node for key in _OF_A_DATASET)]
     return [node for node in found if not any(key in node for key in ('dataset', 'datasets'))]
 
 
 def set_data_root(cfg: Config, data_root: str | Path) -> None:
-    """Replace ``data_root`` in every data set, and in evaluators' file names that begin with the old one."""
+    """Replace ``data_root`` in every data set, and in evaluators' file names that begin with the old one.
+
+    Raises:
+        ConfigError: If the config has data loaders, but no data set with a root, annotation file or prefix in them.
+    """
     new = str(data_root)
-    old = {cfg.get('data_root')} | {data.get('data_root') for key in DATALOADERS for data in datasets_of(cfg.get(key))}
-    for key in DATALOADERS:
-        for data in datasets_of(cfg.get(key)):
-            data['data_root'] = new
+    sets = [data for key in DATALOADERS for data in datasets_of(cfg.get(key))]
+    if not sets and any(cfg.get(key) for key in DATALOADERS):
+        raise ConfigError(f'--data-root {new}: {_no_set(DATALOADERS)}')
+    old = {cfg.get('data_root')} | {data.get('data_root') for data in sets}
+    for data in sets:
+        data['data_root'] = new
     for key in ('val_evaluator', 'test_evaluator'):
         for node in walk(cfg.get(key, {})):
             for root in filter(None, old):
@@ -131,12 +186,24 @@ def set_data_root(cfg: Config, data_root: str | Path) -> None:
 
 
 def set_limits(cfg: Config, train_limit: int | None, valid_limit: int | None) -> None:
-    """Keep only so many samples of the training and of the validation and test sets."""
-    for key, limit in zip(DATALOADERS, (train_limit, valid_limit, valid_limit)):
+    """Keep only so many samples of the training and of the validation and test sets.
+
+    Raises:
+        ConfigError: If a limit is below 1, or there is no data set that it could be put on.
+    """
+    for option, limit, keys in (('--train-limit', train_limit, DATALOADERS[:1]),
+                                ('--valid-limit', valid_limit, DATALOADERS[1:])):
         if limit is None:
             continue
         if limit < 1:
             raise ConfigError(f'A limit on the number of samples must be at least 1, got {limit}.')
-        for data in datasets_of(cfg.get(key)):
+        sets = [data for key in keys for data in datasets_of(cfg.get(key))]
+        if not sets:
+            raise ConfigError(f'{option} {limit}: {_no_set(keys)}')
+        for data in sets:
             data['indices'] = limit
 
+
+def _no_set(keys: tuple[str, ...]) -> str:
+    return (f'there is no data set in {", ".join(keys)} that it could be given to: one is known by its '
+            f'{", ".join(_OF_A_DATASET)}. Set it by its full name with --cfg-options.')

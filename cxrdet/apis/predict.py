@@ -32,6 +32,7 @@ from cxrdet.apis.cam import CamChoice, check_installed
 from cxrdet.apis.check import check_config
 from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.config import load_config
+from cxrdet.apis.device import pick_device
 from cxrdet.apis.predict_tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.core.errors import CheckpointError, ConfigError, DataError
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
@@ -131,19 +132,6 @@ def find_images(source: str | Path, *, leave_out: Path | None = None) -> tuple[P
     if not files:
         raise DataError(f'{source}: no image in this folder; looked for {", ".join(SUFFIXES)}')
     return source, files
-
-
-def pick_device(device: str) -> torch.device:
-    """Return the device that ``device`` names; raises ConfigError if there is none of that name here."""
-    if device == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        target = torch.device(device)
-        torch.zeros(1, device=target)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f'--device {device}: {str(error).splitlines()[0]}. Use "auto", "cpu" or a GPU that is there: '
-                          f'{torch.cuda.device_count()} are') from error
-    return target
 
 
 def build_pipeline(cfg: Config) -> tuple[Compose, Compose]:

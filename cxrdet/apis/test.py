@@ -6,6 +6,7 @@ from mmengine.runner import Runner
 
 from cxrdet.apis.check import check_config
 from cxrdet.apis.classes import follow_classes
+from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.apis.ensemble import classes_of_data, data_classes, ensemble_classes
 from cxrdet.apis.tta import enable_tta
@@ -37,6 +38,7 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     """
     install_safe_loader(trust=trust)
     cfg.launcher = launcher
+    set_device(cfg)
     cfg.load_from, cfg.resume = None, False
     if tta:
         enable_tta(cfg)

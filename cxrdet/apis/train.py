@@ -12,6 +12,7 @@ from cxrdet.apis.check import check_config
 from cxrdet.apis.check_keys import drop_helpers
 from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.config import walk
+from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine.checkpoint import check_resumable, find_resumable, install_safe_loader, read_checkpoint
@@ -23,7 +24,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     """Check the config, let the classes follow the data, and train.
 
     Args:
-        cfg: From :func:`cxrdet.apis.load_config`.
+        cfg: From :func:`cxrdet.apis.load_config`. ``cfg.device``: see :func:`cxrdet.apis.device.set_device`.
         resume: ``True`` goes on from the newest whole checkpoint of the work folder (and starts anew if there is none);
             a path goes on from that checkpoint.
         amp: Mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU.
@@ -43,6 +44,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     torch.set_flush_denormal(True)  # gradients that fade below 1e-38 slow CPU kernels down several times
     install_safe_loader(trust=trust)
     cfg.launcher = launcher
+    set_device(cfg)
     set_randomness(cfg, seed, deterministic)
     if from_scratch:
         drop_pretrained(cfg)
@@ -73,11 +75,11 @@ def set_randomness(cfg: Config, seed: int | None, deterministic: bool) -> None:
 
 
 def set_amp(cfg: Config) -> None:
-    """Turn mixed precision on: float16 where there is a GPU, else bfloat16."""
+    """Turn mixed precision on: float16 on a GPU, bfloat16 on the CPU."""
     wrapper = cfg.optim_wrapper
     if wrapper.get('type', 'OptimWrapper') != 'OptimWrapper':
         return  # the config has chosen a wrapper of its own
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and cfg.get('device') != 'cpu':
         wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
     else:
         wrapper.type = 'cxrdet.BFloat16OptimWrapper'

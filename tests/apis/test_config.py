@@ -2,8 +2,11 @@
 import pytest
 from mmengine.config import Config
 
+from cxrdet.apis.check_keys import key_problems
 from cxrdet.apis.config import datasets_of, load_config, parse_cfg_options, set_data_root
 from cxrdet.core.errors import ConfigError
+
+LISTED = 'configs/resnet18_hybrid_csv.py'
 
 STOCK = dict(
     data_root='data/coco/',
@@ -103,3 +106,70 @@ def test_shortcuts_set_all_their_places(tmp_path):
     assert cfg.val_dataloader.dataset.pipeline[0].scale == 32
     with pytest.raises(ConfigError, match='bad=1: the config offers it for a.b, which it lacks'):
         load_config(path, cfg_options=['bad=1'])
+
+
+@pytest.mark.parametrize(('option', 'message'), [
+    ('img_sise=64', 'img_sise=64: nothing reads "img_sise".* Did you mean "img_size"'),
+    ('patiense=3', 'Did you mean "patience"'), ('epochs=3', 'Did you mean "max_epochs"'),
+    ('modle.head.dropout=1', 'nothing reads "modle".* Did you mean "model"'),
+    ('bs=3', 'nor a shortcut of it .*num_heads.*nor a key of the Runner.$'),
+    ('visualizer.vis_backends.1.type=A', 'vis_backends.1.type=A: the config has no such place.*Index 1 exceeds'),
+    ('max_epochs.a=3', 'max_epochs.a=3: the config has no such place.*a value of another kind'),
+    ('train_dataloader.dataset.pipeline.0=3', r'pipeline.0=3: the config has no such place'),
+    ('model.backbone.init_cfg.checkpoint=a.pth', 'model.backbone begins with random weights.*type=Pretrained '
+                                                 'model.backbone.init_cfg.checkpoint=FILE, or pretrained=FILE'),
+    ('model.init_cfg.prefix=a', 'model begins with random weights'),
+])
+def test_options_without_effect_are_refused(option, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(LISTED, cfg_options=['lr=0.1', option])
+
+
+@pytest.mark.parametrize('option', ['load_from=a.pth', 'randomness.seed=3', 'device=cpu', 'work_dir=there',
+                                    'model.init_cfg.type=Pretrained', 'vis_backends=[]', 'custom_hooks=[]'])
+def test_keys_that_something_reads_may_be_new(option):
+    load_config(LISTED, cfg_options=[option])
+
+
+def test_data_root_as_an_option():
+    by_option = load_config(LISTED, cfg_options=['data_root=/elsewhere', 'img_size=32'])
+    assert by_option.pretty_text == load_config(LISTED, cfg_options=['img_size=32'], data_root='/elsewhere').pretty_text
+    assert by_option.val_dataloader.dataset.data_root == by_option.data_root == '/elsewhere'
+    cfg = load_config(LISTED, cfg_options=['data_root=/a', 'val_dataloader.dataset.data_root=/b'])
+    assert (cfg.train_dataloader.dataset.data_root, cfg.val_dataloader.dataset.data_root) == ('/a', '/b')
+
+
+@pytest.mark.parametrize(('config', 'part'), [
+    ('resnet18_csv', 'model.backbone'), ('resnet18_bot_csv', 'model.backbone'),
+    ('resnet18_hybrid_csv_finetune', 'model.backbone'), ('resnet18_distilled_csv', 'model.student.backbone')])
+def test_pretrained_weights_and_rate_of_the_head(config, part):
+    path = f'configs/{config}.py'
+    cfg = load_config(path, cfg_options=['pretrained=a.pth', 'head_lr_mult=3'])
+    node = cfg
+    for key in part.split('.'):
+        node = node[key]
+    assert node.init_cfg == dict(type='Pretrained', checkpoint='a.pth')
+    assert cfg.optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult == 3
+    assert key_problems(cfg) == []
+    assert load_config(path, cfg_options=['pretrained=None']).model.get('init_cfg') is None
+
+
+def test_sets_that_their_root_alone_describes(tmp_path):
+    path = tmp_path / 'roots.py'
+    path.write_text("train_dataloader = dict(dataset=dict(type='RepeatDataset', dataset=dict(type='CustomDataset',"
+                    "data_root='a')))\n"
+                    "val_dataloader = dict(dataset=dict(type='cxrdet.CSVImageDataset', data_root='a'))")
+    cfg = load_config(path, data_root='b', train_limit=3, valid_limit=2)
+    assert cfg.train_dataloader.dataset.dataset == dict(type='CustomDataset', data_root='b', indices=3)
+    assert cfg.val_dataloader.dataset == dict(type='cxrdet.CSVImageDataset', data_root='b', indices=2)
+
+
+@pytest.mark.parametrize(('argument', 'message'), [
+    (dict(data_root='b'), '--data-root b: there is no data set in train_dataloader, val_dataloader, test_dataloader'),
+    (dict(train_limit=2), '--train-limit 2: there is no data set in train_dataloader that'),
+    (dict(valid_limit=3), '--valid-limit 3: there is no data set in val_dataloader, test_dataloader that')])
+def test_a_root_or_a_limit_that_finds_no_set(argument, message, tmp_path):
+    path = tmp_path / 'rootless.py'
+    path.write_text("train_dataloader = dict(dataset=dict(type='Made', number=4))\nval_dataloader = train_dataloader")
+    with pytest.raises(ConfigError, match=message):
+        load_config(path, **argument)

@@ -55,10 +55,12 @@ def test_pretrained_file_is_read(tmp_path):
     check_pretrained(pretrained(str(tmp_path / 'weights.pth')))
 
 
-@pytest.mark.parametrize(('gpu', 'expected'), [(True, 'AmpOptimWrapper'), (False, 'cxrdet.BFloat16OptimWrapper')])
-def test_amp_fits_the_device(monkeypatch, gpu, expected):
+@pytest.mark.parametrize(('gpu', 'device', 'expected'), [
+    (True, None, 'AmpOptimWrapper'), (True, 'cuda:1', 'AmpOptimWrapper'), (True, 'cpu', 'cxrdet.BFloat16OptimWrapper'),
+    (False, None, 'cxrdet.BFloat16OptimWrapper')])
+def test_amp_fits_the_device(monkeypatch, gpu, device, expected):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
-    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW'))))
+    cfg = Config(dict(device=device, optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW'))))
     set_amp(cfg)
     assert cfg.optim_wrapper.type == expected
 

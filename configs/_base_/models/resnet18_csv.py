@@ -1,6 +1,7 @@
 """ResNet-18, global average pooling, dropout, linear classifier of one label an image; random weights at first.
 
 Weights that were trained on RGB images, such as torchvision's: as in resnet18_hybrid_csv_finetune.py.
+Weights of a file for the backbone: --cfg-options pretrained=FILE head_lr_mult=10
 """
 dropout = 0.1
 
@@ -15,4 +16,4 @@ model = dict(
         dropout=dropout,
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')))
 
-model_shortcuts = dict(dropout=['model.head.dropout'])  # --cfg-options dropout=0.2
+model_shortcuts = dict(dropout=['model.head.dropout'], pretrained=['model.backbone.init_cfg'])

@@ -25,4 +25,5 @@ auto_scale_lr = dict(enable=False, base_batch_size=32)
 schedule_shortcuts = dict(
     max_epochs=['train_cfg.max_epochs', 'param_scheduler.1.end'],
     lr=['optim_wrapper.optimizer.lr'],
-    weight_decay=['optim_wrapper.optimizer.weight_decay'])
+    weight_decay=['optim_wrapper.optimizer.weight_decay'],
+    head_lr_mult=['optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult'])
