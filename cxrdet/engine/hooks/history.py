@@ -11,6 +11,7 @@ from mmengine.runner import IterBasedTrainLoop
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.history import Recorder, summary, to_json
+from cxrdet.engine.earlier_run import move_earlier_run
 from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 
@@ -25,6 +26,7 @@ class HistoryHook(Hook):
     loss, main scores and learning rate. In iteration-based runs a record goes from one validation to the next.
 
     The records travel in the checkpoint: those of a resumed run equal those of an unbroken one, but for the seconds.
+    A run that is not resumed, in the work folder of an earlier one, moves the records and checkpoints of that aside.
     Numbers are means over all processes; the main process writes, and every file is whole at any moment.
 
     Args:
@@ -45,6 +47,8 @@ class HistoryHook(Hook):
         self._training = True
         if self._recorder.records:
             self._write(runner)
+        elif not runner._resume:
+            _make_room(runner)
 
     def before_train_epoch(self, runner) -> None:
         self._recorder.start_clock()
@@ -96,6 +100,14 @@ class HistoryHook(Hook):
         draw = time.monotonic() - self._plotted >= (self.plot_every if every is None else every)
         self._plotted = time.monotonic() if draw else self._plotted
         _write_files(runner, self._recorder.records, self.rules, draw)
+
+
+@master_only
+def _make_room(runner) -> None:
+    folder = move_earlier_run(runner.work_dir, keep=runner._load_from)
+    if folder is not None:
+        runner.logger.warning(f'{runner.work_dir} holds an earlier run, which this one does not go on with (--resume '
+                              f'does): its records and checkpoints are now in {folder}')
 
 
 @master_only

@@ -99,12 +99,41 @@ def test_killed_at_a_critical_moment(event, unbroken, train, tmp_path):
     assert not [path.name for path in tmp_path.glob('.*')]
 
 
+def files_of(folder):
+    """Without the dumped config and the list of events of these tests."""
+    return {path.name: path.read_bytes() for path in folder.glob('*.*') if path.suffix != '.py'} | {
+        path.name: path.read_bytes() for path in folder.glob('last_checkpoint')}
+
+
+def test_a_second_run_moves_the_first_one_aside(unbroken, train, tmp_path):
+    expected, _ = unbroken('epochs')
+    assert train(tmp_path, hooks=[HOOK], epochs=2, seed=2) == 0
+    first = files_of(tmp_path)
+    assert train(tmp_path, hooks=[HOOK]) == 0
+    assert records_of(tmp_path) == records_of(expected)
+    assert set(files_of(tmp_path)) == set(files_of(expected))
+    moved, = (files_of(path) for path in tmp_path.glob('earlier_*'))
+    assert {'history.json', 'metrics.json', 'training_plot.png', 'epoch_1.pth', 'epoch_2.pth',
+            'last_checkpoint'} < set(moved)
+    assert len([name for name in moved if name.startswith('best_')]) == 1
+    assert all(first[name] == content for name, content in moved.items())
+
+
+def test_a_second_run_that_is_killed_at_once_is_not_resumed_from_the_first(unbroken, train, tmp_path):
+    expected, names = unbroken('epochs')
+    assert train(tmp_path, hooks=[HOOK], epochs=2, seed=2) == 0
+    assert train(tmp_path, names.index('before_train_iter') + 20, hooks=[HOOK]) == -signal.SIGKILL
+    assert train(tmp_path, resume=True, hooks=[HOOK]) == 0
+    assert records_of(tmp_path) == records_of(expected)
+
+
 def test_means_over_processes_and_one_writer(in_group, tmp_path):
     def work(rank):
         import torch
         model = torch.nn.Linear(1, 1)
         runner = SimpleNamespace(iter=1, epoch=0, hooks=[], model=model, work_dir=str(tmp_path / str(rank)),
-                                 optim_wrapper=torch.optim.SGD(model.parameters(), lr=0.5), train_loop=None)
+                                 optim_wrapper=torch.optim.SGD(model.parameters(), lr=0.5), train_loop=None,
+                                 _resume=False, _load_from=None)
         hook = HOOKS.build(dict(HOOK))
         hook.before_train(runner)
         hook.before_train_iter(runner, 0)
