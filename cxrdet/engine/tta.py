@@ -14,7 +14,7 @@ def tta_pipeline(pipeline: Sequence[dict], *, flips: Sequence[str] | None = None
                  scales: Sequence[float] | None = None, combine: bool = False) -> list[dict]:
     """Turn a test pipeline into one that gives several views of each image, the plain one first.
 
-    A scale s multiplies the size that the pipeline's ``Resize`` steps ask for (and a fixed ``size`` of ``Pad``); a
+    A scale s multiplies the sizes that the pipeline's ``Resize`` steps ask for (and a fixed ``size`` of ``Pad``); a
     pipeline without such a step gets one that multiplies the size of the image. The flip comes behind the last of them,
     before anything pads the image, so that the image lies at the upper left in every view and boxes can be brought
     back. The steps before are run once for all views.
@@ -26,8 +26,8 @@ def tta_pipeline(pipeline: Sequence[dict], *, flips: Sequence[str] | None = None
         scales: factors beside 1. Default: 0.9 and 1.1 for detection, none for classification.
         combine: every flip at every scale. Off: each flip at scale 1, each scale unflipped.
 
-    Raises: ConfigError for an unknown flip, a scale <= 0, or a pipeline that does not pack at its end or has a
-        ``TestTimeAug`` already.
+    Raises: ConfigError for an unknown flip, a scale <= 0, or a pipeline that does not pack at its end, has a
+        ``TestTimeAug`` already, or resizes in a way that no view can be derived from.
     """
     steps = [copy.deepcopy(dict(step)) for step in pipeline]
     kinds = [_name(step) for step in steps]
@@ -35,6 +35,7 @@ def tta_pipeline(pipeline: Sequence[dict], *, flips: Sequence[str] | None = None
         raise ConfigError('Test-time augmentation is derived from a test pipeline that ends in PackDetInputs or '
                           f'PackInputs and has no TestTimeAug; this one is {" -> ".join(kinds) or "empty"}. Give a '
                           'tta_pipeline in the config')
+    _check_resizing(steps)
     boxes = kinds[-1] == 'PackDetInputs'
     flips = (('horizontal', 'vertical') if boxes else ('horizontal', )) if flips is None else tuple(flips)
     scales = ((0.9, 1.1) if boxes else ()) if scales is None else tuple(scales)
@@ -78,6 +79,28 @@ def check_views(pipeline: Sequence[dict]) -> None:
                               f'brought back: {" -> ".join(kinds)}. Put RandomFlip before Pad')
 
 
+def _check_resizing(steps: Sequence[dict]) -> None:
+    """Raise ConfigError for a resizing inside another step, or without a size that can be multiplied.
+
+    A second resizing before it would put the boxes of views in wrong places, or have no effect.
+    """
+    for step in steps:
+        hidden = next((name for name in map(_name, _inside(step)) if 'Resize' in name), None)
+        if hidden or ('Resize' in _name(step) and not any(step.get(key) for key in ('scale', 'scale_factor'))):
+            what = f'has {hidden} inside' if hidden else 'has neither scale nor scale_factor'
+            raise ConfigError(f'Test-time augmentation cannot be derived from this pipeline: {_name(step)} {what}. '
+                              'Give a tta_pipeline in the config')
+
+
+def _inside(step: dict) -> list[dict]:
+    """The steps within a step (``transforms=[...]``, lists in lists too), at any depth."""
+    def steps_of(value) -> list[dict]:
+        if isinstance(value, (list, tuple)):
+            return [found for part in value for found in steps_of(part)]
+        return [value, *_inside(value)] if isinstance(value, dict) and 'type' in value else []
+    return [found for key, value in step.items() if key != 'type' for found in steps_of(value)]
+
+
 def _paths(pipeline: Sequence[dict]) -> list[list[dict]]:
     """The plain pipelines of all views."""
     paths: list[list[dict]] = [[]]
@@ -117,8 +140,8 @@ def _scaled(steps: Sequence[dict], scale: float) -> list[dict]:
     scaled = [copy.deepcopy(step) for step in steps]
     for step in scaled:
         if 'Resize' in _name(step):
-            step.update({key: _times(step[key], scale, whole=key == 'scale') for key in ('scale', 'scale_factor')
-                         if step.get(key) is not None})
+            step.update({key: _times(step[key], scale, whole=key != 'scale_factor')
+                         for key in ('scale', 'scale_factor', 'max_size') if step.get(key) is not None})
         elif 'Pad' in _name(step) and step.get('size') is not None and scale > 1:
             step['size'] = _times(step['size'], scale, whole=True)
     return scaled

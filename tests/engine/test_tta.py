@@ -47,6 +47,12 @@ def test_without_a_resize_the_image_itself_is_scaled():
     assert views(tta_pipeline([LOAD, PACK], flips=[])) == [(None, None, None), (None, 0.9, None), (None, 1.1, None)]
 
 
+def test_the_longest_edge_grows_with_the_scale():
+    shortest = dict(type='ResizeShortestEdge', scale=240, max_size=320)
+    found = [step['transforms'][0] for step in tta_pipeline([LOAD, shortest, PACK], flips=[])[-1]['transforms'][0]]
+    assert [(step['scale'], step['max_size']) for step in found] == [(240, 320), (216, 288), (264, 352)]
+
+
 def test_classification_is_mirrored():
     assert views(tta_pipeline(CLASSIFY)) == [(None, 256, None), ('horizontal', 256, None)]
     assert views(tta_pipeline(CLASSIFY, flips=[], scales=[1.1])) == [(None, 256, None), (None, 282, None)]
@@ -61,6 +67,11 @@ def test_merging_model_fits_the_task():
     ([], {}, 'ends in PackDetInputs or PackInputs and has no TestTimeAug; this one is empty'),
     ([LOAD, RESIZE], {}, 'this one is LoadImage -> Resize'),
     (tta_pipeline([LOAD, PACK]), {}, 'this one is LoadImage -> TestTimeAug'),
+    ([LOAD, dict(type='FixShapeResize', width=160, height=120), PACK], {},
+     'from this pipeline: FixShapeResize has neither scale nor scale_factor. Give a tta_pipeline'),
+    ([LOAD, dict(type='ProposalBroadcaster', transforms=[RESIZE]), PACK], {}, 'ProposalBroadcaster has Resize inside'),
+    ([LOAD, dict(type='RandomChoice', transforms=[[RESIZE], [PAD]]), PACK], {}, 'RandomChoice has Resize inside'),
+    ([LOAD, dict(type='RandomApply', transforms=dict(type='mmdet.Resize', scale=9)), PACK], {}, 'RandomApply has'),
     ([LOAD, PACK], dict(flips=['left']), 'flips must be of horizontal, vertical, diagonal'),
     ([LOAD, PACK], dict(scales=[0]), 'scales > 0'),
 ])
