@@ -24,9 +24,9 @@ class TTAHook(Hook):
 
     Args:
         when: 'test', 'final_val' or 'both'.
-        flips, scales, combine: for the derived pipeline.
+        flips, scales, combine: for the derived pipeline; with a ``tta_pipeline`` in the config they have no place.
 
-    Raises: ConfigError if ``when`` is unknown, or views cannot be derived.
+    Raises: ConfigError if ``when`` is unknown, views cannot be derived, or are given in both places.
     """
     priority = 'LOWEST'  # after hooks that put the best weights back
 
@@ -36,6 +36,12 @@ class TTAHook(Hook):
             raise ConfigError(f'TTAHook: when must be test, final_val or both, got "{when}"')
         self.when, self.views = when, dict(flips=flips, scales=scales, combine=combine)
         self._mode, self._undo = 'test', []
+
+    def before_run(self, runner) -> None:
+        given = [f'{name}={value}' for name, value in self.views.items() if value not in (None, False)]
+        if given and runner.cfg.get('tta_pipeline'):
+            raise ConfigError(f'TTAHook has {", ".join(given)}, and the config has a tta_pipeline, in which the views '
+                              'stand already: leave one of them out')
 
     def before_test(self, runner) -> None:
         if self._mode == 'test' and self.when == 'final_val':

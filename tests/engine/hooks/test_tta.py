@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.hooks import TTAHook
+from cxrdet.engine.tta import tta_pipeline
 
 
 class Bright(BaseDataset):
@@ -55,7 +56,7 @@ def runner(tmp_path):
     """Build a run with one TTAHook of the given arguments."""
     Seen.scores.clear()
 
-    def build(**arguments):
+    def build(pipeline=None, **arguments):
         steps = [dict(type='mmdet.LoadImageFromNDArray'), dict(type='mmpretrain.PackInputs')]
         loader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
                       collate_fn=dict(type='default_collate'), dataset=dict(type=Bright, pipeline=steps))
@@ -64,7 +65,7 @@ def runner(tmp_path):
                    test_evaluator=dict(type=Seen), train_cfg=dict(by_epoch=True, max_epochs=1), val_cfg=dict(),
                    test_cfg=dict(), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
                    custom_hooks=[dict(type='cxrdet.TTAHook', **arguments)], experiment_name=f'tta_{id(arguments)}')
-        return Runner.from_cfg(Config(cfg))
+        return Runner.from_cfg(Config(cfg | (dict(tta_pipeline=pipeline) if pipeline else {})))
     return build
 
 
@@ -105,6 +106,18 @@ def test_views_as_asked(runner):
     run = runner(flips=['horizontal', 'vertical', 'diagonal'], scales=[1.0])
     run.test()
     assert Seen.scores[1] == TWO_VIEWS
+
+
+@pytest.mark.parametrize(('given', 'told'), [
+    (dict(scales=[1.1]), r'scales=\[1.1\]'), (dict(flips=[], combine=True), r'flips=\[\], combine=True')])
+def test_views_in_two_places(runner, given, told):
+    pipeline = tta_pipeline([dict(type='mmdet.LoadImageFromNDArray'), dict(type='mmpretrain.PackInputs')])
+    runner(pipeline).test()
+    assert Seen.scores == [TWO_VIEWS]
+    for start in ('test', 'train'):
+        with pytest.raises(ConfigError, match=f'TTAHook has {told}, and the config has a tta_pipeline'):
+            getattr(runner(pipeline, when='both', **given), start)()
+    assert Seen.scores == [TWO_VIEWS]
 
 
 def test_unknown_occasion():
