@@ -25,6 +25,8 @@ from cxrdet.models.ensemble_members import MAX_PER_IMG, checked_weights, class_o
 
 __all__ = ['Predictions', 'read_predictions', 'test_predictions']
 
+MOST_THR = 0.05  # a usual threshold of detectors themselves
+
 _PLAIN = {('torch._utils', '_rebuild_tensor_v2'), ('collections', 'OrderedDict'), ('numpy', 'ndarray'),
           ('numpy', 'dtype'), ('torch', 'Size'), ('_codecs', 'encode'),
           *((f'numpy.{core}.multiarray', name) for core in ('core', '_core') for name in ('_reconstruct', 'scalar'))}
@@ -97,12 +99,15 @@ def test_predictions(cfg: Config, files: Sequence[str | Path], *, fusion: Fusion
 def read_predictions(path: str | Path) -> Predictions:
     """Read a file of predictions; a ``.pkl`` file may hold arrays, numbers and texts only, no code is executed.
 
+    A ``.json`` file whose boxes were cut off at a score above 0.05 is read with a warning.
+
     Raises: DataError if the file is missing, damaged or holds something else.
     """
     path = Path(path)
     try:
         if path.suffix == '.json':
             content = json.loads(path.read_bytes())
+            _warn_of_threshold(path, content.get('score_thr'))
             return Predictions(path, tuple(content['classes']),
                                {image['file']: _of_json(image) for image in content['images']}, [])
         with open(path, 'rb') as stream:
@@ -113,6 +118,13 @@ def read_predictions(path: str | Path) -> Predictions:
         raise DataError(f'{path}: no file of predictions as tools/test.py --out (.pkl) or tools/predict.py (.json) '
                         f'writes it: {type(error).__name__}: {error}') from error
     return Predictions(path, classes, images, records)
+
+
+def _warn_of_threshold(path: Path, score_thr: float | None) -> None:
+    """Boxes that were left out cost recall and precision at low scores, which a mean average precision counts."""
+    if score_thr is not None and score_thr > MOST_THR:
+        print_log(f'{path}: it holds boxes with scores from {score_thr:g} on only, so that scores of the ensemble come '
+                  'out too low; write it with tools/predict.py --score-thr 0', logger='current', level=logging.WARNING)
 
 
 def _of_json(image: dict) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from cxrdet.apis.ensemble import Fusion
+from cxrdet.apis.ensemble_files import read_predictions
 from cxrdet.apis.ensemble_files import test_predictions as evaluate
 from cxrdet.core.errors import ConfigError
 
@@ -113,3 +114,13 @@ def test_boxes_that_cannot_be_fused_are_left_out(cfg, tmp_path, monkeypatch):
     assert metrics['coco/bbox_mAP'] == pytest.approx(1.0)
     assert found == [('a', pytest.approx(0.9))]
     assert told[0].endswith('w.pkl: 2 of 3 boxes are inverted or not finite and are left out')
+
+
+@pytest.mark.parametrize(('score_thr', 'warned'), [(0.3, True), (0.05, False), (0, False), (None, False)])
+def test_boxes_that_a_file_left_out(tmp_path, monkeypatch, score_thr, warned):
+    told, content = [], dict(classes=['a'], images=[dict(file='x.png', boxes=[BOX], scores=[0.9], labels=[0])])
+    monkeypatch.setattr('cxrdet.apis.ensemble_files.print_log', lambda text, logger, level: told.append(text))
+    (tmp_path / 'p.json').write_text(json.dumps(content | ({} if score_thr is None else dict(score_thr=score_thr))))
+    assert read_predictions(tmp_path / 'p.json').images['x.png']['boxes'].tolist() == [BOX]
+    assert told == [f'{tmp_path / "p.json"}: it holds boxes with scores from 0.3 on only, so that scores of the '
+                    'ensemble come out too low; write it with tools/predict.py --score-thr 0'][:warned]
