@@ -12,12 +12,13 @@ _PAIRS = (('train', 'val', 'training', 'Its scores would be too good'),
 
 
 def group_problems(found: list[Part], mode: str) -> list[str]:
-    """One line for each two of training, validation and test that share patients (or other groups).
+    """One line for each two of training, validation and test that share patients (or other groups), or images.
 
     Validation and test may be the very same images: then the config says that there is no other set for the test. Any
     data set class with ``read_groups(cfg)``, which returns image -> patient for the set that its config describes
-    (``None`` for an unknown patient), is asked; sets of different classes have nothing to do with each other. A test
-    set that cannot be read is left out: a training run does not need it.
+    (``None`` for an unknown patient: such an image is looked for itself), is asked, and may say in ``SPLIT_HINT`` how
+    its sets are kept apart; sets of different classes have nothing to do with each other. A test set that cannot be
+    read is left out: a training run does not need it.
 
     Args:
         found: The parts of a config.
@@ -32,15 +33,24 @@ def group_problems(found: list[Part], mode: str) -> list[str]:
             known = sides[one].get(kind, set())
             if one == 'val' and images == known:
                 continue
-            patients = _patients(images)
-            shared = shared_groups({one: _patients(known), other: patients}).get((one, other), [])
+            shared, text = _shared(one, known, other, images)
             if shared:
                 listed = ', '.join(map(str, shared[:5])) + (', …' if len(shared) > 5 else '')
-                problems.append(
-                    f'{other}_dataloader: {len(shared)} of its {len(patients)} patients (groups) are in the {known_as} '
-                    f'set as well: {listed}. {why}: give it films of other patients. '
-                    '"python tools/prepare_data.py nih" splits by patient.')
+                hint = getattr(kind, 'SPLIT_HINT', '')
+                problems.append(f'{other}_dataloader: {len(shared)} of its {text} are in the {known_as} set as well: '
+                                f'{listed}. {why}: give it images of other patients.{hint and " "}{hint}')
     return problems
+
+
+def _shared(one: str, known: set, other: str, images: set) -> tuple[list, str]:
+    """Patients on both sides and what they are among, or, if there are none, images of unknown patients."""
+    patients = _patients(images)
+    shared = shared_groups({one: _patients(known), other: patients}).get((one, other), [])
+    if shared:
+        return shared, f'{len(patients)} patients (groups)'
+    unknown = {image for image, group in known | images if group is None}
+    sides = {one: {image for image, _ in known} & unknown, other: {image for image, _ in images} & unknown}
+    return shared_groups(sides).get((one, other), []), f'{len(images)} images'
 
 
 def _images(found: list[Part], loader: str) -> dict[type, set]:

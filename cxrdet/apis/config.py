@@ -118,21 +118,23 @@ def expand_shortcuts(cfg: Config, options: dict) -> dict:
 
         data_shortcuts = dict(img_size=['train_dataloader.dataset.pipeline.1.scale', ...])
 
-    Then ``img_size=128`` sets all of them, and the variable. A place that is given itself keeps what it is given. An
-    ``init_cfg`` need not be there yet; a file for it stands for ``dict(type='Pretrained', checkpoint=file)``.
+    Then ``img_size=128`` sets all of them, and the variable; a part of a dict goes by its key, ``shares.val=0.1``. A
+    place that is given itself keeps what it is given. An ``init_cfg`` need not be there yet; a file for it stands for
+    ``dict(type='Pretrained', checkpoint=file)``.
 
     Raises:
         ConfigError: If a place is not in the config.
     """
     offered, expanded = offered_shortcuts(cfg), {}
     for name, value in options.items():
-        for place in offered.get(name, ()):
+        short, dot, rest = name.partition('.')
+        for place in offered.get(short, ()):
             part, _, key = place.rpartition('.')
             if not _has(cfg, part if key == 'init_cfg' else place):
                 raise ConfigError(f'--cfg-options {name}={value}: the config offers it for {place}, which it lacks. '
                                   'Set the places by their full names.')
-            expanded[place] = value
-            if key == 'init_cfg' and isinstance(value, str):
+            expanded[place + dot + rest] = value
+            if key == 'init_cfg' and not dot and isinstance(value, str):
                 expanded[place] = dict(type='Pretrained', checkpoint=value)
                 if _has(cfg, place):
                     expanded[place]['_delete_'] = True

@@ -51,6 +51,9 @@ class CSVImageDataset(BaseDataset):
         ConfigError: an argument has a value that cannot be meant.
     """
 
+    SPLIT_HINT = ('Sets of one CSV without a split column need the same split_seed, shares and columns: '
+                  '--cfg-options split_seed=1 reaches all of them.')
+
     def __init__(self, ann_file: str = 'metadata.csv', metainfo: dict | None = None, *,
                  label2id: str = 'label2id.json', split: str | None = None, columns: Mapping[str, str] | None = None,
                  shares: Mapping[str, float] | None = None, split_seed: int = 0,
@@ -88,13 +91,16 @@ class CSVImageDataset(BaseDataset):
 
     @classmethod
     def read_groups(cls, cfg: dict) -> dict[str, str | None]:
-        """Image -> group (patient) for the set that a dataset config describes; ``None`` without a group column.
+        """Absolute path of each image of the set that a dataset config describes -> its group (patient); ``None``
+        without a group column.
 
         Raises:
             DataError: the files cannot be used.
         """
         dataset = cls._described(cfg)
-        return {row.path: row.group for row in dataset._rows(dataset._classes())}
+        folder = os.path.abspath(dataset.img_prefix)
+        return {os.path.normpath(os.path.join(folder, row.path)): row.group
+                for row in dataset._rows(dataset._classes())}
 
     @classmethod
     def _described(cls, cfg: dict) -> 'CSVImageDataset':

@@ -72,6 +72,7 @@ class NIHChestXray14(BaseDataset):
     """
 
     METAINFO = {'classes': NIH_CLASSES}
+    SPLIT_HINT = '"python tools/prepare_data.py nih" splits by patient.'
 
     def __init__(self, ann_file: str = '', metainfo: Mapping | None = None, *, data_prefix: str | dict = '',
                  split_file: str = '', label_policy: Mapping[str, str] | None = None, require_images: bool = True,

@@ -114,6 +114,7 @@ def test_questions_of_the_checks(tmp_path):
     groups = CSVImageDataset.read_groups(cfg)
     assert len(files) == len(groups) == len(CSVImageDataset(data_root=str(folder), split='val'))
     assert all(file.is_file() for file in files)
+    assert [str(file.resolve()) for file in files] == list(groups)
     others = CSVImageDataset.read_groups(cfg | dict(split='train'))
     assert not set(groups.values()) & set(others.values())
 

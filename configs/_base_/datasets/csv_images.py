@@ -5,13 +5,17 @@ turning change nothing, colours are left alone since the stain carries meaning, 
 which a small difference of stain is a large number. A frame tells how large the crop was; from 1 to 512 px, so that a
 crop of usual size has a frame near the mean lightness, not a dark one. Pillow's bicubic resizing is smooth both ways;
 OpenCV's "area" makes blocks of crops that are enlarged. Decoded images are kept in memory, up to 512 MB a worker.
-Columns of other names, splits that are to be drawn: see cxrdet.CSVImageDataset.
+Columns of other names: --cfg-options columns.path=file columns.label=cell_type. Without a split column, rows are dealt
+out by split_seed and shares; see cxrdet.CSVImageDataset.
 """
 data_root = 'data/csv/'
 img_size = 96
 batch_size = 32
 num_workers = 1
 pin_memory = False
+columns = dict()
+shares = dict(train=0.8, val=0.2)
+split_seed = 0
 
 data_preprocessor = dict(
     type='cxrdet.LabDataPreprocessor',
@@ -57,6 +61,9 @@ train_dataloader = dict(
         ann_file='metadata.csv',
         label2id='label2id.json',
         split='train',
+        columns=columns,
+        shares=shares,
+        split_seed=split_seed,
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=64,
@@ -72,6 +79,9 @@ val_dataloader = dict(
         ann_file='metadata.csv',
         label2id='label2id.json',
         split='val',
+        columns=columns,
+        shares=shares,
+        split_seed=split_seed,
         test_mode=True,
         pipeline=val_pipeline))
 test_dataloader = val_dataloader
@@ -86,4 +96,8 @@ data_shortcuts = dict(
               'tta_pipeline.1.scale'],
     batch_size=['train_dataloader.batch_size'],
     num_workers=['train_dataloader.num_workers', 'val_dataloader.num_workers', 'test_dataloader.num_workers'],
-    pin_memory=['train_dataloader.pin_memory', 'val_dataloader.pin_memory', 'test_dataloader.pin_memory'])
+    pin_memory=['train_dataloader.pin_memory', 'val_dataloader.pin_memory', 'test_dataloader.pin_memory'],
+    columns=['train_dataloader.dataset.columns', 'val_dataloader.dataset.columns', 'test_dataloader.dataset.columns'],
+    shares=['train_dataloader.dataset.shares', 'val_dataloader.dataset.shares', 'test_dataloader.dataset.shares'],
+    split_seed=['train_dataloader.dataset.split_seed', 'val_dataloader.dataset.split_seed',
+                'test_dataloader.dataset.split_seed'])
