@@ -26,10 +26,10 @@ class ConvertedPretrained:
     weights of torchvision and timm, DenseNet-121 those of CheXNet as published (Rajpurkar et al., arXiv 1711.05225;
     re-implementation of Weng et al.: a DataParallel state dict with the names of torch 0.3). EfficientNet, ConvNeXt and
     ``cxrdet.SwinTransformer`` take those of torchvision; what a backbone for detection leaves out (the last layer of an
-    EfficientNet) is left out, and the norms of its outputs start anew where torchvision has none. All sources expect
-    RGB in 0 .. 1 normalised by ImageNet's mean (123.675, 116.28, 103.53) and std (58.395, 57.12, 57.375), as the
-    ``data_preprocessor`` of the NIH configs does, at 224 px; some models of timm use mean and std 127.5. A position
-    embedding of another image size is resized.
+    EfficientNet) is left out, and the norms of its outputs start anew where torchvision has none, as does attention
+    that was put behind the stages of a ResNet. All sources expect RGB in 0 .. 1 normalised by ImageNet's mean (123.675,
+    116.28, 103.53) and std (58.395, 57.12, 57.375), as the ``data_preprocessor`` of the NIH configs does, at 224 px;
+    some models of timm use mean and std 127.5. A position embedding of another image size is resized.
 
     The source's classifier is left out. For CheXNet, ``classifier`` names the classes of this model in their order;
     the rows of the published classifier are then taken over by name (No Finding is not among its 14).
@@ -143,26 +143,58 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f'{path}: this is no whole safetensors file ({error}); fetch it again.') from error
 
 
-def _check(backbone: nn.Module, weights: dict[str, Tensor], family: Family) -> list[str]:
-    """Raise unless ``weights`` are the backbone's, all of them; the names of those that this backbone may do without.
+def check_pretrained_fits(backbone: nn.Module, checkpoint: str, *, prefix: str | None = None, fresh: str) -> None:
+    """Raise unless MMEngine's initialiser "Pretrained" would give ``backbone`` all its weights; it accepts any file.
 
-    Old files lack batch norm's count of batches.
+    Args:
+        backbone: The module that loads the file.
+        checkpoint, prefix: As for that initialiser.
+        fresh: Pattern of the names that the file may lack.
+
+    Raises:
+        CheckpointError: If weights are missing, or have another shape.
     """
-    own = {name: value for name, value in backbone.state_dict().items() if isinstance(value, torch.Tensor)}
-    missing = [name for name in own if name not in weights and not name.endswith('num_batches_tracked')
-               and not re.fullmatch(family.fresh, name)]
-    alone = [name for name in weights if name not in own]
+    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    weights = content.get('state_dict', content) if isinstance(content, dict) else {}
+    weights = {name.removeprefix('module.') if prefix is None else name: value for name, value in weights.items()}
+    start = '' if prefix is None else prefix.removesuffix('.') + '.'
+    weights = {name.removeprefix(start): value for name, value in weights.items()
+               if name.startswith(start) and isinstance(value, Tensor)}
+    needed = _needed(backbone, fresh)
+    try:
+        _raise_faults(backbone, weights, needed, [])
+    except CheckpointError as error:
+        whole = {f'backbone.{name}' for name in needed} <= set(weights)
+        hint = ' It holds a whole model: give init_cfg.prefix="backbone." too.' if whole else ''
+        raise CheckpointError(f'{checkpoint}: {error}{hint}') from None
+
+
+def _needed(backbone: nn.Module, fresh: str) -> list[str]:
+    """Names of the weights that a file must have; old files lack batch norm's count of batches."""
+    return [name for name, value in backbone.state_dict().items() if isinstance(value, Tensor)
+            and not name.endswith('num_batches_tracked') and not re.fullmatch(fresh, name)]
+
+
+def _check(backbone: nn.Module, weights: dict[str, Tensor], family: Family) -> list[str]:
+    """Raise unless ``weights`` are the backbone's, all of them; give the names of those that it may do without."""
+    alone = [name for name in weights if name not in backbone.state_dict()]
     spare = [name for name in alone if re.fullmatch(family.spare, name)]
-    surplus = [name for name in alone if name not in spare]
+    _raise_faults(backbone, weights, _needed(backbone, family.fresh), [name for name in alone if name not in spare])
+    return spare
+
+
+def _raise_faults(backbone: nn.Module, weights: dict[str, Tensor], needed: list[str], surplus: list[str]) -> None:
+    """Raise CheckpointError if weights are missing or of another shape, or if there are any too many."""
+    own = {name: value for name, value in backbone.state_dict().items() if isinstance(value, Tensor)}
     reshaped = [f'{name} ({tuple(value.shape)} in the file, {tuple(own[name].shape)} in the model)'
                 for name, value in weights.items() if name in own and value.shape != own[name].shape
                 and not re.fullmatch('pos_embed', name)]
     faults = [f'{len(names)} {what} ({"; ".join(names[:3])}{" …" if len(names) > 3 else ""})' for what, names in (
-        ('are missing', missing), ('are not in the model', surplus), ('have another shape', reshaped)) if names]
+        ('are missing', [name for name in needed if name not in weights]), ('are not in the model', surplus),
+        ('have another shape', reshaped)) if names]
     if faults:
         raise CheckpointError(f'the weights do not fit this {type(backbone).__name__}: {", ".join(faults)}. Nothing '
                               'was loaded; use the checkpoint of the same architecture.')
-    return spare
 
 
 def _mark_loaded(part: nn.Module, checkpoint: str) -> None:

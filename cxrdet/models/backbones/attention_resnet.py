@@ -11,6 +11,7 @@ from mmpretrain.models.backbones import ResNet
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
+from cxrdet.models.weights import check_pretrained_fits
 from cxrdet.registry import MODELS
 
 Attention = dict | Sequence[dict | Sequence[dict] | None]
@@ -109,7 +110,7 @@ class AttentionResNet(ResNet):
     times as much from 50 on; detectors take ``out_indices=(0, 1, 2, 3)``, the default is the last stage alone.
 
     torchvision's ImageNet weights load with ``init_cfg=dict(type='Pretrained', checkpoint='resnet18.pth')`` or
-    ``checkpoint='torchvision://resnet18'``; only the attention is missing in them, and it keeps its own first values.
+    ``checkpoint='torchvision://resnet18'``; only the attention may be missing there, and it keeps its own first values.
     Its parameters have ``.attention.`` in their names, so that a new part can have another rate than a pretrained one:
     ``paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1), '.attention.': dict(lr_mult=1.)})``.
 
@@ -124,6 +125,7 @@ class AttentionResNet(ResNet):
 
     Raises:
         ConfigError: see :func:`add_attention`.
+        CheckpointError: from ``init_weights``, if anything but attention is missing in a ``Pretrained`` checkpoint.
     """
 
     def __init__(self, depth: int, attention: Attention | None = None, *, zero_init_residual: bool = False,
@@ -131,6 +133,13 @@ class AttentionResNet(ResNet):
         super().__init__(depth, zero_init_residual=zero_init_residual, **kwargs)
         if attention is not None:
             add_attention(self, attention)
+
+    def init_weights(self) -> None:
+        """As in MMPretrain, which loads what fits of a checkpoint; here all that the network has must be in it."""
+        given = self.init_cfg if isinstance(self.init_cfg, dict) else {}
+        if given.get('type') == 'Pretrained' and not self.is_init:
+            check_pretrained_fits(self, given['checkpoint'], prefix=given.get('prefix'), fresh=rf'.+\.{NAME}\..+')
+        super().init_weights()
 
     def train(self, mode: bool = True) -> 'AttentionResNet':
         """As in MMPretrain, but the network is returned, as torch has it: ``AttentionResNet(18).eval()``."""

@@ -7,6 +7,7 @@ import torchvision
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from cxrdet.core.errors import CheckpointError
 from cxrdet.models.backbones import AttentionResNet, add_attention
 from cxrdet.models.backbones.attention_resnet import behind
 from cxrdet.models.layers import ECA, BoTAttention, CoordinateAttention, LinearBoTAttention
@@ -116,6 +117,47 @@ def test_torchvision_checkpoint_loads_with_only_attention_missing(depth, tmp_pat
             torch.testing.assert_close(got[number], want[number])
         torch.testing.assert_close(got[3], ours.layer4.attention(want[3]))
     assert not torch.allclose(got[3], want[3])
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (lambda weights: {f'encoder.{name}': value for name, value in weights.items()},  # 20 convolutions, 20 norms of four
+     r'a\.pth: the weights do not fit this ResNet18CA: 100 are missing \(conv1\.weight; .*Nothing was loaded'),
+    (lambda weights: {f'backbone.{name}': value for name, value in weights.items()}, 'init_cfg.prefix="backbone."'),
+    (lambda weights: {name: value for name, value in weights.items() if name != 'bn1.bias'}, '1 are missing'),
+    (lambda weights: weights | {'conv1.weight': torch.zeros(64, 1, 7, 7)}, r'1 have another shape \(conv1\.weight \('),
+    (lambda weights: {'model': weights}, r'100 are missing'), (lambda weights: list(weights.values()), 'are missing')])
+def test_a_pretrained_file_that_does_not_fit(change, message, tmp_path):
+    torch.save(change(torchvision_net(18).state_dict()), tmp_path / 'a.pth')
+    net = build('ResNet18CA', init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth')))
+    before = net.conv1.weight.clone()
+    with pytest.raises(CheckpointError, match=message):
+        net.init_weights()
+    assert torch.equal(before, net.conv1.weight)
+
+
+@pytest.mark.parametrize(('start', 'prefix'), [('', None), ('module.', None), ('backbone.', 'backbone.'),
+                                               ('backbone.', 'backbone')])
+def test_a_pretrained_file_that_fits(start, prefix, tmp_path):
+    theirs = torchvision_net(18).state_dict()
+    weights = {start + name: value for name, value in theirs.items() if 'num_batches_tracked' not in name}
+    torch.save(dict(state_dict=weights), tmp_path / 'a.pth')
+    net = build('ResNet18CA', init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth'), prefix=prefix))
+    net.init_weights()
+    assert torch.equal(net.layer4[1].conv2.weight, theirs['layer4.1.conv2.weight'])
+
+
+def test_converted_weights_leave_only_attention_out(tmp_path):
+    theirs = torchvision_net(18).state_dict()
+    cfg = dict(type='cxrdet.ConvertedPretrained', source='torchvision', checkpoint=str(tmp_path / 'a.pth'))
+    torch.save(theirs, tmp_path / 'a.pth')
+    net = build('ResNet18Hybrid', stages=(1, 4), init_cfg=cfg)
+    fresh = {name: value.clone() for name, value in net.state_dict().items() if '.attention.' in name}
+    net.init_weights()
+    state = net.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in (theirs | fresh).items() if name in state)
+    torch.save({name: value for name, value in theirs.items() if name != 'layer4.1.bn2.bias'}, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r'1 are missing \(layer4\.1\.bn2\.bias\)'):
+        build('ResNet18Hybrid', init_cfg=cfg).init_weights()
 
 
 def test_plain_is_torchvisions():
