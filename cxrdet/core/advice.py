@@ -115,18 +115,18 @@ _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
     'underfit': (
         _CURVES, _EPOCHS, _RATE,
         Switch('config', 'configs/densenet121_nih.py', 'a larger model, from pretrained weights'),
-        Switch('config', 'configs/resnet18_unaugmented_nih_128.py', 'without augmentation, to see what it costs')),
+        Switch('config', 'configs/densenet_tiny_unaugmented_nih_128.py', 'without augmentation, to see what it costs')),
     'imbalance': (
-        Switch('plugin', 'cxrdet.ClassBalancedSampler', 'configs/resnet18_class_balanced_nih_128.py: draws every class '
-               'equally often'),
-        Switch('plugin', 'cxrdet.LabelCountSampler', 'configs/resnet18_label_count_nih_128.py: draws films with many '
-               'findings more often'),
-        Switch('plugin', 'cxrdet.PositiveWeightHook', 'configs/resnet18_positive_weight_nih_128.py: weighs positives '
-               'by negatives / positives')),
+        Switch('plugin', 'cxrdet.ClassBalancedSampler', 'configs/densenet_tiny_class_balanced_nih_128.py: draws every '
+               'class equally often'),
+        Switch('plugin', 'cxrdet.LabelCountSampler', 'configs/densenet_tiny_label_count_nih_128.py: draws films with '
+               'many findings more often'),
+        Switch('plugin', 'cxrdet.PositiveWeightHook', 'configs/densenet_tiny_positive_weight_nih_128.py: weighs '
+               'positives by negatives / positives')),
     'weak_class': (
-        Switch('plugin', 'cxrdet.MaskedFocalLoss', 'configs/resnet18_focal_nih_128.py: weighs hard labels more'),
-        Switch('plugin', 'cxrdet.MaskedAsymmetricLoss', 'configs/resnet18_asymmetric_nih_128.py: weighs easy negatives '
-               'less'),
+        Switch('plugin', 'cxrdet.MaskedFocalLoss', 'configs/densenet_tiny_focal_nih_128.py: weighs hard labels more'),
+        Switch('plugin', 'cxrdet.MaskedAsymmetricLoss', 'configs/densenet_tiny_asymmetric_nih_128.py: weighs easy '
+               'negatives less'),
         Switch('config', 'configs/_base_/datasets/nih_224.py', 'larger images, for small findings')),
     'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
     'overconfident': (_TEMPERATURE, _CALIBRATE, _ENSEMBLE), 'underconfident': (_TEMPERATURE, _CALIBRATE),

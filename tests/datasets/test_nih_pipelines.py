@@ -60,7 +60,7 @@ def test_normalisation_of_imagenet(films):
 
 def test_preprocessed_variant(films):
     """CLAHE, denoising, sharpening, z-score; mean and deviation of ImageNet are out of the way."""
-    cfg = Config.fromfile(CONFIGS / 'resnet18_preprocessed_nih_128.py')
+    cfg = Config.fromfile(CONFIGS / 'densenet_tiny_preprocessed_nih_128.py')
     for loader in ('train', 'val', 'test'):
         inputs = build(cfg, films, loader)[0]['inputs']
         assert inputs.dtype == torch.float32 and inputs.shape == (3, 128, 128)
@@ -77,8 +77,8 @@ def test_preprocessed_variant(films):
 ])
 def test_variants_change_one_thing(name, expected):
     """Against the plain config; what else a config prints must be equal."""
-    plain = Config.fromfile(CONFIGS / 'resnet18_nih_128.py')
-    changed = Config.fromfile(CONFIGS / f'resnet18_{name}_nih_128.py')
+    plain = Config.fromfile(CONFIGS / 'densenet_tiny_nih_128.py')
+    changed = Config.fromfile(CONFIGS / f'densenet_tiny_{name}_nih_128.py')
     path, value = expected.split()
     node = changed
     for key in path.split('.'):

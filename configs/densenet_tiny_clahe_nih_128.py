@@ -1,7 +1,7 @@
-"""ResNet-18 at 128 px on NIH ChestX-ray14, contrast of the films equalised by CLAHE.
-Run: python tools/train.py configs/resnet18_clahe_nih_128.py --data-root data/nih
+"""The narrow DenseNet at 128 px on NIH ChestX-ray14, contrast of the films equalised by CLAHE.
+Run: python tools/train.py configs/densenet_tiny_clahe_nih_128.py --data-root data/nih
 """
-_base_ = './resnet18_nih_128.py'
+_base_ = './densenet_tiny_nih_128.py'
 load = [
     dict(type='cxrdet.LoadImage', cache=True),
     dict(type='cxrdet.CLAHE'),

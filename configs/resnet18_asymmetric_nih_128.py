@@ -1,5 +1,0 @@
-"""resnet18_nih_128.py, trained by the asymmetric loss.
-Run: python tools/train.py configs/resnet18_asymmetric_nih_128.py --data-root data/nih
-"""
-_base_ = './resnet18_nih_128.py'
-model = dict(head=dict(loss=dict(type='cxrdet.MaskedAsymmetricLoss', gamma_pos=0.0, gamma_neg=4.0)))

@@ -1,5 +1,0 @@
-"""resnet18_nih_128.py, trained by the hardest 70 % of the labels of each batch.
-Run: python tools/train.py configs/resnet18_ohem_nih_128.py --data-root data/nih
-"""
-_base_ = './resnet18_nih_128.py'
-model = dict(head=dict(loss=dict(type='cxrdet.OHEMLoss', loss=dict(type='cxrdet.MaskedBCELoss'), keep=0.7)))
