@@ -81,12 +81,12 @@ class CheckpointHook(MMEngineCheckpointHook):
         if 'auto' in self.key_indicators:
             self._init_rule(self.rules, [next(iter(metrics))])
         _check_names(self.key_indicators, metrics)
-        before = self._best_paths()
+        before = _best_paths(self)
         last, self.last_ckpt = self.last_ckpt, None  # None: the checkpoint before the validation stays as it is
-        self._set_best_paths({})  # {}: the last best one is not removed yet
+        _set_best_paths(self, {})  # {}: the last best one is not removed yet
         super()._save_best_checkpoint(runner, metrics)
-        self.last_ckpt, new = last, {key: path for key, path in self._best_paths().items() if path}
-        self._set_best_paths(before | new)
+        self.last_ckpt, new = last, {key: path for key, path in _best_paths(self).items() if path}
+        _set_best_paths(self, before | new)
         for key in new:
             if before[key] and osp.basename(before[key]) != osp.basename(new[key]):
                 self._remove(osp.basename(before[key]))
@@ -95,17 +95,6 @@ class CheckpointHook(MMEngineCheckpointHook):
         rules = rules * len(key_indicators) if len(rules) == 1 else rules
         super()._init_rule([rule or better_is(key) for rule, key in zip(rules, key_indicators, strict=True)],
                            key_indicators)
-
-    def _best_paths(self) -> dict:
-        if len(self.key_indicators) == 1:
-            return {self.key_indicators[0]: self.best_ckpt_path}
-        return {key: self.best_ckpt_path_dict[key] for key in self.key_indicators}
-
-    def _set_best_paths(self, paths: dict) -> None:
-        if len(self.key_indicators) == 1:
-            self.best_ckpt_path = paths.get(self.key_indicators[0])
-        else:
-            self.best_ckpt_path_dict = {key: paths.get(key) for key in self.key_indicators}
 
     @master_only
     def _remove(self, name: str) -> None:
@@ -118,6 +107,19 @@ class CheckpointHook(MMEngineCheckpointHook):
     @master_only
     def _publish_model(self, runner, ckpt_path: str) -> None:
         runner.logger.info(f'{ckpt_path} is published to {publish(ckpt_path, self.published_keys)}')
+
+
+def _best_paths(hook: CheckpointHook) -> dict:
+    if len(hook.key_indicators) == 1:
+        return {hook.key_indicators[0]: hook.best_ckpt_path}
+    return {key: hook.best_ckpt_path_dict[key] for key in hook.key_indicators}
+
+
+def _set_best_paths(hook: CheckpointHook, paths: dict) -> None:
+    if len(hook.key_indicators) == 1:
+        hook.best_ckpt_path = paths.get(hook.key_indicators[0])
+    else:
+        hook.best_ckpt_path_dict = {key: paths.get(key) for key in hook.key_indicators}
 
 
 @master_only

@@ -84,11 +84,8 @@ class HistoryHook(Hook):
             checkpoint['history'] = dict(self._recorder.state(), rates=self._rates)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        if runner._resume and 'history' in checkpoint:
-            self._recorder.load(checkpoint['history'])
-            self._rates = list(checkpoint['history']['rates'])
-        elif runner._resume:
-            runner.logger.warning('The checkpoint holds no history: history.json begins with the next epoch')
+        if runner._resume:
+            self._rates = _restore(self._recorder, checkpoint, runner)
 
     def _close(self, runner) -> None:
         if self._recorder.open:
@@ -100,6 +97,15 @@ class HistoryHook(Hook):
         draw = time.monotonic() - self._plotted >= (self.plot_every if every is None else every)
         self._plotted = time.monotonic() if draw else self._plotted
         _write_files(runner, self._recorder.records, self.rules, draw)
+
+
+def _restore(recorder: Recorder, checkpoint: dict, runner) -> list[float]:
+    """Give the recorder what it had recorded; returns the rates of the last iteration."""
+    if 'history' not in checkpoint:
+        runner.logger.warning('The checkpoint holds no history: history.json begins with the next epoch')
+        return []
+    recorder.load(checkpoint['history'])
+    return list(checkpoint['history']['rates'])
 
 
 @master_only

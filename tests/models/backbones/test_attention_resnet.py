@@ -8,6 +8,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from cxrdet.core.errors import CheckpointError
+from cxrdet.engine.checkpoint import install_safe_loader
 from cxrdet.models.backbones import AttentionResNet, add_attention
 from cxrdet.models.backbones.attention_resnet import behind
 from cxrdet.models.layers import ECA, BoTAttention, CoordinateAttention, LinearBoTAttention
@@ -125,8 +126,10 @@ def test_torchvision_checkpoint_loads_with_only_attention_missing(depth, tmp_pat
     (lambda weights: {f'backbone.{name}': value for name, value in weights.items()}, 'init_cfg.prefix="backbone."'),
     (lambda weights: {name: value for name, value in weights.items() if name != 'bn1.bias'}, '1 are missing'),
     (lambda weights: weights | {'conv1.weight': torch.zeros(64, 1, 7, 7)}, r'1 have another shape \(conv1\.weight \('),
-    (lambda weights: {'model': weights}, r'100 are missing'), (lambda weights: list(weights.values()), 'are missing')])
+    (lambda weights: {'model': weights}, r'100 are missing'), (lambda weights: list(weights.values()),
+                                                                r'a\.pth: a checkpoint holds a dict')])
 def test_a_pretrained_file_that_does_not_fit(change, message, tmp_path):
+    install_safe_loader()  # as every tool does
     torch.save(change(torchvision_net(18).state_dict()), tmp_path / 'a.pth')
     net = build('ResNet18CA', init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth')))
     before = net.conv1.weight.clone()
