@@ -29,16 +29,19 @@ def parse_args(argv=None):
 
 
 def add_ensemble_arguments(parser) -> None:
-    group = parser.add_argument_group('ensembles')
+    group = parser.add_argument_group('ensembles, and the views of --tta')
     source = group.add_mutually_exclusive_group()
     source.add_argument('--ensemble', nargs='+', metavar='CONFIG:CHECKPOINT', help='test these models as one')
     source.add_argument('--ensemble-predictions', nargs='+', metavar='FILE',
                         help='fuse saved predictions: .pkl of --out, predictions.json of tools/predict.py')
     group.add_argument('--fusion', choices=['wbf', 'nmw', 'nms', 'soft_nms', 'voting', 'probs', 'logits'],
-                       help='how to fuse: boxes (default: wbf), or the mean of class scores (default: probs)')
+                       help='how to fuse: boxes (default: wbf, with one box of each member or view in a fused box; as '
+                            'in the paper with --fusion-options one_per_model=False), or the mean of class scores '
+                            '(default: probs)')
     group.add_argument('--fusion-options', nargs='+', metavar='KEY=VALUE',
                        help='arguments of the fusion, e.g. iou_thr=0.5 skip_box_thr=0.3 conf_type=max')
-    group.add_argument('--weights', nargs='+', type=float, metavar='W', help='of the members (default: equal)')
+    group.add_argument('--weights', nargs='+', type=float, metavar='W',
+                       help='of the members, or of the views of --tta (default: equal)')
     group.add_argument('--allow-missing', action='store_true', help='members may lack classes or have others')
     group.add_argument('--bundle', metavar='DIR',
                        help='also write the ensemble as one config and checkpoint, ensemble.py and ensemble.pth')
@@ -49,6 +52,7 @@ def run(args) -> None:
     from cxrdet.apis.config import parse_cfg_options
     from cxrdet.apis.ensemble import Fusion, bundle, ensemble_config
     from cxrdet.apis.ensemble_files import test_predictions
+    from cxrdet.apis.tta import enable_tta
     from cxrdet.core.errors import ConfigError
     options = parse_cfg_options(args.fusion_options) if args.fusion_options else None
     fusion = Fusion(args.fusion, options, args.weights, args.allow_missing)
@@ -69,9 +73,14 @@ def run(args) -> None:
         cfg = ensemble_config(args.ensemble, config=cfg, cfg_options=args.cfg_options, data_root=args.data_root,
                               work_dir=args.work_dir, valid_limit=args.valid_limit, fusion=fusion,
                               trust=args.trust_checkpoint)
+    elif fusion != Fusion() and not args.tta:
+        raise ConfigError('--fusion, --fusion-options, --weights and --allow-missing are for --ensemble and '
+                          '--ensemble-predictions, all but the last also for --tta of a detector')
+    if args.tta:
+        enable_tta(cfg, Fusion() if args.ensemble else fusion)
     if args.bundle:
         bundle(cfg, args.bundle, trust=args.trust_checkpoint)
-    test(cfg, args.checkpoint, out=args.out, tta=args.tta, launcher=args.launcher, trust=args.trust_checkpoint)
+    test(cfg, args.checkpoint, out=args.out, launcher=args.launcher, trust=args.trust_checkpoint)
 
 
 def main(argv=None) -> int:

@@ -1,17 +1,26 @@
 """Test-time augmentation as a switch of the tools."""
 from mmengine.config import Config
 
+from cxrdet.apis.ensemble import Fusion
 from cxrdet.core.errors import ConfigError
+from cxrdet.core.fusion import check_fusion
 from cxrdet.engine.tta import check_views, tta_pipeline
 
 
-def enable_tta(cfg: Config) -> None:
+def enable_tta(cfg: Config, fusion: Fusion = Fusion()) -> None:  # noqa: B008
     """Make the test of ``cfg`` use test-time augmentation: of an ensemble in each member, else by ``cxrdet.TTAHook``.
 
+    Args:
+        cfg: it is changed.
+        fusion: how the boxes of the views are brought together; what it does not say stays as ``tta_model`` has it.
+
     Raises:
-        ConfigError: The config's ``tta_pipeline`` cannot be used, or none can be derived.
+        ConfigError: The config's ``tta_pipeline`` cannot be used, or none can be derived; ``fusion`` is given for
+            something else than the views of a single detector.
     """
-    if str(cfg.model.get('type')).rpartition('.')[2] in ('DetectorEnsemble', 'ClassifierEnsemble'):
+    if fusion != Fusion():
+        _fuse_views(cfg, fusion)
+    if _is_ensemble(cfg):
         cfg.model.tta = cfg.model.get('tta') or True
         return
     hooks = list(cfg.get('custom_hooks') or [])
@@ -21,6 +30,34 @@ def enable_tta(cfg: Config) -> None:
     elif given.get('when', 'test') == 'final_val':
         given.when = 'both'
     check_tta(cfg)
+
+
+def _is_ensemble(cfg: Config) -> bool:
+    return str(cfg.model.get('type')).rpartition('.')[2] in ('DetectorEnsemble', 'ClassifierEnsemble')
+
+
+def _fuse_views(cfg: Config, fusion: Fusion) -> None:
+    """Write into ``tta_model`` how the boxes of the views are brought together."""
+    merge = dict(cfg.get('tta_model') or dict(type='cxrdet.WBFTTAModel'))
+    if fusion.allow_missing:
+        raise ConfigError('--allow-missing is for the members of an ensemble; all views have the classes of one model')
+    if _is_ensemble(cfg):
+        raise ConfigError('--fusion, --fusion-options and --weights of a config that is an ensemble stand in it: '
+                          'model.fusion, model.fusion_cfg, model.weights, and model.tta.model for the views')
+    if cfg.get('default_scope') == 'mmpretrain':
+        raise ConfigError('--fusion, --fusion-options and --weights with --tta are for the boxes of a detector; a '
+                          'classifier takes the mean over the views')
+    if str(merge['type']).rpartition('.')[2] != 'WBFTTAModel':
+        raise ConfigError(f'--fusion, --fusion-options and --weights are for cxrdet.WBFTTAModel, but tta_model of the '
+                          f'config is {merge["type"]}')
+    if fusion.method or fusion.options:
+        merge['fusion_cfg'] = dict(fusion.options or {})
+    merge |= {key: value for key, value in (('fusion', fusion.method), ('weights', fusion.weights)) if value}
+    cfg.tta_model = merge
+    try:
+        check_fusion(merge.get('fusion', 'wbf'), merge.get('fusion_cfg') or {})
+    except ValueError as error:
+        raise ConfigError(f'--tta: {error}') from error
 
 
 def check_tta(cfg: Config) -> None:

@@ -162,6 +162,16 @@ def test_tta(measure, checkpoints, alone):
     assert log['coco/bbox_mAP'] >= 0
 
 
+def test_how_the_views_are_fused_is_an_option(measure, checkpoints, tmp_path):
+    """As with the same words in tta_model of the config."""
+    (tmp_path / 'nms.py').write_text(
+        f"_base_ = '{Path(CONFIG).absolute()}'\ncustom_hooks = [dict(type='cxrdet.TTAHook')]\n"
+        "tta_model = dict(type='cxrdet.WBFTTAModel', fusion='nms', fusion_cfg=dict(iou_thr=0.3))\n")
+    _, records, _ = measure(str(tmp_path / 'nms.py'), checkpoints['a'])
+    _, found, _ = measure(CONFIG, checkpoints['a'], '--tta', '--fusion', 'nms', '--fusion-options', 'iou_thr=0.3')
+    same(boxes_of(found), boxes_of(records), atol=0)
+
+
 def test_tta_without_other_views_changes_nothing(measure, checkpoints, alone, tmp_path):
     (tmp_path / 'plain.py').write_text(
         f"_base_ = '{Path(CONFIG).absolute()}'\ncustom_hooks = [dict(type='cxrdet.TTAHook', flips=[], scales=[])]\n"
@@ -247,6 +257,8 @@ def test_classes_in_the_order_of_a_data_set_that_keeps_to_its_own(checkpoints, m
     ([CONFIG, '--ensemble-predictions', '{a}'], 'no file of predictions as tools/test.py --out'),
     ([CONFIG, '--ensemble-predictions', 'none.pkl'], 'none.pkl: no file of predictions'),
     ([CONFIG, '--ensemble-predictions', 'none.pkl', '--tta'], 'need models, not saved predictions'),
+    ([CONFIG, '{a}', '--fusion', 'nms'], 'are for --ensemble and --ensemble-predictions, all but the last also for'),
+    ([CONFIG, '{a}', '--tta', '--weights', '1', '2'], 'WBFTTAModel: 2 weights for 5 views'),
 ])
 def test_what_is_refused(tool, checkpoints, cell_phantoms, capsys, arguments, message):
     arguments = [argument.replace('{a}', checkpoints['a']) for argument in arguments]

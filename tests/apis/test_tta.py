@@ -5,6 +5,7 @@ import pytest
 from mmengine.config import Config
 
 from cxrdet.apis.check import config_problems
+from cxrdet.apis.ensemble import Fusion
 from cxrdet.apis.tta import enable_tta
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.tta import tta_pipeline
@@ -60,3 +61,33 @@ def test_members_of_an_ensemble_have_the_views():
     enable_tta(cfg)
     assert cfg.model.tta is True
     assert 'custom_hooks' not in cfg
+
+
+def test_fusion_of_the_views_is_written_into_tta_model():
+    """Only what is said is changed; another method does not inherit the options of the one before."""
+    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_bccd.py')
+    enable_tta(cfg, Fusion(weights=[2, 1, 1, 1, 1]))
+    assert cfg.tta_model == dict(type='cxrdet.WBFTTAModel', weights=[2, 1, 1, 1, 1])
+    cfg.tta_model = dict(type='cxrdet.WBFTTAModel', fusion='wbf', fusion_cfg=dict(conf_type='max'), max_per_img=50)
+    enable_tta(cfg, Fusion('soft_nms', dict(sigma=0.4)))
+    assert cfg.tta_model == dict(type='cxrdet.WBFTTAModel', fusion='soft_nms', fusion_cfg=dict(sigma=0.4),
+                                 max_per_img=50)
+    enable_tta(cfg, Fusion('nms'))
+    assert cfg.tta_model == dict(type='cxrdet.WBFTTAModel', fusion='nms', fusion_cfg={}, max_per_img=50)
+    assert config_problems(cfg) == []
+
+
+@pytest.mark.parametrize(('change', 'fusion', 'message'), [
+    ({}, Fusion('probs'), '--tta: .*probs'),
+    ({}, Fusion('nms', dict(iou_tr=0.5)), '--tta: .*"iou_tr".*Did you mean "iou_thr"'),
+    ({}, Fusion(options=dict(iou_thr=2)), '--tta: .*iou_thr'),
+    ({}, Fusion(allow_missing=True), 'allow-missing is for the members of an ensemble'),
+    (dict(model=dict(type='cxrdet.DetectorEnsemble')), Fusion('nms'), 'model.fusion, model.fusion_cfg, model.weights'),
+    (dict(default_scope='mmpretrain'), Fusion('nms'), 'a classifier takes the mean over the views'),
+    (dict(tta_model=dict(type='DetTTAModel')), Fusion('nms'), 'tta_model of the config is DetTTAModel'),
+])
+def test_fusion_that_cannot_be_had_is_refused(change, fusion, message):
+    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_bccd.py')
+    cfg.update(change)
+    with pytest.raises(ConfigError, match=message):
+        enable_tta(cfg, fusion)
