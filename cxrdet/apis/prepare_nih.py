@@ -24,9 +24,10 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
     """Split NIH ChestX-ray14 by patient, with labels spread evenly, into a folder that serves as ``data_root``.
 
     ``out_dir`` gets a copy of the table, a symbolic link ``images`` to the films, lists of image names, one a line, and
-    ``splits.json`` (version of the tool, checksum of the table, seed, shares, films, patients, views and labels of each
-    list). The lists are ``train_list.txt``, ``val_list.txt`` and ``test_list.txt``; with ``folds`` the first two are
-    replaced by ``folds/fold<k>_train_list.txt`` and ``folds/fold<k>_val_list.txt``. Same input, same files.
+    ``splits.json`` (version of the tool, checksums of the table and the official lists, seed, shares, films, patients,
+    views and labels of each list). The lists are ``train_list.txt``, ``val_list.txt`` and ``test_list.txt``; with
+    ``folds`` the first two are replaced by ``folds/fold<k>_train_list.txt`` and ``folds/fold<k>_val_list.txt``. Same
+    input, same files.
 
     Args:
         table: ``Data_Entry_2017.csv`` or ``Data_Entry_2017_v2020.csv``, plain or gzipped.
@@ -46,22 +47,21 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
         Films, patients, views and positive labels by list, and dropped rows by reason.
 
     Raises:
-        DataError: A file is missing or defective, the official lists share a patient or do not fit the table, or
-            ``out_dir`` holds something else.
+        DataError: A file is missing or defective, the official lists share a patient or do not fit the table, no film
+            of one of them is there, or ``out_dir`` holds something else.
         ConfigError: An argument has a value that cannot be meant.
     """
     val_share = _check_options(val_share, test_share, folds, official, stratify)
     films, dropped = read_table(table), Counter()
     lists = _official(films, official) if official else None
     if images is not None:
-        there = find_images(images)
-        films = _keep(films, there, 'no_image', dropped)
-        if not len(films):
-            raise DataError(f'{images}: none of the films of {table} is there ({len(there)} other images are).')
+        films = _with_image(films, images, dropped)
+        _check_films(films, official, lists, images)
     parts = _split(films, lists, val_share, test_share, folds, seed, stratify, dropped)
     content = Path(table).read_bytes()
-    made_from = {'table': hashlib.sha256(content).hexdigest(), 'official': bool(official), 'val_share': val_share,
-                 'test_share': test_share, 'folds': folds, 'seed': seed, 'stratify': list(stratify)}
+    made_from = {'table': hashlib.sha256(content).hexdigest(), 'official': _checksums(official),
+                 'val_share': val_share, 'test_share': test_share, 'folds': folds, 'seed': seed,
+                 'stratify': list(stratify)}
     out_dir, source = Path(out_dir), None if images is None else str(Path(images).resolve())
     claim_folder(out_dir, {'kind': 'nih', 'images': source} | made_from, force)
     name = Path(table).name
@@ -110,6 +110,26 @@ def _official(films: NihTable, official: Sequence[str | Path]) -> tuple[set[str]
     return set(train_val), set(test)
 
 
+def _with_image(films: NihTable, images: str | Path, dropped: Counter) -> NihTable:
+    there = find_images(images)
+    kept = _keep(films, there, 'no_image', dropped)
+    if not len(kept):
+        raise DataError(f'{images}: none of the films of {films.path} is there ({len(there)} other images are).')
+    return kept
+
+
+def _checksums(official: Sequence[str | Path] | None) -> list[str] | bool:
+    return [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in official] if official else False
+
+
+def _check_films(films: NihTable, official: Sequence[str | Path] | None, lists, images: str | Path) -> None:
+    """Raise DataError if no film of one of the published lists is there."""
+    for path, names in zip(official or (), lists or ()):
+        if not names.intersection(films.names.tolist()):
+            raise DataError(f'{images}: none of the {len(names)} films of {path} is there, which would leave its list '
+                            'empty. Bring some of them, or leave the official lists out.')
+
+
 def _split(films: NihTable, lists, val_share: float | None, test_share: float, folds: int, seed: int,
            stratify: Sequence[str], dropped: Counter) -> dict[str, np.ndarray]:
     """Name of each list -> numbers of its rows, in the order of the table; no patient is on two sides."""
@@ -136,7 +156,8 @@ def _split(films: NihTable, lists, val_share: float | None, test_share: float, f
         parts = dict(zip(('train', 'val', 'test'), split(grouped_split, rest, shares))) | parts
     for one in parts:
         for other in parts:
-            if one.endswith('train') and other in ('test', one.replace('train', 'val')):
+            if (one.endswith('train') and other in ('test', one.replace('train', 'val'))) or (
+                    one.endswith('val') and other == 'test'):
                 check_disjoint({one: films.patients[parts[one]].tolist(), other: films.patients[parts[other]].tolist()})
     return parts
 

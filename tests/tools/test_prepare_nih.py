@@ -142,6 +142,44 @@ def test_official_lists(run, films, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == 'dropped rows: no_image 2, in_no_official_list 29'
 
 
+def test_other_official_lists_are_another_set(run, films, tmp_path, capsys):
+    out, content = tmp_path / 'out', (films / 'train_val_list.txt').read_text()
+    official = ['--official', str(films / 'train_val_list.txt'), str(films / 'test_list.txt')]
+    assert run(arguments(films, out, *official)) == 0
+    before = contents(out)
+    assert run(arguments(films, out, *official)) == 0
+    (films / 'train_val_list.txt').write_text(content.replace('000.png', '').lstrip())
+    assert run(arguments(films, out, *official)) == 2
+    assert 'another prepared set (official: ' in capsys.readouterr().err
+    assert contents(out) == before
+    assert run(arguments(films, out, *official, '--force')) == 0
+    assert '000.png' in before['train_list.txt'].decode() + before['val_list.txt'].decode()
+    assert '000.png' not in names(out, 'train') + names(out, 'val')
+
+
+@pytest.mark.parametrize(('kept', 'lost'), [(range(90), 'test_list.txt'), (range(90, 120), 'train_val_list.txt')])
+def test_an_official_list_without_any_film(run, films, tmp_path, capsys, kept, lost):
+    for path in (films / 'images_001' / 'images').iterdir():
+        if int(path.stem) not in kept:
+            path.unlink()
+    official = ['--official', str(films / 'train_val_list.txt'), str(films / 'test_list.txt')]
+    assert run(arguments(films, tmp_path / 'out', *official)) == 2
+    error = capsys.readouterr().err
+    assert f'none of the {120 - len(kept)} films of {films / lost} is there' in error
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_split_that_fails_its_own_check(run, films, tmp_path, capsys, monkeypatch):
+    import cxrdet.apis.prepare_nih as module
+
+    def careless(labels, groups, shares, **options):  # validation and test are told apart by film
+        return np.where(groups < 30, 0, 1 + np.arange(len(groups)) % 2)
+    monkeypatch.setattr(module, 'grouped_split', careless)
+    assert run(arguments(films, tmp_path / 'out', '--test-share', '0.1')) == 2
+    assert 'val and test share 10 patients: 30, 31' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
 @pytest.mark.parametrize(('last', 'message'), [
     (91, r'train_val_list.txt and .*test_list.txt share 1 patients: 30'),
     ('x', 'train_val_list.txt: 1 of 91 names are not in .*Data_Entry_2017.csv: x'),

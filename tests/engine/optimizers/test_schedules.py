@@ -2,7 +2,6 @@
 import math
 
 import pytest
-import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
@@ -15,9 +14,14 @@ PER_EPOCH = 10
 
 def rates(name):
     """The rate of every iteration, with ten iterations an epoch."""
+    found, optim = rates_of_groups(name, nn.Linear(2, 2))
+    return [groups[0] for groups in found], optim
+
+
+def rates_of_groups(name, model):
+    """The rates of every iteration, one a group of parameters."""
     cfg = Config.fromfile(f'configs/{name}.py')
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = nn.Linear(2, 2)
         optim = build_optim_wrapper(model, cfg.optim_wrapper)
         schedulers = []
         for scheduler in cfg.param_scheduler:
@@ -29,8 +33,8 @@ def rates(name):
                 schedulers.append(kind(optim, **scheduler))
     found = []
     for _ in range(cfg.train_cfg.max_epochs * PER_EPOCH):
-        found.append(optim.get_lr()['lr'][0])
-        loss = model(torch.ones(1, 2)).sum()
+        found.append(optim.get_lr()['lr'])
+        loss = sum(parameter.sum() for parameter in model.parameters())
         optim.update_params(loss)
         for scheduler in schedulers:
             scheduler.step()
@@ -50,6 +54,18 @@ def test_warm_up_and_cosine(name, base, optimizer):
         assert rate == pytest.approx(warm * expected, rel=2e-3, abs=1.1e-6), i  # 1e-6 is not warmed up
     assert found[0] == pytest.approx(base * 0.001)
     assert found[-1] == pytest.approx(1e-6, rel=0.05)
+
+
+@pytest.mark.parametrize('name', ['densenet121_nih_depth_rates', 'resnet34_nih_depth_rates'])
+def test_rates_by_depth_keep_their_proportions(name):
+    """Groups at 1 and 100 of a rate that goes to a hundredth: 500 iterations of warm-up are longer than this run."""
+    found, _ = rates_of_groups(name, nn.ModuleDict({'backbone': nn.Linear(2, 2), 'head': nn.Linear(2, 2)}))
+    assert len(found) == 300
+    for i, groups in enumerate(found):
+        assert max(groups) / min(groups) == pytest.approx(100), i
+        warm = min(1.0, 0.001 + 0.999 * i / 499)
+        cosine = 1e-4 * (0.01 + 0.99 * (1 + math.cos(math.pi * i / 300)) / 2)
+        assert max(groups) == pytest.approx(warm * cosine, rel=2e-3, abs=1.1e-6), i  # the last 1 % is not warmed up
 
 
 def test_one_cycle():
