@@ -45,22 +45,26 @@ def class_balanced_weights(labels, power: float = 1.0) -> np.ndarray:
     """Weight of each film to be drawn such that classes are drawn evenly; (N,) float64 of sum 1.
 
     Drawing by these weights is the same as drawing a class and then one of its n films, each equally likely, where the
-    probability of a class goes with n^(1 - power). Films without any positive label are one more class. The share of
-    films that show a class is larger than its probability, since films of other classes show it too.
+    probability of a class goes with n^(1 - power). Films without any positive label are one more class; one of which no
+    label is known has nothing to teach and is never drawn. The share of films that show a class is larger than its
+    probability, since films of other classes show it too.
 
     Args:
         labels: (N, C) of 1, 0 or NaN.
         power: 1: all classes equally likely; 0: by their numbers of films; 0.5 (square root) lies between.
 
+    Returns: (N,) weights; all 0 if no label of any film is known.
+
     Raises: ValueError as :func:`as_labels`; ConfigError if ``power`` is not within 0 and 1.
     """
     if not 0 <= power <= 1:
         raise ConfigError(f'power must lie within 0 and 1, got {power}')
-    positive = as_labels(labels) == 1
-    positive = np.column_stack([positive, ~positive.any(axis=1)]).astype(np.float64)
+    labels = as_labels(labels)
+    positive, unknown = labels == 1, np.isnan(labels).all(axis=1) & (labels.shape[1] > 0)
+    positive = np.column_stack([positive, ~positive.any(axis=1) & ~unknown]).astype(np.float64)
     counts = positive.sum(axis=0)
     weights = positive @ np.where(counts > 0, np.maximum(counts, 1) ** -power, 0)
-    return weights / weights.sum() if len(weights) else weights
+    return weights / weights.sum() if weights.any() else weights
 
 
 def positive_weights(labels, *, cap: float | None = None) -> np.ndarray:

@@ -32,6 +32,7 @@ LAYOUTS = {
     'EfficientNet': Layout(r'layers\.(\d+)\.'),
     'ConvNeXt': Layout(r'(?:downsample_layers\.|stages\.|norm)(\d+)\.'),
     'SwinTransformer': Layout(r'(?:stages\.|norm)(\d+)\.'),
+    'PlainCNN': Layout(r'stages\.(\d+)\.'),
     'VisionTransformer': Layout(r'layers\.(\d+)\.', last=r'(?:ln|norm)\d*\.', groups=4),
 }
 
@@ -44,7 +45,7 @@ def backbone_stages(kinds: Sequence[str], names: Sequence[str]) -> list[list[str
         names: of its parameters, without the prefix ``backbone.``.
 
     Returns: ``[stem, stage 1, …, stage n]``; ResNet, DenseNet, Swin and ConvNeXt have four stages, and so has a
-        VisionTransformer, with a quarter of its blocks in each. The stem may be empty.
+        VisionTransformer, with a quarter of its blocks in each; a PlainCNN has one per convolution and no stem.
 
     Raises: ConfigError if no class in ``kinds`` is in :data:`LAYOUTS`.
     """

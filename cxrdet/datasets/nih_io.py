@@ -31,6 +31,7 @@ _NAME, _LABELS, _PATIENT = _REQUIRED = ('Image Index', 'Finding Labels', 'Patien
 _BOX_COLUMNS = (_NAME, 'Finding Label', 'Bbox [x', 'y', 'w', 'h]')
 _YEARS = {'Y': 1., 'M': 1 / 12, 'D': 1 / 365.25}
 _AGE = re.compile(r'(\d+)([YMD]?)')
+_PATIENT_ID = re.compile('[0-9]{1,18}')  # an int64
 _IMAGES = re.compile(r'images(_\d+)?')
 
 
@@ -82,23 +83,26 @@ def read_table(path: str | Path) -> NihTable:
     """Read ``Data_Entry_2017.csv`` or ``Data_Entry_2017_v2020.csv``, plain or gzipped.
 
     Raises:
-        DataError: The file is missing, torn or no such table; or a row lacks its image, its findings or its patient,
-            names a finding that the set does not have, names No Finding beside a finding, or repeats an image. Rows are
-            named by their line.
+        DataError: The file is missing, torn, no such table or holds no film; or a row lacks its image, its findings or
+            its patient, names a finding that the set does not have, names No Finding beside a finding, or repeats an
+            image. Rows are named by their line.
     """
     lines, rows, column = _read_csv(path, _REQUIRED)
+    if not rows:
+        raise DataError(f'{path}: there is a header, but no film below it. Is the file torn?')
     name_at, labels_at, patient_at = (column[name] for name in _REQUIRED)
     seen: dict[str, int] = {}
     patterns: dict[str, int] = {}
     pattern, patients = np.empty(len(rows), np.int32), np.empty(len(rows), np.int64)
     for k, (line, row) in enumerate(zip(lines, rows)):
-        name, findings, patient = row[name_at], row[labels_at], row[patient_at]
+        name, findings, patient = row[name_at].strip(), row[labels_at].strip(), row[patient_at].strip()
         if not name or seen.setdefault(name, line) != line:
             raise DataError(f'{path}: line {line} repeats {name}, which line {seen[name]} has already. Remove one.'
                             if name else f'{path}: line {line} names no image (column "{_NAME}").')
-        if not (patient.isascii() and patient.isdigit()):
-            raise DataError(f'{path}: line {line} ({name}): {_PATIENT} must be a number, got "{patient}". Without the '
-                            'patient, films of one patient may come to stand on both sides of a split.')
+        if not _PATIENT_ID.fullmatch(patient):
+            raise DataError(f'{path}: line {line} ({name}): {_PATIENT} must be a number of at most 18 digits, got '
+                            f'"{patient}". Without the patient, films of one patient may come to stand on both sides '
+                            'of a split.')
         if findings not in patterns:
             _check_findings(findings, f'{path}: line {line} ({name})')
             patterns[findings] = len(patterns)

@@ -41,6 +41,13 @@ def test_class_balanced_weights_without_films():
     assert class_balanced_weights(np.zeros((2, 0))).tolist() == [0.5, 0.5]
 
 
+def test_class_balanced_weights_of_films_of_which_nothing_is_known():
+    """Each of the three films that are left is alone in its class."""
+    labels = [[1, NAN], [NAN, NAN], [0, NAN], [NAN, 1]]
+    assert class_balanced_weights(labels).tolist() == pytest.approx([1 / 3, 0, 1 / 3, 1 / 3])
+    assert class_balanced_weights(np.full((2, 3), NAN)).tolist() == [0, 0]
+
+
 def test_positive_weights():
     """Negatives over positives: 2 / 3, 3 / 1 (one unknown), and a class without positives."""
     assert positive_weights(LABELS).tolist() == [2 / 3, 3, 1]

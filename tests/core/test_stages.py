@@ -46,7 +46,7 @@ def test_parts(parts, expected):
 
 @pytest.mark.parametrize(('part', 'kinds', 'text'), [
     ('haed', ['ResNet'], 'Did you mean "head"'), ('backbone.layer5', ['ResNet'], r'Did you mean "backbone.layer\d"'),
-    ('top5', ['ResNet'], 'the backbone ResNet has 4 stages'), ('top2', ['PlainCNN'], 'of PlainCNN are not known'),
+    ('top5', ['ResNet'], 'the backbone ResNet has 4 stages'), ('top2', ['VGG'], 'of VGG are not known'),
     ('top0', ['ResNet'], 'has 4 stages'), ('backbone.layer', ['ResNet'], 'no part of the model')])
 def test_unknown_parts(part, kinds, text):
     with pytest.raises(ConfigError, match=text):

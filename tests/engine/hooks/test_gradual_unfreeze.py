@@ -103,7 +103,8 @@ def test_four_stages_cover_the_backbone(kind):
 
 @pytest.mark.parametrize(('cfg', 'count'), [
     (dict(type='mmpretrain.SwinTransformer', arch='tiny', img_size=32, window_size=2), 4),
-    (dict(type='mmpretrain.ConvNeXt', arch='atto'), 4), (dict(type='mmpretrain.EfficientNet', arch='b0'), 7)],
+    (dict(type='mmpretrain.ConvNeXt', arch='atto'), 4), (dict(type='mmpretrain.EfficientNet', arch='b0'), 7),
+    (dict(type='cxrdet.PlainCNN', channels=(4, 8, 8)), 3)],
     ids=lambda value: value['type'] if isinstance(value, dict) else '')
 def test_stages_of_other_families(cfg, count):
     from mmpretrain.registry import MODELS
