@@ -37,6 +37,7 @@ setup(
         'numpy>=1.26',
         'opencv-python>=4.9',
         'pillow>=10',
+        'scipy>=1.10',
         'matplotlib>=3.8',
     ],
     extras_require={

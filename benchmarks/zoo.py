@@ -24,6 +24,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 METAFILE = ROOT / 'configs' / 'metafile.yml'
 FIELDS = {'title', 'text', 'data', 'split', 'metrics', 'runs', 'rows', 'checkpoint'}
+BASELINE_FIELDS = {'row', 'metrics', 'test_to_train'}
 ROW_FIELDS = {'config', 'options', 'checkpoints', 'train', 'test', 'of', 'ensemble', 'runs'}
 
 
@@ -54,11 +55,13 @@ def read_table(path: Path) -> dict:
         ValueError: With the file and the field that is missing or unknown.
     """
     table = yaml.safe_load(path.read_text(encoding='utf-8'))
-    if wrong := FIELDS ^ set(table):
+    if wrong := FIELDS ^ (set(table) - {'baseline'}):
         raise ValueError(f'{path}: missing or unknown: {", ".join(sorted(wrong))}; '
                          f'expected {", ".join(sorted(FIELDS))}')
     if table['checkpoint'] not in ('best', 'last'):
         raise ValueError(f'{path}: checkpoint must be best or last, got {table["checkpoint"]}')
+    if 'baseline' in table:
+        _check_baseline(path, table, table['baseline'])
     for name, row in table['rows'].items():
         if unknown := set(row) - ROW_FIELDS:
             raise ValueError(f'{path}: row {name}: unknown {", ".join(sorted(unknown))}')
@@ -68,6 +71,13 @@ def read_table(path: Path) -> dict:
         if not {'config', 'of', 'ensemble'} & set(row):
             raise ValueError(f'{path}: row {name}: needs config, of or ensemble')
     return table
+
+
+def _check_baseline(path: Path, table: dict, baseline: dict) -> None:
+    if set(baseline) != BASELINE_FIELDS or baseline['row'] not in table['rows'] or (
+            set(baseline['metrics']) - set(table['metrics'])):
+        raise ValueError(f'{path}: baseline: expected row (one of the rows), metrics (of those of the table) and '
+                         f'test_to_train (see cxrdet.core.paired), got {baseline}')
 
 
 def jobs_of(table: dict, folder: Path) -> list[Job]:
@@ -233,7 +243,7 @@ def store(name: str, table: dict, result: dict | None = None, costs: dict | None
     from cxrdet.core.files import write_atomic
     text = METAFILE.read_text(encoding='utf-8')
     tables = yaml.safe_load(text).get('tables') or {}
-    facts = {key: table[key] for key in ('title', 'text', 'data', 'split', 'checkpoint')}
+    facts = {key: table[key] for key in ('title', 'text', 'data', 'split', 'checkpoint', 'baseline') if key in table}
     facts['configs'] = {row: spec['config'] for row, spec in table['rows'].items() if 'config' in spec}
     before = tables.get(name, {})
     results = [*before.get('results', []), *([result] if result else [])]

@@ -5,6 +5,7 @@ from statistics import mean, stdev
 import yaml
 
 from cxrdet.core.errors import DataError
+from cxrdet.core.paired import paired_difference
 
 STATES = ('untrained', 'smoke', 'trained')
 CELL_FIELDS = ('row', 'run', 'metrics', 'minutes', 'cpu_minutes', 'threads', 'interrupted', 'commit', 'date')
@@ -117,7 +118,33 @@ def _measured_table(name: str, content: dict) -> str:
         facts.append(f'- {cut} run(s) were cut off and resumed; the time of the part that was cut off is not counted')
     return '\n\n'.join([f'## {content["title"]}', content['text'].strip(), table(
         ['model', 'runs', *keys, 'CPU minutes a run', 'peak MiB', *(COSTS if costs else ())], lines), '\n'.join(facts),
+        *_differences(rows, content.get('baseline')),
         f'```bash\npython benchmarks/zoo.py --table {name} --data DATA\n```'])
+
+
+def _differences(rows: dict[str, list[dict]], baseline: dict | None) -> list[str]:
+    """What each row changes against the baseline, over the runs that both have."""
+    if baseline is None or baseline['row'] not in rows:
+        return []
+    before = {cell['run']: cell['metrics'] for cell in rows[baseline['row']]}
+    lines = []
+    for row, cells in rows.items():
+        pairs = [(cell['metrics'], before[cell['run']]) for cell in cells if cell['run'] in before]
+        if row != baseline['row'] and pairs:
+            lines.append([row, len(pairs), *(_difference(*zip(*[(one[key], other[key]) for one, other in pairs]),
+                                                         baseline['test_to_train']) for key in baseline['metrics'])])
+    text = (f'Difference from {baseline["row"]} in the same runs, with a 95 % interval (Student\'s t over the runs'
+            f'{", corrected for the training data that folds share" if baseline["test_to_train"] else ""}); what '
+            'excludes 0 is bold. Many rows are compared: by chance alone, one interval in twenty would exclude it.')
+    return [text, table(['model', 'runs', *baseline['metrics']], lines)] if lines else []
+
+
+def _difference(values: tuple[float, ...], before: tuple[float, ...], test_to_train: float) -> str:
+    mean_change, low, high = paired_difference(values, before, test_to_train=test_to_train)
+    if low != low:
+        return f'{mean_change:+.3f}'
+    text = f'{mean_change:+.3f} ({low:+.3f} to {high:+.3f})'
+    return f'**{text}**' if low > 0 or high < 0 else text
 
 
 def _cost(cost: dict | None) -> list[str]:

@@ -129,6 +129,23 @@ def test_costs_stand_beside_the_results_and_stay(zoo):
     assert wide.endswith('|  |  |  |')
 
 
+def test_differences_from_the_baseline(zoo, tmp_path):
+    """Of wide 0.1, 0.2 and 0.3: with t = 4.303, 0.2 +- 0.248; 0.3 in all of another; one run of the last."""
+    (tmp_path / 'table.yml').write_text(TABLE.replace(
+        'runs:\n', 'baseline: {row: plain, metrics: [accuracy], test_to_train: 0}\nruns:\n  seed 2: {seed: 2}\n'))
+    table = zoo.read_table(tmp_path / 'table.yml')
+    fact = dict(minutes=1, cpu_minutes=1, threads=1, interrupted=0, commit='a', date='b')
+    for row, values in (('plain', (.5, .6, .7)), ('wide', (.6, .8, 1.)), ('wide, mirrored', (.8, .9001, 1.)),
+                        ('both', (.4,))):
+        for seed, value in enumerate(values):
+            zoo.store('two', table, dict(fact, row=row, run=f'seed {seed}', metrics={'accuracy': value}))
+    text = (zoo.ROOT / 'docs' / 'model_zoo.md').read_text().split('Difference from plain')[1]
+    assert 'corrected' not in text
+    for line in ('| wide | 3 | +0.200 (-0.048 to +0.448) |', '| wide, mirrored | 3 | **+0.300 (+0.300 to +0.300)** |',
+                 '| both | 1 | -0.100 |'):
+        assert line in text.splitlines()
+
+
 def test_failed_run_is_told_and_taken_up_again(zoo, tmp_path):
     (tmp_path / 'broken').touch()
     failures = zoo.make().run(1)
@@ -160,6 +177,9 @@ def test_time_that_was_cut_off_is_told(zoo, tmp_path):
     ('wide.py,', 'wide.py, checkpoints: {teacher: x},', 'row wide: no trained row x'),
     ('config: configs/plain.py', 'confg: x', 'row plain: unknown confg'),
     ('{config: configs/plain.py}', '{}', 'row plain: needs config, of or ensemble'),
+    ('runs:\n', 'baseline: {row: plane, metrics: [accuracy], test_to_train: 0}\nruns:\n', 'baseline: expected row'),
+    ('runs:\n', 'baseline: {row: plain, metrics: [top1], test_to_train: 0}\nruns:\n', 'baseline: expected row'),
+    ('runs:\n', 'baseline: {row: plain, metrics: [accuracy]}\nruns:\n', 'baseline: expected row'),
 ])
 def test_bad_table(zoo, tmp_path, old, new, message):
     (tmp_path / 'table.yml').write_text(TABLE.replace(old, new))
