@@ -180,10 +180,12 @@ def test_tta_without_other_views_changes_nothing(measure, checkpoints, alone, tm
     same(boxes_of(records), boxes_of(alone['a'][1]))
 
 
-def test_ensemble_with_tta(measure, checkpoints):
-    """The views of each member are fused, then the members: as from the files of both with views."""
+def test_ensemble_with_tta(measure, checkpoints, tmp_path):
+    """The views of each member are fused, then the members: as from the files of both with views, and in a bundle."""
     pairs = [f'{CONFIG}:{checkpoints[name]}' for name in 'ab']
-    _, records, _ = measure('--ensemble', *pairs, '--tta')
+    _, records, _ = measure('--ensemble', *pairs, '--tta', '--bundle', str(tmp_path))
+    _, again, _ = measure(str(tmp_path / 'ensemble.py'), str(tmp_path / 'ensemble.pth'), options=NO_WORKERS)
+    same(boxes_of(records), boxes_of(again), atol=1e-4)
     files = [str(measure(CONFIG, checkpoints[name], '--tta')[2]) for name in 'ab']
     _, saved, _ = measure(CONFIG, '--ensemble-predictions', *files)
     one, other = boxes_of(records), boxes_of(saved)
