@@ -3,8 +3,7 @@ Run: python tools/train.py configs/densenet_tiny_clahe_nih_128.py --data-root da
 """
 _base_ = './densenet_tiny_nih_128.py'
 load = [
-    dict(type='cxrdet.LoadImage', cache=True),
-    dict(type='cxrdet.CLAHE'),
+    dict(type='cxrdet.LoadImage', cache=True, transforms=[dict(type='cxrdet.CLAHE')]),
     dict(type='Resize', scale=128, interpolation='area')
 ]
 pack = dict(type='PackInputs', meta_keys={{_base_.meta_keys}})

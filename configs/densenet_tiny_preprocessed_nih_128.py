@@ -2,9 +2,10 @@
 Run: python tools/train.py configs/densenet_tiny_preprocessed_nih_128.py --data-root data/nih
 """
 _base_ = './densenet_tiny_nih_128.py'
+clean = [dict(type='cxrdet.CLAHE'), dict(type='cxrdet.Denoise'), dict(type='cxrdet.Sharpen')]
 load = [
-    dict(type='cxrdet.LoadImage', cache=True), dict(type='cxrdet.CLAHE'), dict(type='cxrdet.Denoise'),
-    dict(type='cxrdet.Sharpen'), dict(type='Resize', scale=128, interpolation='area')
+    dict(type='cxrdet.LoadImage', cache=True, transforms=clean),
+    dict(type='Resize', scale=128, interpolation='area')
 ]
 pack = [dict(type='cxrdet.ZScore'), dict(type='PackInputs', meta_keys={{_base_.meta_keys}})]
 train_pipeline = [*load, dict(type='cxrdet.ChestAugment', hflip=True), *pack]

@@ -3,8 +3,7 @@ Run: python tools/train.py configs/resnet18_half_clahe_nih_160.py --data-root da
 """
 _base_ = './resnet18_half_nih_160.py'
 load = [
-    dict(type='cxrdet.LoadImage', cache=True),
-    dict(type='cxrdet.CLAHE'),
+    dict(type='cxrdet.LoadImage', cache=True, transforms=[dict(type='cxrdet.CLAHE')]),
     dict(type='Resize', scale=160, interpolation='area')
 ]
 pack = dict(type='PackInputs', meta_keys={{_base_.meta_keys}})

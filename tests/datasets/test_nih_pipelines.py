@@ -69,7 +69,7 @@ def test_preprocessed_variant(films):
 
 
 @pytest.mark.parametrize(('name', 'expected'), [
-    ('clahe', "train_dataloader.dataset.pipeline.1.type cxrdet.CLAHE"),
+    ('clahe', "train_dataloader.dataset.pipeline.0.transforms.0.type cxrdet.CLAHE"),
     ('label_count', 'train_dataloader.sampler.type cxrdet.LabelCountSampler'),
     ('class_balanced', 'train_dataloader.sampler.type cxrdet.ClassBalancedSampler'),
     ('positive_weight', 'custom_hooks.0.type cxrdet.PositiveWeightHook'),

@@ -1,4 +1,6 @@
 """Loading images strictly, see :mod:`cxrdet.datasets.image_io`."""
+from collections.abc import Sequence
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -25,16 +27,20 @@ class LoadImage(BaseTransform):
             workers, every worker fills its own, and it lasts only with ``persistent_workers=True``.
         cache_mb: up to so many megabytes (2^20 bytes); what comes later is read from the file every time. (Nothing is
             thrown out again: in shuffled epochs over a set that does not fit, that would only empty the cache.)
+        transforms: steps for the image as it comes from the file, of which the cache keeps the result, as
+            ``[dict(type='cxrdet.CLAHE'), dict(type='cxrdet.Denoise')]``. They change its values only, and give the
+            same in every epoch; what draws at random belongs behind this step.
 
     Raises:
         DataError: as :func:`read_image` does; or the image has another size than its annotations say.
-        ConfigError: ``cache_mb`` is not positive.
+        ConfigError: ``cache_mb`` is not positive, or one of ``transforms`` changes more than the values of the image.
     """
 
     def __init__(self, ignore_orientation: bool = False, *, check_size: bool = True, cache: bool = False,
-                 cache_mb: float = 512) -> None:
+                 cache_mb: float = 512, transforms: Sequence[dict] = ()) -> None:
         if cache_mb <= 0:
             raise ConfigError(f'cache_mb must be positive, got {cache_mb}.')
+        self.transforms = [TRANSFORMS.build(dict(transform)) for transform in transforms]
         self.ignore_orientation = ignore_orientation
         self.check_size = check_size
         self.cache = cache
@@ -54,11 +60,20 @@ class LoadImage(BaseTransform):
     def _load(self, path: str) -> np.ndarray:
         if path in self._kept:
             return self._kept[path].copy()  # later transforms may write into it
-        image = np.ascontiguousarray(read_image(path, ignore_orientation=self.ignore_orientation))
+        image = self._prepare(read_image(path, ignore_orientation=self.ignore_orientation))
         if image.nbytes <= self._room:
             self._room -= image.nbytes
             self._kept[path] = image.copy()
         return image
+
+    def _prepare(self, image: np.ndarray) -> np.ndarray:
+        results = {'img': image}
+        for transform in self.transforms:
+            results = transform(results)
+            if not results or results.keys() != {'img'} or results['img'].shape[:2] != image.shape[:2]:
+                raise ConfigError(f'LoadImage: {type(transform).__name__} changes more than the values of the image. '
+                                  'Place it behind LoadImage instead of in its transforms.')
+        return np.ascontiguousarray(results['img'])
 
     def _check_size(self, results: dict, shape: tuple[int, int]) -> None:
         declared = results.get('height') or shape[0], results.get('width') or shape[1]
@@ -80,4 +95,4 @@ class LoadImage(BaseTransform):
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(ignore_orientation={self.ignore_orientation}, check_size={self.check_size}, '
-                f'cache={self.cache}, cache_mb={self.cache_mb})')
+                f'cache={self.cache}, cache_mb={self.cache_mb}, transforms={self.transforms})')

@@ -249,6 +249,44 @@ def test_cache_stays_in_its_process(written):
         pickle.loads(pickle.dumps(transform))({'img_path': path})
 
 
+class CountedInversion:
+    """255 - image, and how often."""
+    calls = 0
+
+    def __call__(self, results):
+        type(self).calls += 1
+        return {'img': 255 - results['img']}
+
+
+@pytest.mark.parametrize('cache', [True, False])
+def test_steps_of_which_the_cache_keeps_the_result(written, monkeypatch, cache):
+    monkeypatch.setattr(CountedInversion, 'calls', 0)
+    path = written(ENCODED['PNG'])
+    transform = LoadImage(cache=cache, transforms=[dict(type=CountedInversion)] * 3)
+    for _ in range(4):
+        results = transform({'img_path': path, 'gt': 1})
+        np.testing.assert_array_equal(results['img'], 255 - RGB[:, :, ::-1])
+        assert results['gt'] == 1 and results['ori_shape'] == results['img_shape'] == (24, 32)
+        results['img'][:] = 0
+    assert CountedInversion.calls == (3 if cache else 12)
+    assert 'CountedInversion' in repr(transform)
+
+
+def test_steps_behave_as_behind_the_loading(written):
+    path = written(ENCODED['PNG'])
+    steps = [dict(type='cxrdet.CLAHE'), dict(type='cxrdet.Denoise'), dict(type='cxrdet.ZScore')]
+    results = LoadImage()({'img_path': path})
+    for step in steps:
+        results = TRANSFORMS.build(step)(results)
+    np.testing.assert_array_equal(LoadImage(cache=True, transforms=steps)({'img_path': path})['img'], results['img'])
+
+
+@pytest.mark.parametrize('step', [dict(type='Resize', scale=(8, 8)), dict(type='RandomFlip', prob=1.0)])
+def test_steps_that_move_the_image_are_refused(written, step):
+    with pytest.raises(ConfigError, match=f'LoadImage: {step["type"]} changes more than the values of the image'):
+        LoadImage(transforms=[step])({'img_path': written(ENCODED['PNG'])})
+
+
 def test_cache_without_room():
     with pytest.raises(ConfigError, match='cache_mb must be positive, got 0'):
         LoadImage(cache=True, cache_mb=0)
