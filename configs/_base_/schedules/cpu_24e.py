@@ -6,7 +6,7 @@ test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
     type='cxrdet.BFloat16OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, fused=True),
     paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.),
     clip_grad=dict(max_norm=10, norm_type=2))
 param_scheduler = [

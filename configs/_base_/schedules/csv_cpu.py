@@ -12,7 +12,7 @@ test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
     type='cxrdet.BFloat16OptimWrapper',
-    optimizer=dict(type='AdamW', lr=lr, weight_decay=weight_decay),
+    optimizer=dict(type='AdamW', lr=lr, weight_decay=weight_decay, fused=True),
     paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0., custom_keys=dict(head=dict(lr_mult=1.0))),
     clip_grad=dict(max_norm=5, norm_type=2))
 param_scheduler = [

@@ -28,14 +28,15 @@ def trajectory(name, **options):
     return found
 
 
-def test_adamw():
-    """Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2; rate 1e-4, decay 0.05."""
+@pytest.mark.parametrize(('name', 'rate'), [('faster_rcnn_fpn_cell', 1e-4), ('faster_rcnn_fpn_bccd', 7e-4)])
+def test_adamw(name, rate):
+    """Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2, with decay 0.05."""
     w, m, v = list(START), [0., 0.], [0., 0.]
-    for t, (gradient, found) in enumerate(zip(GRADIENTS, trajectory('faster_rcnn_fpn_cell')), 1):
+    for t, (gradient, found) in enumerate(zip(GRADIENTS, trajectory(name)), 1):
         for i, g in enumerate(gradient):
             m[i], v[i] = 0.9 * m[i] + 0.1 * g, 0.999 * v[i] + 0.001 * g * g
             step = m[i] / (1 - 0.9 ** t) / (math.sqrt(v[i] / (1 - 0.999 ** t)) + 1e-8)
-            w[i] -= 1e-4 * (step + 0.05 * w[i])
+            w[i] -= rate * (step + 0.05 * w[i])
         assert found == pytest.approx(w, abs=1e-12)
     assert abs(w[0] - START[0]) > 1e-4
 
