@@ -18,6 +18,7 @@ from cxrdet.apis.classes import LOADERS, follow_classes
 from cxrdet.apis.config import load_config, walk
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.core.files import write_atomic
+from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.checkpoint import install_safe_loader, read_checkpoint
 from cxrdet.models.ensemble_members import class_orders, inner_pipeline
 
@@ -140,7 +141,7 @@ def _strip(cfg: Config) -> None:
     for node in walk(cfg.get('test_dataloader')):
         if node.get('pipeline'):
             inner = inner_pipeline(node['pipeline'])
-            node['pipeline'] = [step for step in node['pipeline'] if step not in inner] + inner[-1:]
+            node['pipeline'] = [step for step in unfold_loading(node['pipeline']) if step not in inner] + inner[-1:]
     cfg.test_dataloader['collate_fn'] = dict(type='pseudo_collate')
 
 

@@ -35,6 +35,7 @@ from cxrdet.apis.config import load_config
 from cxrdet.apis.device import pick_device
 from cxrdet.apis.predict_tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.core.errors import CheckpointError, ConfigError, DataError
+from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 
 __all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'summary']
@@ -142,7 +143,7 @@ def build_pipeline(cfg: Config) -> tuple[Compose, Compose]:
     steps = dataset.get('pipeline') or cfg.get('test_pipeline')
     if not steps:
         raise ConfigError('The config has no test pipeline: neither test_dataloader.dataset.pipeline nor test_pipeline')
-    steps = [step for step in steps if not str(step['type']).endswith('LoadAnnotations')]
+    steps = [step for step in unfold_loading(steps) if not str(step['type']).endswith('LoadAnnotations')]
     return Compose(steps[:1]), Compose(steps[1:])
 
 

@@ -11,6 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.checkpoint import load_model_weights, read_checkpoint
 from cxrdet.engine.tta import tta_model, tta_pipeline
 
@@ -74,7 +75,7 @@ def _loaded(image, sample) -> dict:
 
 def inner_pipeline(pipeline: Sequence[dict]) -> list[dict]:
     """The steps of a test pipeline after the loading of image and annotations."""
-    return [step for step in pipeline[1:] if not str(step['type']).endswith('LoadAnnotations')]
+    return [step for step in unfold_loading(pipeline)[1:] if not str(step['type']).endswith('LoadAnnotations')]
 
 
 def build_members(specs: Sequence[dict], *, tta: bool | dict | None = None) -> nn.ModuleList:

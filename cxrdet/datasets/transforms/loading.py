@@ -8,7 +8,15 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.image_io import read_image, read_image_size
 from cxrdet.registry import TRANSFORMS
 
-__all__ = ['LoadImage', 'read_image', 'read_image_size']
+__all__ = ['LoadImage', 'read_image', 'read_image_size', 'unfold_loading']
+
+
+def unfold_loading(pipeline: Sequence[dict]) -> list[dict]:
+    """The same steps with those in ``transforms`` of a first :class:`LoadImage` behind it: the first one only loads."""
+    first, *rest = pipeline or [{}]
+    if str(first.get('type')).rpartition('.')[2] != 'LoadImage' or not first.get('transforms'):
+        return list(pipeline)
+    return [{key: value for key, value in first.items() if key != 'transforms'}, *first['transforms'], *rest]
 
 
 @TRANSFORMS.register_module()

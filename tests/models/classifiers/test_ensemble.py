@@ -101,6 +101,28 @@ def test_what_is_refused(members, more, message):
         build(*members, **more)
 
 
+def test_steps_inside_the_loading_belong_to_the_member():
+    """The data set of an ensemble gives the image as it is in the file; each member's CLAHE is its own."""
+    from mmengine.config import Config
+    from mmengine.registry import DefaultScope
+
+    from cxrdet.apis.ensemble import _strip
+    from cxrdet.apis.predict import build_pipeline
+    from cxrdet.models.ensemble_members import inner_pipeline
+    load, clahe, pack = dict(type='cxrdet.LoadImage', cache=True), dict(type='cxrdet.CLAHE'), dict(type='PackInputs')
+    resize = dict(type='Resize', scale=32)
+    folded = [dict(load, transforms=[clahe]), resize, pack]
+    assert inner_pipeline(folded) == inner_pipeline([load, clahe, resize, pack]) == [clahe, resize, pack]
+    assert inner_pipeline([load, resize, pack]) == [resize, pack]
+    cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=folded)), default_scope='mmpretrain'))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        loads, prepares = build_pipeline(cfg)
+    assert loads.transforms[0].transforms == []
+    assert [type(step).__name__ for step in prepares.transforms] == ['CLAHE', 'Resize', 'PackInputs']
+    _strip(cfg)
+    assert cfg.test_dataloader.dataset.pipeline == [load, pack]
+
+
 def test_it_only_predicts():
     with pytest.raises(ConfigError, match='An ensemble only predicts'):
         build(member(*X)).forward(torch.zeros(1, 3, 8, 8), mode='loss')
