@@ -20,6 +20,7 @@ def timed(cfg, checkpoint: str, tta: bool) -> tuple[dict, float]:
     from mmengine.registry import HOOKS
 
     from cxrdet.apis import test
+    from cxrdet.apis.tta import enable_tta
     clock = {}
 
     @HOOKS.register_module(force=True)
@@ -33,7 +34,9 @@ def timed(cfg, checkpoint: str, tta: bool) -> tuple[dict, float]:
 
     cfg = copy.deepcopy(cfg)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='Clock')]
-    metrics = test(cfg, checkpoint, tta=tta)
+    if tta:
+        enable_tta(cfg)
+    metrics = test(cfg, checkpoint)
     return metrics, 1e3 * (clock['end'] - clock['start']) / clock['images']
 
 

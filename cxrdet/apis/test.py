@@ -9,12 +9,11 @@ from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.apis.ensemble import classes_of_data, data_classes, ensemble_classes
-from cxrdet.apis.tta import enable_tta
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 from cxrdet.engine.hooks.operating_points import hand_over
 
 
-def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None = None, tta: bool = False,
+def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None = None,
          launcher: str = 'none', trust: bool = False) -> dict[str, float]:
     """Evaluate ``checkpoint`` on ``cfg.test_dataloader``.
 
@@ -23,10 +22,9 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     validation and stored in the checkpoint, and none is chosen on the test set.
 
     Args:
-        cfg: From :func:`cxrdet.apis.load_config`.
+        cfg: From :func:`cxrdet.apis.load_config`; :func:`cxrdet.apis.tta.enable_tta` gives it test-time augmentation.
         checkpoint: A file written by training. ``None`` for an ensemble whose members name theirs.
         out: Also write the raw predictions to this ``.pkl`` file, as ``--out`` of MMDetection and MMPretrain does.
-        tta: Test-time augmentation, see :class:`cxrdet.TTAHook`.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         trust: Read checkpoints that can only be read by executing code in them. Off: they are refused.
 
@@ -40,8 +38,6 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     cfg.launcher = launcher
     set_device(cfg)
     cfg.load_from, cfg.resume = None, False
-    if tta:
-        enable_tta(cfg)
     check_config(cfg, mode='test')
     if checkpoint is None:
         cfg.model.classes = classes_of_data(ensemble_classes(cfg, trust), data_classes(cfg),
