@@ -1,42 +1,16 @@
-"""Loops over boxes for :mod:`cxrdet.core.fusion`, compiled by Numba when one is first called.
+"""Loops over boxes for :mod:`cxrdet.core.fusion`, compiled by Numba (:mod:`cxrdet.core.compiled`).
 
 All kernels take C-contiguous float64 arrays whose boxes stand class by class: class g has the rows ``starts[g]`` to
-``starts[g + 1]``. Compiled code is kept on disk where Numba finds a folder it may write to (beside this file, the
-user's cache folder, or ``NUMBA_CACHE_DIR``); where there is none, each process compiles for itself.
+``starts[g + 1]``.
 """
-import functools
-from collections.abc import Callable
-
 import numpy as np
+
+from cxrdet.core.compiled import compiled
 
 __all__ = ['cluster_by_seed', 'cluster_by_mean', 'greedy_nms', 'overlapping', 'soften', 'vote']
 
 
-def _compiled(function: Callable) -> Callable:
-    """Compile ``function`` at its first call; neither Numba is imported nor anything written before that."""
-    ready: list[Callable] = []
-
-    @functools.wraps(function)
-    def call(*args):
-        if not ready:
-            ready.append(_build(function, cache=True))
-        try:
-            return ready[0](*args)
-        except OSError:  # the cache can no longer be read or written: a full disk, rights that have changed
-            ready[0] = _build(function, cache=False)
-            return ready[0](*args)
-    return call
-
-
-def _build(function: Callable, cache: bool) -> Callable:
-    from numba import njit
-    try:
-        return njit(cache=cache, nogil=True)(function)
-    except RuntimeError:  # no folder for the cache can be written to
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_model):
     """Weighted boxes fusion: a box joins the cluster whose mean box it overlaps most, by more than ``iou_thr``.
 
@@ -98,7 +72,7 @@ def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_mod
     return mean[:count], score[:count], best[:count], number[:count], weight[:count], models, group[:count]
 
 
-@_compiled
+@compiled
 def cluster_by_seed(boxes, scores, starts, iou_thr):
     """Give every box to the better box (the seed) that it overlaps most, by more than ``iou_thr``; else it is a seed.
 
@@ -131,7 +105,7 @@ def cluster_by_seed(boxes, scores, starts, iou_thr):
     return seeds[:count], cluster, overlaps, group[:count]
 
 
-@_compiled
+@compiled
 def vote(boxes, scores, owners, cluster, clusters, models):
     """Sum up the votes of soft voting: in each cluster, every model votes with the best of its boxes.
 
@@ -154,7 +128,7 @@ def vote(boxes, scores, owners, cluster, clusters, models):
     return score, total
 
 
-@_compiled
+@compiled
 def greedy_nms(boxes, scores, starts, iou_thr):
     """Rows of the boxes that stay, class by class, best first: those that no better box overlaps by > ``iou_thr``.
 
@@ -180,7 +154,7 @@ def greedy_nms(boxes, scores, starts, iou_thr):
     return kept[:count]
 
 
-@_compiled
+@compiled
 def overlapping(boxes, starts):
     """The pairs of boxes of one class that share area.
 
@@ -208,7 +182,7 @@ def overlapping(boxes, starts):
     return first, other, iou
 
 
-@_compiled
+@compiled
 def soften(scores, starts, first, other, factors):
     """Soft-NMS: take the best box, lower the scores of those that overlap it, and so on.
 

@@ -2,10 +2,13 @@
 
 Boxes: (N, 4) xyxy in pixels; with ``offset`` o, width = x2 - x1 + o (o = 1: the legacy inclusive corners).
 """
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from cxrdet.core.compiled import compiled
 from cxrdet.ops.kernels import exact_dtype, torchvision_ops
 
 
@@ -44,22 +47,48 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, s
     rows = np.concatenate([boxes.detach().to(torch.float64).numpy().reshape(-1, 4),
                            scores.detach().to(torch.float64).numpy().reshape(-1, 1)], axis=1).astype(dtype)
     index = np.arange(len(rows))
-    count, i = len(rows), 0
-    while i < count:
-        best = i + int(np.argmax(rows[i:count, 4]))
-        rows[[i, best]], index[[i, best]] = rows[[best, i]], index[[best, i]]
-        rest = rows[i + 1:count]
-        overlap = _iou_of_one(rows[i], rest, offset)
-        if method == 0:
-            rest[:, 4] *= overlap < iou_threshold
-        elif method == 1:
-            rest[:, 4] *= np.where(overlap >= iou_threshold, 1 - overlap, 1).astype(dtype)
-        else:
-            rest[:, 4] *= np.exp(-overlap * overlap / sigma)
-        i += 1
-        count = _drop_by_swapping(rows, index, i, count, rows[i:count, 4] >= min_score)
+    count = _soften(rows, index, dtype(iou_threshold), dtype(sigma), dtype(min_score), method, dtype(offset))
     dets[:count].copy_(torch.from_numpy(rows[:count]))
     return torch.from_numpy(index[:count].copy())
+
+
+@compiled
+def _soften(rows, index, iou_threshold, sigma, min_score, method, offset):
+    """Sort and lower ``rows`` (N, 5) in place, ``index`` (N,) with them; return how many stay.
+
+    All in the precision of ``rows``. The last row takes the place of one that is dropped, as in mmcv, which decides
+    the order of ties.
+    """
+    zero, one = np.float32(0), np.float32(1)  # literals would widen single precision
+    i, count = 0, len(rows)
+    while i < count:
+        best = i
+        for j in range(i + 1, count):
+            if rows[j, 4] > rows[best, 4]:
+                best = j
+        index[i], index[best] = index[best], index[i]
+        for k in range(5):
+            rows[i, k], rows[best, k] = rows[best, k], rows[i, k]
+        area = (rows[i, 2] - rows[i, 0] + offset) * (rows[i, 3] - rows[i, 1] + offset)
+        j = i + 1
+        while j < count:
+            width = min(rows[i, 2], rows[j, 2]) - max(rows[i, 0], rows[j, 0]) + offset
+            height = min(rows[i, 3], rows[j, 3]) - max(rows[i, 1], rows[j, 1]) + offset
+            inter = max(width, zero) * max(height, zero)
+            union = area + (rows[j, 2] - rows[j, 0] + offset) * (rows[j, 3] - rows[j, 1] + offset) - inter
+            overlap = inter / union if union != zero else zero
+            if method == 2:
+                rows[j, 4] *= math.exp(-overlap * overlap / sigma)
+            elif overlap >= iou_threshold:
+                rows[j, 4] *= zero if method == 0 else one - overlap
+            if rows[j, 4] < min_score:
+                count -= 1
+                rows[j] = rows[count]
+                index[j] = index[count]
+            else:
+                j += 1
+        i += 1
+    return count
 
 
 def _iou_of_one(one: np.ndarray, others: np.ndarray, offset: int) -> np.ndarray:
@@ -69,16 +98,6 @@ def _iou_of_one(one: np.ndarray, others: np.ndarray, offset: int) -> np.ndarray:
     area = (others[:, 2] - others[:, 0] + offset) * (others[:, 3] - others[:, 1] + offset)
     union = (one[2] - one[0] + offset) * (one[3] - one[1] + offset) + area - inter
     return np.divide(inter, union, out=np.zeros_like(inter), where=union != 0)
-
-
-def _drop_by_swapping(rows: np.ndarray, index: np.ndarray, start: int, count: int, keep: np.ndarray) -> int:
-    """Close the gaps left of [start, count) with rows from its end, as mmcv does (it decides the order of ties)."""
-    places = np.arange(start, count)
-    end = start + int(keep.sum())
-    gaps = places[~keep & (places < end)]
-    movers = places[keep & (places >= end)][::-1]
-    rows[gaps], index[gaps] = rows[movers], index[movers]
-    return end
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
