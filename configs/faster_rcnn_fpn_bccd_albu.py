@@ -2,13 +2,13 @@
 Run: python tools/train.py configs/faster_rcnn_fpn_bccd_albu.py --data-root data/bccd
 """
 _base_ = ['./faster_rcnn_fpn_bccd.py', './_base_/datasets/albu_cell.py']
-crop = dict(type='RandomResizedCrop', size=(312, 416), scale=(0.8, 1.0), ratio=(1.0, 1.78), p=0.5)
+crop = dict(type='RandomResizedCrop', size=(288, 384), scale=(0.8, 1.0), ratio=(1.0, 1.78), p=0.5)
 holes = dict(type='CoarseDropout', num_holes_range=(8, 8), hole_height_range=(0.05, 0.05),
              hole_width_range=(0.05, 0.05), p=0.3)
 train_pipeline = [
     dict(type='cxrdet.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=(416, 320), keep_ratio=True),
+    dict(type='Resize', scale=(384, 288), keep_ratio=True),
     dict(type='Albu', transforms=[crop, {{_base_.cell_albu}}, holes], bbox_params={{_base_.cell_boxes}}),
     dict(type='PackDetInputs'),
 ]

@@ -1,21 +1,22 @@
-"""Blood cells, BCCD in its own Pascal VOC layout: DATA_ROOT/{Annotations,JPEGImages,ImageSets/Main}, at 416x312 px.
+"""Blood cells, BCCD in its own Pascal VOC layout: DATA_ROOT/{Annotations,JPEGImages,ImageSets/Main}, at 384x288 px.
 
-Mirroring and turning change nothing that a blood smear means, so all eight orientations are used.
+Mirroring changes nothing that a blood smear means. Images are resized but never cropped: only about half of the cells
+that an image's border cuts are labelled in BCCD, while those that a crop cuts would all keep their boxes. The sizes of
+training lie around that of testing, up to 415x311 px.
 """
 data_root = 'data/bccd/'
 
 load_pipeline = [
     dict(type='cxrdet.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomResize', scale=(416, 320), ratio_range=(0.9, 1.15), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(416, 320)),  # width, height
+    dict(type='RandomResize', scale=(384, 288), ratio_range=(0.9, 1.08), keep_ratio=True),
 ]
 flip = dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal'])
 train_pipeline = [*load_pipeline, flip, dict(type='PackDetInputs')]
 val_pipeline = [
     dict(type='cxrdet.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=(416, 320), keep_ratio=True),
+    dict(type='Resize', scale=(384, 288), keep_ratio=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances')),
 ]
 

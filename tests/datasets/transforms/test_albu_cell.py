@@ -113,7 +113,7 @@ def geometry(size=(640, 640)):
         return TRANSFORMS.build(albu)
 
 
-@pytest.mark.parametrize(('name', 'shape', 'size'), [('cell', (480, 640), (32, 32)), ('bccd', (312, 416), (15, 20))])
+@pytest.mark.parametrize(('name', 'shape', 'size'), [('cell', (480, 640), (32, 32)), ('bccd', (288, 384), (14, 19))])
 def test_eight_holes(name, shape, size):
     """Of 32 x 32 px in images of 640 px; of a twentieth of each side in small ones. Some overlap or are cut off."""
     import albumentations
