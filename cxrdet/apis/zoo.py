@@ -61,7 +61,8 @@ def model_zoo(meta: dict) -> str:
     if rows:
         parts += ['## Measured', table(['model', 'data', 'split', 'seed', 'time', *keys], rows)]
         parts += [_details(model, result) for model, result in measured]
-    parts += [_measured_table(name, content) for name, content in (meta.get('tables') or {}).items()]
+    parts += [_measured_table(name, content) for name, content in (meta.get('tables') or {}).items()
+              if content['results']]
     parts += ['## All configs', table(['config', 'status'], [
         [f'[{Path(model["config"]).stem}](../{model["config"]})', _status(model, meta)] for model in meta['models']])]
     return '\n\n'.join(parts) + '\n'

@@ -116,6 +116,11 @@ def test_rows_and_runs_can_be_chosen(zoo):
         ('wide', 'seed 1'), ('wide, mirrored', 'seed 1')]
 
 
+def test_a_table_without_results_is_not_shown(zoo):
+    zoo.store('two', zoo.table, costs={'plain': {'parameters': 1, 'multiply_adds': 1, 'ms': 1.0}})
+    assert zoo.table['title'] not in (zoo.ROOT / 'docs' / 'model_zoo.md').read_text()
+
+
 def test_costs_stand_beside_the_results_and_stay(zoo):
     zoo.make().run(1, runs='seed 0')
     zoo.store('two', zoo.table, costs={'plain': {'parameters': 11182155, 'multiply_adds': 148051456, 'ms': 16.99}})

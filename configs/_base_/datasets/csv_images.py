@@ -9,7 +9,7 @@ Columns of other names: --cfg-options columns.path=file columns.label=cell_type.
 out by split_seed and shares; see cxrdet.CSVImageDataset.
 """
 data_root = 'data/csv/'
-img_size = 96
+img_size = 64
 batch_size = 32
 num_workers = 1
 pin_memory = False

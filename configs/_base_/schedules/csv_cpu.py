@@ -2,11 +2,11 @@
 
 The learning rate is for batches of 32. The head may have a rate of its own (see csv_finetune.py).
 """
-max_epochs = 80
+max_epochs = 160
 lr = 1e-3
 weight_decay = 0.1
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=8)
 val_cfg = dict(type='cxrdet.ValLossLoop')
 test_cfg = dict(type='TestLoop')
 
