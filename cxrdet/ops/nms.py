@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cxrdet.core.boxes import box_iou
 from cxrdet.core.compiled import compiled
 from cxrdet.ops.kernels import exact_dtype, torchvision_ops
 
@@ -91,15 +92,6 @@ def _soften(rows, index, iou_threshold, sigma, min_score, method, offset):
     return count
 
 
-def _iou_of_one(one: np.ndarray, others: np.ndarray, offset: int) -> np.ndarray:
-    width = np.minimum(one[2], others[:, 2]) - np.maximum(one[0], others[:, 0]) + offset
-    height = np.minimum(one[3], others[:, 3]) - np.maximum(one[1], others[:, 1]) + offset
-    inter = np.maximum(width, 0) * np.maximum(height, 0)
-    area = (others[:, 2] - others[:, 0] + offset) * (others[:, 3] - others[:, 1] + offset)
-    union = (one[2] - one[0] + offset) * (one[3] - one[1] + offset) + area - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union != 0)
-
-
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     """Groups of NMS: for each kept box its own index and those of the boxes that it suppresses (IoU >= threshold).
 
@@ -110,8 +102,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     order = np.argsort(-rows[:, 4], kind='stable')
     groups = []
     while len(order):
-        overlap = _iou_of_one(rows[order[0]], rows[order], 0)
-        inside = overlap >= iou_threshold
+        inside = box_iou(rows[order[:1], :4], rows[order, :4])[0] >= iou_threshold
         inside[0] = True
         groups.append(order[inside].tolist())
         order = order[~inside]
