@@ -2,6 +2,7 @@
 Run: python tools/train.py configs/faster_rcnn_fpn_bccd_mosaic.py --data-root data/bccd
 """
 _base_ = ['./faster_rcnn_fpn_bccd_copy_paste.py', './_base_/datasets/albu_cell.py']
+model = dict(data_preprocessor=dict(batch_augments=None))  # all images are 384x288 px: no batch needs padding
 middle = dict(type='CenterCrop', height=288, width=384, pad_if_needed=True, fill=114, p=1.0)
 whole = [
     dict(type='cxrdet.LoadImage'), dict(type='LoadAnnotations', with_bbox=True),
