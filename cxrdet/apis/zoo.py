@@ -99,7 +99,7 @@ def _measured_table(name: str, content: dict) -> str:
     costs, configs = content.get('costs') or {}, content.get('configs', {})
     lines = [[f'[{row}](../{configs[row]})' if row in configs else row, len(cells),
               *(_spread([cell['metrics'].get(key) for cell in cells]) for key in keys),
-              f'{mean(cell["cpu_minutes"] for cell in cells):.1f}',
+              f'{minutes:.1f}' if (minutes := mean(cell['cpu_minutes'] for cell in cells)) else '',
               max(cell.get('peak_mib', 0) for cell in cells) or '', *(_cost(costs.get(row)) if costs else ())]
              for row, cells in rows.items()]
     cells = content['results']
@@ -118,7 +118,7 @@ def _measured_table(name: str, content: dict) -> str:
     if cut := sum(bool(cell['interrupted']) for cell in cells):
         facts.append(f'- {cut} run(s) were cut off and resumed; the time of the part that was cut off is not counted')
     return '\n\n'.join([f'## {content["title"]}', content['text'].strip(), table(
-        ['model', 'runs', *keys, 'CPU minutes a run', 'peak MiB', *(COSTS if costs else ())], lines), '\n'.join(facts),
+        ['model', 'runs', *keys, 'CPU minutes of training', 'peak MiB', *(COSTS if costs else ())], lines), '\n'.join(facts),
         *_differences(rows, content.get('baseline')),
         f'```bash\npython benchmarks/zoo.py --table {name} --data DATA\n```'])
 
