@@ -118,8 +118,8 @@ def _measured_table(name: str, content: dict) -> str:
     if cut := sum(bool(cell['interrupted']) for cell in cells):
         facts.append(f'- {cut} run(s) were cut off and resumed; the time of the part that was cut off is not counted')
     return '\n\n'.join([f'## {content["title"]}', content['text'].strip(), table(
-        ['model', 'runs', *keys, 'CPU minutes of training', 'peak MiB', *(COSTS if costs else ())], lines), '\n'.join(facts),
-        *_differences(rows, content.get('baseline')),
+        ['model', 'runs', *keys, 'CPU minutes of training', 'peak MiB', *(COSTS if costs else ())], lines),
+        '\n'.join(facts), *_differences(rows, content.get('baseline')),
         f'```bash\npython benchmarks/zoo.py --table {name} --data DATA\n```'])
 
 
