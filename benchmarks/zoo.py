@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
@@ -65,8 +65,7 @@ def read_table(path: Path) -> dict:
     for name, row in table['rows'].items():
         if unknown := set(row) - ROW_FIELDS:
             raise ValueError(f'{path}: row {name}: unknown {", ".join(sorted(unknown))}')
-        needed = [*row.get('ensemble', []), *row.get('checkpoints', {}).values(), *([row['of']] if 'of' in row else [])]
-        if missing := [other for other in needed if 'config' not in table['rows'].get(other, {})]:
+        if missing := [other for other in needed(row) if 'config' not in table['rows'].get(other, {})]:
             raise ValueError(f'{path}: row {name}: no trained row {", ".join(missing)}')
         if not {'config', 'of', 'ensemble'} & set(row):
             raise ValueError(f'{path}: row {name}: needs config, of or ensemble')
@@ -94,6 +93,11 @@ def jobs_of(table: dict, folder: Path) -> list[Job]:
 def stage(job: Job) -> int:
     """0 for rows that stand alone, 1 for trainings that start from checkpoints of others, 2 for what trains nothing."""
     return 2 if 'config' not in job.spec else 1 if 'checkpoints' in job.spec else 0
+
+
+def needed(spec: dict) -> list[str]:
+    """The rows whose checkpoints a row is made with."""
+    return [*spec.get('ensemble', []), *spec.get('checkpoints', {}).values(), *([spec['of']] if 'of' in spec else [])]
 
 
 def slug(name: str) -> str:
@@ -132,14 +136,15 @@ class Zoo:
         done = {(result['row'], result['run']) for result in stored(self.name)}
         open_jobs = [job for job in self.jobs if (job.row, job.run) not in done
                      and fnmatchcase(job.row, rows) and fnmatchcase(job.run, runs)]
-        waves = [[job for job in open_jobs if stage(job) == number] for number in range(3)]
-        failures = []
-        for wave in waves:
-            with ThreadPoolExecutor(workers) as pool:
-                failures += [line for line in pool.map(self._try, wave) if line]
-        return failures
+        tasks: dict[str, dict[str, Future]] = {run: {} for run in self.table['runs']}
+        with ThreadPoolExecutor(workers) as pool:
+            for job in sorted(open_jobs, key=stage):  # so that what a job needs is taken up before it
+                tasks[job.run][job.row] = pool.submit(
+                    self._try, job, [tasks[job.run][row] for row in needed(job.spec) if row in tasks[job.run]])
+        return [line for run in tasks.values() for task in run.values() if (line := task.result())]
 
-    def _try(self, job: Job) -> str | None:
+    def _try(self, job: Job, needs: list[Future]) -> str | None:
+        wait(needs)
         try:
             result = self.measure(job)
         except (subprocess.CalledProcessError, OSError, ValueError) as error:

@@ -1,6 +1,7 @@
 """The command that fills the model zoo's tables, with made-up trainings: what runs, in what order, and what stays."""
 import importlib.util
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,27 @@ def test_training_that_needs_the_checkpoint_of_another_row_comes_after_it(zoo, t
     taught = [call for call in calls if call[1] == 'configs/taught.py']
     assert [call[-4:] for call in taught] == [
         ['--cfg-options', 'b=1', 'a=1', f'teacher={tmp_path}/runs/two/plain/seed_1/epoch_1.pth']] * 2
+
+
+def test_a_job_waits_for_what_it_needs_and_for_nothing_else(zoo, monkeypatch):
+    """Of two workers one is held up by the wide model until the rows that need only the plain one are done."""
+    table = zoo.table | {'runs': {'seed 0': {'seed': 0}}, 'rows': {
+        'wide': {'config': 'w'}, 'plain': {'config': 'p'}, 'wide, mirrored': {'of': 'wide'},
+        'taught': {'config': 't', 'checkpoints': {'teacher': 'plain'}}}}
+    taught, finished = threading.Event(), []
+
+    def measure(self, job):
+        if job.row == 'wide':
+            assert taught.wait(30)
+        finished.append(job.row)
+        if job.row == 'taught':
+            taught.set()
+        return {'row': job.row, 'run': job.run, 'metrics': {'accuracy': 0.5}, 'minutes': 1, 'cpu_minutes': 1,
+                'threads': 1, 'interrupted': 0, 'commit': 'a', 'date': 'b'}
+
+    monkeypatch.setattr(zoo.Zoo, 'measure', measure)
+    assert zoo.Zoo('two', table, data=Path(), work=Path(), threads=1).run(2) == []
+    assert finished == ['plain', 'taught', 'wide', 'wide, mirrored']
 
 
 def test_only_the_measured_checkpoint_stays(zoo, tmp_path):
