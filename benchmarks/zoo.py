@@ -24,6 +24,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 METAFILE = ROOT / 'configs' / 'metafile.yml'
 FIELDS = {'title', 'text', 'data', 'split', 'metrics', 'runs', 'rows', 'checkpoint'}
+OPTIONAL = {'baseline', 'commands', 'picture'}
 BASELINE_FIELDS = {'row', 'metrics', 'test_to_train'}
 ROW_FIELDS = {'config', 'options', 'checkpoints', 'train', 'test', 'of', 'ensemble', 'runs'}
 
@@ -55,7 +56,7 @@ def read_table(path: Path) -> dict:
         ValueError: With the file and the field that is missing or unknown.
     """
     table = yaml.safe_load(path.read_text(encoding='utf-8'))
-    if wrong := FIELDS ^ (set(table) - {'baseline'}):
+    if wrong := FIELDS ^ (set(table) - OPTIONAL):
         raise ValueError(f'{path}: missing or unknown: {", ".join(sorted(wrong))}; '
                          f'expected {", ".join(sorted(FIELDS))}')
     if table['checkpoint'] not in ('best', 'last'):
@@ -248,7 +249,8 @@ def store(name: str, table: dict, result: dict | None = None, costs: dict | None
     from cxrdet.core.files import write_atomic
     text = METAFILE.read_text(encoding='utf-8')
     tables = yaml.safe_load(text).get('tables') or {}
-    facts = {key: table[key] for key in ('title', 'text', 'data', 'split', 'checkpoint', 'baseline') if key in table}
+    facts = {key: table[key] for key in ('title', 'text', 'data', 'split', 'checkpoint', *sorted(OPTIONAL))
+             if key in table}
     facts['configs'] = {row: spec['config'] for row, spec in table['rows'].items() if 'config' in spec}
     before = tables.get(name, {})
     results = [*before.get('results', []), *([result] if result else [])]

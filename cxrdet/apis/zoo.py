@@ -84,7 +84,7 @@ def _details(model: dict, result: dict) -> str:
              f'- hardware: {result["hardware"]}', f'- wall time: {result["wall_time"]}',
              f'- commit: {result["commit"]}']
     lines += [f'- {note}' for note in result.get('notes', [])]
-    lines += ['', '```bash', result['command'].strip(), '```']
+    lines += ['', _bash(result['command'])]
     if 'picture' in result:
         lines += ['', f'![predictions](../{result["picture"]})']
     return '\n'.join(lines)
@@ -120,7 +120,13 @@ def _measured_table(name: str, content: dict) -> str:
     return '\n\n'.join([f'## {content["title"]}', content['text'].strip(), table(
         ['model', 'runs', *keys, 'CPU minutes of training', 'peak MiB', *(COSTS if costs else ())], lines),
         '\n'.join(facts), *_differences(rows, content.get('baseline')),
-        f'```bash\npython benchmarks/zoo.py --table {name} --data DATA\n```'])
+        *(f'{what}:\n\n{_bash(command)}' for what, command in content.get('commands', {}).items()),
+        *([f'![predictions](../{content["picture"]})'] if 'picture' in content else []),
+        'The whole table:\n\n' + _bash(f'python benchmarks/zoo.py --table {name} --data DATA')])
+
+
+def _bash(command: str) -> str:
+    return f'```bash\n{command.strip()}\n```'
 
 
 def _differences(rows: dict[str, list[dict]], baseline: dict | None) -> list[str]:
