@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.core.files import atomic_path
-from cxrdet.core.history import better_is, scalars, series
+from cxrdet.core.history import better_is, position, scalars, series
 from cxrdet.visualization.boxes import PALETTE
 
 __all__ = ['chosen_series', 'compare_histories', 'draw_history', 'save_figure']
@@ -125,6 +125,10 @@ def _main_scores(names: Sequence[str]) -> list[str]:
 def _decorate(axes: Axes, title: str, *runs: Sequence[Mapping]) -> None:
     axes.set_title(title)
     axes.set_xlabel('epoch' if any('epoch' in records[-1] for records in runs) else 'iteration')
+    places = [position(record) for records in runs for record in records]
+    margin = max(0.05 * (max(places) - min(places)), 0.5)
+    axes.set_xlim(min(places) - margin, max(places) + margin)  # the same in all panels, whatever each has values for
+    axes.margins(y=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.grid(alpha=0.3)
 

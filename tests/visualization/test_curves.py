@@ -42,6 +42,14 @@ def test_a_run_without_validation_and_one_by_iterations():
     assert loss.get_xlabel() == 'iteration'
 
 
+def test_all_panels_show_the_same_epochs():
+    """Of four epochs the last alone was validated: its panel has whole epochs below it too, as the others have."""
+    records = [dict(RECORDS[0], epoch=i, val=RECORDS[0]['val'] if i == 4 else {}) for i in (1, 2, 3, 4)]
+    for axes in draw_history(records, main='coco/bbox_mAP').axes:
+        assert axes.get_xlim() == (0.5, 4.5)
+        assert [tick for tick in axes.get_xticks() if 0.5 < tick < 4.5] == [1, 2, 3, 4]
+
+
 def test_many_rates_are_cut_down():
     records = [{'iter': 1, 'lr': {f'layer{i}': 10.0**-i for i in range(20)}}]
     assert set(lines(draw_history(records).axes[2])) == {'layer19', *(f'layer{i}' for i in range(5))}
