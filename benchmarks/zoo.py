@@ -24,7 +24,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 METAFILE = ROOT / 'configs' / 'metafile.yml'
 FIELDS = {'title', 'text', 'data', 'split', 'metrics', 'runs', 'rows', 'checkpoint'}
-OPTIONAL = {'baseline', 'commands', 'picture'}
+OPTIONAL = {'baseline', 'commands', 'pictures'}
 BASELINE_FIELDS = {'row', 'metrics', 'test_to_train'}
 ROW_FIELDS = {'config', 'options', 'checkpoints', 'train', 'test', 'of', 'ensemble', 'runs'}
 

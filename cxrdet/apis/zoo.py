@@ -121,7 +121,7 @@ def _measured_table(name: str, content: dict) -> str:
         ['model', 'runs', *keys, 'CPU minutes of training', 'peak MiB', *(COSTS if costs else ())], lines),
         '\n'.join(facts), *_differences(rows, content.get('baseline')),
         *(f'{what}:\n\n{_bash(command)}' for what, command in content.get('commands', {}).items()),
-        *([f'![predictions](../{content["picture"]})'] if 'picture' in content else []),
+        *(f'{what}:\n\n![predictions](../{file})' for what, file in content.get('pictures', {}).items()),
         'The whole table:\n\n' + _bash(f'python benchmarks/zoo.py --table {name} --data DATA')])
 
 

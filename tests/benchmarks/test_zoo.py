@@ -138,13 +138,14 @@ def test_rows_and_runs_can_be_chosen(zoo):
         ('wide', 'seed 1'), ('wide, mirrored', 'seed 1')]
 
 
-def test_commands_and_a_picture_stand_below_the_table(zoo, tmp_path):
+def test_commands_and_pictures_stand_below_the_table(zoo, tmp_path):
     (tmp_path / 'table.yml').write_text(TABLE.replace('runs:\n', 'commands: {The best one: tools/train.py wide}\n'
-                                                      'picture: docs/images/cells.jpg\nruns:\n', 1))
+                                                      'pictures: {All cells: docs/images/cells.jpg}\nruns:\n', 1))
     zoo.table = zoo.read_table(tmp_path / 'table.yml')
     zoo.make().run(1, 'plain')
     page = (zoo.ROOT / 'docs' / 'model_zoo.md').read_text()
-    assert 'The best one:\n\n```bash\ntools/train.py wide\n```\n\n![predictions](../docs/images/cells.jpg)' in page
+    assert ('The best one:\n\n```bash\ntools/train.py wide\n```\n\n'
+            'All cells:\n\n![predictions](../docs/images/cells.jpg)') in page
 
 
 def test_a_table_without_results_is_not_shown(zoo):
