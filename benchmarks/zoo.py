@@ -137,12 +137,12 @@ class Zoo:
         done = {(result['row'], result['run']) for result in stored(self.name)}
         open_jobs = [job for job in self.jobs if (job.row, job.run) not in done
                      and fnmatchcase(job.row, rows) and fnmatchcase(job.run, runs)]
-        tasks: dict[str, dict[str, Future]] = {run: {} for run in self.table['runs']}
+        tasks: dict[tuple[str, str], Future] = {}
         with ThreadPoolExecutor(workers) as pool:
             for job in sorted(open_jobs, key=stage):  # so that what a job needs is taken up before it
-                tasks[job.run][job.row] = pool.submit(
-                    self._try, job, [tasks[job.run][row] for row in needed(job.spec) if row in tasks[job.run]])
-        return [line for run in tasks.values() for task in run.values() if (line := task.result())]
+                needs = [tasks[row, job.run] for row in needed(job.spec) if (row, job.run) in tasks]
+                tasks[job.row, job.run] = pool.submit(self._try, job, needs)
+        return [line for task in tasks.values() if (line := task.result())]
 
     def _try(self, job: Job, needs: list[Future]) -> str | None:
         wait(needs)

@@ -86,7 +86,7 @@ def _details(model: dict, result: dict) -> str:
     lines += [f'- {note}' for note in result.get('notes', [])]
     lines += ['', _bash(result['command'])]
     if 'picture' in result:
-        lines += ['', f'![predictions](../{result["picture"]})']
+        lines += ['', _picture(result['picture'])]
     return '\n'.join(lines)
 
 
@@ -121,12 +121,16 @@ def _measured_table(name: str, content: dict) -> str:
         ['model', 'runs', *keys, 'CPU minutes of training', 'peak MiB', *(COSTS if costs else ())], lines),
         '\n'.join(facts), *_differences(rows, content.get('baseline')),
         *(f'{what}:\n\n{_bash(command)}' for what, command in content.get('commands', {}).items()),
-        *(f'{what}:\n\n![predictions](../{file})' for what, file in content.get('pictures', {}).items()),
+        *(f'{what}:\n\n{_picture(file)}' for what, file in content.get('pictures', {}).items()),
         'The whole table:\n\n' + _bash(f'python benchmarks/zoo.py --table {name} --data DATA')])
 
 
 def _bash(command: str) -> str:
     return f'```bash\n{command.strip()}\n```'
+
+
+def _picture(file: str) -> str:
+    return f'![predictions](../{file})'
 
 
 def _differences(rows: dict[str, list[dict]], baseline: dict | None) -> list[str]:
