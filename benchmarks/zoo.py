@@ -185,7 +185,7 @@ class Zoo:
                     name: pick(scalars, key, job.folder) for name, key in self.table['metrics'].items()},
                 'minutes': round(cost['wall'] / 60, 1), 'cpu_minutes': round(cost['cpu'] / 60, 1),
                 'peak_mib': round(cost['peak'] / 1024), 'threads': self.threads, 'interrupted': cost['interrupted'],
-                'commit': commit(), 'date': date.today().isoformat()}
+                **gpu(), 'commit': commit(), 'date': date.today().isoformat()}
 
     def _checkpoint(self, row: str, run: str) -> Path:
         """What the training of a row left, in the same run."""
@@ -231,6 +231,12 @@ def pick(scalars: dict, key: str, folder: Path) -> float:
     if key not in scalars:
         raise ValueError(f'{folder}: the test gave no {key}; it gave {", ".join(sorted(scalars))}')
     return round(float(scalars[key]), 4)
+
+
+def gpu() -> dict[str, str]:
+    """The name of the GPU that the tools compute on; nothing where there is none."""
+    import torch
+    return {'gpu': torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
 
 
 def commit() -> str:

@@ -3,7 +3,7 @@ Run: python tools/train.py configs/faster_rcnn_bifpn_cell_tiny.py --data-root da
 """
 _base_ = [
     './_base_/models/faster_rcnn_r18_fpn.py', './_base_/datasets/cell_coco_320.py',
-    './_base_/schedules/cpu_8e.py', './_base_/cpu_runtime.py'
+    './_base_/schedules/cpu_8e.py', './_base_/scratch_runtime.py'
 ]
 model = dict(
     neck=dict(_delete_=True, type='cxrdet.BiFPN', in_channels=[64, 128, 256, 512], out_channels=64, num_layers=2,

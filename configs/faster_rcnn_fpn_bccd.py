@@ -3,7 +3,7 @@ Run: python tools/train.py configs/faster_rcnn_fpn_bccd.py --data-root data/bccd
 """
 _base_ = [
     './_base_/models/faster_rcnn_r18_fpn.py', './_base_/datasets/bccd_voc.py',
-    './_base_/schedules/cpu_24e.py', './_base_/cpu_runtime.py'
+    './_base_/schedules/cpu_24e.py', './_base_/scratch_runtime.py'
 ]
 # One shape for all batches: on a CPU, oneDNN compiles its kernels anew for every shape it meets.
 model = dict(data_preprocessor=dict(batch_augments=[dict(type='BatchFixedSizePad', size=(320, 416))]))

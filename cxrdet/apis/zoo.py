@@ -107,7 +107,7 @@ def _measured_table(name: str, content: dict) -> str:
     facts = [f'- data: {content["data"]}; {content["split"]}',
              f'- runs: {runs}; a cell is mean ± standard deviation',
              f'- checkpoint that is measured: the {content["checkpoint"]} one',
-             f'- hardware: CPU, {", ".join(sorted({str(cell["threads"]) for cell in cells}))} thread(s) a run; '
+             f'- hardware: {", ".join(sorted({_hardware(cell) for cell in cells}))}; '
              f'{sum(cell["cpu_minutes"] for cell in cells) / 60:.1f} processor hours of training in all',
              '- peak MiB: resident memory of the training process at its largest',
              f'- commits: {", ".join(dict.fromkeys(cell["commit"] for cell in cells))}; '
@@ -123,6 +123,10 @@ def _measured_table(name: str, content: dict) -> str:
         *(f'{what}:\n\n{_bash(command)}' for what, command in content.get('commands', {}).items()),
         *(f'{what}:\n\n{_picture(file)}' for what, file in content.get('pictures', {}).items()),
         'The whole table:\n\n' + _bash(f'python benchmarks/zoo.py --table {name} --data DATA')])
+
+
+def _hardware(cell: dict) -> str:
+    return f'{cell.get("gpu", "CPU")}, {cell["threads"]} thread(s) a run'
 
 
 def _bash(command: str) -> str:

@@ -1,4 +1,4 @@
-"""Run settings for training from random weights on a few CPU cores: channels-last memory, averaged weights (EMA)."""
+"""Run settings of detectors trained from random weights: channels-last memory, averaged weights (EMA)."""
 _base_ = './default_runtime.py'
 
 default_hooks = dict(
