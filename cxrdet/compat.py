@@ -5,8 +5,12 @@ line (``mmengine``, ``mmcv``, ``mmdet``, ``mmpretrain``; dormant since 2024) and
 ``onedl-mmcv``, ``onedl-mmdetection``, ``onedl-mmpretrain``). Pip does not know that they exclude each other.
 """
 import re
+import sys
 from collections.abc import Iterable
 from importlib import metadata
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 from typing import NamedTuple
 
 OFFICIAL = {'mmengine': ('mmengine', 'mmengine-lite'), 'mmcv': ('mmcv', 'mmcv-lite', 'mmcv-full'),
@@ -169,3 +173,47 @@ def _release(version: str) -> tuple[int, int]:
     if match is None:
         raise ValueError(f"a distribution's version should begin with a number, not {version!r}")
     return int(match[1]), int(match[2] or 0)
+
+
+class MultimodalFinder(MetaPathFinder):
+    """An entry of ``sys.meta_path`` that turns MMPretrain's multi-modal models off, as if transformers were absent.
+
+    They are imported with ``mmpretrain.models`` as soon as transformers is installed, and those of the installed
+    MMPretrain need names that transformers 5 no longer has: without this no model at all can be imported there.
+    """
+    SWITCH = 'mmpretrain.utils.dependency'
+
+    def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
+        if fullname != self.SWITCH:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _SwitchedOff(spec.loader)
+        return spec
+
+
+class _SwitchedOff(Loader):
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.loader.exec_module(module)
+        module.WITH_MULTIMODAL = False
+
+
+def avoid_new_transformers() -> None:
+    """Leave MMPretrain's multi-modal models out where transformers is 5 or newer. Idempotent; imports nothing."""
+    try:
+        version = metadata.version('transformers')
+    except metadata.PackageNotFoundError:
+        return
+    if int(re.match(r'\d*', version)[0] or 0) < 5:
+        return
+    if MultimodalFinder.SWITCH in sys.modules:
+        sys.modules[MultimodalFinder.SWITCH].WITH_MULTIMODAL = False
+    elif not any(isinstance(finder, MultimodalFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, MultimodalFinder())

@@ -1,5 +1,8 @@
 """Made-up environments (distribution -> version), what is wrong with each, and the command that mends it."""
+import os
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -103,3 +106,37 @@ def test_this_environment_fits_and_is_asked_quickly():
 def test_odd_version():
     with pytest.raises(ValueError, match="should begin with a number, not 'unknown'"):
         compat.problems(ONEDL | {'torch': 'unknown', 'torchvision': '0.27.1'})
+
+
+def distribution(folder, version):
+    """A transformers of that version that has nothing in it."""
+    (folder / 'transformers').mkdir()
+    (folder / 'transformers' / '__init__.py').touch()
+    info = folder / f'transformers-{version}.dist-info'
+    info.mkdir()
+    (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: transformers\nVersion: {version}\n')
+
+
+@pytest.mark.parametrize(('version', 'avoided'), [
+    ('4.57.3', False), ('5.0.0', True), ('5.17.0.dev0', True), ('10.0', True), (None, False)])
+def test_multimodal_models_are_left_out_beside_a_new_transformers(version, avoided, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'path', [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, 'meta_path', [finder for finder in sys.meta_path
+                                           if not isinstance(finder, compat.MultimodalFinder)])
+    monkeypatch.delitem(sys.modules, compat.MultimodalFinder.SWITCH, raising=False)
+    if version:
+        distribution(tmp_path, version)
+    for _ in range(2):
+        compat.avoid_new_transformers()
+    assert sum(isinstance(finder, compat.MultimodalFinder) for finder in sys.meta_path) == avoided
+
+
+def test_models_can_be_imported_beside_a_new_transformers(tmp_path):
+    """In a process of its own; without cxrdet this ends in an error inside mmpretrain.models."""
+    distribution(tmp_path, '5.17.0')
+    code = ('import cxrdet, mmpretrain.models, mmpretrain.datasets\n'
+            'from mmpretrain.registry import MODELS\n'
+            'assert MODELS.get("ResNet") is not None')
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True,
+                          env=os.environ | {'PYTHONPATH': os.pathsep.join([str(tmp_path), *sys.path])})
+    assert done.returncode == 0, done.stderr[-2000:]
