@@ -240,8 +240,12 @@ def gpu() -> dict[str, str]:
 
 
 def commit() -> str:
-    return subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=ROOT, capture_output=True, text=True,
-                          check=False).stdout.strip()
+    """The commit that is checked out; empty where the code is not a clone."""
+    try:
+        return subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=ROOT, capture_output=True, text=True,
+                              check=False).stdout.strip()
+    except FileNotFoundError:
+        return ''
 
 
 def stored(name: str) -> list[dict]:

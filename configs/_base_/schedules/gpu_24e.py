@@ -1,5 +1,5 @@
-"""From random weights on a GPU: AdamW, cosine over 72 epochs; learning rate for batches of 8 images in all."""
-max_epochs = 72
+"""From random weights on a GPU: AdamW, cosine over 24 epochs; learning rate for batches of 8 images in all."""
+max_epochs = 24
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=12)
 val_cfg = dict(type='cxrdet.ValLossLoop')
 test_cfg = dict(type='TestLoop')
