@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mmengine.device.utils
 import numpy as np
 import pytest
 import torch
@@ -124,7 +125,8 @@ def test_training_in_float16(name, tool, cell_phantoms, tmp_path):
 
 
 @pytest.mark.parametrize('devices', [('cuda', 'cpu'), ('cpu', 'cuda')])
-def test_run_moves_between_gpu_and_cpu(devices, tool, cell_phantoms, tmp_path):
+def test_run_moves_between_gpu_and_cpu(devices, tool, cell_phantoms, tmp_path, monkeypatch):
+    monkeypatch.setattr(mmengine.device.utils, 'DEVICE', 'cuda')  # which the runs set
     for epochs, device in enumerate(devices, 1):
         assert train(tool, TINY, cell_phantoms, tmp_path, '--resume', epochs=epochs,
                      settings=[f'device={device}', 'optim_wrapper.type=OptimWrapper']) == 0

@@ -109,7 +109,7 @@ def _measured_table(name: str, content: dict) -> str:
     facts = [f'- data: {content["data"]}; {content["split"]}',
              f'- runs: {runs}; a cell is mean ± standard deviation',
              f'- checkpoint that is measured: the {content["checkpoint"]} one',
-             f'- hardware: {", ".join(sorted({_hardware(cell) for cell in cells}))}; '
+             f'- hardware: {" or ".join(sorted({_hardware(cell) for cell in cells}))}; '
              f'{sum(cell["cpu_minutes"] for cell in cells) / 60:.1f} processor hours of training in all',
              '- peak MiB: resident memory of the training process at its largest',
              f'- commits: {", ".join(dict.fromkeys(cell["commit"] for cell in cells))}; '

@@ -166,6 +166,20 @@ def test_costs_stand_beside_the_results_and_stay(zoo):
     assert wide.endswith('|  |  |  |')
 
 
+def test_table_of_a_gpu_names_it_and_says_how_long(zoo, monkeypatch):
+    """Processor time says little there; a row that trains nothing has neither time."""
+    monkeypatch.setattr(zoo, 'gpu', lambda: {'gpu': 'NVIDIA H200'})
+    zoo.make().run(1)
+    page = (zoo.ROOT / 'docs' / 'model_zoo.md').read_text()
+    assert '| minutes of training | CPU minutes of training |' in page
+    assert '- hardware: NVIDIA H200, 1 thread(s) a run;' in page
+    zoo.store('two', zoo.table, dict(row='plain', run='seed 2', metrics={'accuracy': 0.55}, minutes=2.0, cpu_minutes=4.0,
+                                     threads=1, interrupted=0, gpu='NVIDIA H100', commit='a', date='b'))
+    page = (zoo.ROOT / 'docs' / 'model_zoo.md').read_text()
+    assert '| 3 | 0.550 ± 0.050 | 0.7 | 1.3 |' in page
+    assert 'NVIDIA H100, 1 thread(s) a run or NVIDIA H200, 1 thread(s) a run;' in page
+
+
 def test_differences_from_the_baseline(zoo, tmp_path):
     """Of wide 0.1, 0.2 and 0.3: with t = 4.303, 0.2 +- 0.248; 0.3 in all of another; one run of the last."""
     (tmp_path / 'table.yml').write_text(TABLE.replace(
