@@ -173,8 +173,8 @@ def test_table_of_a_gpu_names_it_and_says_how_long(zoo, monkeypatch):
     page = (zoo.ROOT / 'docs' / 'model_zoo.md').read_text()
     assert '| minutes of training | CPU minutes of training |' in page
     assert '- hardware: NVIDIA H200, 1 thread(s) a run;' in page
-    zoo.store('two', zoo.table, dict(row='plain', run='seed 2', metrics={'accuracy': 0.55}, minutes=2.0, cpu_minutes=4.0,
-                                     threads=1, interrupted=0, gpu='NVIDIA H100', commit='a', date='b'))
+    fact = dict(minutes=2.0, cpu_minutes=4.0, threads=1, interrupted=0, gpu='NVIDIA H100', commit='a', date='b')
+    zoo.store('two', zoo.table, dict(fact, row='plain', run='seed 2', metrics={'accuracy': 0.55}))
     page = (zoo.ROOT / 'docs' / 'model_zoo.md').read_text()
     assert '| 3 | 0.550 ± 0.050 | 0.7 | 1.3 |' in page
     assert 'NVIDIA H100, 1 thread(s) a run or NVIDIA H200, 1 thread(s) a run;' in page
