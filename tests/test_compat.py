@@ -126,6 +126,8 @@ def test_multimodal_models_are_left_out_beside_a_new_transformers(version, avoid
     monkeypatch.delitem(sys.modules, compat.MultimodalFinder.SWITCH, raising=False)
     if version:
         distribution(tmp_path, version)
+    else:
+        monkeypatch.setattr(sys, 'path', [str(tmp_path)])  # one may be installed
     for _ in range(2):
         compat.avoid_new_transformers()
     assert sum(isinstance(finder, compat.MultimodalFinder) for finder in sys.meta_path) == avoided
