@@ -1,16 +1,6 @@
-"""From random weights on a GPU: AdamW, cosine over 24 epochs; learning rate for batches of 8 images in all."""
-max_epochs = 24
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=12)
-val_cfg = dict(type='cxrdet.ValLossLoop')
-test_cfg = dict(type='TestLoop')
-
+"""The schedule of cpu_24e.py for a GPU: batches of 8 images in all, float32 (float16 by --amp), few validations."""
+_base_ = './cpu_24e.py'
+train_cfg = dict(val_interval=12)
 optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1.4e-3, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.),
-    clip_grad=dict(max_norm=10, norm_type=2))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=0, end=max_epochs, convert_to_iter_based=True),
-]
-auto_scale_lr = dict(enable=False, base_batch_size=8)
+    type='OptimWrapper', optimizer=dict(_delete_=True, type='AdamW', lr=1.4e-3, weight_decay=0.05))
+auto_scale_lr = dict(base_batch_size=8)
