@@ -8,10 +8,10 @@ import re
 import sys
 from collections.abc import Iterable
 from importlib import metadata
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import NamedTuple
+
+from cxrdet.ops.finder import WrappedLoader, WrappingFinder
 
 OFFICIAL = {'mmengine': ('mmengine', 'mmengine-lite'), 'mmcv': ('mmcv', 'mmcv-lite', 'mmcv-full'),
             'mmdet': ('mmdet',), 'mmpretrain': ('mmpretrain',)}
@@ -43,10 +43,10 @@ def check_distributions() -> None:
         raise IncompatibleDistributions(explain(found))
 
 
-def installed_versions() -> dict[str, str]:
-    """Version of each of DISTRIBUTIONS that is installed, from its metadata; imports nothing of them."""
+def installed_versions(names: Iterable[str] = DISTRIBUTIONS) -> dict[str, str]:
+    """Version of each of ``names`` that is installed, from its metadata; imports nothing of them."""
     versions = {}
-    for name in DISTRIBUTIONS:
+    for name in names:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -175,45 +175,29 @@ def _release(version: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or 0)
 
 
-class MultimodalFinder(MetaPathFinder):
+class _SwitchedOff(WrappedLoader):
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        module.WITH_MULTIMODAL = False
+
+
+class MultimodalFinder(WrappingFinder):
     """An entry of ``sys.meta_path`` that turns MMPretrain's multi-modal models off, as if transformers were absent.
 
     They are imported with ``mmpretrain.models`` as soon as transformers is installed, and those of the installed
     MMPretrain need names that transformers 5 no longer has: without this no model at all can be imported there.
     """
-    SWITCH = 'mmpretrain.utils.dependency'
-
-    def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
-        if fullname != self.SWITCH:
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _SwitchedOff(spec.loader)
-        return spec
-
-
-class _SwitchedOff(Loader):
-
-    def __init__(self, loader: Loader) -> None:
-        self.loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self.loader.exec_module(module)
-        module.WITH_MULTIMODAL = False
+    name = 'mmpretrain.utils.dependency'
+    wrapper = _SwitchedOff
 
 
 def avoid_new_transformers() -> None:
     """Leave MMPretrain's multi-modal models out where transformers is 5 or newer. Idempotent; imports nothing."""
-    try:
-        version = metadata.version('transformers')
-    except metadata.PackageNotFoundError:
-        return
+    version = installed_versions(['transformers']).get('transformers', '')
     if int(re.match(r'\d*', version)[0] or 0) < 5:
         return
-    if MultimodalFinder.SWITCH in sys.modules:
-        sys.modules[MultimodalFinder.SWITCH].WITH_MULTIMODAL = False
-    elif not any(isinstance(finder, MultimodalFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, MultimodalFinder())
+    if MultimodalFinder.name in sys.modules:
+        sys.modules[MultimodalFinder.name].WITH_MULTIMODAL = False
+    else:
+        MultimodalFinder.put_first()

@@ -120,14 +120,12 @@ def distribution(folder, version):
 @pytest.mark.parametrize(('version', 'avoided'), [
     ('4.57.3', False), ('5.0.0', True), ('5.17.0.dev0', True), ('10.0', True), (None, False)])
 def test_multimodal_models_are_left_out_beside_a_new_transformers(version, avoided, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, 'path', [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, 'path', [str(tmp_path)])  # this environment may have one of its own
     monkeypatch.setattr(sys, 'meta_path', [finder for finder in sys.meta_path
                                            if not isinstance(finder, compat.MultimodalFinder)])
-    monkeypatch.delitem(sys.modules, compat.MultimodalFinder.SWITCH, raising=False)
+    monkeypatch.delitem(sys.modules, compat.MultimodalFinder.name, raising=False)
     if version:
         distribution(tmp_path, version)
-    else:
-        monkeypatch.setattr(sys, 'path', [str(tmp_path)])  # one may be installed
     for _ in range(2):
         compat.avoid_new_transformers()
     assert sum(isinstance(finder, compat.MultimodalFinder) for finder in sys.meta_path) == avoided
