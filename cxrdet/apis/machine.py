@@ -3,6 +3,7 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -71,12 +72,14 @@ def fit_loaders(loaders: Mapping[str, dict], *, launcher: str = 'none', start_me
     working = {name: loader for name, loader in loaders.items() if loader.get('num_workers')}
     if not working:
         return
-    _fit_shared_memory(working, (start_method or multiprocessing.get_start_method()) == 'fork')
+    forked = (start_method or multiprocessing.get_start_method()) == 'fork'
+    _fit_shared_memory(working, forked and 'fork' in multiprocessing.get_all_start_methods())  # never on Windows
     share, bound = _cpu_share(launcher), len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 1
-    for name, loader in working.items():
-        if share < loader['num_workers'] <= bound:
-            _warn(f'{name}: num_workers={loader["num_workers"]}, but the processor cores that may be used are {share} '
-                  '(the limit of a container): more workers than cores may be slower.')
+    many = [f'{name}: num_workers={loader["num_workers"]}' for name, loader in working.items()
+            if share < loader['num_workers'] <= bound]
+    if many:
+        _warn(f'{"; ".join(many)}. A process may use {share} processor core{"s" * (share > 1)} here (the limit of a '
+              'container): more workers than that may be slower.')
 
 
 def _fit_shared_memory(loaders: Mapping[str, dict], forked: bool) -> None:
@@ -108,11 +111,12 @@ def _fit_caches(loaders: Mapping[str, dict], processes: int) -> None:
     most = sum(step.get('cache_mb', _CACHE_MB) * workers for step, workers in caches) * _MIB * processes
     if limit is None or most <= limit / 2:
         return
-    for step, _ in caches:
-        step['cache_mb'] = round(step.get('cache_mb', _CACHE_MB) * limit / 2 / most, 3)
+    sizes = [round(step.get('cache_mb', _CACHE_MB) * limit / 2 / most, 3) for step, _ in caches]
+    for (step, _), size in zip(caches, sizes, strict=True):
+        step['cache_mb'] = size
     _warn(f'{", ".join(loaders)}: the image caches of all workers could grow to {most / _MIB:.0f} MiB, more than half '
           f'of the {limit / _MIB:.0f} MiB of memory that may be used: cache_mb of LoadImage is reduced to '
-          f'{", ".join(str(step["cache_mb"]) for step, _ in caches)}.')
+          f'{", ".join(map(str, sizes))}.')
 
 
 def _can_have_locks() -> bool:
@@ -137,6 +141,8 @@ def _local_processes(launcher: str) -> int:
     return int(os.environ.get('LOCAL_WORLD_SIZE') or os.environ.get('SLURM_NTASKS_PER_NODE') or 1)
 
 
+@lru_cache(maxsize=8)
 def _warn(text: str) -> None:
-    if os.environ.get('LOCAL_RANK', '0') == '0':  # once a machine
+    """Log a warning, once a process and once a machine."""
+    if os.environ.get('LOCAL_RANK', '0') == '0':
         print_log(text, logger='current', level=logging.WARNING)

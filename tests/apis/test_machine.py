@@ -18,6 +18,7 @@ def here(monkeypatch):
     for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE', 'SLURM_NTASKS_PER_NODE',
                  'SLURM_CPUS_PER_TASK'):
         monkeypatch.delenv(name, raising=False)
+    machine._warn.cache_clear()
     said, threads = [], {'torch': 8, 'cv2': 8}
     monkeypatch.setattr(os, 'environ', dict(os.environ))
     monkeypatch.setattr(os, 'sched_getaffinity', lambda process: set(range(8)), raising=False)
@@ -137,6 +138,20 @@ class TestSharedMemory:
         os.environ.update(LOCAL_RANK='1')
         fit_loaders(loaders(), launcher='pytorch', start_method='fork')
         assert said == ['pipes']
+
+    def test_a_system_that_cannot_fork(self, here, monkeypatch):
+        """On Windows MMEngine takes no notice of ``mp_start_method='fork'``."""
+        said, cfg = here(shm=None), loaders()
+        monkeypatch.setattr(multiprocessing, 'get_all_start_methods', lambda: ['spawn'])
+        fit_loaders(cfg, start_method='fork')
+        assert not said
+        assert cfg == loaders()
+
+    def test_said_once(self, here):
+        said = here(shm=64)
+        for _ in range(2):
+            fit_loaders(loaders(), start_method='fork')
+        assert sum('--shm-size' in text for text in said) == 1
 
     def test_locks(self, monkeypatch):
         assert machine._can_have_locks()
