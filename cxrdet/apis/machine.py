@@ -60,7 +60,8 @@ def fit_loaders(loaders: Mapping[str, dict], *, launcher: str = 'none', start_me
     - Too many image caches (``LoadImage(cache=True)``) for the memory: ``cache_mb`` is reduced.
     - Little shared memory: forked workers send their batches through pipes. Without room for their locks, or where
       workers are not forked, there are none: ``num_workers=0``.
-    - More workers than cores by a container's quota: a warning, as torch gives it for cores that a process is bound to.
+    - More workers than a container's quota, or this process's share, has cores: a warning, as torch gives it where they
+      are more than the cores that the process is bound to.
 
     Args:
         loaders: configs of data loaders by name; they are changed.
@@ -78,8 +79,9 @@ def fit_loaders(loaders: Mapping[str, dict], *, launcher: str = 'none', start_me
     many = [f'{name}: num_workers={loader["num_workers"]}' for name, loader in working.items()
             if share < loader['num_workers'] <= bound]
     if many:
-        _warn(f'{"; ".join(many)}. A process may use {share} processor core{"s" * (share > 1)} here (the limit of a '
-              'container): more workers than that may be slower.')
+        whose = 'the limit of a container' if processes == 1 else 'its share of them'
+        _warn(f'{"; ".join(many)}. This process may use {share} processor core{"s" * (share > 1)} ({whose}): more '
+              'workers than that may be slower.')
 
 
 def _fit_shared_memory(loaders: Mapping[str, dict], forked: bool) -> None:
