@@ -33,6 +33,7 @@ from cxrdet.apis.check import check_config
 from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.config import load_config
 from cxrdet.apis.device import pick_device
+from cxrdet.apis.machine import set_threads
 from cxrdet.apis.predict_tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.core.errors import CheckpointError, ConfigError, DataError
 from cxrdet.datasets.transforms.loading import unfold_loading
@@ -167,6 +168,7 @@ def check_readable(load: Callable, files: Sequence[Path]) -> None:
 def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
                 trust: bool = False) -> tuple[torch.nn.Module, tuple[str, ...]]:
     """Return the model of ``cfg`` with the weights of ``checkpoint``, ready to predict, and its class names."""
+    set_threads()
     meta = read_checkpoint(checkpoint, trust=trust).get('meta')
     facts = (meta.get('dataset_meta') if isinstance(meta, dict) else None) or {}
     named = {str(key).lower(): value for key, value in facts.items()}.get('classes')

@@ -9,7 +9,7 @@ import traceback
 
 import pytest
 
-from cxrdet.apis import distributed
+from cxrdet.apis import distributed, machine
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.core.errors import ConfigError
 
@@ -106,7 +106,7 @@ class TestInit:
         clean.setattr(torch.distributed, 'init_process_group', start)
         clean.setattr(torch.cuda, 'is_available', lambda: False)
         clean.setattr(torch, 'set_num_threads', lambda number: seen.update(threads=number))
-        clean.setattr(os, 'sched_getaffinity', lambda process: set(range(8)))
+        clean.setattr(machine, 'usable_cpus', lambda: 8)
         clean.setattr(os, 'environ', dict(os.environ))
         clean.setattr(sys, 'excepthook', sys.excepthook)  # to be put back
         return seen
