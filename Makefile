@@ -1,11 +1,11 @@
-# Two commands on a fresh machine: `make demo` runs the main job, `make test` passes the tests.
+# Two commands on a fresh machine: `make demo` runs the main job, `make test` passes the tests. Neither touches the system.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo
 
-.PHONY: setup demo test browser lint docs clean
+.PHONY: setup demo test test-fast coverage lint docs clean
 
 setup: $(READY)
 
@@ -26,12 +26,18 @@ demo: $(READY)
 	$(BIN)/python tools/predict.py $(CONFIG) $(BEST) $(DEMO)/data/images/val_00000.jpg --out-dir $(DEMO)/predictions
 	$(BIN)/python tools/compare.py $(CONFIG) $(BEST) --data-root $(DEMO)/data --columns 2 --out $(DEMO)/compare.png
 
-test: $(READY) browser
-	$(BIN)/python -m pytest -q
+# A process for each core, each with one thread. Those of the report page need Chromium with chromedriver on the PATH.
+JOBS ?= $(shell $(PYTHON) -c "import runpy; print(runpy.run_path('cxrdet/core/machine.py')['usable_cpus']())")
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+test: $(READY)
+	$(PYTEST)
 
-# Chromium, in which the tests open the report page; where it cannot be installed, they say that they are left out.
-browser:
-	@.ci/install_browser
+# Without the long ones.
+test-fast: $(READY)
+	$(PYTEST) -m "not long"
+
+coverage: $(READY)
+	$(PYTEST) --cov=cxrdet --cov-report=term:skip-covered
 
 lint: $(READY)
 	$(BIN)/ruff check .

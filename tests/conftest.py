@@ -4,12 +4,42 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
 REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope='session', autouse=True)
+def nothing_is_left(tmp_path_factory):
+    """All tests over, no process that they started runs on, and no file stands where they put temporary ones.
+
+    But for those of torch's compiler and of Chromium, which go with the folder.
+    """
+    folder, before = tmp_path_factory.mktemp('temporary'), os.environ.get('TMPDIR')
+    os.environ['TMPDIR'] = tempfile.tempdir = str(folder)
+    yield
+    tempfile.tempdir = None
+    os.environ.pop('TMPDIR') if before is None else os.environ.update(TMPDIR=before)
+    assert not [path for path in folder.iterdir() if not path.name.startswith(('torchinductor_', 'org.chromium.'))]
+    assert not _children()
+
+
+def _children() -> list[str]:
+    """The commands of the processes that this one has started and that still run; empty where there is no /proc."""
+    found = []
+    for place in Path('/proc').glob('[0-9]*'):
+        try:
+            state, parent = (place / 'stat').read_text().rpartition(')')[2].split()[:2]
+            command = (place / 'cmdline').read_bytes().replace(b'\0', b' ').decode(errors='replace')
+        except OSError:
+            continue  # it has ended
+        if int(parent) == os.getpid() and state != 'Z' and 'multiprocessing.resource_tracker' not in command:
+            found.append(command)
+    return found
 
 
 @pytest.fixture(scope='session')
