@@ -79,8 +79,8 @@ def check_resumed(runner: Runner, checkpoint: dict, changes: list[tuple[str, obj
     """Raise if the run as given now cannot go on from the checkpoint; to be called before its state is loaded.
 
     Raises:
-        ConfigError: fewer epochs or iterations than were done, another optimizer, or a schedule that the state in the
-            checkpoint does not fit or that ends before the run.
+        ConfigError: fewer epochs or iterations than were done, another optimizer, or schedulers that the state in the
+            checkpoint is not of.
         CheckpointError: the optimizer had other groups of parameters.
     """
     _check_end(runner.train_loop, checkpoint['meta'], runner.logger)
@@ -130,15 +130,6 @@ def _check_schedule(runner: Runner, saved: list | dict) -> None:
         raise ConfigError('param_scheduler: the checkpoint holds the state of other schedulers than the config gives: '
                           '--resume --new-schedule takes those of the config, at the place where the checkpoint '
                           'stands; else resume with the param_scheduler of the checkpoint.')
-    loop = runner.train_loop
-    for scheduler, state in zip(built, states, strict=True):
-        end = loop.max_epochs if state['by_epoch'] else loop.max_iters
-        total = state.get('total_steps')
-        if total is not None and min(end, state['end']) - state['begin'] > total:
-            raise ConfigError(
-                f'param_scheduler: the {type(scheduler).__name__} in the checkpoint ends after {total} '
-                f'{"epochs" if state["by_epoch"] else "iterations"}, the run after {end}. --resume --new-schedule '
-                'computes the rates from the config given now.')
 
 
 def _fits(scheduler: _ParamScheduler, state: dict) -> bool:
