@@ -16,6 +16,7 @@ from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine.checkpoint import check_resumable, find_resumable, install_safe_loader, read_checkpoint
+from cxrdet.engine.lock import RunLock
 from cxrdet.engine.runner import GuardedRunner
 
 
@@ -47,6 +48,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     """
     torch.set_flush_denormal(True)  # gradients that fade below 1e-38 slow CPU kernels down several times
     install_safe_loader(trust=trust)
+    RunLock(cfg.work_dir).look()
     cfg.launcher = launcher
     set_device(cfg)
     set_randomness(cfg, seed, deterministic)

@@ -63,6 +63,13 @@ class RunLock:
         if refusal[0] is not None:
             raise ConfigError(refusal[0])
 
+    def look(self) -> None:
+        """Raise ConfigError if another run holds the lock, without taking it: an early word, no promise."""
+        owner = _read(self.path)
+        with contextlib.suppress(FileNotFoundError):  # released in the meantime
+            if self.path.exists() and _stale(owner, self.path) is None:
+                raise ConfigError(self._refusal(owner))
+
     def release(self) -> None:
         """Remove the file, if it is this run's; may be called more than once."""
         if not self._held:

@@ -64,7 +64,7 @@ def tell_changes(changes: list[tuple[str, object, object]], *, new_schedule: boo
     for name, old, new in changes:
         keeps = not new_schedule and f'{name}.'.startswith(tuple(f'{place}.' for place in _IN_CHECKPOINT))
         lines.append(f'  {name}: {old} in the checkpoint, {new} now; '
-                     f'{"the checkpoint goes before, the new value has NO effect" if keeps else "the new one holds"}')
+                     f'{"the former holds, the new one has NO effect" if keeps else "the new one holds"}')
     if not new_schedule and any(name.startswith((*_IN_CHECKPOINT, 'train_cfg.max_', _EPOCH)) for name, *_ in changes):
         lines.append('  Learning rates go on along the schedule in the checkpoint. With --resume --new-schedule they '
                      'are computed from the config given now.')

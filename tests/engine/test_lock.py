@@ -53,7 +53,11 @@ def test_one_at_a_time(hold, tmp_path):
     assert owner(tmp_path)['pid'] == os.getpid()
     with pytest.raises(ConfigError, match=rf'{tmp_path}: process {os.getpid()} on .*--work-dir'):
         hold()
+    with pytest.raises(ConfigError, match='is training in this folder'):
+        RunLock(tmp_path).look()
     first.release()
+    RunLock(tmp_path).look()
+    RunLock(tmp_path / 'none').look()
     assert not list(tmp_path.iterdir())
     hold()
     first.release()  # a second time: the lock of the other stays
