@@ -4,7 +4,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine.checkpoint import check_whole
 from cxrdet.engine.lock import RunLock
 from cxrdet.engine.schedule import check_resumed, hyperparameters, restart_schedule, resumed_changes, tell_changes
@@ -58,12 +58,14 @@ class GuardedRunner(Runner):
         try:
             with recorded_loads() as loads:
                 super()._init_model_weights()
-        except AssertionError as error:  # MMEngine's, of init_cfg.prefix
-            raise ConfigError(f'init_cfg: {error}') from error
+        except AssertionError as error:
+            if 'is not in the pretrained model' not in str(error):
+                raise
+            raise CheckpointError(f'init_cfg.prefix: {error}: no weight in the file begins so.') from error
         for load in loads if not self._resume else ():
-            source = (getattr(load.module, 'init_cfg', None) or {})
-            source = source.get('checkpoint') if isinstance(source, dict) else None
-            check_share(load, str(source or 'pretrained weights'), accept=self._accepts_part)
+            init_cfg = getattr(load.module, 'init_cfg', None)
+            source = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
+            check_share(load, source or 'pretrained weights', accept=self._accepts_part)
 
     def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
         """Load weights (``load_from``), or the weights of a checkpoint to resume from."""

@@ -184,7 +184,8 @@ def test_what_differs_is_told(first, tmp_path, log):
     said = '\n'.join(train(tmp_path, attach=log, **dict(OLD, scheduler=longer, lr=0.1, epochs=3, size=12),
                            resume=first)).splitlines()
     for name, old, new, holds in (
-            ('param_scheduler.1.end', '2', '4', 'NO effect'), ('optim_wrapper.optimizer.lr', '0.02', '0.1', 'NO effect'),
+            ('param_scheduler.1.end', '2', '4', 'NO effect'),
+            ('optim_wrapper.optimizer.lr', '0.02', '0.1', 'NO effect'),
             ('train_cfg.max_epochs', '2', '3', 'new one holds'), ('iterations of an epoch', '4', '6', 'new one holds')):
         line, = (line for line in said if f' {name}: ' in line)
         assert f'{old} in the checkpoint, {new} now' in line
@@ -263,6 +264,12 @@ def test_weights_of_which_little_fits(way, accept, tmp_path):
         train(tmp_path, **options)
     assert not list(tmp_path.glob('epoch*'))
     assert not (tmp_path / 'training.lock').exists()
+
+
+def test_a_prefix_that_the_file_lacks(tmp_path):
+    torch.save({'a.weight': torch.ones(2)}, tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match=r'init_cfg\.prefix: backbone\.'):
+        train(tmp_path, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'other.pth'), prefix='backbone.'))
 
 
 def test_a_head_of_other_classes_does_not_count(tmp_path):

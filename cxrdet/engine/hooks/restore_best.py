@@ -57,6 +57,6 @@ def _best_path(runner) -> Path | None:
         saved = saver.best_ckpt_path
     else:
         saved = saver.best_ckpt_path_dict.get(saver.key_indicators[0])
-    folders = () if saved is None else (runner.work_dir, saver.out_dir, Path(saved).parent)
+    folders = () if saved is None else (runner.work_dir, saver.out_dir or '', Path(saved).parent)
     paths = [Path(folder) / Path(saved).name for folder in folders]
     return next((path for path in paths if path.is_file()), None)
