@@ -28,9 +28,11 @@ def _value(node: ast.expr) -> object:
         return [_value(item) for item in node.elts]
     if isinstance(node, ast.Dict) and None not in node.keys:
         return {str(_value(key)): _value(value) for key, value in zip(node.keys, node.values, strict=True)}
-    if isinstance(node, ast.Call) and getattr(node.func, 'id', None) == 'dict' and not node.args and all(
-            word.arg for word in node.keywords):
-        return {word.arg: _value(word.value) for word in node.keywords}
+    if isinstance(node, ast.Call) and getattr(node.func, 'id', None) == 'dict' and all(w.arg for w in node.keywords):
+        if not node.args:
+            return {word.arg: _value(word.value) for word in node.keywords}
+        if len(node.args) == 1 and isinstance(node.args[0], ast.Dict) and not node.keywords:
+            return _value(node.args[0])  # dict({'0': 1}): where a key is no identifier
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError):

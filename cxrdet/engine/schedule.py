@@ -37,17 +37,17 @@ def resumed_changes(runner: Runner, checkpoint: dict) -> list[tuple[str, object,
 
     To be called with the loops of ``runner`` built. A checkpoint without a readable config tells less.
     """
-    meta, changes = checkpoint['meta'], []
-    text = meta.get('cfg')
+    changes, text = [], checkpoint['meta'].get('cfg')
     if isinstance(text, str) and text.strip():
         try:
             changes = changed_settings(read_config_text(text), read_config_text(runner.cfg.pretty_text), _COMPARED)
         except ValueError as error:
             runner.logger.warning(f'The settings of the checkpoint cannot be compared with those given now: {error}')
-    if not isinstance(runner.train_loop, IterBasedTrainLoop) and meta['epoch']:
-        before, now = meta['iter'] / meta['epoch'], len(runner.train_loop.dataloader)
-        if before == int(before) and before != now:
-            changes.append((_EPOCH, int(before), now))
+    ends = checkpoint['message_hub'].get('runtime_info', {})
+    if not isinstance(runner.train_loop, IterBasedTrainLoop) and ends.get('max_epochs') and ends.get('max_iters'):
+        before, now = ends['max_iters'] // ends['max_epochs'], len(runner.train_loop.dataloader)
+        if before != now:
+            changes.append((_EPOCH, before, now))
     return changes
 
 
