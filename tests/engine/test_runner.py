@@ -127,6 +127,7 @@ SCHEDULES = {
                                          convert_to_iter_based=True)],
     'one cycle': [dict(type='OneCycleLR', eta_max=0.3, total_steps=4, by_epoch=True, convert_to_iter_based=True)],
     'momentum': [dict(type='LinearMomentum', start_factor=0.5, end=3), dict(type='PolyLR', end=4)],
+    'plateau': [WARM_UP, dict(type='ReduceOnPlateauLR', monitor='loss')],
     'none': [],
 }
 
