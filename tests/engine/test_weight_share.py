@@ -35,7 +35,7 @@ def test_elements_are_counted():
     model = nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2), nn.PReLU())
     found, = load(model, {'0.weight': torch.ones(2, 4), '1.bias': torch.ones(2), '2.weight': torch.ones(3),
                           'x': torch.ones(9)})
-    assert found.share == pytest.approx((8 + 2) / (10 + 8 + 1))  # batch norm's count may be missing
+    assert found.share == pytest.approx((8 + 2 + 1) / (10 + 8 + 1 + 1))  # batch norm makes up for its count of batches
     assert list(found.missing) == ['0.bias', '1.weight', '1.running_mean', '1.running_var']
     assert list(found.reshaped) == ['2.weight']
     assert found.unexpected == ['x']
