@@ -36,6 +36,7 @@ from cxrdet.apis.device import pick_device
 from cxrdet.apis.predict_tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.core.errors import CheckpointError, ConfigError, DataError
 from cxrdet.datasets.transforms.loading import unfold_loading
+from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 
 __all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'summary']
@@ -178,6 +179,8 @@ def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)  # where MMPretrain's configs have it
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     load_model_weights(model, checkpoint, trust=trust)
+    precision.evaluate_in(model, precision.of_evaluation(cfg, fp16=(cfg.get('test_cfg') or {}).get('fp16', False),
+                                                         device=device.type))
     return model.to(device).eval(), classes
 
 
