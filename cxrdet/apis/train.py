@@ -16,7 +16,13 @@ from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine import precision
-from cxrdet.engine.checkpoint import check_resumable, find_resumable, install_safe_loader, read_checkpoint
+from cxrdet.engine.checkpoint import (
+    check_resumable,
+    check_whole,
+    find_resumable,
+    install_safe_loader,
+    read_checkpoint,
+)
 from cxrdet.engine.hooks.precision import PrecisionHook
 from cxrdet.engine.lock import RunLock
 from cxrdet.engine.runner import GuardedRunner
@@ -74,7 +80,10 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
         validates = precision.of_evaluation(cfg, fp16=(cfg.get('val_cfg') or {}).get('fp16', False))
         precision.evaluate_in(runner.model, validates)
         if cfg.get('resume'):
-            check_resumable(runner.model, read_checkpoint(cfg.load_from, trust=trust), cfg.load_from)
+            content = read_checkpoint(cfg.load_from, trust=trust)
+            check_whole(content, cfg.load_from)
+            check_resumable(runner.model, content, cfg.load_from)
+            del content
         runner.train()
     finally:
         runner.close()
