@@ -11,6 +11,8 @@ def parse_args(argv=None):
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<config name>)')
     parser.add_argument('--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
                         help='go on from the newest whole checkpoint in the work folder, or from the given one')
+    parser.add_argument('--new-schedule', action='store_true',
+                        help='with --resume: learning rates of the config given now, not of the checkpoint')
     parser.add_argument('--amp', action='store_true', help='mixed precision where the hardware computes it')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
     parser.add_argument('--seed', type=int, help='seed of all random generators (default: the one in the config)')
@@ -42,7 +44,7 @@ def main(argv=None) -> int:
                           train_limit=args.train_limit, valid_limit=args.valid_limit)
         train(cfg, resume=args.resume, amp=args.amp, auto_scale_lr=args.auto_scale_lr, seed=args.seed,
               deterministic=args.deterministic, from_scratch=args.from_scratch, launcher=args.launcher,
-              trust=args.trust_checkpoint)
+              trust=args.trust_checkpoint, new_schedule=args.new_schedule)
     except CxrdetError as error:
         print(f'error: {error_text(error)}', file=sys.stderr)
         return 2

@@ -16,13 +16,21 @@ from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine import precision
-from cxrdet.engine.checkpoint import check_resumable, find_resumable, install_safe_loader, read_checkpoint
+from cxrdet.engine.checkpoint import (
+    check_resumable,
+    check_whole,
+    find_resumable,
+    install_safe_loader,
+    read_checkpoint,
+)
 from cxrdet.engine.hooks.precision import PrecisionHook
+from cxrdet.engine.lock import RunLock
+from cxrdet.engine.runner import GuardedRunner
 
 
 def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_scale_lr: bool = False,
           seed: int | None = None, deterministic: bool = False, from_scratch: bool = False, launcher: str = 'none',
-          trust: bool = False) -> Runner:
+          trust: bool = False, new_schedule: bool = False) -> Runner:
     """Check the config, let the classes follow the data, and train.
 
     Args:
@@ -36,15 +44,21 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
         from_scratch: Random initial weights: no ``init_cfg`` checkpoints, nothing frozen, batch norm trained.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         trust: Read checkpoints that can only be read by executing code in them. Off: they are refused.
+        new_schedule: With ``resume``: rates, weight decay and the like come from ``cfg``, as in an unbroken run of it
+            at the same place; weights, the optimizer's moments and counters from the checkpoint.
 
     Returns:
         The runner after training; ``runner.model`` holds the last weights.
 
     Raises:
-        ConfigError, DataError, CheckpointError: With everything that was found wrong, before training starts.
+        ConfigError, DataError, CheckpointError: With everything that was found wrong, before training starts; also if
+            another run is training in the work folder.
     """
+    if new_schedule and not resume:
+        raise ConfigError('--new-schedule goes with --resume: a new training has the schedule of its config anyway.')
     torch.set_flush_denormal(True)  # gradients that fade below 1e-38 slow CPU kernels down several times
     install_safe_loader(trust=trust)
+    RunLock(cfg.work_dir).look()
     cfg.launcher = launcher
     set_device(cfg)
     set_randomness(cfg, seed, deterministic)
@@ -59,13 +73,20 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     follow_classes(cfg)
     init_distributed(launcher, cfg)
     check_pretrained(cfg)
-    runner = Runner.from_cfg(cfg)
-    runner.register_hook(PrecisionHook())
-    validates = precision.of_evaluation(cfg, fp16=(cfg.get('val_cfg') or {}).get('fp16', False))
-    precision.evaluate_in(runner.model, validates)
-    if cfg.get('resume'):
-        check_resumable(runner.model, read_checkpoint(cfg.load_from, trust=trust), cfg.load_from)
-    runner.train()
+    runner = GuardedRunner.from_cfg(cfg)
+    try:
+        runner.new_schedule = new_schedule
+        runner.register_hook(PrecisionHook())
+        validates = precision.of_evaluation(cfg, fp16=(cfg.get('val_cfg') or {}).get('fp16', False))
+        precision.evaluate_in(runner.model, validates)
+        if cfg.get('resume'):
+            content = read_checkpoint(cfg.load_from, trust=trust)
+            check_whole(content, cfg.load_from)
+            check_resumable(runner.model, content, cfg.load_from)
+            del content
+        runner.train()
+    finally:
+        runner.close()
     return runner
 
 

@@ -18,7 +18,7 @@ from cxrdet.core.errors import CheckpointError
 from cxrdet.core.files import write_atomic
 from cxrdet.engine.safe_pickle import safe_load
 
-__all__ = ['check_resumable', 'find_resumable', 'install_safe_loader', 'load_model_weights', 'publish',
+__all__ = ['check_resumable', 'check_whole', 'find_resumable', 'install_safe_loader', 'load_model_weights', 'publish',
            'read_checkpoint', 'safe_load']
 
 _RESUMABLE_KEYS = ('meta', 'state_dict', 'message_hub', 'optimizer')
@@ -78,9 +78,10 @@ def install_safe_loader(*, trust: bool = False) -> None:
 def find_resumable(work_dir: str | os.PathLike, *, trust: bool = False, finite: bool = False) -> Path | None:
     """Return the newest whole checkpoint in ``work_dir`` that a run can go on from, or None where there is none.
 
-    That is the file that ``last_checkpoint`` names, also when the folder has been moved since. Where this pointer or
-    its file is missing, torn or not resumable, the newest other file that reads whole is taken and a warning says so.
-    With ``finite``, so is one whose weights are not all finite.
+    That is the file that ``last_checkpoint`` names: the one of that name beside it, so that a folder that was moved or
+    copied goes on from its own; else, where checkpoints are kept in another folder, the one there. Where this pointer
+    or its file is missing, torn or not resumable, the newest other file that reads whole is taken and a warning says
+    so. With ``finite``, so is one whose weights are not all finite.
 
     Raises:
         CheckpointError: the newest checkpoint needs pickled code and ``trust`` is not set.
@@ -108,8 +109,9 @@ def _candidates(work_dir: Path) -> list[Path]:
         text = pointer.read_text(encoding='utf-8', errors='replace').strip('\0 \n')
         if text:
             named = Path(text)
-            folders += [named.parent] if named.parent.is_dir() else []
-            pointed = next((path for path in (named, work_dir / named.name) if path.is_file()), None)
+            if not (work_dir / named.name).is_file() and not (named.parent / 'last_checkpoint').is_file():
+                folders += [named.parent] if named.parent.is_dir() else []  # else it is that of another run
+            pointed = next((folder / named.name for folder in folders if (folder / named.name).is_file()), None)
         if pointed is None:
             print_log(f'{pointer} names no checkpoint ("{text}"): the newest whole one in the folder is looked for.',
                       logger='current', level=logging.WARNING)
@@ -165,6 +167,16 @@ def check_resumable(model: torch.nn.Module, content: dict, source: str) -> None:
     own = model.state_dict()
     _check(model, weights, [key for key in own if key not in weights], [key for key in weights if key not in own],
            source, content.get('meta') or {})
+
+
+def check_whole(content: dict, source: str) -> None:
+    """Raise CheckpointError if ``content`` lacks something that a run needs to go on: it holds weights only."""
+    meta = content.get('meta')
+    missing = [key for key in _RESUMABLE_KEYS if key not in content]
+    missing += [f'meta.{key}' for key in ('epoch', 'iter') if isinstance(meta, dict) and key not in meta]
+    if missing:
+        raise CheckpointError(f'{source}: the checkpoint lacks {", ".join(missing)}: a run cannot go on from it. To '
+                              'begin a new one from its weights: --cfg-options load_from=CHECKPOINT, without --resume.')
 
 
 def _plain(model: torch.nn.Module) -> torch.nn.Module:

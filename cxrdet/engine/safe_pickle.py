@@ -1,12 +1,13 @@
 """Checkpoints are read without executing pickled code.
 
 ``torch.load(weights_only=True)`` knows tensors and plain containers. MMEngine's checkpoints also hold logged scalars
-(``HistoryBuffer``), numpy arrays and numpy numbers; exactly these are allowed here in addition, under the names that
-numpy 1 and numpy 2 give them. MMEngine's own loader allows ``getattr`` as well and, where that is not enough, falls
-back to the unsafe loader.
+(``HistoryBuffer``), numpy arrays and numpy numbers, and the two curves of ``OneCycleLR``; exactly these are allowed
+here in addition, under the names that numpy 1 and numpy 2 give them. MMEngine's own loader allows ``getattr`` as well
+and, where that is not enough, falls back to the unsafe loader.
 """
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
 from cxrdet.core.errors import CheckpointError
 
@@ -25,6 +27,7 @@ except ImportError:  # numpy < 1.26
     from numpy.core import multiarray
 
 _METHODS = ('current', 'max', 'mean', 'min')
+_CURVES = ('_annealing_cos', '_annealing_linear')
 _OFFENDERS = (r'GLOBAL (\S+)', r'unrecognized function (.+)', r'but got (.+)')
 _NUMBERS = '?' + np.typecodes['AllInteger'] + np.typecodes['Float'] + 'U'
 
@@ -37,19 +40,31 @@ def _alias(function: Callable, module: str, name: str) -> Callable:
     return stand_in
 
 
-def _history_method(owner: type, name: str) -> Callable:
-    """Stand in for ``getattr``, by which a HistoryBuffer refers to its four statistics; give nothing else."""
-    if owner is not HistoryBuffer or name not in _METHODS:
-        raise UnpicklingError(f'Unsupported global: GLOBAL getattr({getattr(owner, "__name__", "…")},{name})')
-    return getattr(HistoryBuffer, name)
+def _one_cycle(*_) -> None:
+    """Stand in for the class of OneCycleLR, of which a file may name the curves only."""
+    raise UnpicklingError('Unsupported global: GLOBAL OneCycleParamScheduler()')
+
+
+def _attribute(owner: Callable, name: str) -> Callable:
+    """Stand in for ``getattr``, by which files name a HistoryBuffer's four statistics and OneCycleLR's two curves."""
+    if owner is HistoryBuffer and name in _METHODS:
+        return getattr(HistoryBuffer, name)
+    if owner is _one_cycle_alias() and name in _CURVES:
+        return getattr(OneCycleParamScheduler, name)
+    raise UnpicklingError(f'Unsupported global: GLOBAL getattr({getattr(owner, "__name__", "…")},{name})')
+
+
+@lru_cache(maxsize=1)
+def _one_cycle_alias() -> Callable:
+    return _alias(_one_cycle, OneCycleParamScheduler.__module__, OneCycleParamScheduler.__qualname__)
 
 
 @lru_cache(maxsize=1)
 def _allowed() -> list[Callable]:
-    aliases = [_alias(_history_method, module, 'getattr') for module in ('builtins', '__builtin__')]
+    aliases = [_alias(_attribute, module, 'getattr') for module in ('builtins', '__builtin__')] + [_one_cycle_alias()]
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         aliases += [_alias(getattr(multiarray, name), module, name) for name in ('_reconstruct', 'scalar')]
-    return [HistoryBuffer, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in _NUMBERS}, *aliases]
+    return [HistoryBuffer, Counter, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in _NUMBERS}, *aliases]
 
 
 def safe_load(file: str | os.PathLike | BinaryIO, *, map_location: Any = 'cpu', trust: bool = False,

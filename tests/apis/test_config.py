@@ -125,8 +125,9 @@ def test_options_without_effect_are_refused(option, message):
         load_config(LISTED, cfg_options=['lr=0.1', option])
 
 
-@pytest.mark.parametrize('option', ['load_from=a.pth', 'randomness.seed=3', 'device=cpu', 'work_dir=there',
-                                    'model.init_cfg.type=Pretrained', 'vis_backends=[]', 'custom_hooks=[]'])
+@pytest.mark.parametrize('option', ['load_from=a.pth', 'allow_partial_weights=True', 'randomness.seed=3',
+                                    'device=cpu', 'work_dir=there', 'model.init_cfg.type=Pretrained',
+                                    'vis_backends=[]', 'custom_hooks=[]'])
 def test_keys_that_something_reads_may_be_new(option):
     load_config(LISTED, cfg_options=[option])
 

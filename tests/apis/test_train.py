@@ -3,8 +3,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from cxrdet.apis.train import check_pretrained, drop_pretrained, set_auto_scale_lr, set_randomness, set_resume
+from cxrdet.apis.train import check_pretrained, drop_pretrained, set_auto_scale_lr, set_randomness, set_resume, train
 from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.engine.lock import RunLock
 
 
 def pretrained(checkpoint):
@@ -69,6 +70,19 @@ def test_randomness():
     assert cfg.randomness == dict(seed=0)
     set_randomness(cfg, 7, True)
     assert cfg.randomness == dict(seed=7, deterministic=True)
+
+
+def test_a_new_schedule_goes_with_resume(tmp_path):
+    with pytest.raises(ConfigError, match='--new-schedule goes with --resume'):
+        train(Config(dict(work_dir=str(tmp_path))), new_schedule=True)
+
+
+def test_a_taken_folder_is_left_before_anything_else(tmp_path):
+    lock = RunLock(tmp_path)
+    lock.acquire()
+    with pytest.raises(ConfigError, match='is training in this folder'):
+        train(Config(dict(work_dir=str(tmp_path))))
+    lock.release()
 
 
 def test_resume(tmp_path):

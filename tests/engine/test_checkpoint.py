@@ -1,6 +1,8 @@
 import os
+import shutil
 import time
 from collections import OrderedDict
+from pathlib import Path
 
 import pytest
 import torch
@@ -143,6 +145,15 @@ class TestFindResumable:
         moved = tmp_path_factory.mktemp('moved') / 'run'
         folder.rename(moved)
         assert find_resumable(moved) == moved / 'epoch_3.pth'
+
+    def test_a_copied_folder_goes_on_from_its_own(self, folder, tmp_path_factory):
+        copy = Path(shutil.copytree(folder, tmp_path_factory.mktemp('copy') / 'run'))
+        save(folder / 'epoch_4.pth')  # the original went on
+        assert find_resumable(copy) == copy / 'epoch_3.pth'
+        (copy / 'epoch_3.pth').write_bytes(b'PK\x03\x04')
+        assert find_resumable(copy) == copy / 'epoch_2.pth'
+        (copy / 'epoch_3.pth').unlink()
+        assert find_resumable(copy) == copy / 'epoch_2.pth'
 
     def test_checkpoints_in_another_folder(self, folder, tmp_path_factory, log):
         out_dir = tmp_path_factory.mktemp('out')

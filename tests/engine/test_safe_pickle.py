@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleLR
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
 from cxrdet.core.errors import CheckpointError
 from cxrdet.engine.safe_pickle import safe_load
@@ -100,6 +102,36 @@ def test_code_is_run_for_those_who_trust(tmp_path):
 def test_getattr_gives_the_statistics_only(tmp_path):
     torch.save(dict(a=GetAttribute()), tmp_path / 'a.pth')
     with pytest.raises(CheckpointError, match=r'executed \(getattr\(HistoryBuffer,__init__\)\)'):
+        safe_load(tmp_path / 'a.pth')
+
+
+class Called:
+    """Calls what its arguments name."""
+
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize('strategy', ['cos', 'linear'])
+def test_one_cycle_as_mmengine_writes_it(tmp_path, strategy):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    scheduler = OneCycleLR(optimizer, eta_max=1.0, total_steps=5, anneal_strategy=strategy)
+    torch.save(dict(param_schedulers=[scheduler.state_dict()]), tmp_path / 'a.pth')
+    state, = safe_load(tmp_path / 'a.pth')['param_schedulers']
+    assert state == scheduler.state_dict()
+    assert state['anneal_func'](0.0, 1.0, 0.5) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize('call', [
+    (OneCycleParamScheduler, ()), (getattr, (OneCycleParamScheduler, '__init__')),
+    (getattr, (OneCycleParamScheduler, '_get_value')), (getattr, (OneCycleParamScheduler, '__globals__')),
+    (getattr, (OneCycleLR, '_annealing_cos'))])
+def test_nothing_else_of_one_cycle_is_given(tmp_path, call):
+    torch.save(dict(a=Called(*call)), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r'a\.pth: .*executed \(.*OneCycle'):
         safe_load(tmp_path / 'a.pth')
 
 

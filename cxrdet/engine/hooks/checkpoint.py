@@ -42,11 +42,15 @@ class CheckpointHook(MMEngineCheckpointHook):
     - Without ``rule``, the name of the metric says whether more of it is better
       (:func:`cxrdet.core.history.better_is`; after it, MMEngine's names).
     - A run is not resumed from another model's checkpoint. (MMEngine logs that and goes on.)
+    - The state of schedules is plain data. (MMEngine's OneCycleLR adds the function of its curve.)
     """
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:
             check_resumable(runner.model, checkpoint, str(runner._load_from or runner.work_dir))
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        _drop_functions(checkpoint.get('param_schedulers') or [])
 
     def before_train(self, runner) -> None:
         super().before_train(runner)
@@ -107,6 +111,12 @@ class CheckpointHook(MMEngineCheckpointHook):
     @master_only
     def _publish_model(self, runner, ckpt_path: str) -> None:
         runner.logger.info(f'{ckpt_path} is published to {publish(ckpt_path, self.published_keys)}')
+
+
+def _drop_functions(states: list[dict] | dict[str, list[dict]]) -> None:
+    for state in chain.from_iterable(states.values()) if isinstance(states, dict) else states:
+        for name in [name for name, value in state.items() if callable(value)]:
+            del state[name]
 
 
 def _best_paths(hook: CheckpointHook) -> dict:

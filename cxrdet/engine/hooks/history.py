@@ -13,6 +13,7 @@ from cxrdet.core.files import write_atomic
 from cxrdet.core.history import Recorder, summary, to_json
 from cxrdet.engine.earlier_run import move_earlier_run
 from cxrdet.engine.precision import of_training
+from cxrdet.engine.schedule import param_groups
 from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 
@@ -55,7 +56,7 @@ class HistoryHook(Hook):
         self._recorder.start_clock()
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        self._rates = [group['lr'] for group in _groups(runner.optim_wrapper)]
+        self._rates = [group['lr'] for group in param_groups(runner.optim_wrapper)]
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         self._recorder.add(_means_over_processes(outputs or {}))
@@ -143,11 +144,6 @@ def _means_over_processes(outputs: dict) -> dict[str, float]:
     return dict(zip(outputs, values.tolist(), strict=True))
 
 
-def _groups(optim_wrapper) -> list[dict]:
-    groups = optim_wrapper.param_groups
-    return [group for inner in groups.values() for group in inner] if isinstance(groups, dict) else list(groups)
-
-
 def _facts(runner, rates: list[float]) -> dict:
     """What else a record tells of its iterations."""
     return dict(rates=_named(runner, rates), precision=of_training(runner.optim_wrapper))
@@ -155,7 +151,7 @@ def _facts(runner, rates: list[float]) -> dict:
 
 def _named(runner, rates: list[float]) -> dict[str, float]:
     """Parameter -> rate; 0 where it is frozen."""
-    by_id = {id(weight): rate for group, rate in zip(_groups(runner.optim_wrapper), rates, strict=True)
+    by_id = {id(weight): rate for group, rate in zip(param_groups(runner.optim_wrapper), rates, strict=True)
              for weight in group['params']}
     model = unwrap(runner.model)
     return {name: float(by_id.get(id(weight), 0.0)) if weight.requires_grad else 0.0

@@ -51,11 +51,12 @@ def _saver(runner) -> CheckpointHook | None:
 
 
 def _best_path(runner) -> Path | None:
-    """The file, also where the folder was moved since it was written."""
+    """The file; where the folder was moved or copied since it was written, the one in this folder."""
     saver = _saver(runner)
     if len(saver.key_indicators) == 1:
         saved = saver.best_ckpt_path
     else:
         saved = saver.best_ckpt_path_dict.get(saver.key_indicators[0])
-    paths = [] if saved is None else [Path(saved), Path(runner.work_dir) / Path(saved).name]
+    folders = () if saved is None else (runner.work_dir, saver.out_dir or '', Path(saved).parent)
+    paths = [Path(folder) / Path(saved).name for folder in folders]
     return next((path for path in paths if path.is_file()), None)

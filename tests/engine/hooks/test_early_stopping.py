@@ -159,12 +159,16 @@ class TestRestoreBest:
             RestoreBestHook().after_train(self.runner(saver, tmp_path))
         assert 'No best checkpoint was saved in this run' in caplog.text
 
+    @pytest.mark.parametrize('original', [False, True])
     @pytest.mark.parametrize('save_best', ['mAP', ['mAP', 'loss']])
-    def test_a_folder_that_was_moved(self, save_best, tmp_path):
-        torch.save(dict(state_dict=dict(weight=torch.full((1, 1), 7.0), bias=torch.zeros(1))), tmp_path / 'best_3.pth')
-        saver = self.saver(save_best=save_best)
-        saver.best_ckpt_path, saver.best_ckpt_path_dict = '/nowhere/best_3.pth', {'mAP': '/nowhere/best_3.pth'}
-        runner = self.runner(saver, tmp_path)
+    def test_a_folder_that_was_moved_or_copied(self, save_best, original, tmp_path):
+        for folder, value in (('run', 7.0), ('original', 8.0))[:1 + original]:
+            (tmp_path / folder).mkdir()
+            torch.save(dict(state_dict=dict(weight=torch.full((1, 1), value), bias=torch.zeros(1))),
+                       tmp_path / folder / 'best_3.pth')
+        saver, path = self.saver(save_best=save_best), str(tmp_path / 'original' / 'best_3.pth')
+        saver.best_ckpt_path, saver.best_ckpt_path_dict = path, {'mAP': path}
+        runner = self.runner(saver, tmp_path / 'run')
         RestoreBestHook().after_train(runner)
         assert runner.model.weight.item() == 7
 

@@ -1,0 +1,113 @@
+"""MMEngine's Runner with what is looked at before and while weights are loaded."""
+from mmengine.dataset import InfiniteSampler
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.engine.checkpoint import check_whole
+from cxrdet.engine.lock import RunLock
+from cxrdet.engine.schedule import check_resumed, hyperparameters, restart_schedule, resumed_changes, tell_changes
+from cxrdet.engine.unwrap import unwrap
+from cxrdet.engine.weight_share import check_share, recorded_loads
+
+__all__ = ['GuardedRunner']
+
+
+class GuardedRunner(Runner):
+    """A Runner for training, in everything MMEngine's, but:
+
+    - It holds the lock of its work folder (:class:`cxrdet.engine.lock.RunLock`) from before anything is written there
+      until :meth:`close`.
+    - Weights that fill less than half of what they are loaded into (``init_cfg`` of type Pretrained, ``load_from``)
+      are refused, unless the config has ``allow_partial_weights = True``.
+    - What a resumed run changes is told, and what it cannot change is refused (:mod:`cxrdet.engine.schedule`).
+    - A last batch of one image is refused where batch norm would fail on it, before the first batch.
+
+    Attributes:
+        new_schedule: whether a resumed run takes its rates from the config instead of the checkpoint.
+    """
+    new_schedule = False
+    lock: RunLock | None = None
+
+    def __init__(self, *args, **kwargs) -> None:
+        try:
+            super().__init__(*args, **kwargs)
+        except BaseException:
+            self.close()
+            raise
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up the processes, then take the lock; nothing has been written yet."""
+        super().setup_env(env_cfg)
+        self.lock = RunLock(self.work_dir)
+        self.lock.acquire()
+
+    def close(self) -> None:
+        """Release the work folder."""
+        if self.lock is not None:
+            self.lock.release()
+
+    def call_hook(self, fn_name: str, **kwargs) -> None:
+        """Call the hooks, unless another run has taken the folder over."""
+        self.lock.check()
+        super().call_hook(fn_name, **kwargs)
+
+    def _init_model_weights(self) -> None:
+        check_last_batch(self.model, self.train_dataloader)
+        try:
+            with recorded_loads() as loads:
+                super()._init_model_weights()
+        except AssertionError as error:
+            if 'is not in the pretrained model' not in str(error):
+                raise
+            raise CheckpointError(f'init_cfg.prefix: {error}: no weight in the file begins so.') from error
+        for load in loads if not self._resume else ():
+            init_cfg = getattr(load.module, 'init_cfg', None)
+            source = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
+            check_share(load, source or 'pretrained weights', accept=self._accepts_part)
+
+    def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
+        """Load weights (``load_from``), or the weights of a checkpoint to resume from."""
+        with recorded_loads() as loads:
+            checkpoint = super().load_checkpoint(filename, *args, **kwargs)
+        if self._resume:
+            check_whole(checkpoint, str(filename))
+            checkpoint['meta'].pop('config', None)  # MMEngine would execute it
+            changes = resumed_changes(self, checkpoint)
+            check_resumed(self, checkpoint, changes, new_schedule=self.new_schedule)
+            tell_changes(changes, new_schedule=self.new_schedule)
+        for load in loads if not self._resume else ():
+            if load.module is unwrap(self.model):
+                check_share(load, str(filename), accept=self._accepts_part)
+        return checkpoint
+
+    def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
+               map_location: str = 'default') -> None:
+        """Go on from a checkpoint; with ``new_schedule``, at the rates that the config gives for that place."""
+        fresh = hyperparameters(self.optim_wrapper)
+        super().resume(filename, resume_optimizer, resume_param_scheduler and not self.new_schedule, map_location)
+        if self.new_schedule:
+            restart_schedule(self, fresh)
+
+    @property
+    def _accepts_part(self) -> bool:
+        return bool(self.cfg.get('allow_partial_weights', False))
+
+
+def check_last_batch(model: nn.Module, loader: DataLoader) -> None:
+    """Raise ConfigError if a batch of the training will hold one image and a head's batch norm has to work on it.
+
+    Batch norm over features without positions (``BatchNorm1d``) cannot be computed from one sample.
+    """
+    batches = loader.batch_sampler
+    size, images = getattr(batches, 'batch_size', None), len(loader.sampler)
+    endless = isinstance(loader.sampler, InfiniteSampler)
+    if not size or not (size == 1 or (images % size == 1 and not endless and not getattr(batches, 'drop_last', False))):
+        return
+    names = [name for name, part in unwrap(model).named_modules() if isinstance(part, nn.BatchNorm1d)
+             and any(place in name for place in ('head', 'neck')) and all(p.requires_grad for p in part.parameters())]
+    if names:
+        what = 'every batch holds' if size == 1 else f'{images} images in batches of {size} leave a last batch of'
+        raise ConfigError(f'train_dataloader: {what} one image, of which the batch norm in {names[0]} cannot be '
+                          'computed. Set train_dataloader.drop_last=True, or another train_dataloader.batch_size.')
