@@ -37,6 +37,8 @@ setup(
         'numpy>=1.26',
         'opencv-python>=4.9',
         'pillow>=10',
+        'tifffile>=2024.1.30',
+        'imagecodecs>=2024.1.1',
         'scipy>=1.10',
         'matplotlib>=3.8',
     ],
