@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.datasets.image_header import KINDS, TIFF_MAGIC, ImageHeader, read_header
+from cxrdet.datasets.image_header import KINDS, REPLACE, TIFF_MAGIC, ImageHeader, read_header
 from cxrdet.datasets.tiff_io import inks_to_bgr, open_tiff, turn_upright
 
 __all__ = ['MAX_MEGAPIXELS', 'decode_image', 'has_extra_channels', 'read_image', 'read_image_size']
@@ -67,7 +67,7 @@ def decode_image(data: bytes, path: str | Path, *, ignore_orientation: bool = Fa
         else:
             header = read_header(data)
             if header is None:
-                raise DataError(_why_undecodable(data))
+                raise DataError(f'{_why_undecodable(data)} {REPLACE}')
             _check_frames(header.frames, page, header.kind)
             _check_pixels(header.width * header.height, header.width, header.height)
             image, orientation = _decode(data, header, page or 0), header.orientation
@@ -78,7 +78,7 @@ def decode_image(data: bytes, path: str | Path, *, ignore_orientation: bool = Fa
         image = np.ascontiguousarray(image[:, :, :3])
         return image if image.dtype == np.uint8 else _to_8_bits(image)
     except DataError as error:
-        raise DataError(f'{path}: {error} Replace the file, or take it out of the annotations.') from None
+        raise DataError(f'{path}: {error}') from None
 
 
 def read_image_size(path: str | Path, *, ignore_orientation: bool = False) -> tuple[int, int]:
@@ -93,7 +93,7 @@ def read_image_size(path: str | Path, *, ignore_orientation: bool = False) -> tu
             with open_tiff(data) as header:
                 pass
         except DataError as error:
-            raise DataError(f'{path}: {error} Replace the file, or take it out of the annotations.') from None
+            raise DataError(f'{path}: {error}') from None
     else:
         header = read_header(data)
         if header is None or header.kind == 'AVIF':  # which may be cropped or turned
@@ -163,7 +163,7 @@ def _decode(data: bytes, header: ImageHeader, page: int) -> np.ndarray:
     except (OSError, ValueError, SyntaxError, EOFError, cv2.error):
         image = None
     if image is None:
-        raise DataError(_why_undecodable(data))
+        raise DataError(f'{_why_undecodable(data)} {REPLACE}')
     return image
 
 

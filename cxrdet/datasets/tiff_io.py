@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from cxrdet.core.errors import DataError
-from cxrdet.datasets.image_header import read_header
+from cxrdet.datasets.image_header import REPLACE, read_header
 
 __all__ = ['TiffHeader', 'inks_to_bgr', 'open_tiff', 'turn_upright']
 
@@ -24,6 +24,8 @@ _NEEDED = {254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284,
            338, 339, 347, 32997, 32998}  # tags without which pixels are read wrongly
 _FAX = (2, 3, 4)
 _JPEG = 7
+_OLD = {6}  # JPEG of TIFF 6.0
+_OF_LIBTIFF = {1, 5, 8, 32773, 32946}  # compressions of OpenCV's libtiff; others it gives as black, without a word
 _BOUNDED = {1, *_FAX, 5, 8, 32773, 32946, 34925, 50000}  # compressions that give as many bytes as are asked for
 _WITH_HEADER = {_JPEG, 33005, 34712, 34892, 34933, 50001}  # images in strips or tiles: JPEG, JPEG 2000, PNG, WebP
 
@@ -71,7 +73,7 @@ def open_tiff(data: bytes, *, frame: int = 0) -> Iterator[TiffHeader]:
         raise
     except Exception as error:  # tifffile and the codecs raise many kinds
         raise DataError(f'the image is damaged or truncated, or of a kind that is not read (TIFF, {len(data)} bytes; '
-                        f'{str(error) or type(error).__name__}).') from None
+                        f'{str(error) or type(error).__name__}). {REPLACE}') from None
 
 
 def _header(file, data: bytes, frame: int) -> TiffHeader:
@@ -92,7 +94,8 @@ def _header(file, data: bytes, frame: int) -> TiffHeader:
 def _check_directories(file, pages: list, data: bytes) -> None:
     """tifffile goes on without what it could not read: tags beyond the end of the file, and pages."""
     if not pages:
-        raise DataError(f'the image is truncated or damaged ({len(data)} bytes): the TIFF holds no image directory.')
+        raise DataError(f'the image is truncated or damaged ({len(data)} bytes): the TIFF holds no image directory. '
+                        f'{REPLACE}')
     layout = file.tiff
     for page in pages:
         count, = struct.unpack_from(layout.tagnoformat, data, page.offset)
@@ -101,10 +104,11 @@ def _check_directories(file, pages: list, data: bytes) -> None:
         lost = [code for code in codes if code in _NEEDED and code not in page.tags]
         if lost:
             raise DataError(f'the image is truncated or damaged ({len(data)} bytes): TIFF tag {lost[0]} cannot be '
-                            'read.')
+                            f'read. {REPLACE}')
     following, = struct.unpack_from(layout.offsetformat, data, start + count * layout.tagsize)
     if following >= len(data):
-        raise DataError(f'the image is truncated ({len(data)} bytes): the next TIFF page would stand at {following}.')
+        raise DataError(f'the image is truncated ({len(data)} bytes): the next TIFF page would stand at {following}. '
+                        f'{REPLACE}')
 
 
 def _pictures(pages: list) -> list:
@@ -141,10 +145,9 @@ def _photometric(page) -> int:
 def _decode(file, page, data: bytes, slice_of_stack: int | None) -> np.ndarray:
     photometric = _photometric(page)
     _check_kind(page, photometric)
-    if photometric == _LAB or photometric == _YCBCR and page.compression != _JPEG \
-            or page.compression not in _BOUNDED | _WITH_HEADER:
-        return _by_opencv(page, data)
     _check_segments(page, data)
+    if page.compression in _OLD or photometric == _LAB or photometric == _YCBCR and page.compression != _JPEG:
+        return _by_opencv(page, data)
     if slice_of_stack is None or page.imagedepth > 1:
         samples = page.asarray(squeeze=False, maxworkers=1)  # (planes, depth, H, W, samples)
         samples = samples[:, slice_of_stack or 0]
@@ -181,13 +184,21 @@ def _check_kind(page, photometric: int) -> None:
         raise DataError(f'the TIFF image has samples of {page.bitspersample} bits in sample format '
                         f'{int(page.sampleformat)}{", and no palette" if photometric == _PALETTE else ""}, which are '
                         'not read. Convert it to integers or floats of one depth.')
+    by_opencv = photometric in (_YCBCR, _LAB) and page.compression != _JPEG
+    known = _OLD | _OF_LIBTIFF if by_opencv else _OLD | _BOUNDED | _WITH_HEADER
+    if page.compression not in known or page.bitspersample != 8 and (by_opencv or page.compression in _OLD):
+        compression = getattr(page.compression, 'name', page.compression)
+        raise DataError(f'a TIFF image of {page.bitspersample} bits with compression {compression} and photometric '
+                        f'interpretation {said} is not read. Convert it to grey or RGB without compression.')
 
 
 def _check_segments(page, data: bytes) -> None:
     """All strips or tiles are there, whole; and an image within one is no larger than it."""
     planes, _, height, width, _ = page.shaped
     offsets, counts = page.dataoffsets, page.databytecounts
-    if page.is_contiguous:
+    if page.compression in _OLD:
+        return
+    if page.is_contiguous and not page.is_subsampled:
         offsets, counts, expected = offsets[:1], (page.nbytes,), 1
     elif page.is_tiled:
         expected = planes * math.ceil(page.imagedepth / max(page.tiledepth, 1)) * math.ceil(
@@ -199,14 +210,14 @@ def _check_segments(page, data: bytes) -> None:
     there = sum(start > 0 and count > 0 and start + count <= len(data) for start, count in zip(offsets, counts))
     if there < expected:
         raise DataError(f'the image is truncated (TIFF, {len(data)} bytes): {expected - there} of {expected} strips or '
-                        'tiles are not there.')
+                        f'tiles are not there. {REPLACE}')
     if page.compression in _WITH_HEADER:
         for start, count in zip(offsets, counts):
             header = read_header(data[start:start + count])
             if header is None or header.height > height or header.width > width:
                 held = 'no such' if header is None else f'a {header.kind} of {header.width} x {header.height} px'
                 raise DataError(f'the image is damaged: a strip or tile of {width} x {height} px holds {held} '
-                                'image.')
+                                f'image. {REPLACE}')
 
 
 def _by_palette(page, index: np.ndarray) -> np.ndarray:
@@ -252,14 +263,10 @@ def inks_to_bgr(inks: np.ndarray, *, full: int) -> np.ndarray:
 
 def _by_opencv(page, data: bytes) -> np.ndarray:
     """Kinds of 8 bits that libtiff turns into RGB; it turns them upright, too, which is undone here."""
-    if page.bitspersample > 8:
-        raise DataError(f'a TIFF image of {page.bitspersample} bits with compression {page.compression} and '
-                        f'photometric interpretation {page.photometric} is not read. Convert it to grey or RGB.')
     done, images = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR, range=(page.index,
                                                                                            page.index + 1))
     if not done or not images:
-        raise DataError(f'the image is damaged, or of a kind that is not read (TIFF, {len(data)} bytes; compression '
-                        f'{page.compression}).')
+        raise DataError(f'the image is damaged (TIFF, {len(data)} bytes). {REPLACE}')
     turn = page.tags.valueof(274, 1)
     return turn_upright(images[0], {6: 8, 8: 6}.get(turn, turn))
 
