@@ -6,13 +6,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from cxrdet.core.errors import DataError
 from cxrdet.core.findings import DataTable, Finding
 from cxrdet.core.phash import near_equal_pairs, perceptual_hash, thumbnail
-from cxrdet.datasets.image_io import decode_image
+from cxrdet.datasets.image_io import decode_image, has_extra_channels
 from cxrdet.datasets.lenient.files import image_paths
 
 __all__ = ['ImageFacts', 'check_files', 'check_pixels', 'image_facts', 'scan']
@@ -42,17 +41,8 @@ def image_facts(path: str) -> ImageFacts:
     except (OSError, DataError) as error:
         return ImageFacts(str(error).removeprefix(f'{path}: '))
     small = thumbnail(image)
-    return ImageFacts('', *image.shape[:2], _has_alpha(data), hashlib.sha1(data).hexdigest(), perceptual_hash(small),
-                      small)
-
-
-def _has_alpha(data: bytes) -> bool:
-    if data.startswith(b'\x89PNG'):
-        return data[25] in (4, 6)  # the colour type of the header: grey or RGB with alpha
-    if data.startswith(b'\xff\xd8'):  # JPEG has none
-        return False
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    return image is not None and image.ndim == 3 and image.shape[2] == 4
+    return ImageFacts('', *image.shape[:2], has_extra_channels(data), hashlib.sha1(data).hexdigest(),
+                      perceptual_hash(small), small)
 
 
 def scan(paths: Sequence[str], *, workers: int = 1,
