@@ -156,7 +156,8 @@ def _read_jpeg2000(data: bytes) -> ImageHeader:
 
 def _read_pnm(data: bytes) -> ImageHeader | None:
     if data.startswith(b'P7'):
-        sides = dict(_PAM.findall(data[:2 ** 12].partition(b'ENDHDR')[0]))
+        head, end, _ = data[:2 ** 12].partition(b'\nENDHDR')
+        sides = dict(_PAM.findall(head)) if end else {}
         return ImageHeader('PNM', int(sides.get(b'HEIGHT', 0)), int(sides.get(b'WIDTH', 0)))
     found = _PNM.match(data[:2 ** 12])
     return found and ImageHeader('PNM', int(found[2]), int(found[1]))

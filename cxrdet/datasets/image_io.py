@@ -11,10 +11,12 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.image_header import KINDS, REPLACE, TIFF_MAGIC, ImageHeader, read_header
 from cxrdet.datasets.tiff_io import inks_to_bgr, open_tiff, turn_upright
 
-__all__ = ['MAX_MEGAPIXELS', 'decode_image', 'has_extra_channels', 'read_image', 'read_image_size']
+__all__ = ['MAX_MEGAPIXELS', 'THIN', 'decode_image', 'has_extra_channels', 'read_image', 'read_image_size']
 
 MAX_MEGAPIXELS = 'CXRDET_MAX_MEGAPIXELS'
 """Environment variable: millions of pixels that an image may have to be decoded; 400 where it is not set."""
+THIN = 50
+"""An image whose sides have this ratio or more is thin: where it is resized, the short side may become 0 px."""
 _TURNED_HERE = ('PNG', 'JPEG', 'WEBP')
 _PILLOW = {'GIF': 'GifImagePlugin.GifImageFile', 'PNG': 'PngImagePlugin.PngImageFile',
            'WEBP': 'WebPImagePlugin.WebPImageFile', 'JPEG': 'JpegImagePlugin.JpegImageFile'}
@@ -73,9 +75,11 @@ def decode_image(data: bytes, path: str | Path, *, ignore_orientation: bool = Fa
             image, orientation = _decode(data, header, page or 0), header.orientation
         if not ignore_orientation:
             image = turn_upright(image, orientation)
-        if image.ndim == 2 or image.shape[2] == 1:
-            image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-        image = np.ascontiguousarray(image[:, :, :3])
+        grey = image.ndim == 2 or image.shape[2] == 1
+        image = image.reshape(*image.shape[:2], 1) if grey else image[:, :, :3]
+        if image.dtype == np.uint16:
+            image = _from_16_bits(image)
+        image = np.repeat(image, 3, axis=2) if grey else np.ascontiguousarray(image)
         return image if image.dtype == np.uint8 else _to_8_bits(image)
     except DataError as error:
         raise DataError(f'{path}: {error}') from None
@@ -157,7 +161,8 @@ def _decode(data: bytes, header: ImageHeader, page: int) -> np.ndarray:
         if header.kind == 'JPEG' and header.channels == 4:
             inks = np.asarray(_open_pillow(data, 'JPEG'))  # which it turns round as if they were Adobe's
             return inks_to_bgr(inks if header.inverted else 255 - inks, full=255)
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+        deep_grey = header.kind == 'PNG' and data[24:26] == b'\x10\0'  # bits and colour type
+        flags = (cv2.IMREAD_GRAYSCALE if deep_grey else cv2.IMREAD_COLOR) | cv2.IMREAD_ANYDEPTH
         flags |= cv2.IMREAD_IGNORE_ORIENTATION if header.kind in _TURNED_HERE else 0
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (OSError, ValueError, SyntaxError, EOFError, cv2.error):
@@ -191,8 +196,6 @@ def _why_undecodable(data: bytes) -> str:
 
 def _to_8_bits(image: np.ndarray) -> np.ndarray:
     """Scale (H, W, 3) of more than 8 bits as :func:`read_image` says; in parts, for scaling takes 8 bytes a value."""
-    if image.dtype == np.uint16:
-        return _from_16_bits(image)
     if image.dtype == np.float16:
         image = image.astype(np.float32)
     low, high = float(image.min()), float(image.max())
@@ -206,12 +209,12 @@ def _to_8_bits(image: np.ndarray) -> np.ndarray:
 
 
 def _from_16_bits(image: np.ndarray) -> np.ndarray:
-    """By way of a histogram and a table, which take no memory to speak of."""
-    counts = sum(np.bincount(image[start:start + _ROWS].ravel(), minlength=2 ** 16)
+    """The same of (H, W, 1 or 3), by way of a histogram and a table, which take no memory to speak of."""
+    counts = 3 // image.shape[2] * sum(np.bincount(image[start:start + _ROWS].ravel(), minlength=2 ** 16)
                  for start in range(0, len(image), _ROWS))
     there = np.flatnonzero(counts)
     if (there % 257 == 0).all():  # equal bytes: 8 bits that were widened
-        return (image & 255).astype(np.uint8)
+        return image.astype(np.uint8)  # the lower byte
     ends = _percentiles(counts, (0.05, 99.95))
     low, high = _range(float(there[0]), float(there[-1]), ends)
     return _scaled(np.arange(2 ** 16, dtype=np.uint16), low, high)[image]

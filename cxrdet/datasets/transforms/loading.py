@@ -7,12 +7,10 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.datasets.image_io import read_image, read_image_size
+from cxrdet.datasets.image_io import THIN, read_image, read_image_size
 from cxrdet.registry import TRANSFORMS
 
 __all__ = ['ImageNamed', 'LoadImage', 'read_image', 'read_image_size', 'refused', 'unfold_loading']
-
-_THIN = 50  # from this ratio of its sides on, an image is suspected where a step fails
 
 
 def unfold_loading(pipeline: Sequence[dict]) -> list[dict]:
@@ -26,11 +24,12 @@ def unfold_loading(pipeline: Sequence[dict]) -> list[dict]:
 def refused(path: str | Path, error: Exception, size: tuple[int, int] | None) -> DataError:
     """The error of a step behind the loading, as one that names the image; ``size`` is its height and width."""
     height, width = size or (0, 0)
-    text = ' '.join(str(error).split()) or 'no reason given'
+    reason = f"OpenCV's {error.func} refuses it ({error.err})" if getattr(error, 'func', None) \
+        else f'{type(error).__name__}: {error}'
     hint = ' It is so thin that a side may become 0 px when it is resized: leave it out, or crop it.' \
-        if max(height, width) > _THIN * min(height, width) else ''
+        if max(height, width) >= THIN * min(height, width) else ''
     return DataError(f'{path}: the image of {width} x {height} px (width x height) cannot be prepared for the model: '
-                     f'{type(error).__name__}: {text}.{hint}')
+                     f'{reason}.{hint}')
 
 
 class ImageNamed:
