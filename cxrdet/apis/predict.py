@@ -61,8 +61,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
     Args:
         config: the config that the checkpoint was trained with: a file, or what :func:`load_config` gave.
         checkpoint: a file written by training.
-        source: an image file of any kind that the config's test pipeline reads, or a folder of
-            :data:`cxrdet.datasets.lenient.IMAGE_SUFFIXES`, linked folders included.
+        source: an image file of any kind that the config's test pipeline reads, or a folder of ``IMAGE_SUFFIXES``.
         score_thr: lowest score, in [0, 1], of a box that is kept (None: 0.3), or of a positive decision for any class.
         operating_point: multi-label: the stored thresholds to decide by. None: the first that was chosen on validation;
             0.5 where the checkpoint stores none.
@@ -82,9 +81,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
     """
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
-    out_dir = Path(out_dir)
-    if out_dir.exists() and not out_dir.is_dir():
-        raise ConfigError(f'{out_dir}: the results go into a folder, but this is a file')
+    out_dir = _folder(out_dir)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     root, files = find_images(source, leave_out=out_dir)
     target = pick_device(device)
@@ -99,10 +96,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         options = Options(classes, score_thr, operating_point, calibrate, cam)
         with _complete_folder(out_dir) as folder:
             records, task, settings = [], None, None
-            for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size):
-                if isinstance(sample, Exception):
-                    failed[path] = f'{path}: the model failed on it: {type(sample).__name__}: {sample}'
-                    continue
+            for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size, failed):
                 if task is None:
                     task = task_of(sample)
                     settings = task.prepare(options, model, meta, str(checkpoint))
@@ -110,8 +104,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
                 picture = task.draw(image, packed, prepare.transforms, records[-1], settings) if pictures else None
                 _write_picture(folder / 'pictures' / shown_as[records[-1]['file']], picture)
             facts = {'checkpoint': str(checkpoint), **task.facts(settings), **_left_out(failed, root)}
-            (folder / 'predictions.json').write_text(_json(facts, records), encoding='utf-8')
-            (folder / 'predictions.csv').write_text(_csv(task, settings, records), encoding='utf-8', newline='')
+            _write_tables(folder, _json(facts, records), _csv(task, settings, records))
     _tell(failed, len(failed) + len(records), out_dir, skip_errors=skip_errors)
     return records
 
@@ -126,6 +119,12 @@ def _check_options(score_thr: float | None, operating_point: str | None, batch_s
         if not pictures:
             raise ConfigError('--cam asks for pictures and --no-pictures for none: give one of them')
         check_installed()
+
+
+def _folder(out_dir: str | Path) -> Path:
+    if Path(out_dir).exists() and not Path(out_dir).is_dir():
+        raise ConfigError(f'{out_dir}: the results go into a folder, but this is a file')
+    return Path(out_dir)
 
 
 def find_images(source: str | Path, *, leave_out: Path | None = None) -> tuple[Path, list[Path]]:
@@ -236,11 +235,11 @@ def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
 
 
 def _predictions(model: torch.nn.Module, load: Callable, prepare: Callable, files: Sequence[Path],
-                 batch_size: int) -> Iterator[tuple]:
+                 batch_size: int, failed: dict[Path, str]) -> Iterator[tuple]:
     """Yield (file, sample with its predictions, image as read, what the pipeline made of it) for each of ``files``.
 
-    In place of the sample stands the error where the model fails on an image. Where it fails on all, or on the first
-    ten, that is no fault of the images, and the error is raised.
+    An image on which the model fails is left out and noted in ``failed``. Where it fails on all, or on the first ten,
+    that is no fault of the images, and the error is raised.
     """
     step = max(len(files) // 10, 10)
     errors = 0
@@ -250,11 +249,13 @@ def _predictions(model: torch.nn.Module, load: Callable, prepare: Callable, file
         images = [results['img'].copy() for results in loaded]
         packed = [prepare(results) for results in loaded]
         samples = _tested(model, packed)
-        found = [sample for sample in samples if isinstance(sample, Exception)]
-        errors += len(found)
-        if found and errors == start + len(batch) >= min(len(files), 10):
-            raise found[0]
-        yield from zip(batch, samples, images, packed, strict=True)
+        for path, sample in zip(batch, samples):
+            if isinstance(sample, Exception):
+                errors += 1
+                failed[path] = f'{path}: the model failed on it: {type(sample).__name__}: {sample}'
+        if errors == start + len(batch) >= min(len(files), 10):
+            raise samples[-1]
+        yield from (found for found in zip(batch, samples, images, packed, strict=True) if found[0] not in failed)
         done = start + len(batch)
         if done // step > start // step:
             print_log(f'{done} of {len(files)} images', logger='current')
@@ -300,6 +301,11 @@ def _write_picture(path: Path, picture) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(path.suffix.lower(), picture)
     path.write_bytes(data.tobytes())  # unlike cv2.imwrite it raises where the disk is full
+
+
+def _write_tables(folder: Path, content: str, table: str) -> None:
+    (folder / 'predictions.json').write_text(content, encoding='utf-8')
+    (folder / 'predictions.csv').write_text(table, encoding='utf-8', newline='')
 
 
 def _json(facts: dict, records: Sequence[dict]) -> str:
