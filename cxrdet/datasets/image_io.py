@@ -20,7 +20,7 @@ THIN = 50
 _TURNED_HERE = ('PNG', 'JPEG', 'WEBP')
 _PILLOW = {'GIF': 'GifImagePlugin.GifImageFile', 'PNG': 'PngImagePlugin.PngImageFile',
            'WEBP': 'WebPImagePlugin.WebPImageFile', 'JPEG': 'JpegImagePlugin.JpegImageFile'}
-_PILLOW_FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')  # none that runs a program
+_PILLOW_FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'WEBP')  # none that runs a program
 _ROWS = 256  # of a deep image that are scaled at once
 
 

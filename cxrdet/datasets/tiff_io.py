@@ -1,7 +1,8 @@
 """TIFF and BigTIFF of all kinds that show a picture: samples as the tags say, by tifffile and imagecodecs.
 
 tifffile gives the samples as stored; what the tags say of them is followed here: white that is zero, palettes, inks,
-planes, fewer than 8 bits, extra samples. What is rare and of 8 bits (YCbCr without JPEG, CIELab) is left to OpenCV.
+planes, fewer than 8 bits, extra samples. What is rare and of 8 bits or one (YCbCr without JPEG, CIELab, fax) is left
+to OpenCV.
 """
 import io
 import math
@@ -25,8 +26,8 @@ _NEEDED = {254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284,
 _FAX = (2, 3, 4)
 _JPEG = 7
 _OLD = {6}  # JPEG of TIFF 6.0
-_OF_LIBTIFF = {1, 5, 8, 32773, 32946}  # compressions of OpenCV's libtiff; others it gives as black, without a word
-_BOUNDED = {1, *_FAX, 5, 8, 32773, 32946, 34925, 50000}  # compressions that give as many bytes as are asked for
+_OF_LIBTIFF = {1, *_FAX, 5, 8, 32773, 32946}  # compressions of OpenCV's libtiff; others come out black, untold
+_BOUNDED = {1, 5, 8, 32773, 32946, 34925, 50000}  # compressions that give as many bytes as are asked for
 _WITH_HEADER = {_JPEG, 33005, 34712, 34892, 34933, 50001}  # images in strips or tiles: JPEG, JPEG 2000, PNG, WebP
 
 
@@ -146,7 +147,7 @@ def _decode(file, page, data: bytes, slice_of_stack: int | None) -> np.ndarray:
     photometric = _photometric(page)
     _check_kind(page, photometric)
     _check_segments(page, data)
-    if page.compression in _OLD or photometric == _LAB or photometric == _YCBCR and page.compression != _JPEG:
+    if _is_for_opencv(page, photometric):
         return _by_opencv(page, data)
     if slice_of_stack is None or page.imagedepth > 1:
         samples = page.asarray(squeeze=False, maxworkers=1)  # (planes, depth, H, W, samples)
@@ -184,12 +185,21 @@ def _check_kind(page, photometric: int) -> None:
         raise DataError(f'the TIFF image has samples of {page.bitspersample} bits in sample format '
                         f'{int(page.sampleformat)}{", and no palette" if photometric == _PALETTE else ""}, which are '
                         'not read. Convert it to integers or floats of one depth.')
-    by_opencv = photometric in (_YCBCR, _LAB) and page.compression != _JPEG
-    known = _OLD | _OF_LIBTIFF if by_opencv else _OLD | _BOUNDED | _WITH_HEADER
-    if page.compression not in known or page.bitspersample != 8 and (by_opencv or page.compression in _OLD):
+    by_opencv = _is_for_opencv(page, photometric)
+    if page.compression not in (_OLD | _OF_LIBTIFF if by_opencv else _BOUNDED | _WITH_HEADER) \
+            or by_opencv and page.bitspersample != (1 if page.compression in _FAX else 8):
         compression = getattr(page.compression, 'name', page.compression)
         raise DataError(f'a TIFF image of {page.bitspersample} bits with compression {compression} and photometric '
                         f'interpretation {said} is not read. Convert it to grey or RGB without compression.')
+
+
+def _is_for_opencv(page, photometric: int) -> bool:
+    """Fax, which older tifffile does not read, and colours that it gives as stored.
+
+    YCbCr of a JPEG it turns into RGB, if its planes are not apart.
+    """
+    turned = page.compression == _JPEG and page.planarconfig == 1
+    return page.compression in (*_FAX, *_OLD) or photometric == _LAB or photometric == _YCBCR and not turned
 
 
 def _check_segments(page, data: bytes) -> None:
@@ -262,7 +272,7 @@ def inks_to_bgr(inks: np.ndarray, *, full: int) -> np.ndarray:
 
 
 def _by_opencv(page, data: bytes) -> np.ndarray:
-    """Kinds of 8 bits that libtiff turns into RGB; it turns them upright, too, which is undone here."""
+    """Kinds that libtiff turns into RGB; it turns them upright, too, which is undone here."""
     done, images = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR, range=(page.index,
                                                                                            page.index + 1))
     if not done or not images:
