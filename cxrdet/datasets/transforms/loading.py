@@ -1,5 +1,5 @@
 """Loading images strictly, see :mod:`cxrdet.datasets.image_io`."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -10,7 +10,7 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.image_io import THIN, read_image, read_image_size
 from cxrdet.registry import TRANSFORMS
 
-__all__ = ['ImageNamed', 'LoadImage', 'read_image', 'read_image_size', 'refused', 'unfold_loading']
+__all__ = ['ImageNamed', 'LoadImage', 'image_reader', 'read_image', 'read_image_size', 'refused', 'unfold_loading']
 
 
 def unfold_loading(pipeline: Sequence[dict]) -> list[dict]:
@@ -19,6 +19,13 @@ def unfold_loading(pipeline: Sequence[dict]) -> list[dict]:
     if str(first.get('type')).rpartition('.')[2] != 'LoadImage' or not first.get('transforms'):
         return list(pipeline)
     return [{key: value for key, value in first.items() if key != 'transforms'}, *first['transforms'], *rest]
+
+
+def image_reader(dataset) -> Callable[[str], np.ndarray]:
+    """How a data set reads its image files, for pictures of what a model saw: as the :class:`LoadImage` that stands
+    first in its pipeline, with its ``page`` and ``ignore_orientation``, without its ``transforms``."""
+    first = next(iter(getattr(getattr(dataset, 'pipeline', None), 'transforms', ())), None)
+    return first.read if isinstance(first, LoadImage) else read_image
 
 
 def refused(path: str | Path, error: Exception, size: tuple[int, int] | None) -> DataError:
@@ -96,10 +103,14 @@ class LoadImage(BaseTransform):
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
+    def read(self, path: str | Path) -> np.ndarray:
+        """The image as it comes from the file, (H, W, 3) uint8, BGR."""
+        return read_image(path, ignore_orientation=self.ignore_orientation, page=self.page)
+
     def _load(self, path: str) -> np.ndarray:
         if path in self._kept:
             return self._kept[path].copy()  # later transforms may write into it
-        image = self._prepare(read_image(path, ignore_orientation=self.ignore_orientation, page=self.page))
+        image = self._prepare(self.read(path))
         if image.nbytes <= self._room:
             self._room -= image.nbytes
             self._kept[path] = image.copy()

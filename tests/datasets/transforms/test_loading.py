@@ -1,6 +1,7 @@
 """Reading image files: every kind arrives as three channels of 8 bits, and nothing broken gets through."""
 import io
 import pickle
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ from mmengine.dataset import Compose
 from PIL import Image
 
 from cxrdet.core.errors import ConfigError, DataError, error_text
-from cxrdet.datasets.transforms.loading import LoadImage, read_image, read_image_size
+from cxrdet.datasets.transforms.loading import LoadImage, image_reader, read_image, read_image_size
 from cxrdet.registry import TRANSFORMS
 
 RNG = np.random.default_rng(0)
@@ -258,6 +259,9 @@ def test_page_of_files_with_several_images(written):
         LoadImage()({'img_path': path})
     with pytest.raises(ConfigError, match='page is the number'):
         LoadImage(page=-1)
+    seen = image_reader(SimpleNamespace(pipeline=Compose([LoadImage(page=1, transforms=[dict(type='cxrdet.ZScore')])])))
+    np.testing.assert_array_equal(seen(path), 255 - RGB[:, :, ::-1])
+    assert image_reader(SimpleNamespace(pipeline=Compose([]))) is read_image
 
 
 @pytest.mark.parametrize('name', ['CellDataset', 'CellVOCDataset', 'NIHChestXray14', 'CSVImageDataset'])
