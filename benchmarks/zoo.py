@@ -184,8 +184,15 @@ class Zoo:
         return {'row': job.row, 'run': job.run, 'metrics': {
                     name: pick(scalars, key, job.folder) for name, key in self.table['metrics'].items()},
                 'minutes': round(cost['wall'] / 60, 1), 'cpu_minutes': round(cost['cpu'] / 60, 1),
-                'peak_mib': round(cost['peak'] / 1024), 'threads': self.threads, 'interrupted': cost['interrupted'],
-                **gpu(), 'commit': commit(), 'date': date.today().isoformat()}
+                'peak_mib': round(cost['peak'] / 1024), 'precision': self._precision(job), 'threads': self.threads,
+                'interrupted': cost['interrupted'], **gpu(), 'commit': commit(), 'date': date.today().isoformat()}
+
+    def _precision(self, job: Job) -> str:
+        """What the training ran in, as its history.json says; of an ensemble, what the trainings of all members did."""
+        rows = [job.row] if 'config' in job.spec else needed(job.spec)
+        from cxrdet.core.history import read_history
+        records = [read_history(self.by_cell[row, job.run].folder)[-1] for row in rows]
+        return ', '.join(sorted({record['precision'] for record in records}))
 
     def _checkpoint(self, row: str, run: str) -> Path:
         """What the training of a row left, in the same run."""

@@ -3,6 +3,7 @@ import importlib.util
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,24 @@ def tool():
         spec.loader.exec_module(module)
         return module
     return load
+
+
+@pytest.fixture(scope='session')
+def calls():
+    """How many functions, of Python and of C, a call calls: a cost that is the same on every machine."""
+    def count(function, *args, **kwargs) -> int:
+        made = 0
+
+        def note(frame, event, arg) -> None:
+            nonlocal made
+            made += event in ('call', 'c_call')
+        sys.setprofile(note)
+        try:
+            function(*args, **kwargs)
+        finally:
+            sys.setprofile(None)
+        return made
+    return count
 
 
 class Browser:

@@ -3,7 +3,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -94,10 +93,9 @@ def test_check_raises_what_problems_finds(monkeypatch):
     assert compat.check_distributions() is None
 
 
-def test_this_environment_fits_and_is_asked_quickly():
-    began = time.perf_counter()
-    versions = compat.installed_versions()
-    assert time.perf_counter() - began < 0.5  # about 10 ms; the bound is for a busy machine
+def test_this_environment_fits_and_is_asked_quickly(calls):
+    versions = {}
+    assert calls(lambda: versions.update(compat.installed_versions())) < 20_000  # not all distributions are read
     assert 'torch' in versions
     assert set(versions) <= set(compat.DISTRIBUTIONS)
     assert compat.problems(versions) == []

@@ -115,8 +115,8 @@ def test_training_in_float16(name, tool, cell_phantoms, tmp_path):
     """Every step has a finite loss, and the weights that are saved are finite."""
     from cxrdet.engine.checkpoint import read_checkpoint
     assert train(tool, f'configs/{name}.py', cell_phantoms, tmp_path, '--amp',
-                 settings=['train_dataloader.batch_size=2']) == 0
-    assert 'AmpOptimWrapper' in (tmp_path / f'{name}.py').read_text()
+                 settings=['train_dataloader.batch_size=2', 'precision=float16']) == 0
+    assert 'MixedPrecisionOptimWrapper' in (tmp_path / f'{name}.py').read_text()
     steps = losses(tmp_path)
     assert len(steps) == 4
     assert np.isfinite(steps).all()

@@ -16,7 +16,8 @@ models:
   config: configs/a.py
   status: smoke
   results:
-  - {data: D, split: val, seed: 0, hardware: two cores, wall_time: 3 min, commit: abc, command: run,
+  - {data: D, split: val, seed: 0, hardware: two cores, precision: float32, wall_time: 3 min, commit: abc,
+     command: run,
      metrics: {mAP: 0.5}}
 """
 

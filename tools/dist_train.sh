@@ -3,7 +3,7 @@
 # Without a GPU, GPUS is the number of CPU processes. Several machines: run it on each, with
 #   NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 PORT=29500   (NODE_RANK=1 on the second machine)
 # Environment: NNODES (1), NODE_RANK (0), MASTER_ADDR (127.0.0.1), PORT (a free one; 29500 on several machines),
-# OMP_NUM_THREADS (cores / processes), PYTHON (python).
+# OMP_NUM_THREADS (cores that may be used / processes), PYTHON (python).
 set -euo pipefail
 
 if [[ $# -lt 2 || ! $2 =~ ^[1-9][0-9]*$ ]]; then

@@ -1,12 +1,13 @@
 # Sourced by dist_train.sh and dist_test.sh.
 
 launch() {  # launch PROCESSES SCRIPT ARGUMENTS...
-    local python=${PYTHON:-python} nodes=${NNODES:-1} port threads
-    read -r port threads < <("$python" - "$1" <<'END'
-import os
+    local python=${PYTHON:-python} nodes=${NNODES:-1} port threads machine
+    machine=$(dirname "${BASH_SOURCE[0]}")/../cxrdet/core/machine.py
+    read -r port threads < <("$python" - "$1" "$machine" <<'END'
+import runpy
 import socket
 import sys
-cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+cores = runpy.run_path(sys.argv[2])['usable_cpus']()
 probe = socket.socket()
 probe.bind(('', 0))
 print(probe.getsockname()[1], max(1, cores // int(sys.argv[1])))

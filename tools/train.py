@@ -11,7 +11,7 @@ def parse_args(argv=None):
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<config name>)')
     parser.add_argument('--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
                         help='go on from the newest whole checkpoint in the work folder, or from the given one')
-    parser.add_argument('--amp', action='store_true', help='mixed precision (float16 on GPU, bfloat16 on CPU)')
+    parser.add_argument('--amp', action='store_true', help='mixed precision where the hardware computes it')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
     parser.add_argument('--seed', type=int, help='seed of all random generators (default: the one in the config)')
     parser.add_argument('--deterministic', action='store_true', help='deterministic kernels')

@@ -21,6 +21,7 @@ from cxrdet.apis.check import config_problems
 from cxrdet.apis.check_data import dataset_problems, leaves
 from cxrdet.apis.check_types import parts
 from cxrdet.apis.config import load_config, set_data_root
+from cxrdet.apis.machine import fit_loaders
 from cxrdet.apis.predict import build_model, pick_device
 from cxrdet.core.errors import ConfigError, DataError, error_text
 from cxrdet.datasets.transforms.loading import image_reader, read_image
@@ -185,7 +186,9 @@ def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed:
     """
     cfg, classes = loaded.cfg, loaded.classes
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')), torch.inference_mode():
-        dataset = _Joined([DATASETS.build(part) for part in _dataset_configs(cfg, split)])
+        loading = dict(dataset=_dataset_configs(cfg, split), num_workers=workers)
+        fit_loaders({'--workers': loading})
+        dataset = _Joined([DATASETS.build(part) for part in loading['dataset']])
         infos = [dataset.info(index) for index in range(len(dataset))]
         labels = [_labels(info, loaded.task, len(classes)) for info in infos]
         result = Collected(loaded.task, classes, split, np.array(labels, np.float64).reshape(-1, len(classes)),
@@ -194,7 +197,8 @@ def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed:
         if images is not None and images < len(dataset):
             chosen = np.sort(np.random.default_rng(seed).choice(len(dataset), images, replace=False))
         dataset.chosen = chosen.tolist()
-        loader = DataLoader(dataset, batch_size=_batch_size(cfg), num_workers=workers, collate_fn=pseudo_collate)
+        loader = DataLoader(dataset, batch_size=_batch_size(cfg), num_workers=loading['num_workers'],
+                            collate_fn=pseudo_collate)
         read = _detection_record if loaded.task == 'detection' else partial(_class_record, number=len(classes))
         for sample in _predicted(loaded.model, loader, progress):
             info = dataset.info(len(result.records))

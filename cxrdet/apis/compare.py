@@ -17,7 +17,7 @@ from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.datasets.transforms.loading import image_reader
 from cxrdet.engine.checkpoint import install_safe_loader
-from cxrdet.visualization.boxes import STATES, draw_legend, grid, side_by_side
+from cxrdet.visualization.boxes import LEGEND, draw_legend, grid, side_by_side
 
 
 def compare(cfg: Config, checkpoint: str | Path, *, out: str | Path, images: int = 8, columns: int = 1,
@@ -81,6 +81,6 @@ def _worst_pairs(cfg: Config, checkpoint: str | Path, images: int, score_thr: fl
 
 
 def _write(out: str | Path, pairs: list[np.ndarray], titles: list[str] | None, columns: int) -> np.ndarray:
-    sheet = draw_legend(grid(pairs, columns, titles=titles), STATES)
+    sheet = draw_legend(grid(pairs, columns, titles=titles), LEGEND)
     write_atomic(out, cv2.imencode(Path(out).suffix, sheet)[1].tobytes())
     return sheet

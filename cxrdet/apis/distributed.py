@@ -1,4 +1,4 @@
-"""Several processes: on GPUs MMEngine starts NCCL; on a machine without a GPU, gloo is started here."""
+"""One process or several: on GPUs MMEngine starts NCCL; on a machine without a GPU, gloo is started here."""
 import os
 import re
 import subprocess
@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+from cxrdet.apis.machine import fit_to_machine
 from cxrdet.core.errors import ConfigError
 
 _NEEDED = {
@@ -21,12 +22,13 @@ _PATIENCE = 15  # s
 
 
 def init_distributed(launcher: str, cfg: Any) -> None:
-    """Prepare this process as one of several; to be called before a Runner is built.
+    """Prepare this process, alone or as one of several; to be called before a Runner is built.
 
-    With GPUs nothing is done: the Runner starts the group itself. Without, the Runner would fail in choosing a GPU; a
-    gloo group is started here, which the Runner then uses, and ``cfg.model_wrapper_cfg`` is set so that the model stays
-    on the CPU. Each process computes with its share of the machine's cores, or with ``OMP_NUM_THREADS`` threads.
-    The launcher is told of the error that ended a process before those that follow from it in the others.
+    Threads, data loader workers and image caches are held to what it may use, see :mod:`cxrdet.apis.machine`. With GPUs
+    the Runner starts the group itself. Without, the Runner would fail in choosing a GPU; a gloo group is started here,
+    which the Runner then uses, and ``cfg.model_wrapper_cfg`` is set so that the model stays on the CPU. Each process
+    computes with its share of the cores, or with ``OMP_NUM_THREADS`` threads. The launcher is told of the error that
+    ended a process before those that follow from it in the others.
 
     Args:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
@@ -36,6 +38,7 @@ def init_distributed(launcher: str, cfg: Any) -> None:
         ConfigError: the launcher is unknown or has not started this process, or there are fewer GPUs than processes.
     """
     if launcher == 'none':
+        fit_to_machine(cfg)
         return
     if launcher not in _NEEDED:
         raise ConfigError(f'launcher must be one of none, {", ".join(_NEEDED)}; got "{launcher}".')
@@ -49,8 +52,9 @@ def init_distributed(launcher: str, cfg: Any) -> None:
     from torch import distributed
     if torch.cuda.is_available():
         _check_gpus(torch.cuda.device_count())
+        fit_to_machine(cfg, launcher)
         return
-    _set_threads()
+    fit_to_machine(cfg, launcher)
     wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False, device_ids=None,
                    find_unused_parameters=cfg.get('find_unused_parameters', False))
     cfg['model_wrapper_cfg'] = wrapper | (cfg.get('model_wrapper_cfg') or {})
@@ -81,16 +85,6 @@ def _set_environment(launcher: str) -> None:
         return
     os.environ.setdefault('MASTER_PORT', '29500')
     os.environ.update({ours: os.environ[theirs] for ours, theirs in names.items() if theirs in os.environ})
-
-
-def _set_threads() -> None:
-    import torch
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    processes = int(os.environ.get('LOCAL_WORLD_SIZE') or os.environ.get('SLURM_NTASKS_PER_NODE') or 1)
-    threads = int(os.environ.get('OMP_NUM_THREADS') or max(1, cores // processes))
-    for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):  # MMEngine sets those that are missing to 1
-        os.environ.setdefault(name, str(threads))
-    torch.set_num_threads(threads)
 
 
 def _report_errors() -> None:

@@ -36,10 +36,12 @@ from cxrdet.apis.check import check_config
 from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.config import load_config
 from cxrdet.apis.device import pick_device
+from cxrdet.apis.machine import set_threads
 from cxrdet.apis.predict_tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.core.errors import CheckpointError, ConfigError, DataError
 from cxrdet.datasets.lenient import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
+from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 
 __all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'summary']
@@ -219,6 +221,7 @@ def _told(faults: dict[Path, str], total: int, end: str) -> str:
 def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
                 trust: bool = False) -> tuple[torch.nn.Module, tuple[str, ...]]:
     """Return the model of ``cfg`` with the weights of ``checkpoint``, ready to predict, and its class names."""
+    set_threads()
     meta = read_checkpoint(checkpoint, trust=trust).get('meta')
     facts = (meta.get('dataset_meta') if isinstance(meta, dict) else None) or {}
     named = {str(key).lower(): value for key, value in facts.items()}.get('classes')
@@ -231,6 +234,8 @@ def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)  # where MMPretrain's configs have it
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     load_model_weights(model, checkpoint, trust=trust)
+    precision.evaluate_in(model, precision.of_evaluation(cfg, fp16=(cfg.get('test_cfg') or {}).get('fp16', False),
+                                                         device=device.type))
     return model.to(device).eval(), classes
 
 

@@ -9,6 +9,7 @@ from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.apis.ensemble import classes_of_data, data_classes, ensemble_classes
+from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 from cxrdet.engine.hooks.operating_points import hand_over
 
@@ -56,5 +57,6 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     runner = Runner.from_cfg(cfg)
     if checkpoint is not None:
         load_model_weights(runner.model, checkpoint, trust=trust)
+    precision.evaluate_in(runner.model, precision.of_evaluation(cfg, fp16=cfg.test_cfg.get('fp16', False)))
     hand_over(runner, meta.get('operating_points'), str(checkpoint))
     return runner.test()

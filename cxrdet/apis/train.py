@@ -15,7 +15,9 @@ from cxrdet.apis.config import walk
 from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import check_resumable, find_resumable, install_safe_loader, read_checkpoint
+from cxrdet.engine.hooks.precision import PrecisionHook
 
 
 def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_scale_lr: bool = False,
@@ -27,7 +29,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
         cfg: From :func:`cxrdet.apis.load_config`. ``cfg.device``: see :func:`cxrdet.apis.device.set_device`.
         resume: ``True`` goes on from the newest whole checkpoint of the work folder (and starts anew if there is none);
             a path goes on from that checkpoint.
-        amp: Mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU.
+        amp: Mixed precision where the hardware computes it, see :mod:`cxrdet.engine.precision`.
         auto_scale_lr: Scale the learning rate by the batch size over all processes / ``auto_scale_lr.base_batch_size``.
         seed: Of all random generators; by default ``cfg.randomness.seed``.
         deterministic: Deterministic kernels; slower, and the same weights every time.
@@ -48,8 +50,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     set_randomness(cfg, seed, deterministic)
     if from_scratch:
         drop_pretrained(cfg)
-    if amp:
-        set_amp(cfg)
+    precision.set_training(cfg, amp=amp)
     if auto_scale_lr:
         set_auto_scale_lr(cfg)
     set_resume(cfg, resume, trust=trust)
@@ -59,6 +60,9 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     init_distributed(launcher, cfg)
     check_pretrained(cfg)
     runner = Runner.from_cfg(cfg)
+    runner.register_hook(PrecisionHook())
+    validates = precision.of_evaluation(cfg, fp16=(cfg.get('val_cfg') or {}).get('fp16', False))
+    precision.evaluate_in(runner.model, validates)
     if cfg.get('resume'):
         check_resumable(runner.model, read_checkpoint(cfg.load_from, trust=trust), cfg.load_from)
     runner.train()
@@ -72,17 +76,6 @@ def set_randomness(cfg: Config, seed: int | None, deterministic: bool) -> None:
     if deterministic:
         randomness['deterministic'] = True
     cfg.randomness = randomness
-
-
-def set_amp(cfg: Config) -> None:
-    """Turn mixed precision on: float16 on a GPU, bfloat16 on the CPU."""
-    wrapper = cfg.optim_wrapper
-    if wrapper.get('type', 'OptimWrapper') != 'OptimWrapper':
-        return  # the config has chosen a wrapper of its own
-    if torch.cuda.is_available() and cfg.get('device') != 'cpu':
-        wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
-    else:
-        wrapper.type = 'cxrdet.BFloat16OptimWrapper'
 
 
 def set_auto_scale_lr(cfg: Config) -> None:

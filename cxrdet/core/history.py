@@ -6,6 +6,7 @@ The file is a list of records, one an epoch (in iteration-based runs: one a vali
      "train": {"loss": 0.41, "loss_cls": 0.2},     means over the iterations of the record
      "val": {"val/loss": 0.5, "coco/bbox_mAP": 0.31},   absent where no validation was due
      "lr": {"backbone": 1e-05, "head": 0.0001},    rates of the last iteration, 0 for frozen parts
+     "precision": "float32",                        that the training ran in
      "time": {"train": 61.2, "val": 4.0}}          seconds
 
 NaN and infinite numbers are null, so that every JSON reader takes the file.
@@ -64,13 +65,15 @@ class Recorder:
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def close(self, *, iteration: int, epoch: int | None, rates: Mapping[str, float]) -> None:
+    def close(self, *, iteration: int, epoch: int | None, rates: Mapping[str, float],
+              precision: str | None = None) -> None:
         """End a record; ``rates`` are those of all parameters (:func:`named_rates` shortens them)."""
         self._stop_clock()
         self.records.append({
             **({} if epoch is None else {'epoch': epoch}), 'iter': iteration,
             'train': {name: number(total / self._counts[name]) for name, total in self._sums.items()},
-            'lr': named_rates(rates), 'time': {'train': round(self._seconds, 3)}})
+            'lr': named_rates(rates), **({} if precision is None else {'precision': precision}),
+            'time': {'train': round(self._seconds, 3)}})
         self._sums, self._counts, self._seconds = {}, {}, 0.0
 
     def add_validation(self, metrics: Mapping[str, float]) -> None:

@@ -9,10 +9,11 @@ import torch
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
-from mmengine.runner import ValLoop, autocast
+from mmengine.runner import ValLoop
 from torch.utils.data import DataLoader
 
 from cxrdet.core.errors import ConfigError
+from cxrdet.engine.precision import of_evaluation
 from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import LOOPS
 
@@ -39,7 +40,8 @@ class ValLossLoop(ValLoop):
 
     Args:
         runner, dataloader, evaluator: as for ValLoop; the Runner gives them.
-        fp16: run the model, prediction and loss, in mixed precision (bfloat16 on a CPU).
+        fp16: run the model, prediction and loss, in mixed precision where the hardware computes it (see
+            :mod:`cxrdet.engine.precision`). Off: in float32, unless the config names a precision.
         seed: of the random numbers inside the loss.
 
     Raises: ConfigError if the pipeline resizes before it loads the annotations, or loads none.
@@ -49,6 +51,7 @@ class ValLossLoop(ValLoop):
                  fp16: bool = False, seed: int = 0) -> None:
         super().__init__(runner, dataloader, evaluator, fp16=fp16)
         self.seed = seed
+        self.precision = of_evaluation(runner.cfg, fp16=fp16)
         self._sums: dict[str, float] = {}
         self._images = 0
         self._with_loss = True
@@ -83,7 +86,7 @@ class ValLossLoop(ValLoop):
             for name, value in self._losses(idx, data_batch).items():
                 self._sums[name] = self._sums.get(name, 0.0) + value * images
             self._images += images
-        with autocast(enabled=self.fp16):
+        with self.precision.autocast():
             outputs = self.runner.model.val_step(data_batch)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)
         self.runner.call_hook('after_val_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
@@ -92,7 +95,7 @@ class ValLossLoop(ValLoop):
     def _losses(self, idx: int, data_batch: dict[str, Sequence]) -> dict[str, float]:
         _check_ground_truth(data_batch.get('data_samples') or ())
         model = unwrap(self.runner.model)
-        with _generators(self.seed + idx), autocast(enabled=self.fp16):
+        with _generators(self.seed + idx), self.precision.autocast():
             losses = model(**model.data_preprocessor(data_batch, False), mode='loss')
         _, parts = model.parse_losses(losses)
         return dict(zip(parts, torch.stack([part.float() for part in parts.values()]).tolist(), strict=True))

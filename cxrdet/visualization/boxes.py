@@ -12,8 +12,8 @@ import numpy as np
 
 from cxrdet.core.matching import as_boxes, match_labelled_boxes
 
-__all__ = ['Look', 'PALETTE', 'STATES', 'STYLES', 'class_look', 'compare_boxes', 'draw_boxes', 'draw_legend', 'grid',
-           'side_by_side']
+__all__ = ['LEGEND', 'Look', 'PALETTE', 'STATES', 'STYLES', 'class_look', 'compare_boxes', 'draw_boxes', 'draw_legend',
+           'grid', 'side_by_side']
 
 #: Okabe and Ito's colours as BGR: blue, vermillion, bluish green, reddish purple, orange, sky blue, yellow.
 PALETTE = ((178, 114, 0), (0, 94, 213), (115, 158, 0), (167, 121, 204), (0, 159, 230), (233, 180, 86), (66, 228, 240))
@@ -31,6 +31,8 @@ class Look(NamedTuple):
 
 #: Prediction beside ground truth: a hit, a false alarm, and ground truth that was missed.
 STATES = {'found': Look(PALETTE[2]), 'false alarm': Look(PALETTE[1], 'dashed'), 'missed': Look(PALETTE[0], 'dotted')}
+#: What :func:`side_by_side` shows. The ground truth has no colour, since there a colour would mean one of the states.
+LEGEND = {'ground truth': Look((70, 70, 70)), **STATES}
 
 
 def class_look(label: int) -> Look:
@@ -102,10 +104,13 @@ def compare_boxes(image: np.ndarray, prediction: Mapping, target: Mapping, *, cl
 
 def side_by_side(image: np.ndarray, prediction: Mapping, target: Mapping, *, classes: Sequence[str] | None = None,
                  score_thr: float = 0.5, iou_thr: float = 0.5, names: bool = True) -> np.ndarray:
-    """Ground truth at the left, prediction compared with it at the right; arguments as for :func:`compare_boxes`."""
+    """Ground truth at the left, prediction compared with it at the right, in the looks of :data:`LEGEND`.
+
+    Arguments as for :func:`compare_boxes`.
+    """
     keep = ~np.asarray(target.get('ignore', np.zeros(len(target['labels'])))).astype(bool)
     left = draw_boxes(image, as_boxes(target['boxes'], 'targets')[keep], np.asarray(target['labels'])[keep],
-                      classes=classes, names=names)
+                      classes=classes, names=names, looks=[LEGEND['ground truth']] * int(keep.sum()))
     right = compare_boxes(image, prediction, target, classes=classes, score_thr=score_thr, iou_thr=iou_thr, names=names)
     return grid([left, right], 2)
 
@@ -146,7 +151,7 @@ def draw_legend(picture: np.ndarray, entries: Mapping[str, Look], *, text: int |
 
     Args:
         picture: image as for :func:`draw_boxes`.
-        entries: :data:`STATES`, or ``{name: class_look(i) for i, name in enumerate(classes)}``.
+        entries: :data:`LEGEND`, or ``{name: class_look(i) for i, name in enumerate(classes)}``.
         text: height of a capital letter in pixels; by default it follows the width of the picture.
     """
     picture = _as_picture(picture)

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 
 from cxrdet.core.matching import as_boxes
-from cxrdet.visualization.boxes import PALETTE, STATES, Look, draw_boxes, draw_legend, side_by_side
+from cxrdet.visualization.boxes import LEGEND, PALETTE, Look, draw_boxes, draw_legend, side_by_side
 
 __all__ = ['classification_panel', 'detection_panel', 'fit_square']
 
@@ -35,7 +35,7 @@ def fit_square(image: np.ndarray, size: int) -> tuple[np.ndarray, float, tuple[i
 def detection_panel(image: np.ndarray, prediction: Mapping, target: Mapping, classes: Sequence[str], *,
                     score_thr: float = 0.5, size: int = 480) -> np.ndarray:
     """Ground truth at the left; at the right the prediction, found, false and missed boxes told apart by colour and by
-    style of line (:data:`cxrdet.visualization.boxes.STATES`).
+    style of line (:data:`cxrdet.visualization.boxes.LEGEND`).
 
     Args:
         image: (H, W) or (H, W, 3) uint8.
@@ -50,7 +50,7 @@ def detection_panel(image: np.ndarray, prediction: Mapping, target: Mapping, cla
     canvas, scale, (left, top) = fit_square(image, size)
     shift = np.array([left, top, left, top])
     prediction, target = ({**part, 'boxes': as_boxes(part['boxes']) * scale + shift} for part in (prediction, target))
-    return draw_legend(side_by_side(canvas, prediction, target, classes=classes, score_thr=score_thr), STATES)
+    return draw_legend(side_by_side(canvas, prediction, target, classes=classes, score_thr=score_thr), LEGEND)
 
 
 def classification_panel(image: np.ndarray, truth, probabilities, classes: Sequence[str], *, top: int = 5,

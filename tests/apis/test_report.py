@@ -1,5 +1,4 @@
 """What the report tells, on made-up predictions of every task; a large one in the browser."""
-import time
 from types import SimpleNamespace
 
 import cv2
@@ -198,15 +197,11 @@ def test_no_image():
 @pytest.mark.long
 @pytest.mark.parametrize('task', ['detection', 'multi-label'])
 def test_five_thousand_images(task, images, browser, tmp_path):
-    """Below 15 MB, and loaded in less than 3 seconds."""
+    """Below 15 MB, and few elements for the browser to lay out."""
     judged = detections(images, 5000) if task == 'detection' else labelled(images, 5000)
     content = content_of(loaded(task), judged, samples=50, cam=False)
     path = tmp_path / 'large.html'
     path.write_text(render_page(content), encoding='utf-8')
     assert len(content.pictures) == 60
     assert path.stat().st_size < 15e6
-    start = time.monotonic()
-    driver = browser.open(path)
-    took = time.monotonic() - start
-    timing = driver.execute_script('return performance.timing.loadEventEnd - performance.timing.navigationStart') / 1000
-    assert max(took, timing) < 3, (took, timing)
+    assert browser.open(path).execute_script('return document.querySelectorAll("*").length') < 20_000

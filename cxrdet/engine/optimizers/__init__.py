@@ -1,4 +1,4 @@
-from .amp import BFloat16OptimWrapper
 from .lookahead import Lookahead
+from .mixed_precision import MixedPrecisionOptimWrapper
 
-__all__ = ['BFloat16OptimWrapper', 'Lookahead']
+__all__ = ['Lookahead', 'MixedPrecisionOptimWrapper']
