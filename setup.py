@@ -37,6 +37,8 @@ setup(
         'numpy>=1.26',
         'opencv-python>=4.9',
         'pillow>=10',
+        'tifffile>=2024.7.24',
+        'imagecodecs>=2024.9.22',
         'scipy>=1.10',
         'matplotlib>=3.8',
     ],

@@ -26,6 +26,12 @@ def parse_args(argv=None):
                              'positions); implies --cam')
     parser.add_argument('--device', default='auto', help='auto (a GPU if there is one), cpu, cuda, cuda:1 …')
     parser.add_argument('--batch-size', type=int, default=1, metavar='N', help='images a step (default: 1)')
+    parser.add_argument('--page', type=int, metavar='N',
+                        help='of files with several images (pages, frames), take this one, from 0; by default such '
+                             'files are refused')
+    parser.add_argument('--skip-errors', action='store_true',
+                        help='leave out images that cannot be read or predicted, and list them; by default any such '
+                             'image is an error')
     parser.add_argument('--no-pictures', action='store_true', help='write JSON and CSV only')
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='read a checkpoint that needs code in it to be executed')
@@ -46,7 +52,8 @@ def main(argv=None) -> int:
         records = predict(load_config(args.config, cfg_options=args.cfg_options), args.checkpoint, args.source,
                           out_dir=args.out_dir, score_thr=args.score_thr, operating_point=args.operating_point,
                           calibrate=args.calibrate, cam=cam, device=args.device, batch_size=args.batch_size,
-                          pictures=not args.no_pictures, trust=args.trust_checkpoint)
+                          pictures=not args.no_pictures, trust=args.trust_checkpoint, page=args.page,
+                          skip_errors=args.skip_errors)
     except CxrdetError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

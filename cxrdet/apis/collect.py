@@ -24,6 +24,7 @@ from cxrdet.apis.config import load_config, set_data_root
 from cxrdet.apis.machine import fit_loaders
 from cxrdet.apis.predict import build_model, pick_device
 from cxrdet.core.errors import ConfigError, DataError, error_text
+from cxrdet.datasets.transforms.loading import image_reader, read_image
 from cxrdet.engine.checkpoint import install_safe_loader, read_checkpoint
 
 __all__ = ['SPLITS', 'TASKS', 'Collected', 'LoadedModel', 'collect', 'collect_predictions', 'load_model']
@@ -70,6 +71,7 @@ class Collected:
             detector also ``boxes`` (N, 4) xyxy in pixels of the image, ``scores`` (N,), ``labels`` (N,) int, best
             first, and the ground truth ``gt_boxes`` (M, 4), ``gt_labels`` (M,) int, ``gt_ignore`` (M,) bool. Of a
             classifier ``probabilities`` (C,) and ``truth`` (C,): 1, 0 or NaN (unknown). Reals are float64.
+        read: gives the image of a path as the data set reads it.
     """
 
     task: str
@@ -78,6 +80,7 @@ class Collected:
     labels: np.ndarray
     facts: list[dict]
     records: list[dict] = field(default_factory=list)
+    read: Callable[[str], np.ndarray] = read_image
 
     @property
     def total(self) -> int:
@@ -189,7 +192,7 @@ def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed:
         infos = [dataset.info(index) for index in range(len(dataset))]
         labels = [_labels(info, loaded.task, len(classes)) for info in infos]
         result = Collected(loaded.task, classes, split, np.array(labels, np.float64).reshape(-1, len(classes)),
-                           [_facts(info) for info in infos])
+                           [_facts(info) for info in infos], read=dataset.read)
         chosen = np.arange(len(dataset))
         if images is not None and images < len(dataset):
             chosen = np.sort(np.random.default_rng(seed).choice(len(dataset), images, replace=False))
@@ -207,6 +210,7 @@ class _Joined(Dataset):
     """Several data sets one after the other, of which some samples are taken."""
 
     def __init__(self, sets: list) -> None:
+        self.read = image_reader(sets[0])
         self.places = [(part, row) for part in sets for row in range(len(part))]
         self.chosen = list(range(len(self.places)))
 

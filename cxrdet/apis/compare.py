@@ -15,7 +15,7 @@ from cxrdet.core.diagnosis_detection import from_score, worst_images
 from cxrdet.core.error_types import error_table
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
-from cxrdet.datasets.transforms.loading import read_image
+from cxrdet.datasets.transforms.loading import image_reader
 from cxrdet.engine.checkpoint import install_safe_loader
 from cxrdet.visualization.boxes import LEGEND, draw_legend, grid, side_by_side
 
@@ -51,14 +51,14 @@ def compare(cfg: Config, checkpoint: str | Path, *, out: str | Path, images: int
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')), torch.no_grad():
         model, classes = build_model(cfg, checkpoint, target, trust=trust)
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
-        pairs = []
+        pairs, read = [], image_reader(dataset)
         for index in np.unique(np.linspace(0, len(dataset) - 1, min(images, len(dataset))).astype(int)):
             sample, = model.test_step(pseudo_collate([dataset[int(index)]]))
             info = dataset.get_data_info(int(index))
             truth = dict(boxes=[entry['bbox'] for entry in info['instances']],
                          labels=[entry['bbox_label'] for entry in info['instances']],
                          ignore=[bool(entry.get('ignore_flag')) for entry in info['instances']])
-            pairs.append(side_by_side(read_image(info['img_path']), detection_record(sample, classes, 0.0), truth,
+            pairs.append(side_by_side(read(info['img_path']), detection_record(sample, classes, 0.0), truth,
                                       classes=classes, score_thr=score_thr))
     return _write(out, pairs, None, columns)
 
@@ -75,7 +75,7 @@ def _worst_pairs(cfg: Config, checkpoint: str | Path, images: int, score_thr: fl
     rows = worst_images(table, judged.classes, [record['image'] for record in judged.records], most=images)
     if not rows:
         raise ConfigError(f'No image has an error at scores from {score_thr:g}: there is nothing to show.')
-    pairs = [side_by_side(read_image(row['image']), predictions[row['index']], targets[row['index']],
+    pairs = [side_by_side(judged.read(row['image']), predictions[row['index']], targets[row['index']],
                           classes=judged.classes, score_thr=score_thr) for row in rows]
     return pairs, [f'{Path(row["image"]).name}: {row["why"]}' for row in rows]
 

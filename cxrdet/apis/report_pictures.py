@@ -15,7 +15,6 @@ from cxrdet.core.diagnosis_classes import wrong_images
 from cxrdet.core.diagnosis_detection import from_score, worst_images
 from cxrdet.core.error_types import ERROR_TYPES, HIT, ErrorTable, error_table
 from cxrdet.core.errors import ConfigError
-from cxrdet.datasets.transforms.loading import read_image
 from cxrdet.visualization.boxes import STATES, draw_boxes
 from cxrdet.visualization.report import Picture
 
@@ -65,7 +64,7 @@ def detection_pictures(judged: Collected, *, score_thr: float, most: int) -> lis
     pictures = []
     for place in choose([marks[row['index']] for row in rows], most):
         index, record = rows[place]['index'], judged.records[rows[place]['index']]
-        image, scale = _reduced(read_image(record['image']))
+        image, scale = _reduced(judged.read(record['image']))
         image = _draw_errors(image, scale, record, seen[index], table, index, judged.classes)
         pictures.append(_picture(image, record['image'], rows[place]['why'], marks[index]))
     return _within_budget(pictures)
@@ -104,7 +103,7 @@ def label_pictures(loaded: LoadedModel, judged: Collected, thresholds, *, most: 
                 raise
             draw, note, picture = _plain, f' Without Grad-CAM: {error}.', None
         if picture is None:
-            picture = _reduced(read_image(images[index]))[0]
+            picture = _reduced(judged.read(images[index]))[0]
         pictures.append(_picture(picture, images[index], _words(judged.classes, true[index], prob[index],
                                                                 called[index]), marks[place]))
     return _within_budget(pictures), note

@@ -29,7 +29,8 @@ from mmengine.logging import print_log
 from cxrdet.core.boxes import box_fault
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.datasets.coco_io import CocoFile, check_on_bad, counts, read_coco
-from cxrdet.datasets.transforms.loading import read_image_size
+from cxrdet.datasets.lenient.files import IMAGE_SUFFIXES
+from cxrdet.datasets.transforms.loading import ImageNamed, read_image_size
 from cxrdet.datasets.voc_io import CORNERS, VocFile, read_list, read_voc
 from cxrdet.registry import DATASETS
 
@@ -43,7 +44,6 @@ CELL_PALETTE = ((230, 57, 70), (29, 125, 190), (46, 160, 67), (255, 159, 28), (1
 
 CDETECTOR_METAINFO = {'classes': CDETECTOR_CLASSES, 'palette': CELL_PALETTE}
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str
     return tuple(given)
 
 
-class _CellReader:
+class _CellReader(ImageNamed):
     """What both readers share; stands before a ``BaseDetDataset`` in the list of bases."""
 
     METAINFO: dict = {}

@@ -10,13 +10,14 @@ from mmpretrain.datasets import BaseDataset
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.datasets.csv_io import CsvRow, balanced_choice, read_label2id, read_rows, split_rows
+from cxrdet.datasets.transforms.loading import ImageNamed
 from cxrdet.registry import DATASETS
 
 DEFAULT_SHARES = {'train': 0.8, 'val': 0.2}
 
 
 @DATASETS.register_module()
-class CSVImageDataset(BaseDataset):
+class CSVImageDataset(ImageNamed, BaseDataset):
     """One class an image: ``metadata.csv`` (path, label, optional split and group) and ``label2id.json``.
 
     - **Classes** are those of the JSON, in the order of their ids, which must be 0 … n-1.

@@ -14,6 +14,7 @@ from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.datasets.cell import match_classes
 from cxrdet.datasets.coco_io import counts
 from cxrdet.datasets.nih_io import NIH_CLASSES, NihTable, find_images, find_table, read_table
+from cxrdet.datasets.transforms.loading import ImageNamed
 from cxrdet.datasets.voc_io import read_list
 from cxrdet.registry import DATASETS
 
@@ -21,7 +22,7 @@ LABEL_POLICIES = ('as_given', 'unknown', 'negatives_unknown', 'positives_unknown
 
 
 @DATASETS.register_module()
-class NIHChestXray14(BaseDataset):
+class NIHChestXray14(ImageNamed, BaseDataset):
     """Films of NIH ChestX-ray14 with several labels each, from its table, for MMPretrain's multi-label heads.
 
     **Citation.** Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on Weakly-Supervised

@@ -6,13 +6,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from cxrdet.core.errors import DataError
 from cxrdet.core.findings import DataTable, Finding
 from cxrdet.core.phash import near_equal_pairs, perceptual_hash, thumbnail
-from cxrdet.datasets.image_io import decode_image
+from cxrdet.datasets.image_io import THIN, decode_image, has_extra_channels
 from cxrdet.datasets.lenient.files import image_paths
 
 __all__ = ['ImageFacts', 'check_files', 'check_pixels', 'image_facts', 'scan']
@@ -42,17 +41,8 @@ def image_facts(path: str) -> ImageFacts:
     except (OSError, DataError) as error:
         return ImageFacts(str(error).removeprefix(f'{path}: '))
     small = thumbnail(image)
-    return ImageFacts('', *image.shape[:2], _has_alpha(data), hashlib.sha1(data).hexdigest(), perceptual_hash(small),
-                      small)
-
-
-def _has_alpha(data: bytes) -> bool:
-    if data.startswith(b'\x89PNG'):
-        return data[25] in (4, 6)  # the colour type of the header: grey or RGB with alpha
-    if data.startswith(b'\xff\xd8'):  # JPEG has none
-        return False
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    return image is not None and image.ndim == 3 and image.shape[2] == 4
+    return ImageFacts('', *image.shape[:2], has_extra_channels(data), hashlib.sha1(data).hexdigest(),
+                      perceptual_hash(small), small)
 
 
 def scan(paths: Sequence[str], *, workers: int = 1,
@@ -95,7 +85,7 @@ def check_files(table: DataTable) -> list[Finding]:
 
 def check_pixels(table: DataTable, *, workers: int = 1,
                  progress: Callable[[int, int], None] | None = None) -> list[Finding]:
-    """Open every image that is there: undecodable, of another size than stated, with alpha, equal and near-equal."""
+    """Open every image that is there: undecodable, of another size than stated, thin, with alpha, equal, near-equal."""
     files = sorted({file for file in table.files if os.path.isfile(file) and os.path.getsize(file)})
     facts = dict(zip(files, scan(files, workers=workers, progress=progress)))
     first: dict[str, list[int]] = {}
@@ -112,6 +102,9 @@ def check_pixels(table: DataTable, *, workers: int = 1,
         if table.sizes_of_files and ((height, width) != (fact.height, fact.width)) and not np.isnan(height + width):
             findings.append(table.about_image('error', 'size_mismatch', f'"{table.names[image]}" has {fact.width} x '
                                               f'{fact.height} px, its annotation says {width:g} x {height:g}', image))
+        if max(fact.height, fact.width) >= THIN * min(fact.height, fact.width):
+            text = f'"{table.names[image]}" has {fact.width} x {fact.height} px, and resizing may leave a side of 0 px'
+            findings.append(table.about_image('warning', 'thin_image', text, image))
         if fact.alpha:
             text = f'"{table.names[image]}" has an alpha channel, which is left out when it is read'
             findings.append(table.about_image('warning', 'alpha_channel', text, image))

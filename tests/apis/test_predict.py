@@ -142,19 +142,126 @@ def test_unreadable_images_are_all_named(config, checkpoint, images, tmp_path):
     with pytest.raises(DataError) as caught:
         predict(config, checkpoint, tmp_path / 'in', out_dir=tmp_path / 'out')
     text = str(caught.value)
-    assert text.startswith('2 of 6 images cannot be read; nothing was predicted:\n')
+    assert text.startswith('2 of 6 images cannot be used; nothing was predicted')
     assert f'{tmp_path}/in/cut.png: ' in text and f'{tmp_path}/in/empty.jpg: the image file is empty' in text
     assert not (tmp_path / 'out').exists()
 
 
 def test_errors_of_other_loaders_and_long_lists():
-    from cxrdet.apis.predict import check_readable
+    from cxrdet.apis.predict import _told, faulty_images
 
     def load(results):
         raise KeyError('x')
-    with pytest.raises(DataError, match=r"0\.png: cannot be read: KeyError: 'x'(.|\n)*\.\.\. and 2 more"):
-        check_readable(load, [Path(f'{i}.png') for i in range(12)])
-    check_readable(load, [])
+    faults = faulty_images(load, None, [Path(f'{i}.png') for i in range(12)])
+    text = _told(faults, 12, 'cannot be used')
+    assert "0.png: cannot be read: KeyError: 'x'" in text and text.endswith('... and 2 more')
+    assert faulty_images(load, None, []) == {}
+
+
+@pytest.fixture
+def films(images, tmp_path):
+    """Two films that are fine, one that is too thin for the pipeline of the tiny detector, and a torn one."""
+    folder = tmp_path / 'films'
+    folder.mkdir()
+    for name in ('a.JPG', 'b.png'):
+        shutil.copy(images / name, folder / name)
+    cv2.imwrite(str(folder / 'thin.png'), np.zeros((1, 3000, 3), np.uint8))
+    (folder / 'torn.png').write_bytes((images / 'b.png').read_bytes()[:1000])
+    return folder
+
+
+def test_thin_and_torn_films_are_named_before_the_model_runs(config, checkpoint, films, tmp_path):
+    from cxrdet.apis.predict import predict
+    with pytest.raises(DataError) as caught:
+        predict(config, checkpoint, films, out_dir=tmp_path / 'out')
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith('2 of 4 images') and '--skip-errors' in lines[0] and len(lines) == 3
+    assert f'{films}/thin.png: the image of 3000 x 1 px' in lines[1] and f'{films}/torn.png: ' in lines[2]
+    assert not (tmp_path / 'out').exists()
+
+
+def test_films_that_cannot_be_used_are_left_out_if_asked(config, checkpoint, films, tmp_path, capfd, tool):
+    config.dump(tmp_path / 'config.py')
+    arguments = [str(tmp_path / 'config.py'), str(checkpoint), str(films), '--out-dir', str(tmp_path / 'out'),
+                 '--device', 'cpu', '--skip-errors']
+    assert tool('predict').main(arguments) == 0
+    told = ''.join(capfd.readouterr())
+    assert '2 of 4 images were left out' in told and 'thin.png' in told and 'torn.png' in told
+    content = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
+    assert [record['file'] for record in content['images']] == ['a.JPG', 'b.png']
+    assert [error['file'] for error in content['errors']] == ['thin.png', 'torn.png']
+    for name in ('a.JPG', 'b.png'):
+        (films / name).unlink()
+    assert tool('predict').main([*arguments[:3], '--out-dir', str(tmp_path / 'none'), '--skip-errors']) == 2
+    assert not (tmp_path / 'none').exists()
+
+
+def test_a_film_on_which_the_model_fails_costs_the_others_nothing(config, checkpoint, images, tmp_path, monkeypatch,
+                                                                  predicted):
+    module = import_module('cxrdet.apis.predict')
+    build = module.build_model
+
+    def fragile(*args, bad, **kwargs):
+        model, classes = build(*args, **kwargs)
+        forward = model.test_step
+
+        def test_step(data):
+            if any(sample.img_path.endswith(bad) for sample in data['data_samples']):
+                raise RuntimeError('too small for the model')
+            return forward(data)
+        model.test_step = test_step
+        return model, classes
+
+    monkeypatch.setattr(module, 'build_model', lambda *args, **kwargs: fragile(*args, bad='c.bmp', **kwargs))
+    with pytest.raises(DataError, match=r'1 of 4 images failed; (.|\n)*c\.bmp: .*RuntimeError: too small') as caught:
+        module.predict(config, checkpoint, images, out_dir=tmp_path / 'out', batch_size=2)
+    assert str(tmp_path / 'out') in str(caught.value)
+    content = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
+    assert [r['file'] for r in content['images']] == [r['file'] for r in predicted[0][:3]]
+    assert [error['file'] for error in content['errors']] == ['sub/c.bmp']
+    monkeypatch.setattr(module, 'build_model', lambda *args, **kwargs: fragile(*args, bad='', **kwargs))
+    with pytest.raises(RuntimeError, match='too small'):  # it fails on all: a fault of the model
+        module.predict(config, checkpoint, images, out_dir=tmp_path / 'none', skip_errors=True)
+    assert not (tmp_path / 'none').exists()
+
+
+def test_pages(config, checkpoint, images, tmp_path):
+    from PIL import Image
+
+    from cxrdet.apis.predict import predict
+    first, second = Image.open(images / 'a.JPG'), Image.open(images / 'b.png').convert('RGB')
+    first.save(tmp_path / 'a.tif', save_all=True, append_images=[second])
+    with pytest.raises(DataError, match=r'a\.tif: .* holds 2 images.*--page'):
+        predict(config, checkpoint, tmp_path / 'a.tif', out_dir=tmp_path / 'out')
+    shapes = [predict(config, checkpoint, tmp_path / 'a.tif', out_dir=tmp_path / 'out', page=page)[0]['height']
+              for page in (0, 1)]
+    assert shapes == [64, 90]
+    with pytest.raises(DataError, match='no page 2'):
+        predict(config, checkpoint, tmp_path / 'a.tif', out_dir=tmp_path / 'out', page=2)
+
+
+def test_names_of_pictures_never_meet():
+    from cxrdet.apis.predict import picture_names
+    names = ['A.png', 'a.PNG', 'c.tif', 'c.tif.png', 'c.tif_2.png', 'd.bmp', 'd.bmp.png/x.jpg', 's/c.tif', 'S/C.TIF']
+    found = picture_names(names)
+    assert sorted(found) == sorted(names) and found['c.tif.png'] == 'c.tif.png' and found['c.tif'] != 'c.tif.png'
+    assert found['d.bmp'] != 'd.bmp.png' and len({picture.casefold() for picture in found.values()}) == len(names)
+    assert picture_names(['b.tif', 'x/a.jpg']) == {'b.tif': 'b.tif.png', 'x/a.jpg': 'x/a.jpg'}
+
+
+def test_linked_folders_are_followed_and_loops_are_not(images, tmp_path):
+    from cxrdet.apis.predict import find_images
+    top = tmp_path / 'top'
+    (top / 'deep').mkdir(parents=True)
+    shutil.copy(images / 'a.JPG', top / 'deep' / 'a.jpg')
+    (top / 'films').symlink_to(images, target_is_directory=True)
+    (top / 'again').symlink_to(top / 'deep', target_is_directory=True)  # is there already
+    (top / 'deep' / 'up').symlink_to(top, target_is_directory=True)
+    (top / 'deep' / 'parent').symlink_to(tmp_path, target_is_directory=True)
+    (top / 'self').symlink_to('self')
+    (top / 'link.png').symlink_to(images / 'b.png')
+    names = [path.relative_to(top).as_posix() for path in find_images(top)[1]]
+    assert names == ['deep/a.jpg', 'films/a.JPG', 'films/b.png', 'films/sub/b.png', 'films/sub/c.bmp', 'link.png']
 
 
 def test_failure_on_the_way_leaves_nothing(config, checkpoint, images, tmp_path, monkeypatch):
@@ -171,7 +278,7 @@ def test_failure_on_the_way_leaves_nothing(config, checkpoint, images, tmp_path,
 
 def test_no_images(config, checkpoint, tmp_path):
     from cxrdet.apis.predict import predict
-    with pytest.raises(DataError, match=r'no image in this folder; looked for \.bmp, \.jpeg'):
+    with pytest.raises(DataError, match=r'no image in this folder; looked for \.bmp, \.gif, \.jpeg'):
         predict(config, checkpoint, tmp_path, out_dir=tmp_path / 'out')
     with pytest.raises(DataError, match='nowhere: no such image or folder'):
         predict(config, checkpoint, tmp_path / 'nowhere', out_dir=tmp_path / 'out')

@@ -363,3 +363,16 @@ def test_cost_is_proportional_to_the_boxes(tmp_path, calls):
               for folder in (small, large)]
     assert counts[1] < 11 * counts[0]
     assert found(reports[1]) == {('zero_area_box', 'train.json', 'annotations[77]'): 1}
+
+
+def test_files_with_several_images_and_thin_ones_are_told(tmp_path, pictures):
+    from PIL import Image
+    frames = [Image.fromarray(np.full((64, 64), value, np.uint8)) for value in (40, 200)]
+    for name in ('stack.tif', 'film.gif', 'film.webp'):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    cv2.imwrite(str(tmp_path / 'thin.png'), np.zeros((1, 300), np.uint8))
+    (tmp_path / 'fine.png').write_bytes(pictures[0])
+    report = check_data(tmp_path, workers=1)
+    assert found(report) == {('unreadable_image', 'film.gif', ''): 1, ('unreadable_image', 'film.webp', ''): 1,
+                             ('unreadable_image', 'stack.tif', ''): 1, ('thin_image', 'thin.png', ''): 1}
+    assert all('holds 2 images' in f.text for f in report.findings if f.code == 'unreadable_image')

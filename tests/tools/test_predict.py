@@ -17,7 +17,8 @@ def test_help_imports_nothing_heavy():
     text = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert 'CODE 0' in text and 'HEAVY []' in text
     for option in ('--out-dir', '--score-thr', '--device', '--batch-size', '--cfg-options', '--no-pictures',
-                   '--trust-checkpoint', '--operating-point', '--calibrate', '--cam', '--cam-classes', '--cam-layer'):
+                   '--trust-checkpoint', '--operating-point', '--calibrate', '--cam', '--cam-classes', '--cam-layer',
+                   '--page', '--skip-errors'):
         assert option in text
 
 
@@ -36,7 +37,7 @@ def test_arguments_reach_predict(tool, monkeypatch, capsys, tmp_path):
     assert seen['args'] == ('a.pth', 'images') and seen['cfg'].model.test_cfg.rcnn.max_per_img == 7
     assert seen['options'] == {'out_dir': str(tmp_path), 'score_thr': 0.7, 'device': 'cpu', 'batch_size': 4,
                                'pictures': False, 'trust': True, 'operating_point': None, 'calibrate': False,
-                               'cam': None}
+                               'cam': None, 'page': None, 'skip_errors': False}
     assert capsys.readouterr().out.endswith(f'2 boxes in 2 images: {tmp_path}\n')
 
 

@@ -8,23 +8,44 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.files import read_text
 from cxrdet.core.findings import Finding
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp')
 
 
 def image_paths(folder: str | Path) -> Iterator[str]:
-    """Paths of all image files in ``folder`` and below, sorted folder by folder; hidden names are left out."""
-    try:
-        with os.scandir(folder) as entries:
-            entries = sorted(entries, key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        if entry.name.startswith('.'):
+    """Paths of all image files in ``folder`` and below, sorted folder by folder; hidden names are left out.
+
+    Linked folders are entered, each folder once: by its own name where it lies below ``folder``, else by the first
+    link that leads to it. A link to a folder that holds ``folder`` itself is not followed.
+    """
+    top = os.path.realpath(folder)
+    seen, files = set(), []
+    waiting, links = [str(folder)], []
+    while waiting or links:
+        if not waiting:  # all real folders are done
+            links.sort(key=_parts)
+            waiting.append(links.pop(0))
+        path = waiting.pop()
+        real = os.path.realpath(path)
+        if real in seen or len(real) < len(top) and os.path.commonpath((top, real)) == real:
             continue
-        if entry.is_dir():
-            yield from image_paths(entry.path)
-        elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-            yield entry.path
+        seen.add(real)
+        try:
+            with os.scandir(path) as entries:
+                entries = [entry for entry in entries if not entry.name.startswith('.')]
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            elif entry.is_symlink() and os.path.isdir(entry.path):
+                links.append(entry.path)
+            elif entry.name.lower().endswith(IMAGE_SUFFIXES) and (entry.is_symlink() or entry.is_file()):
+                files.append(entry.path)  # a link that leads nowhere, too: reading it tells
+    yield from sorted(files, key=_parts)
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return Path(path).parts
 
 
 def read_rows(path: str | Path, findings: list[Finding]) -> tuple[list[str], list[tuple[int, list[str]]]]:

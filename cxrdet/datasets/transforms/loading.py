@@ -1,14 +1,16 @@
 """Loading images strictly, see :mod:`cxrdet.datasets.image_io`."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.datasets.image_io import read_image, read_image_size
+from cxrdet.datasets.image_io import THIN, read_image, read_image_size
 from cxrdet.registry import TRANSFORMS
 
-__all__ = ['LoadImage', 'read_image', 'read_image_size', 'unfold_loading']
+__all__ = ['ImageNamed', 'LoadImage', 'image_reader', 'read_image', 'read_image_size', 'refused', 'unfold_loading']
 
 
 def unfold_loading(pipeline: Sequence[dict]) -> list[dict]:
@@ -19,16 +21,48 @@ def unfold_loading(pipeline: Sequence[dict]) -> list[dict]:
     return [{key: value for key, value in first.items() if key != 'transforms'}, *first['transforms'], *rest]
 
 
+def image_reader(dataset) -> Callable[[str], np.ndarray]:
+    """How a data set reads its image files, for pictures of what a model saw: as the :class:`LoadImage` that stands
+    first in its pipeline, with its ``page`` and ``ignore_orientation``, without its ``transforms``."""
+    first = next(iter(getattr(getattr(dataset, 'pipeline', None), 'transforms', ())), None)
+    return first.read if isinstance(first, LoadImage) else read_image
+
+
+def refused(path: str | Path, error: Exception, size: tuple[int, int] | None) -> DataError:
+    """The error of a step behind the loading, as one that names the image; ``size`` is its height and width."""
+    height, width = size or (0, 0)
+    reason = f"OpenCV's {error.func} refuses it ({error.err})" if getattr(error, 'func', None) \
+        else f'{type(error).__name__}: {error}'
+    hint = ' It is so thin that a side may become 0 px when it is resized: leave it out, or crop it.' \
+        if max(height, width) >= THIN * min(height, width) else ''
+    return DataError(f'{path}: the image of {width} x {height} px (width x height) cannot be prepared for the model: '
+                     f'{reason}.{hint}')
+
+
+class ImageNamed:
+    """Stands before a data set of MMEngine in the list of bases: an error of OpenCV names the image it came from."""
+
+    def prepare_data(self, idx: int):
+        """What the pipeline makes of the sample ``idx``; raises DataError for an image that a step cannot work on."""
+        info = self.get_data_info(idx)
+        path = info.get('img_path')
+        try:
+            return self.pipeline(info)
+        except cv2.error as error:
+            raise refused(path, error, info.get('ori_shape')) from error
+
+
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """Load an image file strictly, see :func:`read_image` for what becomes of grey, alpha, 16 bits and EXIF.
+    """Load an image file strictly, see :func:`read_image` for grey, alpha, 16 bits, EXIF and pages.
 
     Required keys: ``img_path``; ``height`` and ``width`` where the annotations give them. Added keys: ``img`` (an
     (H, W, 3) uint8 array, BGR), ``img_shape`` and ``ori_shape`` (both (H, W)). It never gives ``None``: a data set of
     MMEngine would put a random other sample in place of it.
 
     Args:
-        ignore_orientation: do not apply an EXIF orientation.
+        ignore_orientation: do not apply the orientation of EXIF or of a TIFF.
+        page: number of the image in files that hold several (pages, frames), from 0; None: such files are refused.
         check_size: hold the image to the height and width of its annotations; boxes drawn on an image of another size
             (reduced, or turned by EXIF) are worth nothing.
         cache: keep decoded images in memory, for small sets and many epochs. The memory belongs to a process: with
@@ -41,15 +75,19 @@ class LoadImage(BaseTransform):
 
     Raises:
         DataError: as :func:`read_image` does; or the image has another size than its annotations say.
-        ConfigError: ``cache_mb`` is not positive, or one of ``transforms`` changes more than the values of the image.
+        ConfigError: ``cache_mb`` is not positive, ``page`` is negative, or one of ``transforms`` changes more than the
+            values of the image.
     """
 
-    def __init__(self, ignore_orientation: bool = False, *, check_size: bool = True, cache: bool = False,
-                 cache_mb: float = 512, transforms: Sequence[dict] = ()) -> None:
+    def __init__(self, ignore_orientation: bool = False, *, page: int | None = None, check_size: bool = True,
+                 cache: bool = False, cache_mb: float = 512, transforms: Sequence[dict] = ()) -> None:
         if cache_mb <= 0:
             raise ConfigError(f'cache_mb must be positive, got {cache_mb}.')
+        if page is not None and page < 0:
+            raise ConfigError(f'page is the number of an image in its file, from 0, or None; got {page}.')
         self.transforms = [TRANSFORMS.build(dict(transform)) for transform in transforms]
         self.ignore_orientation = ignore_orientation
+        self.page = page
         self.check_size = check_size
         self.cache = cache
         self.cache_mb = cache_mb
@@ -65,10 +103,14 @@ class LoadImage(BaseTransform):
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
+    def read(self, path: str | Path) -> np.ndarray:
+        """The image as it comes from the file, (H, W, 3) uint8, BGR."""
+        return read_image(path, ignore_orientation=self.ignore_orientation, page=self.page)
+
     def _load(self, path: str) -> np.ndarray:
         if path in self._kept:
             return self._kept[path].copy()  # later transforms may write into it
-        image = self._prepare(read_image(path, ignore_orientation=self.ignore_orientation))
+        image = self._prepare(self.read(path))
         if image.nbytes <= self._room:
             self._room -= image.nbytes
             self._kept[path] = image.copy()
@@ -102,5 +144,6 @@ class LoadImage(BaseTransform):
         return {**self.__dict__, '_kept': {}, '_room': int(self.cache_mb * 2 ** 20) if self.cache else 0}
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(ignore_orientation={self.ignore_orientation}, check_size={self.check_size}, '
-                f'cache={self.cache}, cache_mb={self.cache_mb}, transforms={self.transforms})')
+        return (f'{type(self).__name__}(ignore_orientation={self.ignore_orientation}, page={self.page}, '
+                f'check_size={self.check_size}, cache={self.cache}, cache_mb={self.cache_mb}, '
+                f'transforms={self.transforms})')

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.datasets.transforms.loading import read_image
+from cxrdet.datasets.transforms.loading import image_reader
 from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 from cxrdet.visualization.prediction_panel import classification_panel, detection_panel
@@ -69,7 +69,7 @@ class PredictionPanelHook(Hook):
     def _draw(self, model, dataset, index: int) -> np.ndarray:
         sample, = model.val_step(pseudo_collate([dataset[index]]))
         info, classes = dataset.get_data_info(index), dataset.metainfo['classes']
-        image = read_image(info['img_path'])
+        image = image_reader(dataset)(info['img_path'])
         if 'pred_instances' not in sample:
             scores = sample.pred_score.double().cpu().numpy()
             return classification_panel(image, _labels(info, len(scores)), scores, classes, size=self.size)

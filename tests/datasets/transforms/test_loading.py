@@ -1,14 +1,16 @@
 """Reading image files: every kind arrives as three channels of 8 bits, and nothing broken gets through."""
 import io
 import pickle
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from mmengine.dataset import Compose
 from PIL import Image
 
 from cxrdet.core.errors import ConfigError, DataError, error_text
-from cxrdet.datasets.transforms.loading import LoadImage, read_image, read_image_size
+from cxrdet.datasets.transforms.loading import LoadImage, image_reader, read_image, read_image_size
 from cxrdet.registry import TRANSFORMS
 
 RNG = np.random.default_rng(0)
@@ -247,6 +249,37 @@ def test_cache_stays_in_its_process(written):
     path.unlink()
     with pytest.raises(DataError, match='No such file'):
         pickle.loads(pickle.dumps(transform))({'img_path': path})
+
+
+def test_page_of_files_with_several_images(written):
+    path = written(encode(Image.fromarray(RGB), 'TIFF', save_all=True, append_images=[Image.fromarray(255 - RGB)]))
+    np.testing.assert_array_equal(LoadImage(page=1)({'img_path': path})['img'], 255 - RGB[:, :, ::-1])
+    assert 'page=1' in repr(LoadImage(page=1))
+    with pytest.raises(DataError, match=r'a\.img: .* holds 2 images'):
+        LoadImage()({'img_path': path})
+    with pytest.raises(ConfigError, match='page is the number'):
+        LoadImage(page=-1)
+    seen = image_reader(SimpleNamespace(pipeline=Compose([LoadImage(page=1, transforms=[dict(type='cxrdet.ZScore')])])))
+    np.testing.assert_array_equal(seen(path), 255 - RGB[:, :, ::-1])
+    assert image_reader(SimpleNamespace(pipeline=Compose([]))) is read_image
+
+
+@pytest.mark.parametrize('name', ['CellDataset', 'CellVOCDataset', 'NIHChestXray14', 'CSVImageDataset'])
+def test_a_thin_image_that_a_step_refuses_is_named(written, name):
+    """A training or test ends on it, and says on which one; Resize makes 0 of its short side."""
+    from cxrdet.registry import DATASETS
+    path = written(encode(np.zeros((1, 3000, 3), np.uint8), 'PNG'), 'thin.png')
+
+    class Films(DATASETS.get(name)):
+        def __init__(self):
+            steps = [dict(type='cxrdet.LoadImage'), dict(type='mmcv.Resize', scale=(320, 320), keep_ratio=True)]
+            self.pipeline = Compose([TRANSFORMS.build(step) for step in steps])
+
+        def get_data_info(self, idx):
+            return {'img_path': str(path)}
+
+    with pytest.raises(DataError, match=r'thin\.png: the image of 3000 x 1 px .* resize .*thin'):
+        Films().prepare_data(0)
 
 
 class CountedInversion:
