@@ -12,7 +12,7 @@ from mmengine.config import Config
 from cxrdet.apis import report
 from cxrdet.apis.collect import Collected, LoadedModel
 from cxrdet.apis.report import content_of
-from cxrdet.apis.report_facts import commit_of, fingerprint, groups_of, training_panels
+from cxrdet.apis.report_facts import fingerprint, groups_of, training_panels
 from cxrdet.apis.report_pictures import choose
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.history import to_json
@@ -208,10 +208,6 @@ def test_history_is_found_or_asked_for(tmp_path):
     assert panels[0].lines[0].y.tolist() == [1, 0.5] and note == '2 epochs, 2 minutes with validation.'
     with pytest.raises(DataError, match='no such file. Expected the work folder of a run with cxrdet.HistoryHook'):
         training_panels(model, tmp_path / 'nowhere')
-
-
-def test_commit(tmp_path):
-    assert commit_of(tmp_path) == 'unknown: not a git repository'
 
 
 @pytest.mark.parametrize('options, text', [
