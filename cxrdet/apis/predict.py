@@ -10,8 +10,6 @@
 class, probability, threshold, decision. ``pictures/`` shows the boxes, or sheets of Grad-CAM overlays.
 """
 import copy
-import csv
-import io
 import json
 import os
 import shutil
@@ -34,6 +32,7 @@ from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.config import load_config
 from cxrdet.apis.device import pick_device
 from cxrdet.apis.predict_tasks import Options, Task, detection_record, summary, task_of
+from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import CheckpointError, ConfigError, DataError
 from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
@@ -215,12 +214,8 @@ def _json(facts: dict, records: Sequence[dict]) -> str:
 
 
 def _csv(task: Task, settings, records: Sequence[dict]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['image', *task.header])
-    for record in records:
-        writer.writerows([record['file'], *row] for row in task.rows(record, settings))
-    return text.getvalue()
+    return csv_text([['image', *task.header], *([record['file'], *row] for record in records
+                                                for row in task.rows(record, settings))])
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from mmengine.logging import print_log
 
 from cxrdet.core.boxes import box_fault
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.terminal import visible
 from cxrdet.datasets.coco_io import CocoFile, check_on_bad, counts, read_coco
 from cxrdet.datasets.transforms.loading import read_image_size
 from cxrdet.datasets.voc_io import CORNERS, VocFile, read_list, read_voc
@@ -155,7 +156,8 @@ class _CellReader:
             text += f'; no box has the class {", ".join(idle)}'
         if self.dropped:
             text += f'; dropped boxes: {counts(self.dropped)}'
-        print_log(text + '.', 'current', logging.WARNING if idle or self.dropped else logging.INFO)
+        print_log(visible(f'{text}.', one_line=True), 'current',
+                  logging.WARNING if idle or self.dropped else logging.INFO)
 
     def filter_data(self) -> list[dict]:
         """Take out images as ``filter_cfg`` asks (``filter_empty_gt``, ``min_size``); counted, and not in test mode.
