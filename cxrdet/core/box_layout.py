@@ -52,6 +52,7 @@ def _masks(values: np.ndarray, height: np.ndarray, width: np.ndarray, corners: b
     """Mistake -> (N,) whether a box shows it; the first that fits says most."""
     x, y, third, fourth = values.T
     right, bottom = (third, fourth) if corners else (x + third, y + fourth)
+    small = (right - x < 1) | (bottom - y < 1)
     twice = (third >= x) & (fourth >= y) & (third <= width + 1) & (fourth <= height + 1)
     beyond = (right > width + 2) | (bottom > height + 2)
     if corners or len(values) < 4 or beyond.mean() < 0.5 or twice.mean() < _ALL:
@@ -60,9 +61,9 @@ def _masks(values: np.ndarray, height: np.ndarray, width: np.ndarray, corners: b
             'normalised': ((values >= -0.05) & (values <= 1.05)).all(axis=1) & values.any(axis=1),
             'exchanged': (right < x) | (bottom < y),
             'corners': twice,
-            'outside': (np.minimum(right, width) <= np.maximum(x, 0)) | (
-                np.minimum(bottom, height) <= np.maximum(y, 0)),
-            'small': (right - x < 1) | (bottom - y < 1)}
+            'outside': ~small & ((np.minimum(right, width) <= np.maximum(x, 0)) |
+                                 (np.minimum(bottom, height) <= np.maximum(y, 0))),
+            'small': small}
 
 
 def no_boxes_text(images: int, dropped: Counter, cause: str = '', *, training: bool) -> str:

@@ -23,17 +23,15 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from mmengine.logging import print_log
 
-from cxrdet.core.box_layout import likely_cause, no_boxes_text
-from cxrdet.core.boxes import box_fault, xyxy_to_xywh
+from cxrdet.core.boxes import box_fault
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.terminal import visible
+from cxrdet.datasets.box_check import BoxCheck
 from cxrdet.datasets.coco_io import CocoFile, check_on_bad, counts, read_coco
 from cxrdet.datasets.transforms.loading import read_image_size
 from cxrdet.datasets.voc_io import CORNERS, VocFile, read_list, read_voc
@@ -48,8 +46,6 @@ CELL_PALETTE = ((230, 57, 70), (29, 125, 190), (46, 160, 67), (255, 159, 28), (1
 """RGB colours of the first 11 classes of any cell set that brings none of its own."""
 
 CDETECTOR_METAINFO = {'classes': CDETECTOR_CLASSES, 'palette': CELL_PALETTE}
-
-_LOOKED_AT = 20_000  # boxes, for the likely cause of a mistake
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -79,11 +75,10 @@ def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str
     return tuple(given)
 
 
-class _CellReader:
+class _CellReader(BoxCheck):
     """What both readers share; stands before a ``BaseDetDataset`` in the list of bases."""
 
     METAINFO: dict = {}
-    _HOLDS_CORNERS = False  # what the numbers of a box are in the file: two corners, or x, y, width, height
 
     def __init__(self, ann_file: str, metainfo: dict | None, data_prefix: dict | None, default_prefix: dict,
                  on_bad_annotation: str, **kwargs) -> None:
@@ -98,7 +93,7 @@ class _CellReader:
         self.on_bad_annotation = on_bad_annotation
         self.dropped: Counter = Counter()   # boxes, by reason
         self.filtered: Counter = Counter()  # images, by reason
-        self._unusable: list[tuple] = []    # boxes that their geometry forbids, each with the size of its image
+        self._unusable: list[tuple] = []
         self._settled = False  # whether the classes have been held to the annotations
         super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix, **kwargs)
 
@@ -124,17 +119,6 @@ class _CellReader:
             DataError: the annotations cannot be read.
         """
         return cls._described(cfg)._image_paths()
-
-    @classmethod
-    def check_contents(cls, cfg: dict) -> None:
-        """Read the set that a dataset config describes, to see whether there is something in it to go by.
-
-        Raises:
-            DataError: no box of it can be used, and ``allow_no_boxes`` is not set.
-        """
-        dataset = cls._described(cfg)
-        dataset.data_list = dataset._entries()
-        dataset._check_boxes(dataset._kept())
 
     @classmethod
     def _described(cls, cfg: dict) -> '_CellReader':
@@ -191,81 +175,6 @@ class _CellReader:
             text += f'. {cause.rstrip(".")}' if cause else ''
         print_log(visible(f'{text}.', one_line=True), 'current',
                   logging.WARNING if idle or self.dropped else logging.INFO)
-
-    def filter_data(self) -> list[dict]:
-        """Take out images as ``filter_cfg`` asks (``filter_empty_gt``, ``min_size``); counted, and not in test mode.
-
-        Raises:
-            DataError: no image is left, or no box of those that are left can be used.
-        """
-        kept = self._kept()
-        self._check_boxes(kept)
-        if self.filtered:
-            text = f'{self._source()}: filter_cfg={dict(self.filter_cfg)} took out {sum(self.filtered.values())} of ' \
-                   f'{len(self.data_list)} images: {counts(self.filtered)}.'
-            if not kept:
-                raise DataError(f'{text} No image is left.')
-            print_log(text, 'current', logging.WARNING)
-        return kept
-
-    def _kept(self) -> list[dict]:
-        """What ``filter_cfg`` leaves of the data list."""
-        asked = {} if self.test_mode or not self.filter_cfg else self.filter_cfg
-        kept = []
-        for image in self.data_list:
-            if asked.get('filter_empty_gt', False) and not image['instances']:
-                self.filtered['without_boxes'] += 1
-            elif min(image['height'], image['width']) < asked.get('min_size', 0):
-                self.filtered['too_small'] += 1
-            else:
-                kept.append(image)
-        return kept
-
-    def _check_boxes(self, kept: list[dict]) -> None:
-        """Raise DataError if no box of those images that ``indices`` takes from ``kept`` can be used."""
-        if self.allow_no_boxes:
-            return
-        cause, wrong = self._likely_cause(self.data_list)
-        usable = sum(map(_usable, self.data_list))
-        if usable and not wrong:
-            shown = self._chosen(kept)
-            if not kept or any(map(_usable, shown)):
-                return
-            text = (f'{len(shown)} of {len(self.data_list)} images are used (by indices, as --train-limit and '
-                    f'--valid-limit set them, or filter_cfg), and none of these has a box; {usable} images have some.')
-        else:
-            others = {'likewise' if usable else 'iscrowd or difficult': sum(
-                len(image['instances']) for image in self.data_list)}
-            if not cause and self.dropped['unknown_class']:
-                found = [name for name in self._found_classes() if name not in self._metainfo['classes']]
-                cause = (f'metainfo["classes"] names {", ".join(self._metainfo["classes"])}; the annotations also have '
-                         f'{", ".join(found)}.')
-            text = no_boxes_text(len(self.data_list), +(self.dropped + Counter(others)), cause,
-                                 training=not self.test_mode)
-        raise DataError(f'{self._source()}: {text} If images without objects are meant, set allow_no_boxes=True in the '
-                        'data set.')
-
-    def _chosen(self, kept: list[dict]) -> list[dict]:
-        """What ``indices`` will take: the first N (the last, if negative), or those listed."""
-        if self._indices is None or not kept:
-            return kept
-        if isinstance(self._indices, int):
-            return kept[:self._indices] if self._indices >= 0 else kept[self._indices:]
-        return [kept[index] for index in self._indices]
-
-    def _likely_cause(self, data_list: list[dict]) -> tuple[str, bool]:
-        within = ((box['bbox'], (image['height'], image['width'])) for image in data_list
-                  for box in image['instances'])
-        looked_at = list(islice(chain(self._unusable, within), _LOOKED_AT))
-        if not looked_at:
-            return '', False
-        boxes, sizes = zip(*looked_at)
-        boxes = np.array(boxes, np.float64)
-        return likely_cause(boxes if self._HOLDS_CORNERS else xyxy_to_xywh(boxes), sizes, corners=self._HOLDS_CORNERS)
-
-
-def _usable(image: dict) -> bool:
-    return any(not box['ignore_flag'] for box in image['instances'])
 
 
 @DATASETS.register_module()
