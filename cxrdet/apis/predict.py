@@ -98,8 +98,9 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
                 picture = task.draw(image, packed, prepare.transforms, records[-1], settings) if pictures else None
                 _write_picture(folder / 'pictures', records[-1]['file'], picture)
             facts = {'checkpoint': str(checkpoint), **task.facts(settings)}
-            (folder / 'predictions.json').write_text(_json(facts, records), encoding='utf-8')
-            (folder / 'predictions.csv').write_text(_csv(task, settings, records), encoding='utf-8', newline='')
+            odd = 'backslashreplace'  # names of files that are no UTF-8
+            (folder / 'predictions.json').write_text(_json(facts, records), 'utf-8', odd)
+            (folder / 'predictions.csv').write_text(_csv(task, settings, records), 'utf-8', odd, newline='')
     return records
 
 
