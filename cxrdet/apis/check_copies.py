@@ -17,7 +17,8 @@ ACCEPT = 'allow_shared_images'
 def copy_problems(found: list[Part], cfg: Config, mode: str) -> list[str]:
     """One line for each two of training, validation and test that share image files, by content.
 
-    As for patients, validation and test may be the very same images. A set that cannot be read is left out here.
+    As for patients, validation and test may be the very same images, which are looked at once. A set that cannot be
+    read is left out here.
 
     Args:
         found: The parts of a config.
@@ -28,9 +29,10 @@ def copy_problems(found: list[Part], cfg: Config, mode: str) -> list[str]:
         return []
     sides = {name: _files(found, f'{name}_dataloader') for name in ('train', 'val', 'test')}
     problems = []
+    if cfg.get('val_cfg') is None:
+        sides['val'] = []
     for one, other, known_as, why in PAIRS:
-        unused = 'val' in (one, other) and cfg.get('val_cfg') is None
-        if unused or (one == 'val' and sides[one] == sides[other]):
+        if other == 'test' and sides['test'] == sides['val']:
             continue
         pairs = equal_files(sides[one], sides[other])
         if pairs:

@@ -149,7 +149,10 @@ def _coco_problems(part: Part) -> list[str]:
                         f'file, {order}, not of the config, {wanted}: labels would be exchanged')
     problems += image_problems(part.path, images)
     if part.found.__name__ == 'CocoDataset' and not problems:
-        problems += _coco_box_problems(part, file, content, set(wanted))
+        try:
+            problems += _coco_box_problems(part, file, content, set(wanted))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            problems.append(f'{part.path}.ann_file: {file} is no COCO annotation file: {type(error).__name__}: {error}')
     return problems
 
 

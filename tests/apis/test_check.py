@@ -266,11 +266,11 @@ def test_stock_coco_dataset_that_fits(tmp_path):
     (dict(category_id=2), {}, '1 unknown_class'), (dict(iscrowd=1), {}, '1 iscrowd'),
     (dict(image_id=2), {}, '1 unknown_image_id'), (None, {}, 'the annotations hold no box'),
     (dict(bbox=[1, 1, 5]), dict(test_mode=True), 'to judge by: .*1 bad_bbox'),
-    (dict(), dict(indices=0), 'none of the first 0 of 1 images')])
+    (dict(), dict(indices=0), 'none of the first 0 of 1 images'), (1, {}, 'no COCO annotation file: AttributeError')])
 def test_stock_coco_dataset_without_a_box_to_use(tmp_path, changed, more, expected):
     config = stock(tmp_path, ['a', 'other', 'b'], classes=('a', 'b'))
     content = json.loads((tmp_path / 'train.json').read_text())
-    content['annotations'] = [] if changed is None else [content['annotations'][0] | changed]
+    content['annotations'] = [] if changed is None else [content['annotations'][0] | changed] if changed != 1 else [1]
     (tmp_path / 'train.json').write_text(json.dumps(content))
     config.train_dataloader.dataset.update(more)
     assert re.search(expected, message(config))
