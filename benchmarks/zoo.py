@@ -247,12 +247,10 @@ def gpu() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit that is checked out; empty where the code is not a clone."""
-    try:
-        return subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=ROOT, capture_output=True, text=True,
-                              check=False).stdout.strip()
-    except FileNotFoundError:
-        return ''
+    """The commit that is checked out; empty where no repository tracks the package."""
+    import cxrdet
+    from cxrdet.core.commit import commit_of
+    return (commit_of(Path(cxrdet.__file__).parent) or ('', False))[0][:7]
 
 
 def stored(name: str) -> list[dict]:

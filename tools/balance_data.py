@@ -30,6 +30,8 @@ def main(argv=None) -> int:
     from cxrdet.apis.balance import balance_data
     from cxrdet.core.errors import ConfigError, CxrdetError
     from cxrdet.core.progress import progress_bar
+    from cxrdet.core.terminal import guard_output, say, say_error, visible
+    guard_output()
     try:
         targets = {}
         for text in args.targets:
@@ -42,15 +44,15 @@ def main(argv=None) -> int:
                               preset=args.augmentation, min_visibility=args.min_visibility, seed=args.seed,
                               progress=progress_bar)
     except CxrdetError as error:
-        print(f'error: {error}', file=sys.stderr)
+        say_error(error)
         return 2
     width = max(5, *map(len, report['before']))
-    print(f'{"class":<{width}} {"before":>8} {"after":>8}')
+    say(f'{"class":<{width}} {"before":>8} {"after":>8}')
     for name, before in report['before'].items():
-        print(f'{name:<{width}} {before:>8} {report["after"][name]:>8}')
-    print(f'{report["copies"]} augmented copies, {report["backgrounds"]} background images')
+        say(f'{visible(name, one_line=True):<{width}} {before:>8} {report["after"][name]:>8}')
+    say(f'{report["copies"]} augmented copies, {report["backgrounds"]} background images')
     for name, number in report['short'].items():
-        print(f'"{name}" still lacks {number} boxes: its images were repeated as often as is allowed')
+        say(f'"{name}" still lacks {number} boxes: its images were repeated as often as is allowed')
     return 0
 
 

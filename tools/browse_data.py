@@ -29,14 +29,16 @@ def main(argv=None) -> int:
     from cxrdet.apis.config import load_config
     from cxrdet.core.errors import CxrdetError, error_text
     from cxrdet.core.progress import progress_bar
+    from cxrdet.core.terminal import guard_output, say, say_error
+    guard_output()
     try:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root)
         files = browse(cfg, args.out_dir, split=args.split, number=args.number, columns=args.columns, seed=args.seed,
                        progress=partial(progress_bar, noun='samples'))
     except CxrdetError as error:
-        print(f'error: {error_text(error)}', file=sys.stderr)
+        say_error(error_text(error))
         return 2
-    print(f'{args.number} samples: {", ".join(map(str, files))}')
+    say(f'{args.number} samples: {", ".join(map(str, files))}')
     return 0
 
 

@@ -30,14 +30,16 @@ def main(argv=None) -> int:
     from cxrdet.apis.quality import check_data
     from cxrdet.core.errors import CxrdetError
     from cxrdet.core.progress import progress_bar
+    from cxrdet.core.terminal import guard_output, say, say_error
+    guard_output()
     try:
         report = check_data(args.path, kind=args.format, images=args.images, pixels=not args.no_pixels,
                             workers=args.workers, fix=args.fix, link=args.link, out=args.json, progress=progress_bar,
                             min_side=args.min_side, min_share=args.min_share)
     except CxrdetError as error:
-        print(f'error: {error}', file=sys.stderr)
+        say_error(error)
         return 2
-    print(report.text(examples=args.examples))
+    say(report.text(examples=args.examples))
     return int(report.failed)
 
 

@@ -25,12 +25,14 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     from cxrdet.apis import compare, load_config
     from cxrdet.core.errors import CxrdetError, error_text
+    from cxrdet.core.terminal import guard_output, say_error
+    guard_output()
     try:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root)
         compare(cfg, args.checkpoint, out=args.out, images=args.images, columns=args.columns, score_thr=args.score_thr,
                 worst=args.worst, device=args.device, trust=args.trust_checkpoint)
     except CxrdetError as error:
-        print(f'error: {error_text(error)}', file=sys.stderr)
+        say_error(error_text(error))
         return 2
     return 0
 

@@ -35,15 +35,17 @@ def main(argv=None) -> int:
     from cxrdet.apis.diagnose_text import diagnosis_text
     from cxrdet.core.errors import CxrdetError, error_text
     from cxrdet.core.progress import labelled_progress_bar
+    from cxrdet.core.terminal import guard_output, say, say_error
+    guard_output()
     try:
         report = diagnose(load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root),
                           args.checkpoint, split=args.split, train_images=args.train_images, score_thr=args.score_thr,
                           out=args.out, seed=args.seed, device=args.device, workers=args.workers, worst=args.worst,
                           trust=args.trust_checkpoint, progress=labelled_progress_bar)
     except CxrdetError as error:
-        print(f'error: {error_text(error)}', file=sys.stderr)
+        say_error(error_text(error))
         return 2
-    print(diagnosis_text(report, worst=args.worst))
+    say(diagnosis_text(report, worst=args.worst))
     return 0
 
 

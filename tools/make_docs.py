@@ -9,11 +9,13 @@ def main(argv=None) -> int:
     argparse.ArgumentParser(description=__doc__).parse_args(argv)
     from cxrdet.apis.zoo import write_docs
     from cxrdet.core.errors import CxrdetError
+    from cxrdet.core.terminal import guard_output, say, say_error
+    guard_output()
     try:
         for path in write_docs(Path(__file__).parents[1]):
-            print(f'written: {path}')
+            say(f'written: {path}')
     except CxrdetError as error:
-        print(f'error: {error}', file=sys.stderr)
+        say_error(error)
         return 2
     return 0
 

@@ -18,12 +18,14 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     from cxrdet.apis.curves import plot_curves
     from cxrdet.core.errors import CxrdetError
+    from cxrdet.core.terminal import guard_output, say, say_error
+    guard_output()
     try:
         path = plot_curves(args.runs, args.out, keys=args.keys)
     except CxrdetError as error:
-        print(f'error: {error}', file=sys.stderr)
+        say_error(error)
         return 2
-    print(f'{len(args.runs)} run{"s" if len(args.runs) > 1 else ""}: {path}')
+    say(f'{len(args.runs)} run{"s" if len(args.runs) > 1 else ""}: {path}')
     return 0
 
 

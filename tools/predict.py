@@ -45,6 +45,8 @@ def main(argv=None) -> int:
     from cxrdet.apis.config import load_config
     from cxrdet.apis.predict import CamChoice, predict, summary
     from cxrdet.core.errors import CxrdetError
+    from cxrdet.core.terminal import guard_output, say, say_error
+    guard_output()
     cam = None
     if args.cam or args.cam_classes or args.cam_layer:
         cam = CamChoice(tuple(args.cam_classes) if args.cam_classes else None, args.cam_layer)
@@ -55,9 +57,9 @@ def main(argv=None) -> int:
                           pictures=not args.no_pictures, trust=args.trust_checkpoint, page=args.page,
                           skip_errors=args.skip_errors)
     except CxrdetError as error:
-        print(f'error: {error}', file=sys.stderr)
+        say_error(error)
         return 2
-    print(f'{summary(records)}: {args.out_dir}')
+    say(f'{summary(records)}: {args.out_dir}')
     return 0
 
 

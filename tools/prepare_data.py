@@ -92,6 +92,8 @@ def main(argv=None) -> int:
     command = args.pop('command')
     from cxrdet.apis import prepare
     from cxrdet.core.errors import CxrdetError
+    from cxrdet.core.terminal import guard_output, say, say_error
+    guard_output()
     try:
         if command == 'cell-phantom':
             splits = {split: args.pop(split) for split in ('train', 'val', 'test')}
@@ -110,12 +112,12 @@ def main(argv=None) -> int:
         else:
             report = prepare.prepare_voc(**args)
     except CxrdetError as error:
-        print(f'error: {error}', file=sys.stderr)
+        say_error(error)
         return 2
     for part, numbers in report.items():
         if isinstance(numbers, dict):
             numbers = ', '.join(f'{name} {number}' for name, number in numbers.items())
-        print(f'{part}: {numbers}')
+        say(f'{part}: {numbers}')
     return 0
 
 

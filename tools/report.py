@@ -43,6 +43,8 @@ def main(argv=None) -> int:
     from cxrdet.apis import load_config, report
     from cxrdet.core.errors import CxrdetError, error_text
     from cxrdet.core.progress import labelled_progress_bar
+    from cxrdet.core.terminal import guard_output, say, say_error
+    guard_output()
     command = shlex.join(['python', 'tools/report.py', *(sys.argv[1:] if argv is None else argv)])
     try:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root, work_dir=args.work_dir,
@@ -52,9 +54,9 @@ def main(argv=None) -> int:
                       samples=args.samples, curves=args.curves, command=command, seed=args.seed, device=args.device,
                       workers=args.workers, trust=args.trust_checkpoint, progress=labelled_progress_bar)
     except CxrdetError as error:
-        print(f'error: {error_text(error)}', file=sys.stderr)
+        say_error(error_text(error))
         return 2
-    print(f'{path}: {path.stat().st_size / 2**20:.1f} MB')
+    say(f'{path}: {path.stat().st_size / 2**20:.1f} MB')
     return 0
 
 

@@ -87,10 +87,12 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     from cxrdet.core.errors import CxrdetError, error_text
+    from cxrdet.core.terminal import guard_output, say_error
+    guard_output()
     try:
         run(args)
     except CxrdetError as error:
-        print(f'error: {error_text(error)}', file=sys.stderr)
+        say_error(error_text(error))
         return 2
     return 0
 

@@ -39,6 +39,8 @@ def main(argv=None) -> int:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     from cxrdet.apis import load_config, train
     from cxrdet.core.errors import CxrdetError, error_text
+    from cxrdet.core.terminal import guard_output, say_error
+    guard_output()
     try:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root, work_dir=args.work_dir,
                           train_limit=args.train_limit, valid_limit=args.valid_limit)
@@ -46,7 +48,7 @@ def main(argv=None) -> int:
               deterministic=args.deterministic, from_scratch=args.from_scratch, launcher=args.launcher,
               trust=args.trust_checkpoint, new_schedule=args.new_schedule)
     except CxrdetError as error:
-        print(f'error: {error_text(error)}', file=sys.stderr)
+        say_error(error_text(error))
         return 2
     return 0
 

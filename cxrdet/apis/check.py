@@ -4,6 +4,7 @@ from typing import Literal
 from mmengine.config import Config
 
 from cxrdet.apis.check_args import argument_problems
+from cxrdet.apis.check_copies import copy_problems
 from cxrdet.apis.check_data import data_problems
 from cxrdet.apis.check_groups import group_problems
 from cxrdet.apis.check_keys import key_problems
@@ -30,7 +31,8 @@ def check_config(cfg: Config, *, mode: Literal['train', 'test', 'predict']) -> N
         raise ValueError(f"mode: expected 'train', 'test' or 'predict', got {mode!r}")
     problems = config_problems(cfg)
     if isinstance(cfg.get('model'), dict):
-        problems += data_problems(list(parts(cfg)), cfg, mode) + group_problems(list(parts(cfg)), mode)
+        found = list(parts(cfg))
+        problems += data_problems(found, cfg, mode) + (group_problems(found, mode) or copy_problems(found, cfg, mode))
     if problems:
         count = f'{len(problems)} problem{"s" if len(problems) > 1 else ""}'
         raise ConfigError('\n'.join([f'{cfg.filename or "config"}: {count}', *(f'  {line}' for line in problems)]))

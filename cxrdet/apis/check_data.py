@@ -1,18 +1,23 @@
 """Files that a config names and that are not there, and classes that do not fit an annotation file.
 
-A data set class that offers ``read_classes(cfg)`` and ``image_files(cfg)`` (those of cxrdet do) is asked; MMDetection's
-``CocoDataset`` is read here; of any other only the named paths are looked for.
+A data set class that offers ``read_classes(cfg)`` and ``image_files(cfg)`` (those of cxrdet do) is asked, and, where it
+offers ``check_contents(cfg)``, whether there is anything in it to learn from; MMDetection's ``CocoDataset`` is read
+here; of any other only the named paths are looked for.
 """
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from mmengine.config import Config
 
 from cxrdet.apis.check_args import takes, unknown_arguments
 from cxrdet.apis.check_types import Part
+from cxrdet.core.box_layout import likely_cause, no_boxes_text
+from cxrdet.core.boxes import box_fault
 from cxrdet.core.errors import CxrdetError
 
 LOADERS = {'train': ('train', 'val'), 'test': ('test',), 'predict': ()}
@@ -61,7 +66,10 @@ def dataset_problems(part: Part, classes: tuple[str, ...] | None = None) -> tupl
             if classes:
                 cfg['metainfo'] = dict(part.cfg.get('metainfo') or {}) | {'classes': classes}
             names = tuple(part.found.read_classes(cfg))
-            return image_problems(part.path, part.found.image_files(cfg)), names
+            problems = image_problems(part.path, part.found.image_files(cfg))
+            if hasattr(part.found, 'check_contents') and not problems:
+                part.found.check_contents(cfg)
+            return problems, names
         if any(base.__name__ == 'CocoDataset' for base in getattr(part.found, '__mro__', ())):
             return _coco_problems(part), None
     except CxrdetError as error:
@@ -122,13 +130,13 @@ def named_classes(part: Part) -> list[str] | None:
 
 def _coco_problems(part: Part) -> list[str]:
     """MMDetection's reader drops classes it does not know and numbers the rest in the file's order, without a word."""
-    file = Path(str(part.cfg.get('data_root') or ''), str(part.cfg.get('ann_file') or ''))
-    if not file.is_file() or file.suffix != '.json':
+    file = _coco_file(part)
+    if file is None:
         return []
     try:
         content = json.loads(file.read_bytes())
         there = [category['name'] for category in content['categories']]
-        names = [image['file_name'] for image in content['images']]
+        images = _coco_images(part, content)
     except (ValueError, KeyError, TypeError) as error:
         return [f'{part.path}.ann_file: {file} is no COCO annotation file: {type(error).__name__}: {error}']
     wanted = named_classes(part) or list(getattr(part.found, 'METAINFO', {}).get('classes', ()))
@@ -139,8 +147,66 @@ def _coco_problems(part: Part) -> list[str]:
     if not problems and order != wanted and part.found.__name__ == 'CocoDataset':
         problems.append(f'{part.path}.metainfo.classes: CocoDataset numbers classes in the order of the annotation '
                         f'file, {order}, not of the config, {wanted}: labels would be exchanged')
+    problems += image_problems(part.path, images)
+    if part.found.__name__ == 'CocoDataset' and not problems:
+        try:
+            problems += _coco_box_problems(part, file, content, set(wanted))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            problems.append(f'{part.path}.ann_file: {file} is no COCO annotation file: {type(error).__name__}: {error}')
+    return problems
+
+
+def coco_images(part: Part) -> list[Path]:
+    """The images of a data set of MMDetection that reads a COCO file; none if it is another or the file unreadable."""
+    file = _coco_file(part) if any(
+        base.__name__ == 'CocoDataset' for base in getattr(part.found, '__mro__', ())) else None
+    try:
+        return [] if file is None else _coco_images(part, json.loads(file.read_bytes()))
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def _coco_file(part: Part) -> Path | None:
+    file = Path(str(part.cfg.get('data_root') or ''), str(part.cfg.get('ann_file') or ''))
+    return file if file.is_file() and file.suffix == '.json' else None
+
+
+def _coco_images(part: Part, content: dict) -> list[Path]:
     folder = Path(str(part.cfg.get('data_root') or ''), (part.cfg.get('data_prefix') or {}).get('img', ''))
-    return problems + image_problems(part.path, (folder / name for name in names))
+    return [folder / image['file_name'] for image in content['images']]
+
+
+def _coco_box_problems(part: Part, file: Path, content: dict, wanted: set[str]) -> list[str]:
+    """Whether MMDetection's reader would take any box, by its rules: at least a pixel, within the image, no crowd."""
+    sizes = {image.get('id'): (image.get('height') or np.inf, image.get('width') or np.inf)
+             for image in content['images']}
+    names = {category.get('id'): category['name'] for category in content['categories']}
+    dropped, values, places, useful = Counter(), [], [], set()
+    for entry in content.get('annotations') or ():
+        box, size = entry.get('bbox'), sizes.get(entry.get('image_id'))
+        if size is None or names.get(entry.get('category_id')) not in wanted:
+            dropped['unknown_class' if size else 'unknown_image_id'] += 1
+            continue
+        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
+            dropped['bad_bbox'] += 1
+            continue
+        values.append(box)
+        places.append(size)
+        x, y, width, height = box
+        reason = box_fault((x, y, x + width, y + height), *size) or (
+            'iscrowd or ignore' if entry.get('iscrowd') or entry.get('ignore') else '')
+        dropped[reason] += 1
+        useful |= set() if reason else {entry['image_id']}
+    cause, wrong = likely_cause(values, places, corners=False)
+    if useful and not wrong:
+        limit, left_out = part.cfg.get('indices'), (part.cfg.get('filter_cfg') or {}).get('filter_empty_gt')
+        if not isinstance(limit, int) or left_out or useful & set(list(sizes)[:limit]):
+            return []
+        text = f'none of the first {limit} of {len(sizes)} images has a box, {len(useful)} of the others have some.'
+    else:
+        dropped['likewise'] = dropped.pop('', 0)
+        text = no_boxes_text(len(sizes), +dropped, cause, training=not part.cfg.get('test_mode'))
+    return [f'{part.path}: {file}: {text} cxrdet.CellDataset with allow_no_boxes=True takes images without objects.']
 
 
 def _checkpoint_problems(found: list[Part], cfg: Config) -> list[str]:

@@ -5,7 +5,7 @@ from cxrdet.apis.check_types import Part
 from cxrdet.core.errors import CxrdetError
 from cxrdet.core.splits import shared_groups
 
-_PAIRS = (('train', 'val', 'training', 'Its scores would be too good'),
+PAIRS = (('train', 'val', 'training', 'Its scores would be too good'),
           ('train', 'test', 'training', 'Its scores would be too good'),
           ('val', 'test', 'validation', 'The best checkpoint and its thresholds are chosen there, so that its scores '
                                         'would be too good'))
@@ -28,7 +28,7 @@ def group_problems(found: list[Part], mode: str) -> list[str]:
         return []
     sides = {name: _images(found, f'{name}_dataloader') for name in ('train', 'val', 'test')}
     problems = []
-    for one, other, known_as, why in _PAIRS:
+    for one, other, known_as, why in PAIRS:
         for kind, images in sides[other].items():
             known = sides[one].get(kind, set())
             if one == 'val' and images == known:

@@ -17,7 +17,7 @@ from cxrdet.core.errors import did_you_mean
 # What the Runner, mmdet's and mmpretrain's inferencers and cxrdet's tools read beside the Runner's own arguments.
 OTHER_KEYS = ('custom_imports', 'vis_backends', 'tta_model', 'tta_pipeline', 'test_pipeline', 'model_wrapper_cfg',
               'sync_bn', 'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval', 'compile',
-              'runner_type', 'strategy', 'device', 'precision', 'allow_partial_weights')
+              'runner_type', 'strategy', 'device', 'precision', 'allow_partial_weights', 'allow_shared_images')
 # Helpers of the stock configs that may stand unused, so that a name near a real key is not taken for a misspelling.
 HELPERS = ('train_pipeline', 'val_pipeline', 'data_root', 'dataset_type', 'backend_args', 'num_classes', 'img_scale',
            'load_pipeline', 'backbone', 'backbone_channels', 'backbone_strides')

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrdet.core.diagnosis import listed
+from cxrdet.core.terminal import visible
 
 __all__ = ['WIDTH', 'diagnosis_text']
 
@@ -24,7 +25,7 @@ def diagnosis_text(report: dict, *, worst: int = 5) -> str:
     if report['task'] == 'detection':
         parts += [_errors(report), _sizes(report)]
     parts += [_confusion(report), _calibration(report), _confounding(report), _worst(report, worst), _findings(report)]
-    return '\n\n'.join('\n'.join(part) for part in parts if part)
+    return '\n\n'.join('\n'.join(visible(line, one_line=True) for line in part) for part in parts if part)
 
 
 def _head(report: dict) -> list[str]:

@@ -11,8 +11,6 @@ class, probability, threshold, decision. ``pictures/`` shows the boxes, or sheet
 left out stand in ``predictions.json`` under ``errors``, each with its file and the reason.
 """
 import copy
-import csv
-import io
 import json
 import logging
 import os
@@ -38,6 +36,7 @@ from cxrdet.apis.config import load_config
 from cxrdet.apis.device import pick_device
 from cxrdet.apis.machine import set_threads
 from cxrdet.apis.predict_tasks import Options, Task, detection_record, summary, task_of
+from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import CheckpointError, ConfigError, DataError
 from cxrdet.datasets.lenient import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
@@ -309,8 +308,9 @@ def _write_picture(path: Path, picture) -> None:
 
 
 def _write_tables(folder: Path, content: str, table: str) -> None:
-    (folder / 'predictions.json').write_text(content, encoding='utf-8')
-    (folder / 'predictions.csv').write_text(table, encoding='utf-8', newline='')
+    odd = 'backslashreplace'  # names of files that are no UTF-8
+    (folder / 'predictions.json').write_text(content, 'utf-8', odd)
+    (folder / 'predictions.csv').write_text(table, 'utf-8', odd, newline='')
 
 
 def _json(facts: dict, records: Sequence[dict]) -> str:
@@ -321,12 +321,8 @@ def _json(facts: dict, records: Sequence[dict]) -> str:
 
 
 def _csv(task: Task, settings, records: Sequence[dict]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['image', *task.header])
-    for record in records:
-        writer.writerows([record['file'], *row] for row in task.rows(record, settings))
-    return text.getvalue()
+    return csv_text([['image', *task.header], *([record['file'], *row] for record in records
+                                                for row in task.rows(record, settings))])
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from cxrdet.core.files import write_atomic
 from cxrdet.core.findings import LEVELS, DataTable, Finding, has_errors
 from cxrdet.core.mending import Plan, plan_mending
 from cxrdet.core.quality import check_table, class_counts
+from cxrdet.core.terminal import visible
 from cxrdet.datasets.lenient import read_set
 from cxrdet.datasets.mended import claim_copy, summary, write_mended
 from cxrdet.datasets.pixels import check_files, check_pixels
@@ -79,7 +80,7 @@ class DataReport:
             lines += ['', f'mended copy: {done}; {len(self.plan.left)} findings are left']
             lines += [f'  not mended: {finding.level}, {finding.code}: {finding.text}' for finding in self.plan.left
                       if finding.level == 'error'][:20]
-        return '\n'.join(lines)
+        return '\n'.join(visible(line, one_line=True) for line in lines)
 
 
 def check_data(path: str | Path, *, kind: str = 'auto', images: str | Path | None = None, pixels: bool = True,

@@ -2,7 +2,6 @@
 import hashlib
 import os
 import platform
-import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import cxrdet
 from cxrdet.apis.collect import Collected, LoadedModel
+from cxrdet.core.commit import commit_of
 from cxrdet.core.errors import DataError
 from cxrdet.core.history import read_history
 from cxrdet.core.run_log import read_logs
@@ -21,7 +22,7 @@ from cxrdet.version import __version__
 from cxrdet.visualization.curves import chosen_series
 from cxrdet.visualization.panels import Panel, history_panels
 
-__all__ = ['SPLIT_NAMES', 'commit_of', 'data_facts', 'fingerprint', 'groups_of', 'model_facts', 'reproduce_facts',
+__all__ = ['SPLIT_NAMES', 'data_facts', 'fingerprint', 'groups_of', 'model_facts', 'reproduce_facts',
            'training_panels']
 
 #: In words.
@@ -99,7 +100,8 @@ def reproduce_facts(loaded: LoadedModel, judged: Collected, *, seed: int, sample
             continue
     device = next((weight.device for weight in loaded.model.parameters()), torch.device('cpu'))
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'CPU, {platform.machine()}'
-    return [('Commit of cxrdet', commit_of(Path(__file__).parent)), ('Versions', ', '.join(versions)),
+    commit, changed = commit_of(Path(cxrdet.__file__).parent) or ('unknown: no repository tracks the package', False)
+    return [('Commit of cxrdet', commit + (' with changes' if changed else '')), ('Versions', ', '.join(versions)),
             ('Checkpoint, SHA-256', _digest_of_file(loaded.checkpoint)),
             ('Data, SHA-256', f'{fingerprint(judged.records)} of the names and sizes of the judged files and their '
                               'ground truth'),
@@ -121,17 +123,6 @@ def fingerprint(records: Sequence[Mapping]) -> str:
                  ('gt_boxes', 'gt_labels', 'gt_ignore', 'truth') if key in record]
         lines.append(f'{path.name} {size} {truth}')
     return hashlib.sha256('\n'.join(sorted(lines)).encode()).hexdigest()
-
-
-def commit_of(folder: Path) -> str:
-    """The commit of the repository that ``folder`` is in, and whether its files were changed since."""
-    try:
-        commit, state = (subprocess.run(['git', '-C', str(folder), *command], capture_output=True, text=True,
-                                        check=True, timeout=20).stdout.strip()
-                         for command in (['rev-parse', 'HEAD'], ['status', '--porcelain', '-uno']))
-    except (OSError, subprocess.SubprocessError):
-        return 'unknown: not a git repository'
-    return commit + (' with changes' if state else '')
 
 
 def training_panels(loaded: LoadedModel, history: str | os.PathLike | None) -> tuple[list[Panel], str]:

@@ -13,7 +13,9 @@ Both speak MMDetection's language (``data_list`` entries with ``img_path``, ``im
   stay, unclipped, as in MMDetection (its ``Resize`` clips later). Structural defects, such as an annotation without
   ``category_id``, are errors unless ``on_bad_annotation='drop'``.
 - **Images without boxes stay**, in training too, unless ``filter_cfg=dict(filter_empty_gt=True)``. What ``filter_cfg``
-  takes out stands in ``dataset.filtered`` and in the log; in test mode it does nothing, as in MMDetection.
+  takes out stands in ``dataset.filtered`` and in the log; in test mode it does nothing, as in MMDetection. A set in
+  which no box at all can be used is an error that names the likely cause (normalised numbers, exchanged corners …);
+  ``allow_no_boxes=True`` accepts a set of images without objects.
 
 Files are read from the local disk only.
 """
@@ -28,6 +30,8 @@ from mmengine.logging import print_log
 
 from cxrdet.core.boxes import box_fault
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.terminal import visible
+from cxrdet.datasets.box_check import BoxCheck
 from cxrdet.datasets.coco_io import CocoFile, check_on_bad, counts, read_coco
 from cxrdet.datasets.lenient.files import IMAGE_SUFFIXES
 from cxrdet.datasets.transforms.loading import ImageNamed, read_image_size
@@ -71,7 +75,7 @@ def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str
     return tuple(given)
 
 
-class _CellReader(ImageNamed):
+class _CellReader(BoxCheck, ImageNamed):
     """What both readers share; stands before a ``BaseDetDataset`` in the list of bases."""
 
     METAINFO: dict = {}
@@ -89,6 +93,7 @@ class _CellReader(ImageNamed):
         self.on_bad_annotation = on_bad_annotation
         self.dropped: Counter = Counter()   # boxes, by reason
         self.filtered: Counter = Counter()  # images, by reason
+        self._unusable: list[tuple] = []
         self._settled = False  # whether the classes have been held to the annotations
         super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix, **kwargs)
 
@@ -129,7 +134,7 @@ class _CellReader(ImageNamed):
 
     def _set_classes(self, found: Sequence[str]) -> dict[str, int]:
         """Settle the classes, give them colours, and return name -> label."""
-        classes = match_classes(self._metainfo.get('classes'), found, str(self.ann_file or self.data_prefix['ann']))
+        classes = match_classes(self._metainfo.get('classes'), found, self._source())
         self._metainfo['classes'] = classes
         self._settled = True
         if len(classes) <= len(CELL_PALETTE):
@@ -141,44 +146,35 @@ class _CellReader(ImageNamed):
         reason = 'unknown_class' if label is None else box_fault(box, *size)
         if reason:
             self.dropped[reason] += 1
+            if label is not None:
+                self._unusable.append((box, size))
             return None
         return {'bbox': list(box), 'bbox_label': label, 'ignore_flag': int(ignore)}
+
+    def load_data_list(self) -> list[dict]:
+        """Read the annotations. Returns one dict per image, in their order."""
+        data_list = self._entries()
+        self._log_contents(data_list)
+        return data_list
+
+    def _source(self) -> str:
+        return str(self.ann_file or self.data_prefix['ann'])
 
     def _log_contents(self, data_list: list[dict]) -> None:
         per_label = Counter(box['bbox_label'] for image in data_list for box in image['instances'])
         classes = self._metainfo['classes']
         empty = sum(not image['instances'] for image in data_list)
-        text = f'{type(self).__name__} {self.ann_file or self.data_prefix["ann"]}: {len(data_list)} images ({empty} ' \
+        text = f'{type(self).__name__} {self._source()}: {len(data_list)} images ({empty} ' \
                f'without boxes), {sum(per_label.values())} boxes in {len(classes)} classes'
         idle = [name for label, name in enumerate(classes) if not per_label[label]]
         if idle:
             text += f'; no box has the class {", ".join(idle)}'
         if self.dropped:
             text += f'; dropped boxes: {counts(self.dropped)}'
-        print_log(text + '.', 'current', logging.WARNING if idle or self.dropped else logging.INFO)
-
-    def filter_data(self) -> list[dict]:
-        """Take out images as ``filter_cfg`` asks (``filter_empty_gt``, ``min_size``); counted, and not in test mode.
-
-        Raises:
-            DataError: no image is left.
-        """
-        asked = {} if self.test_mode or not self.filter_cfg else self.filter_cfg
-        kept = []
-        for image in self.data_list:
-            if asked.get('filter_empty_gt', False) and not image['instances']:
-                self.filtered['without_boxes'] += 1
-            elif min(image['height'], image['width']) < asked.get('min_size', 0):
-                self.filtered['too_small'] += 1
-            else:
-                kept.append(image)
-        if self.filtered:
-            text = f'{self.ann_file}: filter_cfg={dict(asked)} took out {sum(self.filtered.values())} of ' \
-                   f'{len(self.data_list)} images: {counts(self.filtered)}.'
-            if not kept:
-                raise DataError(f'{text} No image is left.')
-            print_log(text, 'current', logging.WARNING)
-        return kept
+            cause, _ = self._likely_cause(data_list)
+            text += f'. {cause.rstrip(".")}' if cause else ''
+        print_log(visible(f'{text}.', one_line=True), 'current',
+                  logging.WARNING if idle or self.dropped else logging.INFO)
 
 
 @DATASETS.register_module()
@@ -201,17 +197,19 @@ class CellDataset(_CellReader, CocoDataset):
             dropped and counted. Without it the file says which there are.
         data_prefix: where images are, relative to ``data_root``; the default is ``dict(img='images/')``.
         on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.coco_io.read_coco`.
+        allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
         **kwargs: of ``mmdet.CocoDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
 
     Raises:
-        DataError: the file cannot be read or is defective, or lacks a class that ``metainfo`` names.
+        DataError: the file cannot be read or is defective, lacks a class that ``metainfo`` names, or has no box to use.
         ConfigError: an argument has a value that cannot be meant.
     """
 
     def __init__(self, ann_file: str = '', metainfo: dict | None = None, *, data_prefix: dict | None = None,
-                 on_bad_annotation: str = 'error', **kwargs) -> None:
+                 on_bad_annotation: str = 'error', allow_no_boxes: bool = False, **kwargs) -> None:
         if not ann_file:
             raise ConfigError('CellDataset needs ann_file, the COCO JSON file, for example "annotations/train.json".')
+        self.allow_no_boxes = allow_no_boxes
         super().__init__(ann_file, metainfo, data_prefix, {'img': 'images/'}, on_bad_annotation, **kwargs)
 
     def _read(self) -> CocoFile:
@@ -223,16 +221,13 @@ class CellDataset(_CellReader, CocoDataset):
     def _image_paths(self) -> list[Path]:
         return [Path(self.data_prefix['img'], image['file_name']) for image in self._read().images]
 
-    def load_data_list(self) -> list[dict]:
-        """Read ``ann_file``. Returns one dict per image, in the order of the file."""
+    def _entries(self) -> list[dict]:
         coco = self._read()
         labels = self._set_classes(list(coco.categories.values()))
         self.cat2label = {key: labels[name] for key, name in coco.categories.items() if name in labels}
         self.cat_ids = sorted(self.cat2label, key=self.cat2label.get)
-        self.dropped = Counter(coco.dropped)
-        data_list = [self._entry(image, coco.annotations.get(image['id'], ())) for image in coco.images]
-        self._log_contents(data_list)
-        return data_list
+        self.dropped, self._unusable = Counter(coco.dropped), []
+        return [self._entry(image, coco.annotations.get(image['id'], ())) for image in coco.images]
 
     def _entry(self, image: dict, annotations: Iterable[dict]) -> dict:
         path = os.path.join(self.data_prefix['img'], image['file_name'])
@@ -288,20 +283,24 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
         corners: ``'exclusive'`` or ``'inclusive'``, see above and :func:`cxrdet.datasets.voc_io.read_voc`.
         ignore_difficult: give boxes marked ``difficult`` the ``ignore_flag`` 1, as MMDetection does.
         on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.voc_io.read_voc`.
+        allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
         **kwargs: of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
 
     Raises:
-        DataError: a file cannot be read or is defective, or no box has a class that ``metainfo`` names.
+        DataError: a file cannot be read or is defective, or no box can be used or has a class that ``metainfo`` names.
         ConfigError: an argument has a value that cannot be meant.
     """
 
+    _HOLDS_CORNERS = True
+
     def __init__(self, ann_file: str = '', metainfo: dict | None = None, *, data_prefix: dict | None = None,
                  corners: str = 'exclusive', ignore_difficult: bool = True, on_bad_annotation: str = 'error',
-                 **kwargs) -> None:
+                 allow_no_boxes: bool = False, **kwargs) -> None:
         if corners not in CORNERS:
             raise ConfigError(f'corners must be "exclusive" or "inclusive", got {corners!r}.')
         self.corners = corners
         self.ignore_difficult = ignore_difficult
+        self.allow_no_boxes = allow_no_boxes
         super().__init__(ann_file, metainfo, data_prefix, {'img': 'JPEGImages/', 'ann': 'Annotations/'},
                          on_bad_annotation, **kwargs)
 
@@ -362,12 +361,11 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
         chosen = os.path.basename(filename) if os.path.basename(filename) in files else files[0]
         return os.path.join(folder, chosen)
 
-    def load_data_list(self) -> list[dict]:
-        """Read all XML files of the list. Returns one dict per image, in the order of the list."""
+    def _entries(self) -> list[dict]:
         files = {name: self._read(name) for name in self._names()}
         labels = self._set_classes(self._found_classes(files))
         self.cat2label = labels
-        self.dropped = sum((voc.dropped for voc in files.values()), Counter())
+        self.dropped, self._unusable = sum((voc.dropped for voc in files.values()), Counter()), []
         folders: dict[str, dict[str, list[str]]] = {}
         data_list = []
         for position, (name, voc) in enumerate(files.items(), 1):
@@ -377,5 +375,4 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
                          for item in voc.objects)
             data_list.append({'img_path': path, 'img_id': position, 'xml_path': self._xml(name), 'height': size[0],
                               'width': size[1], 'instances': [entry for entry in instances if entry is not None]})
-        self._log_contents(data_list)
         return data_list

@@ -4,7 +4,6 @@ No framework in here. Faults of a file are gathered and told together, by line o
 header is line 1), so that one look mends them all.
 """
 import csv
-import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrdet.core.csv_text import read_csv
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import read_text
 from cxrdet.core.splits import grouped_split
@@ -197,7 +197,7 @@ def _text(path: str | Path, what: str) -> str:
 
 def _read_table(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header, and the other rows with the lines they begin in."""
-    reader = csv.reader(io.StringIO(_text(path, 'metadata file'), newline=''), strict=True)
+    reader = read_csv(_text(path, 'metadata file'), strict=True)
     table, line = [], 1
     try:
         for cells in reader:

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.terminal import visible
 from cxrdet.datasets.csv_io import CsvRow, balanced_choice, read_label2id, read_rows, split_rows
 from cxrdet.datasets.transforms.loading import ImageNamed
 from cxrdet.registry import DATASETS
@@ -153,9 +154,9 @@ class CSVImageDataset(ImageNamed, BaseDataset):
         rows = self._rows(classes)
         count = Counter(row.label for row in rows)
         idle = [name for label, name in enumerate(classes) if not count[label]]
-        print_log(f'{type(self).__name__} {self.ann_file}, split {self.split or "all"}: {len(rows)} images in '
-                  f'{len(classes)} classes (' + ', '.join(f'{name} {count[i]}' for i, name in enumerate(classes)) + ')',
-                  'current', logging.WARNING if idle else logging.INFO)
+        text = f'{type(self).__name__} {self.ann_file}, split {self.split or "all"}: {len(rows)} images in ' \
+               f'{len(classes)} classes (' + ', '.join(f'{name} {count[i]}' for i, name in enumerate(classes)) + ')'
+        print_log(visible(text, one_line=True), 'current', logging.WARNING if idle else logging.INFO)
         return [{'img_path': os.path.join(self.img_prefix, row.path), 'gt_label': row.label}
                 | ({} if row.group is None else {'group': row.group}) for row in rows]
 

@@ -1,7 +1,5 @@
 """Writing a mended copy of a data set. The input is only read."""
 import copy
-import csv
-import io
 import json
 import os
 import shutil
@@ -9,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from xml.etree.ElementTree import tostring
 
+from cxrdet.core.csv_text import csv_text, read_csv
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import read_text, write_atomic
 from cxrdet.core.findings import DataTable
@@ -166,7 +165,7 @@ def _write_nih(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
 
 def _write_box_list(table: DataTable, plan: Plan, file: Path, out: Path, names: set[str]) -> None:
     lines = {place.number: box for box, place in enumerate(table.box_places)}
-    content = list(csv.reader(read_text(file).splitlines()))
+    content = list(read_csv(read_text(file)))
     rows = [content[0]]
     for number, cells in enumerate(content[1:], 2):
         box = lines.get(number)
@@ -176,21 +175,15 @@ def _write_box_list(table: DataTable, plan: Plan, file: Path, out: Path, names: 
             x1, y1, x2, y2 = plan.boxes[box].tolist()
             cells[2:6] = [f'{value:g}' for value in (x1, y1, x2 - x1, y2 - y1)]
         rows.append(cells)
-    write_atomic(out / file.name, _as_csv(rows))
+    write_atomic(out / file.name, csv_text(rows))
 
 
 def _write_rows(table: DataTable, lines: set[int], out: Path) -> None:
     """The rows of the table that stand in ``lines``, as they are."""
     file = table.source['file']
-    reader = csv.reader(read_text(file).splitlines(keepends=True))
+    reader = read_csv(read_text(file))
     rows = [cells for cells in reader if reader.line_num == 1 or reader.line_num in lines]
-    write_atomic(out / file.name.removesuffix('.gz'), _as_csv(rows))
-
-
-def _as_csv(rows: list[list[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows(rows)
-    return text.getvalue()
+    write_atomic(out / file.name.removesuffix('.gz'), csv_text(rows))
 
 
 _WRITERS = {'coco': _write_coco, 'voc': _write_voc, 'csv': _write_csv, 'nih': _write_nih}

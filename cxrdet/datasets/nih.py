@@ -64,11 +64,12 @@ class NIHChestXray14(ImageNamed, BaseDataset):
             'positives_unknown' (1 becomes NaN).
         require_images: drop rows whose image is not there. False: keep all, for work on the labels alone.
         partial_table: count names of ``split_file`` that the table lacks instead of raising an error.
+        allow_no_positives: accept a set in which no film has any of the classes.
         **kwargs: of ``mmengine.BaseDataset``: ``data_root``, ``pipeline``, ``indices``, ``test_mode``, ``lazy_init`` …
 
     Raises:
         DataError: a file is missing or defective (with the line), the list names films that the table lacks, an image
-            is there twice, or no film is left.
+            is there twice, no film is left, or none has any of the classes.
         ConfigError: an argument has a value that cannot be meant.
     """
 
@@ -77,7 +78,7 @@ class NIHChestXray14(ImageNamed, BaseDataset):
 
     def __init__(self, ann_file: str = '', metainfo: Mapping | None = None, *, data_prefix: str | dict = '',
                  split_file: str = '', label_policy: Mapping[str, str] | None = None, require_images: bool = True,
-                 partial_table: bool = False, **kwargs) -> None:
+                 partial_table: bool = False, allow_no_positives: bool = False, **kwargs) -> None:
         if kwargs.get('filter_cfg') is not None:
             raise ConfigError('NIHChestXray14 has no filter_cfg; choose films by split_file.')
         if isinstance(data_prefix, Mapping) and set(data_prefix) != {'img_path'}:
@@ -86,6 +87,7 @@ class NIHChestXray14(ImageNamed, BaseDataset):
         self.label_policy = _checked_policy(label_policy)
         self.require_images = require_images
         self.partial_table = partial_table
+        self.allow_no_positives = allow_no_positives
         self.dropped: Counter = Counter()  # rows, by reason
         classes = match_classes((metainfo or {}).get('classes'), NIH_CLASSES, 'NIH ChestX-ray14')
         prefix = dict(data_prefix) if isinstance(data_prefix, Mapping) else {'img_path': str(data_prefix)}
@@ -120,6 +122,16 @@ class NIHChestXray14(ImageNamed, BaseDataset):
         """
         table, _ = cls._described(cfg)._select()
         return dict(zip(table.names.tolist(), table.patients.tolist()))
+
+    @classmethod
+    def check_contents(cls, cfg: Mapping) -> None:
+        """Read the set that a dataset config describes, to see whether there is something in it to go by.
+
+        Raises:
+            DataError: no film has any of the classes, and ``allow_no_positives`` is not set.
+        """
+        dataset = cls._described(cfg)
+        dataset._check_labels(dataset._labels(dataset._select()[0]))
 
     @classmethod
     def _described(cls, cfg: Mapping) -> 'NIHChestXray14':
@@ -177,6 +189,7 @@ class NIHChestXray14(ImageNamed, BaseDataset):
         """Read the table. Returns one dict per film, in the order of the table, with the labels packed into bytes."""
         table, paths = self._select()
         labels = self._labels(table)
+        self._check_labels(labels)
         self._log_contents(table, labels)
         columns = (table.names, table.patients, table.follow_ups, table.ages, table.sexes, table.views)
         packed = (row.tobytes() for row in labels)
@@ -203,6 +216,22 @@ class NIHChestXray14(ImageNamed, BaseDataset):
                 unknown = {'unknown': column >= 0, 'negatives_unknown': column == 0, 'positives_unknown': column == 1}
                 column[unknown[policy]] = np.nan
         return labels
+
+    def _check_labels(self, labels: np.ndarray) -> None:
+        """Raise DataError if none of the films that ``indices`` takes from (N, C) labels has any of the classes."""
+        limit = self._indices
+        chosen = labels if limit is None else labels[
+            (slice(limit) if limit >= 0 else slice(limit, None)) if isinstance(limit, int) else list(limit)]
+        if self.allow_no_positives or not len(chosen) or (chosen == 1).any():
+            return
+        what = 'judge by' if self.test_mode else 'learn from'
+        known = 'no label is known' if np.isnan(chosen).all() else 'every known label is negative'
+        text = f'{self._source()}: no finding to {what} in {len(chosen)} films: {known}.'
+        if len(chosen) < len(labels) and (labels == 1).any():
+            text += (f' {int((labels == 1).any(axis=1).sum())} of all {len(labels)} films have one: indices (as '
+                     '--train-limit and --valid-limit set them) take too few.')
+        raise DataError(f'{text} Look at label_policy and the classes; if films without any are meant, set '
+                        'allow_no_positives=True in the data set.')
 
     def _log_contents(self, table: NihTable, labels: np.ndarray) -> None:
         classes = self._metainfo['classes']

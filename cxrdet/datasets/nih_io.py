@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrdet.core.csv_text import read_csv
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.files import read_text
 
@@ -238,8 +239,7 @@ def _check_findings(text: str, where: str) -> None:
 
 def _read_csv(path: str | Path, required: Sequence[str]) -> tuple[list[int], list[tuple[str, ...]], dict[str, int]]:
     """Line numbers and cells of all rows but the header, and the position of each column by its name."""
-    text = read_text(path, 'table')
-    reader = csv.reader(text.splitlines(keepends=True))
+    reader = read_csv(read_text(path, 'table'))
     lines, rows = [], []
     try:
         header = [name.strip() for name in next(reader, [])]

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from cxrdet.core.matching import as_boxes, match_labelled_boxes
+from cxrdet.core.terminal import visible
 
 __all__ = ['LEGEND', 'Look', 'PALETTE', 'STATES', 'STYLES', 'class_look', 'compare_boxes', 'draw_boxes', 'draw_legend',
            'grid', 'side_by_side']
@@ -249,7 +250,7 @@ def _scale(height: int) -> tuple[float, int]:
 
 def _text_width(text: str, height: int) -> int:
     scale, thickness = _scale(height)
-    return cv2.getTextSize(text, _FONT, scale, thickness)[0][0]
+    return cv2.getTextSize(visible(text, one_line=True), _FONT, scale, thickness)[0][0]
 
 
 def _fitted(text: str, width: int, height: int) -> str:
@@ -262,4 +263,4 @@ def _fitted(text: str, width: int, height: int) -> str:
 
 def _write(canvas: np.ndarray, text: str, origin: tuple[int, int], height: int, color: tuple[int, int, int]) -> None:
     scale, thickness = _scale(height)
-    cv2.putText(canvas, text, origin, _FONT, scale, color, thickness, cv2.LINE_AA)
+    cv2.putText(canvas, visible(text, one_line=True), origin, _FONT, scale, color, thickness, cv2.LINE_AA)

@@ -3,6 +3,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cxrdet.visualization.text import plain
+
 __all__ = ['draw_confusion']
 
 
@@ -40,7 +42,7 @@ def draw_confusion(matrix, classes: Sequence[str], *, title: str = '', dpi: int 
                   color='white' if shares[row, column] > 0.55 else '#222222')
     for row in np.flatnonzero(support == 0):
         axes.axhspan(row - 0.5, row + 0.5, facecolor='none', edgecolor='#999999', hatch='///', linewidth=0)
-    names = [str(name) if len(str(name)) <= 24 else f'{str(name)[:23]}…' for name in classes]
+    names = [plain(name if len(name) <= 24 else f'{name[:23]}…') for name in map(str, classes)]
     axes.set_xticks(range(count), names, rotation=90, fontsize=9)
     axes.set_yticks(range(count), [f'{name} ({total})' for name, total in zip(names, support[:, 0])], fontsize=9)
     axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
@@ -48,7 +50,7 @@ def draw_confusion(matrix, classes: Sequence[str], *, title: str = '', dpi: int 
     axes.grid(which='minor', color='#dddddd', linewidth=0.5)
     axes.tick_params(which='both', length=0)
     axes.set(xlabel='predicted', ylabel='true (images)')
-    axes.set_title(title, fontsize=10)
+    axes.set_title(plain(title), fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.6, label='share of the true class')
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -12,6 +12,7 @@ from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.core.files import atomic_path
 from cxrdet.core.history import better_is, position, scalars, series
 from cxrdet.visualization.boxes import PALETTE
+from cxrdet.visualization.text import plain
 
 __all__ = ['chosen_series', 'compare_histories', 'draw_history', 'save_figure']
 
@@ -123,7 +124,7 @@ def _main_scores(names: Sequence[str]) -> list[str]:
 
 
 def _decorate(axes: Axes, title: str, *runs: Sequence[Mapping]) -> None:
-    axes.set_title(title)
+    axes.set_title(plain(title))
     axes.set_xlabel('epoch' if any('epoch' in records[-1] for records in runs) else 'iteration')
     places = [position(record) for records in runs for record in records]
     margin = max(0.05 * (max(places) - min(places)), 0.5)
@@ -135,7 +136,7 @@ def _decorate(axes: Axes, title: str, *runs: Sequence[Mapping]) -> None:
 
 def _line(axes: Axes, where: list[int], values: list[float], index: int, label: str) -> None:
     style = dict(color=_COLORS[index % len(_COLORS)], linestyle=_LINES[index // len(_COLORS) % len(_LINES)])
-    axes.plot(where, values, label=label, marker='o' if len(where) < 30 else None, markersize=3, **style)
+    axes.plot(where, values, label=plain(label), marker='o' if len(where) < 30 else None, markersize=3, **style)
 
 
 def _mark_best(axes: Axes, where: list[int], values: list[float], rule: str | None) -> None:

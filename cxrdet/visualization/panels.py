@@ -130,7 +130,8 @@ def detection_pr_panels(table: LesionTable, classes: Sequence[str], *, groups=No
         if total:
             band = pr_band(table.scores[mine], table.hits[mine], table.image[mine], table.lesions[:, i], groups=groups,
                            samples=samples) if samples else None
-            lines, note = [_pr_line(table.scores[mine], table.hits[mine], total, band)], f'AP {average[i]:.3f}'
+            lines = [_pr_line(table.scores[mine], table.hits[mine], total, band)]
+            note = f'AP {average[i]:.3f}' + ('' if mine.any() else ': no detection of this class')
         panels.append(Panel(f'{name}  ({total} boxes)', 'recall (sensitivity)', 'precision', lines, note,
                             note_at='lower left'))
     return panels
@@ -196,7 +197,8 @@ def history_panels(records: Sequence[Mapping], groups: Mapping[str, Sequence[str
 
 def _pr_line(score: np.ndarray, hit: np.ndarray, total: int, band) -> Line:
     recall, precision = pr_curve(score, hit, total)
-    recall, precision = _thinned(np.append(0, recall), np.append(precision[:1], precision))
+    if len(recall):  # without any detection there is no point, and none at recall 0 either
+        recall, precision = _thinned(np.append(0, recall), np.append(precision[:1], precision))
     return Line(recall, precision, look=1, band=band, step=True)
 
 

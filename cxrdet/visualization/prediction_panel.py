@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 
 from cxrdet.core.matching import as_boxes
+from cxrdet.core.terminal import visible
 from cxrdet.visualization.boxes import LEGEND, PALETTE, Look, draw_boxes, draw_legend, side_by_side
 
 __all__ = ['classification_panel', 'detection_panel', 'fit_square']
@@ -95,6 +96,7 @@ def classification_panel(image: np.ndarray, truth, probabilities, classes: Seque
 
 def _write(canvas: np.ndarray, text: str, origin: tuple[int, int], scale: float, width: int) -> None:
     """Write a line, smaller if it would be too long."""
+    text = visible(text, one_line=True)
     taken = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, 1)[0][0]
     scale *= min(1, (width - origin[0] - 8) / max(taken, 1))
     cv2.putText(canvas, text, origin, cv2.FONT_HERSHEY_DUPLEX, scale, _INK, 1, cv2.LINE_AA)

@@ -24,6 +24,7 @@ from cxrdet.visualization.panels import (
     pr_panels,
     roc_panels,
 )
+from cxrdet.visualization.text import plain
 
 __all__ = ['draw_calibration_curves', 'draw_detection_pr_curves', 'draw_froc_curves', 'draw_panels', 'draw_pr_curves',
            'draw_roc_curves']
@@ -102,7 +103,7 @@ def draw_panels(path: str | os.PathLike, panels: Sequence[Panel]) -> None:
 def _draw(axes: Axes, panel: Panel) -> None:
     for line in panel.lines:
         _draw_line(axes, line)
-    axes.set_title(panel.title, fontsize=9)
+    axes.set_title(plain(panel.title), fontsize=9)
     if panel.log_x:
         axes.set_xscale('log', base=2)
         axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}' if value >= 1 else f'1/{1 / value:g}')
@@ -115,7 +116,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.grid(color='0.9', linewidth=0.5)
     height, side = panel.note_at.split()
     place = 0.97 if side == 'right' else 0.03, 0.04 if height == 'lower' else 0.97
-    axes.text(*place, panel.note, transform=axes.transAxes, ha=side, va='bottom' if height == 'lower' else 'top',
+    axes.text(*place, plain(panel.note), transform=axes.transAxes, ha=side, va='bottom' if height == 'lower' else 'top',
               fontsize=7,
               bbox=dict(facecolor='white', edgecolor='none', alpha=0.7, pad=1))
 

@@ -1,6 +1,7 @@
 """The config check: what it must find, what it must leave alone, and what it says."""
 import inspect
 import json
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -236,7 +237,8 @@ def test_validation_set_is_held_to_the_classes_of_the_training_set(cfg, tmp_path
 def stock(root: Path, names: list[str], **metainfo) -> Config:
     """A stock CocoDataset over a file with the categories ``names``, in this order."""
     (root / 'a.jpg').write_bytes(b'jpeg')
-    content = dict(images=[dict(id=1, file_name='a.jpg', height=8, width=8)], annotations=[],
+    content = dict(images=[dict(id=1, file_name='a.jpg', height=8, width=8)],
+                   annotations=[dict(id=1, image_id=1, category_id=1, bbox=[1, 1, 5, 5])],
                    categories=[dict(id=i, name=name) for i, name in enumerate(names, 1)])
     (root / 'train.json').write_text(json.dumps(content))
     dataset = dict(type='CocoDataset', data_root=str(root), ann_file='train.json', metainfo=metainfo or None)
@@ -257,6 +259,36 @@ def test_stock_coco_dataset(tmp_path, names, classes, expected):
 
 def test_stock_coco_dataset_that_fits(tmp_path):
     check_config(stock(tmp_path, ['a', 'other', 'b'], classes=('a', 'b')), mode='train')
+
+
+@pytest.mark.parametrize(('changed', 'more', 'expected'), [
+    (dict(bbox=[0.1, 0.1, 0.5, 0.5]), {}, '1 of 1 boxes are less than a pixel: they look normalised'),
+    (dict(category_id=2), {}, '1 unknown_class'), (dict(iscrowd=1), {}, '1 iscrowd'),
+    (dict(image_id=2), {}, '1 unknown_image_id'), (None, {}, 'the annotations hold no box'),
+    (dict(bbox=[1, 1, 5]), dict(test_mode=True), 'to judge by: .*1 bad_bbox'),
+    (dict(), dict(indices=0), 'none of the first 0 of 1 images'), (1, {}, 'no COCO annotation file: AttributeError')])
+def test_stock_coco_dataset_without_a_box_to_use(tmp_path, changed, more, expected):
+    config = stock(tmp_path, ['a', 'other', 'b'], classes=('a', 'b'))
+    content = json.loads((tmp_path / 'train.json').read_text())
+    content['annotations'] = [] if changed is None else [content['annotations'][0] | changed] if changed != 1 else [1]
+    (tmp_path / 'train.json').write_text(json.dumps(content))
+    config.train_dataloader.dataset.update(more)
+    assert re.search(expected, message(config))
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_set_without_a_box_to_use(cfg, split, tmp_path, cell_phantoms):
+    content = json.loads((cell_phantoms / 'annotations' / f'{split}.json').read_text())
+    for entry in content['annotations']:
+        entry['bbox'] = [value / 96 for value in entry['bbox']]
+    (tmp_path / 'bad.json').write_text(json.dumps(content))
+    place = f'{split}_dataloader.dataset'
+    put(cfg, f'{place}.ann_file', str(tmp_path / 'bad.json'))
+    number = len(content['annotations'])
+    assert f'{place}: {tmp_path}/bad.json' in message(cfg)
+    assert f'{number} of {number} boxes are less than a pixel: they look normalised; multiply' in message(cfg)
+    put(cfg, f'{place}.allow_no_boxes', True)
+    check_config(cfg, mode='train')
 
 
 @pytest.mark.parametrize(('content', 'expected'), [

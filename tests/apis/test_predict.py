@@ -331,3 +331,20 @@ def test_predictions_of_another_kind():
     from cxrdet.apis.predict import task_of
     with pytest.raises(ConfigError, match='only detectors and classifiers can be used .* got BaseDataElement with a'):
         task_of(BaseDataElement(a=1))
+
+
+def test_names_that_would_act_on_a_spreadsheet_or_are_no_text(config, checkpoint, images, tmp_path):
+    from cxrdet.apis.predict import predict
+    from cxrdet.core.csv_text import read_csv
+    names = ['=1+cmd|calc.png', '-2.png', "'@SUM(A1).png", 'two\nlines.png', 'bad\udcff.png']
+    (tmp_path / 'in').mkdir()
+    for name in names:
+        shutil.copy(images / 'b.png', tmp_path / 'in' / name)
+    predict(config, checkpoint, tmp_path / 'in', out_dir=tmp_path / 'out', score_thr=0.05, device='cpu', batch_size=5,
+            pictures=False)
+    content = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
+    assert sorted(record['file'] for record in content['images']) == sorted(names)
+    text = (tmp_path / 'out' / 'predictions.csv').read_bytes().decode()
+    with open(tmp_path / 'out' / 'predictions.csv', newline='') as stream:
+        assert not any(row['image'].startswith(('=', '-', '@')) for row in csv.DictReader(stream))
+    assert {row[0] for row in list(read_csv(text))[1:]} == {*names[:4], r'bad\udcff.png'}

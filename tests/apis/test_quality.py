@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from cxrdet.apis.quality import check_data
+from cxrdet.core.csv_text import escape_cell
 from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.datasets.csv_io import read_rows
 
 STATISTICS = {'imbalance', 'class_without_samples', 'image_without_boxes', 'confounded_label'}
 
@@ -254,6 +256,20 @@ def test_csv(csv_set, tmp_path):
         'path,label,split,patient_id\n0.png,x,train,a\n1.png,y,train,b\n2.png,x,val,c\n5.png,y,trian,f\n'
         '1.png,x,train,b\n6.png,y,train,h\n')
     assert (tmp_path / 'out' / 'label2id.json').read_bytes() == (csv_set / 'label2id.json').read_bytes()
+
+
+def test_mended_table_is_safe_in_a_spreadsheet_and_read_as_before(csv_set, tmp_path):
+    names = ['=1+cmd|calc.png', '-x.png', "'=a.png"]
+    for number, name in enumerate(names):
+        (csv_set / f'{number}.png').rename(csv_set / name)
+    write_rows(csv_set, *(f'{escape_cell(name)},x,train,-{number}' for number, name in enumerate(names)))
+    once, twice = tmp_path / 'once', tmp_path / 'twice'
+    assert not check_data(csv_set, fix=once).failed and not check_data(once, fix=twice).failed
+    text = (once / 'metadata.csv').read_text()
+    assert text == (twice / 'metadata.csv').read_text()
+    assert text.splitlines()[1:] == ["'=1+cmd|calc.png,x,train,-0", "'-x.png,x,train,-1", "''=a.png,x,train,-2"]
+    rows = read_rows(once / 'metadata.csv', ('x', 'y'), columns={'group': 'patient_id'}, folder=once)
+    assert [(row.path, row.group) for row in rows] == [(name, f'-{number}') for number, name in enumerate(names)]
 
 
 def test_voc_with_defects(tmp_path, pictures):

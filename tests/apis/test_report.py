@@ -1,4 +1,5 @@
 """What the report tells, on made-up predictions of every task; a large one in the browser."""
+import re
 from types import SimpleNamespace
 
 import cv2
@@ -10,7 +11,7 @@ from mmengine.config import Config
 from cxrdet.apis import report
 from cxrdet.apis.collect import Collected, LoadedModel
 from cxrdet.apis.report import content_of
-from cxrdet.apis.report_facts import commit_of, fingerprint, groups_of, training_panels
+from cxrdet.apis.report_facts import fingerprint, groups_of, training_panels
 from cxrdet.apis.report_pictures import choose
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.history import to_json
@@ -87,6 +88,38 @@ def test_detector(images):
     assert 'draws of whole images' in content.scores_note and 'No patients are known' in content.scores_note
     text = render_page(content)
     assert '<script>alert' not in text and text.count('&lt;script&gt;alert(1)&lt;/script&gt;') > 10
+
+
+@pytest.mark.parametrize('lost', ['detections of one class', 'all detections', 'boxes of one class', 'all boxes',
+                                  'everything'])
+@pytest.mark.parametrize('number', [1, 4])
+def test_detector_that_finds_nothing_and_sets_without_boxes(lost, number, images):
+    judged = detections(images, number)
+    for record in judged.records:
+        for labels, parts in (('labels', ('boxes', 'scores', 'labels')),
+                              ('gt_labels', ('gt_boxes', 'gt_ignore', 'gt_labels'))):
+            whole = 'boxes' if labels == 'gt_labels' else 'detections'
+            keep = record[labels] != 1 if lost == f'{whole} of one class' else np.full(
+                len(record[labels]), lost not in (f'all {whole}', 'everything'))
+            record.update({part: record[part][keep] for part in parts})
+    content = content_of(loaded('detection'), judged, pictures=2, samples=3)
+    recall = content.rows[1]['recall']
+    if lost in ('detections of one class', 'all detections'):
+        assert recall == 0 and content.rows[1]['AP'] == 0
+    elif lost != 'everything':
+        assert recall is None or np.isnan(recall)
+    assert not re.search(r'\bnan\b', re.sub('base64,[^"]*', '', render_page(content)))
+
+
+@pytest.mark.parametrize('single', [False, True])
+@pytest.mark.parametrize('number', [1, 4])
+def test_classifier_of_one_class_or_none(single, number, images):
+    judged = labelled(images, number, single=single)
+    for record in judged.records:
+        record['truth'] = np.eye(3)[0] if single else np.full(3, np.nan)
+    task = 'single-label' if single else 'multi-label'
+    content = content_of(loaded(task), judged, pictures=2, samples=3, cam=False)
+    assert content.rows[1]['AUROC' if single else 'score'] is None and 'Rep' in render_page(content)
 
 
 def test_multi_label_classifier(images):
@@ -174,10 +207,6 @@ def test_history_is_found_or_asked_for(tmp_path):
     assert panels[0].lines[0].y.tolist() == [1, 0.5] and note == '2 epochs, 2 minutes with validation.'
     with pytest.raises(DataError, match='no such file. Expected the work folder of a run with cxrdet.HistoryHook'):
         training_panels(model, tmp_path / 'nowhere')
-
-
-def test_commit(tmp_path):
-    assert commit_of(tmp_path) == 'unknown: not a git repository'
 
 
 @pytest.mark.parametrize('options, text', [

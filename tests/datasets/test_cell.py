@@ -374,3 +374,57 @@ def test_lungs(real_data):
     assert dataset.dropped == {'no_category_id': 1}
     assert sum(map(len, named_boxes(dataset).values())) == 725
     assert all(path.is_file() for path in CellDataset.image_files(cfg | {'on_bad_annotation': 'drop'}))
+
+
+GOOD = [(1, 10, 5, 5, 10, 10, {}), (2, 20, 30, 9, 12, 9, {})]
+NOTHING_TO_USE = {
+    'normalised': ([(1, 10, 0.1, 0.2, 0.3, 0.4, {}), (2, 20, 0, 0, 1, 1, {})], 'look normalised'),
+    'exchanged': ([(1, 10, 15, 15, -10, -10, {})], 'corners look exchanged'),
+    'outside': ([(1, 10, 500, 5, 10, 10, {})], 'lie outside'), 'none': ([], 'the annotations hold no box'),
+    'corners': ([(1, 10, 20 + k, 15 + k, 35 + k, 30 + k, {}) for k in range(6)], 'look like two corners'),
+    'crowd': ([(1, 10, 5, 5, 10, 10, {'iscrowd': 1})], '1 iscrowd or difficult'),
+    'ignore': ([(1, 10, 5, 5, 10, 10, {'ignore': 1})], '1 marked_ignore'),
+    'class': ([(1, 20, 5, 5, 10, 10, {})], 'names WBC; the annotations also have RBC, Platelets')}
+
+
+@pytest.mark.parametrize('mistake', NOTHING_TO_USE)
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_set_without_a_box_to_use(mistake, test_mode, tmp_path):
+    boxes, words = NOTHING_TO_USE[mistake]
+    cfg = coco_set(tmp_path, boxes) | {'test_mode': test_mode}
+    if mistake == 'class':
+        cfg['metainfo'] = {'classes': ('WBC',)}
+    what = rf'train\.json: 4 images without a box to {"judge by" if test_mode else "learn from"}: .*{words}'
+    for call in (build, CellDataset.check_contents):
+        with pytest.raises(DataError, match=f'{what}.*allow_no_boxes=True'):
+            call(cfg)
+    assert len(build(cfg, allow_no_boxes=True)) == 4
+    CellDataset.check_contents(cfg | {'allow_no_boxes': True})
+
+
+@pytest.mark.parametrize('limits, enough', [
+    ({'indices': 1}, False), ({'indices': 2}, True), ({'indices': -1}, True), ({'indices': [0, 2]}, False),
+    ({'indices': [3, 0]}, True), ({'indices': 1, 'filter_cfg': {'filter_empty_gt': True}}, True)])
+def test_limit_that_cuts_all_boxes_off(limits, enough, tmp_path):
+    cfg = coco_set(tmp_path, GOOD) | limits  # in the order of the file: images 3, 1, 4, 2
+    for call in (build, CellDataset.check_contents):
+        if enough:
+            call(cfg)
+        else:
+            with pytest.raises(DataError, match='of 4 images are used .*none of these has a box; 2 images have some'):
+                call(cfg)
+
+
+def test_voc_set_without_a_box_to_use(tmp_path):
+    for folder in ('Annotations', 'JPEGImages'):
+        (tmp_path / folder).mkdir()
+    corners = {'xmin': 30, 'ymin': 20, 'xmax': 10, 'ymax': 12}
+    box = ''.join(f'<{key}>{value}</{key}>' for key, value in corners.items())
+    (tmp_path / 'Annotations' / 'a.xml').write_text(
+        '<annotation><size><width>60</width><height>40</height></size>'
+        f'<object><name>RBC</name><bndbox>{box}</bndbox></object></annotation>')
+    cfg = {'type': 'cxrdet.CellVOCDataset', 'data_root': str(tmp_path)}
+    for call in (build, CellVOCDataset.check_contents):
+        with pytest.raises(DataError, match='1 of 1 boxes have an xmax below xmin'):
+            call(cfg)
+    assert len(build(cfg, allow_no_boxes=True)) == 1

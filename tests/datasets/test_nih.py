@@ -165,6 +165,21 @@ def test_for_the_check_before_a_run(root):
     assert NIHChestXray14.read_groups(cfg) == dict(zip(FILMS, (1, 1, 2, 3)))
 
 
+@pytest.mark.parametrize('cfg, words', [
+    ({'metainfo': {'classes': ('Hernia', 'Mass')}}, 'in 4 films: every known label is negative'),
+    ({'metainfo': {'classes': ('Effusion', )}, 'indices': 1, 'test_mode': True},
+     'to judge by in 1 films: .* 1 of all 4 films have one: indices'),
+    ({'metainfo': {'classes': ('Effusion', )}, 'indices': [0, 3]}, 'to learn from in 2 films'),
+    ({'metainfo': {'classes': ('Mass', )}, 'label_policy': {'Mass': 'unknown'}}, 'no label is known')])
+def test_set_without_a_positive(root, cfg, words):
+    for call in (lambda **cfg: build(root, **cfg),
+                 lambda **cfg: NIHChestXray14.check_contents({'data_root': str(root), **cfg})):
+        with pytest.raises(DataError, match=f'{words}.*allow_no_positives=True'):
+            call(**cfg)
+        call(**cfg, allow_no_positives=True)
+        call(metainfo={'classes': ('Effusion', )}, indices=-3)
+
+
 def test_it_goes_to_workers_and_through_mmpretrains_pipeline(root):
     from mmengine.registry import init_default_scope
     init_default_scope('mmpretrain')

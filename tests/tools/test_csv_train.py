@@ -30,6 +30,7 @@ def crops(tmp_path_factory):
                 side = int(rng.integers(16, 60))
                 image = np.full((side, side, 3), 230, np.uint8)
                 cv2.circle(image, (side // 2, side // 2), side // 3, colour, -1)
+                image[0, 0] = len(lines)  # no two are equal
                 name = f'images/{label}_{split}_{n}.png'
                 cv2.imwrite(str(folder / name), image)
                 lines.append(f'{name},{label},{split}')

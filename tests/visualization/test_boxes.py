@@ -198,3 +198,10 @@ def test_long_titles_end_within_their_cell():
     assert not head[:, 650:660].any(), 'and ends before the next'
     short = grid([GREY, GREY], 2, titles=['first', 'second'], gap=10)
     assert (short[:, 660:] == sheet[:, 660:]).all()
+
+
+def test_control_characters_in_names_are_written_out():
+    image, box, name = np.zeros((60, 200, 3), np.uint8), [[10, 20, 60, 50]], 'a\x1b[2J\nb\udcff'
+    shown = draw_boxes(image, box, [0], classes=[r'a\x1b[2J\nb\udcff'])
+    assert (draw_boxes(image, box, [0], classes=[name]) == shown).all()
+    assert (grid([image], 1, titles=[name]) == grid([image], 1, titles=[r'a\x1b[2J\nb\udcff'])).all()

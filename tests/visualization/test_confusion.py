@@ -1,4 +1,6 @@
 """The picture of a confusion matrix."""
+import warnings
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,15 @@ def test_class_without_images_is_hatched():
     full, hollow = (draw_confusion(np.diag([4, 4, last]), names(3)) for last in (4, 0))
     assert full.shape == hollow.shape
     assert (full != hollow).any()
+
+
+def test_names_are_drawn_as_they_stand():
+    """Dollar signs begin no formula, and control characters are written out: no glyph is missing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        picture = draw_confusion(np.eye(2, dtype=int), [r'$\frac{', 'a$b$'], title='\x1b[31m\n')
+        plain = draw_confusion(np.eye(2, dtype=int), ['xxxxxxxx', 'a$b$'], title='title')
+    assert picture.shape == plain.shape and (picture != plain).any()
 
 
 def test_bad_input():

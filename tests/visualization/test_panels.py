@@ -12,6 +12,8 @@ from cxrdet.visualization.panels import (
     pr_panels,
     roc_panels,
 )
+from cxrdet.visualization.report.svg import figures
+from cxrdet.visualization.roc import draw_panels
 
 
 @pytest.fixture(scope='module')
@@ -51,6 +53,19 @@ def test_detector_curves(table):
     curve, empty = detection_pr_panels(table, ['lesion', 'none'], samples=20)
     assert curve.lines[0].x.max() == table.hits.sum() / table.lesions.sum() and empty.lines == []
     assert curve.title == f'lesion  ({table.lesions.sum()} boxes)' and curve.note.startswith('AP 0.')
+
+
+@pytest.mark.parametrize('make', [froc_panels, detection_pr_panels])
+@pytest.mark.parametrize('samples', [0, 20])
+@pytest.mark.parametrize('kept', [[], [0]], ids=['no detection', 'none of the second class'])
+def test_class_without_a_detection(make, samples, kept, tmp_path):
+    table = LesionTable(np.full(len(kept), 0.9), np.full(len(kept), True), np.array(kept, int), np.array(kept, int),
+                        np.array([[1, 1], [0, 1]]))
+    panels = make(table, ['found', 'never'], samples=samples)
+    assert not np.concatenate([line.y for line in panels[-1].lines]).any() and '(2 boxes)' in panels[-1].title
+    assert '0.000' in panels[-1].note
+    assert 'never' in figures(panels)
+    draw_panels(tmp_path / 'a.png', panels[-1:])
 
 
 def test_long_curves_are_thinned():

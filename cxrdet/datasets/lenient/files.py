@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from cxrdet.core.csv_text import read_csv
 from cxrdet.core.errors import DataError
 from cxrdet.core.files import read_text
 from cxrdet.core.findings import Finding
@@ -54,7 +55,7 @@ def read_rows(path: str | Path, findings: list[Finding]) -> tuple[list[str], lis
     Raises:
         DataError: The file cannot be read or has no header.
     """
-    reader = csv.reader(read_text(path).splitlines(keepends=True))
+    reader = read_csv(read_text(path))
     rows: list[tuple[int, list[str]]] = []
     try:
         header = [name.strip() for name in next(reader, [])]

@@ -3,15 +3,14 @@
 Wang et al., "ChestX-Ray8: Hospital-scale Chest X-ray Database and Benchmarks on Weakly-Supervised Classification and
 Localization of Common Thorax Diseases", CVPR 2017. The unit of the split is the patient: every fifth one is test.
 """
-import csv
 import dataclasses
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import DataError
 from cxrdet.datasets.phantoms.chest import ChestScene, render_chest, sample_chest
 from cxrdet.datasets.phantoms.chest_body import Patient, sample_patient
@@ -78,7 +77,7 @@ def write_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: i
         lists[film.number % 5 == 0].append(film.name)
         if progress is not None:
             progress('films', done, num_images)
-    for name, content in zip(tables, (_csv(entries), _csv(boxes), *map(_lines, lists)), strict=True):
+    for name, content in zip(tables, (csv_text(entries), csv_text(boxes), *map(_lines, lists)), strict=True):
         write_whole(out_dir / name, content.encode())
     return out_dir
 
@@ -131,13 +130,6 @@ def _finish_image(path: Path, film: _Film, seed: int, size: int) -> ChestScene:
             raise RuntimeError(f'OpenCV could not encode an image of shape {image.shape} as PNG')
         write_whole(path, code.tobytes())
     return scene
-
-
-def _csv(rows: list) -> str:
-    """Rows of a table; the header's cells hold no quotes, as published, although one name has commas in it."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator='\n').writerows(rows)
-    return stream.getvalue()
 
 
 def _lines(names: list[str]) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from cxrdet.core.terminal import visible
+
 __all__ = ['Column', 'Html', 'number', 'scroller', 'sortable_table', 'tag']
 
 _VOID = {'br', 'img', 'input', 'meta', 'col', 'hr'}
@@ -21,7 +23,7 @@ def tag(_name: str, *children: Any, **attributes: Any) -> Html:
         attributes: ``_`` becomes ``-`` and a last one is dropped (``class_``); None and False leave an attribute out,
             True gives it no value.
     """
-    shown = ''.join(f' {_attribute(key)}' + ('' if value is True else f'="{escape(str(value))}"')
+    shown = ''.join(f' {_attribute(key)}' + ('' if value is True else f'="{escape(visible(value))}"')
                     for key, value in attributes.items() if value is not None and value is not False)
     if _name in _VOID:
         return Html(f'<{_name}{shown}>')
@@ -96,6 +98,6 @@ def _flat(children: Iterable) -> Iterable[str]:
         if isinstance(child, Html):
             yield child
         elif isinstance(child, (str, int, float)):
-            yield escape(str(child))
+            yield escape(visible(child))
         else:
             yield from _flat(child)

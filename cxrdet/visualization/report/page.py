@@ -3,6 +3,7 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
+from cxrdet.core.terminal import visible
 from cxrdet.visualization.report.content import Content
 from cxrdet.visualization.report.html import Html, tag
 from cxrdet.visualization.report.sections import SECTIONS
@@ -22,7 +23,7 @@ def render_page(content: Content) -> str:
                  'patients.')
     body = Html(header + tag('main', parts, id='main', tabindex='-1') + footer)
     page = Template(_read('template.html'))
-    return page.substitute(title=escape(content.title), style=_read('style.css'), script=_read('script.js'),
+    return page.substitute(title=escape(visible(content.title)), style=_read('style.css'), script=_read('script.js'),
                            body=body)
 
 

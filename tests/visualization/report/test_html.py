@@ -57,3 +57,7 @@ def test_table():
 def test_scroller_can_be_reached_by_keyboard():
     (name, attributes), = Reader(scroller('Wide', 'x')).tags
     assert name == 'div' and attributes == {'class': 'scroll', 'role': 'region', 'aria-label': 'Wide', 'tabindex': '0'}
+
+
+def test_control_characters_are_written_out():
+    assert tag('p', 'a\x1b[2J\u202eb', title='\x07') == '<p title="\\x07">a\\x1b[2J\\u202eb</p>'

@@ -1,0 +1,61 @@
+"""No image may stand on both sides of a split under two names: patients are not known everywhere, files are."""
+from collections.abc import Iterable
+from pathlib import Path
+
+from mmengine.config import Config
+
+from cxrdet.apis.check_args import unknown_arguments
+from cxrdet.apis.check_data import coco_images, leaves
+from cxrdet.apis.check_groups import PAIRS
+from cxrdet.apis.check_types import Part
+from cxrdet.core.equal_files import equal_files
+from cxrdet.core.errors import CxrdetError
+
+ACCEPT = 'allow_shared_images'
+
+
+def copy_problems(found: list[Part], cfg: Config, mode: str) -> list[str]:
+    """One line for each two of training, validation and test that share image files, by content.
+
+    As for patients, validation and test may be the very same images, which are looked at once. A set that cannot be
+    read is left out here.
+
+    Args:
+        found: The parts of a config.
+        cfg: The config; ``allow_shared_images = True`` in it accepts all of that.
+        mode: What the run does; only 'train' has two sides.
+    """
+    if mode != 'train' or cfg.get(ACCEPT):
+        return []
+    sides = {name: _files(found, f'{name}_dataloader') for name in ('train', 'val', 'test')}
+    problems = []
+    if cfg.get('val_cfg') is None:
+        sides['val'] = []
+    for one, other, known_as, why in PAIRS:
+        if other == 'test' and sides['test'] == sides['val']:
+            continue
+        pairs = equal_files(sides[one], sides[other])
+        if pairs:
+            listed = ', '.join(_shown(*pair) for pair in pairs[:5]) + (', …' if len(pairs) > 5 else '')
+            problems.append(f'{other}_dataloader: {len(pairs)} of its {len(sides[other])} images are in the {known_as} '
+                            f'set as well, byte by byte: {listed}. {why}: take them out of one set, or, if that is '
+                            f'meant, accept it with {ACCEPT} = True in the config (--cfg-options {ACCEPT}=True).')
+    return problems
+
+
+def _shown(one: str, other: str) -> str:
+    return other if one == other else f'{other} = {one}'
+
+
+def _files(found: list[Part], loader: str) -> list[str]:
+    return sorted({str(path) for part in leaves(found, [loader]) if not unknown_arguments(part)
+                   for path in _files_of(part)})
+
+
+def _files_of(part: Part) -> Iterable[str | Path]:
+    try:
+        if hasattr(part.found, 'image_files'):
+            return part.found.image_files(part.cfg)
+        return coco_images(part)
+    except CxrdetError:
+        return []  # told by the check of files, where the run needs this set
