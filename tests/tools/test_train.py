@@ -6,7 +6,9 @@ import cv2
 import pytest
 import torch
 
+from cxrdet.core.history import read_history
 from cxrdet.engine.checkpoint import read_checkpoint
+from cxrdet.engine.precision import choose
 
 CONFIG = 'configs/faster_rcnn_bifpn_cell_tiny.py'
 SMALL = ['model.neck.out_channels=16', 'model.neck.num_layers=1', 'model.rpn_head.in_channels=16',
@@ -53,6 +55,14 @@ def test_options_arrive(run):
     assert text.count('indices=4') == 1
     losses = [entry for entry in scalars(run) if 'loss_cls' in entry]
     assert len(losses) == 1  # four images in batches of four
+
+
+def test_the_precision_is_said_and_recorded(run):
+    log, = run.glob('*/*.log')
+    name, = re.findall(r'Precision: (\w+), ', log.read_text())
+    assert name == choose('auto').name
+    assert read_checkpoint(run / 'epoch_1.pth')['meta']['precision'] == name
+    assert [record['precision'] for record in read_history(run)] == [name]
 
 
 def test_validation_logs_metrics_and_loss(run):
