@@ -13,11 +13,7 @@ import copy
 import csv
 import io
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -35,12 +31,14 @@ from cxrdet.apis.config import load_config
 from cxrdet.apis.device import pick_device
 from cxrdet.apis.predict_tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.core.errors import CheckpointError, ConfigError, DataError
+from cxrdet.core.folders import OutputFolder
 from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 
 __all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'summary']
 
 SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+_RESULTS = ('predictions.json', 'predictions.csv', 'pictures')
 _DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written as PNG
 
 
@@ -52,7 +50,8 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
 
     The class names are those of the checkpoint. Every image is read once before the model is built: where some cannot
     be read, all of them are named in one error. The results are written to a hidden folder and moved into place when
-    they are complete, so that there are never half of them; those of an earlier call are replaced, other files stay.
+    they are complete, so that there are never half of them. Those of an earlier call are replaced; other files stay,
+    and where they bear the name of a result, it is an error (:class:`cxrdet.core.folders.OutputFolder`).
 
     Args:
         config: the config that the checkpoint was trained with: a file, or what :func:`load_config` gave.
@@ -71,7 +70,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
     Returns: the entries of ``predictions.json``, one dict an image, ordered by file name.
     Raises:
         ConfigError: a bad config or argument, or a model whose predictions are neither boxes nor classes.
-        DataError: no image at ``source``, or unreadable ones.
+        DataError: no image at ``source``, or unreadable ones; or files of others are in the way in ``out_dir``.
         CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
     """
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
@@ -80,6 +79,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         raise ConfigError(f'{out_dir}: the results go into a folder, but this is a file')
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     root, files = find_images(source, leave_out=out_dir)
+    results = OutputFolder(out_dir, 'predict', names=_RESULTS if pictures else _RESULTS[:2], inputs=files)
     target = pick_device(device)
     install_safe_loader(trust=trust)
     check_config(cfg, mode='predict')
@@ -89,7 +89,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         model, classes = build_model(cfg, checkpoint, target, trust=trust)
         meta = read_checkpoint(checkpoint, trust=trust)['meta']
         options = Options(classes, score_thr, operating_point, calibrate, cam)
-        with _complete_folder(out_dir) as folder:
+        with results as folder:
             records, task, settings = [], None, None
             for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size):
                 if task is None:
@@ -221,30 +221,3 @@ def _csv(task: Task, settings, records: Sequence[dict]) -> str:
     for record in records:
         writer.writerows([record['file'], *row] for row in task.rows(record, settings))
     return text.getvalue()
-
-
-@contextmanager
-def _complete_folder(out_dir: Path) -> Iterator[Path]:
-    """Yield a hidden folder in ``out_dir``; what it holds after the block is moved into ``out_dir`` itself.
-
-    Within, not beside: ``out_dir`` may be a mounted volume, onto which nothing can be renamed from elsewhere.
-    """
-    made = not out_dir.exists()
-    out_dir.mkdir(parents=True, exist_ok=True)
-    hidden = Path(tempfile.mkdtemp(prefix='.predictions.', suffix='.tmp', dir=out_dir))
-    fresh, old = hidden / 'new', hidden / 'old'
-    complete = False
-    try:
-        fresh.mkdir()
-        old.mkdir()
-        yield fresh
-        for name in ('predictions.json', 'predictions.csv', 'pictures'):  # of an earlier call
-            if (out_dir / name).exists():
-                os.replace(out_dir / name, old / name)
-        for path in sorted(fresh.iterdir()):
-            os.replace(path, out_dir / path.name)
-        complete = True
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
-        if made and not complete:
-            out_dir.rmdir()

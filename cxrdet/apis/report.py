@@ -13,6 +13,7 @@ from cxrdet.apis.diagnose import diagnosis_of
 from cxrdet.apis.report_pictures import BOX_KINDS, LABEL_KINDS, detection_pictures, label_pictures
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
+from cxrdet.core.folders import OutputFolder
 from cxrdet.core.lesions import LesionTable, lesion_table
 from cxrdet.core.main_scores import IOUS, detection_scores, multi_label_scores, single_label_scores
 from cxrdet.visualization.panels import (
@@ -50,7 +51,7 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
         pictures: at most so many in the gallery.
         cam: classifiers: Grad-CAM overlays; None: where they can be drawn.
         samples: draws of the bootstrap.
-        curves: also write the curves as ``.png`` files into this folder.
+        curves: also write the curves as ``.png`` files into this folder; those of an earlier report in it are replaced.
         command: that made the report, as it stands on the page.
         seed, device, workers, trust, progress: as for :func:`cxrdet.apis.diagnose.diagnose`.
 
@@ -58,6 +59,7 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
     Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
     _check(out, split, train_images, score_thr, pictures, samples)
+    drawn = None if curves is None else OutputFolder(curves, 'report', names=())
     loaded = load_judged(config, checkpoint, split=split, train_images=train_images, score_thr=score_thr,
                          device=device, trust=trust)
     training = facts.training_panels(loaded, history)  # before the long work: --history may name no file
@@ -77,8 +79,9 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
     content.command = command or shlex.join(
         ['python', 'tools/report.py', str(loaded.cfg.filename), str(checkpoint), '--out', str(out)])
     write_atomic(out, render_page(content))
-    if curves is not None:
-        _write_curves(Path(curves), content)
+    if drawn is not None:
+        with drawn as folder:
+            _write_curves(folder, content)
     return Path(out)
 
 
