@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -63,10 +63,11 @@ class OutputFolder:
         DataError: ``path`` is no folder that can be written to, something is in the way, or another run is writing.
     """
 
-    def __init__(self, path: str | os.PathLike, tool: str, *, names: Sequence[str] | None = None,
+    def __init__(self, path: str | os.PathLike, tool: str, *, names: Iterable[str] | None = None,
                  inputs: Iterable[str | os.PathLike] = (), made_from: Mapping[str, Any] | None = None,
                  force: bool = False) -> None:
-        self.path, self.tool, self.names, self.force = Path(path), tool, names, force
+        self.path, self.tool, self.force = Path(path), tool, force
+        self.names = None if names is None else list(names)
         self.made_from = None if made_from is None else json.loads(json.dumps(made_from))
         self.inputs = list(inputs)
         self._home = self.path / HOME

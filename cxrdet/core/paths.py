@@ -1,4 +1,4 @@
-"""Names of files that stand in data: whether they may be read, and where they may be written. Nothing is opened here."""
+"""Names of files that stand in data: whether they may be read, and where they may be written. Nothing is opened."""
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -24,8 +24,12 @@ def name_fault(name: str) -> str:
     return 'leads out of its folder by ".."' if '..' in parts else ''
 
 
-def join_inside(folder: str | os.PathLike, name: str) -> Path:
+def join_inside(folder: str | os.PathLike, name: str, *, renamed: bool = False) -> Path:
     """``folder / name`` for a file that is to be written, where the name comes from data.
+
+    Args:
+        folder, name: As above.
+        renamed: The file is written beside and renamed, so that a link under its own name is not followed.
 
     Raises:
         DataError: The name is empty, absolute (also with a drive letter), holds ``..`` or a zero byte, or a symbolic
@@ -35,7 +39,7 @@ def join_inside(folder: str | os.PathLike, name: str) -> Path:
     if fault:
         raise DataError(f'{name!r:.200} {fault}: nothing is written there, only below {folder}. Rename the image.')
     path, root = Path(folder, name), os.path.realpath(folder)
-    for place in (path, *path.parents):
+    for place in (*([] if renamed else [path]), *path.parents):
         if place == Path(folder):
             break
         if place.is_symlink() and not within(os.path.realpath(place), [root]):

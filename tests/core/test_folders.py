@@ -1,4 +1,4 @@
-"""Folders of results: what is replaced, what is an error, what a killed run leaves, and what becomes of what others add."""
+"""Folders of results: what is replaced, what is an error, what a killed run leaves, and what others add."""
 import json
 import multiprocessing
 import os
@@ -127,9 +127,13 @@ def test_a_run_that_fails_leaves_what_was_there(tmp_path, error, old):
     out = tmp_path / 'sub' / 'out'
     if old:
         write(out, {'a': 'old'})
-    with pytest.raises(error), OutputFolder(out, 'tool') as new:
-        (new / 'a').write_text('half')
-        raise error
+
+    def fail():
+        with OutputFolder(out, 'tool') as new:
+            (new / 'a').write_text('half')
+            raise error
+    with pytest.raises(error):
+        fail()
     assert everything(tmp_path) == (['sub', 'sub/out', 'sub/out/.cxrdet', 'sub/out/.cxrdet/tool.json', 'sub/out/a']
                                     if old else [])
 

@@ -28,6 +28,7 @@ def test_links_to_write_through(tmp_path):
     for name in ('away/a.png', 'a.png', 'away/out/a.png'):
         with pytest.raises(DataError, match='is a link that leads out'):
             join_inside(tmp_path / 'out', name)
+    assert join_inside(tmp_path / 'out', 'a.png', renamed=True) == tmp_path / 'out' / 'a.png'
     assert join_inside(tmp_path / 'out', 'near/a.png') == tmp_path / 'out' / 'near' / 'a.png'
     (tmp_path / 'link').symlink_to('out')
     assert join_inside(tmp_path / 'link', 'sub/a.png') == tmp_path / 'link' / 'sub' / 'a.png'
