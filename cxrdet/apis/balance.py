@@ -82,11 +82,9 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
             used += np.bincount(repeats, minlength=len(rows))
         writer.close()
         write_atomic(folder / 'provenance.jsonl', ''.join(lines))
-    numbers = dict(zip(table.classes, zip(counts.sum(axis=0).tolist(), after.tolist(), wanted.tolist())))
-    return {'before': {name: before for name, (before, _, _) in numbers.items()},
-            'after': {name: now for name, (_, now, _) in numbers.items()}, 'copies': int(used.sum()),
-            'backgrounds': len(extra), 'short': {name: goal - now for name, (_, now, goal) in numbers.items()
-                                                 if now < goal}}
+    before, now = (dict(zip(table.classes, numbers.tolist())) for numbers in (counts.sum(axis=0), after))
+    short = {name: int(goal) - now[name] for name, goal in zip(table.classes, wanted) if now[name] < goal}
+    return {'before': before, 'after': now, 'copies': int(used.sum()), 'backgrounds': len(extra), 'short': short}
 
 
 def _count(table: DataTable, split: str) -> tuple[list[int], np.ndarray]:

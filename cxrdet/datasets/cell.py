@@ -207,7 +207,7 @@ class CellDataset(_CellReader, CocoDataset):
             dropped and counted. Without it the file says which there are.
         data_prefix: where images are, relative to ``data_root``; the default is ``dict(img='images/')``.
         on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.coco_io.read_coco`.
-        **kwargs: ``allow_outside=True`` lets names lead out of ``data_root`` and of the folder of images (else an error);
+        **kwargs: ``allow_outside=True`` lets names lead out of ``data_root`` and the folder of images (else an error);
             of ``mmdet.CocoDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
 
     Raises:
@@ -297,7 +297,7 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
         corners: ``'exclusive'`` or ``'inclusive'``, see above and :func:`cxrdet.datasets.voc_io.read_voc`.
         ignore_difficult: give boxes marked ``difficult`` the ``ignore_flag`` 1, as MMDetection does.
         on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.voc_io.read_voc`.
-        **kwargs: ``allow_outside``, as above; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline`` …
+        **kwargs: ``allow_outside`` as above; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline`` …
 
     Raises:
         DataError: a file cannot be read or is defective, or no box has a class that ``metainfo`` names.

@@ -81,7 +81,8 @@ def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str,
         ConfigError: ``columns`` has an unknown key.
         DataError: the file cannot be read, lacks a column or has no row; or rows are faulty, all of them counted and
             the first ten named by line: too few or too many cells, an empty cell, a label or split that is not known, a
-            path that leads out or stood there before, a group that stands in two splits, an image that is not there or is empty.
+            path that leads out or stood there before, a group that stands in two splits, an image that is not there or
+            is empty.
     """
     header, body = _read_table(path)
     places = _places(path, header, columns)
