@@ -166,7 +166,7 @@ def test_files_of_others_are_not_replaced(config, images, tmp_path, monkeypatch,
     (tmp_path / name).write_bytes(b'mine')
     monkeypatch.chdir(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob('*.*')}
-    with pytest.raises(DataError, match=f'in the way, not written by predict: {name.partition("/")[0]}'):
+    with pytest.raises(DataError, match=f'in the way, not written by predict: .*{name.partition("/")[0]}'):
         predict(config, 'none.pth', 'pictures/b.png', out_dir='.')
     assert {path: path.read_bytes() for path in tmp_path.rglob('*.*')} == before
 
