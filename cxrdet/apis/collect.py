@@ -23,6 +23,7 @@ from cxrdet.apis.check_types import parts
 from cxrdet.apis.config import load_config, set_data_root
 from cxrdet.apis.predict import build_model, pick_device
 from cxrdet.core.errors import ConfigError, DataError, error_text
+from cxrdet.core.temporary import worker_folder
 from cxrdet.engine.checkpoint import install_safe_loader, read_checkpoint
 
 __all__ = ['SPLITS', 'TASKS', 'Collected', 'LoadedModel', 'collect', 'collect_predictions', 'load_model']
@@ -191,6 +192,8 @@ def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed:
         if images is not None and images < len(dataset):
             chosen = np.sort(np.random.default_rng(seed).choice(len(dataset), images, replace=False))
         dataset.chosen = chosen.tolist()
+        if workers:
+            worker_folder()
         loader = DataLoader(dataset, batch_size=_batch_size(cfg), num_workers=workers, collate_fn=pseudo_collate)
         read = _detection_record if loaded.task == 'detection' else partial(_class_record, number=len(classes))
         for sample in _predicted(loaded.model, loader, progress):

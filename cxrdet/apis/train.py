@@ -15,6 +15,7 @@ from cxrdet.apis.config import walk
 from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.core.temporary import worker_folder
 from cxrdet.engine.checkpoint import check_resumable, find_resumable, install_safe_loader, read_checkpoint
 
 
@@ -57,6 +58,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     drop_helpers(cfg)
     follow_classes(cfg)
     init_distributed(launcher, cfg)
+    worker_folder()
     check_pretrained(cfg)
     runner = Runner.from_cfg(cfg)
     if cfg.get('resume'):
