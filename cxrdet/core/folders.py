@@ -120,7 +120,11 @@ class OutputFolder:
         """Hold the lock of the tool in this folder; the system releases it when the process ends, however it does."""
         path = self._home / f'{self.tool}.lock'
         while True:
-            stream = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                stream = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            except OSError as error:
+                raise DataError(f'{self.path}: this folder cannot be written to: {error.strerror}. Choose another '
+                                'one.') from None
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
