@@ -50,8 +50,7 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
         how many boxes it still lacks).
 
     Raises:
-        DataError: The set has errors, lacks the split, or ``out`` holds something that was not written here, or a
-            part of what is read.
+        DataError: The set has errors, lacks the split, or ``out`` holds files of others, or what is read.
         ConfigError: A class is unknown, or the format is neither COCO nor VOC.
     """
     table = read_set(path, allow_outside=allow_outside)
@@ -60,13 +59,12 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     wanted = np.array([(targets or {}).get(name, target) for name in table.classes], np.int64)
     spare = max(max_backgrounds - int((counts.sum(axis=1) == 0).sum()), 0)
     extra = _backgrounds(backgrounds, spare, seed)
-    keep_apart(out, path, backgrounds)
+    results = _results(out, path, backgrounds, [*table.folders, *table.files, *extra])
     names = voc_names(table, range(len(table.names))) if table.kind == 'voc' else copy_names(table)
     taken = set(map(name_key, names))
     after, used, lines = counts.sum(axis=0), np.zeros(len(rows), np.int64), []
-    with OutputFolder(out, 'balance_data', inputs=[path, *table.folders, *table.files, *extra]) as folder:
-        write_atomic(folder / 'mended.json',
-                     json.dumps({'tool': 'balance_data', 'source': str(path), 'split': split}) + '\n')
+    with results as folder:
+        write_atomic(folder / 'mended.json', json.dumps({'tool': 'balance_data', 'source': str(path), 'split': split}))
         writer = _COPIERS[table.kind](table, names, folder, split)
         for turn in range(_TURNS):  # what the augmentation cuts off is made up for in the next turn
             repeats = plan_repeats(counts, wanted, have=after, used=used, seed=seed)
@@ -85,6 +83,11 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     before, now = (dict(zip(table.classes, numbers.tolist())) for numbers in (counts.sum(axis=0), after))
     short = {name: int(goal) - now[name] for name, goal in zip(table.classes, wanted) if now[name] < goal}
     return {'before': before, 'after': now, 'copies': int(used.sum()), 'backgrounds': len(extra), 'short': short}
+
+
+def _results(out, path, backgrounds, read: list[str]) -> OutputFolder:
+    keep_apart(out, path, backgrounds)
+    return OutputFolder(out, 'balance_data', inputs=[path, *read])
 
 
 def _count(table: DataTable, split: str) -> tuple[list[int], np.ndarray]:
