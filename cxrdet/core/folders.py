@@ -270,7 +270,11 @@ class OutputFolder:
         write_atomic(self._new / 'list.json', json.dumps({'tool': self.tool, **made_from, 'files': files},
                                                          indent=1) + '\n')
         os.rename(self._new, self._commit)  # from here on the next run would complete it
-        self._move(old['files'], files)
+        try:
+            self._move(old['files'], files)
+        except KeyboardInterrupt:
+            self._recover()
+            raise
 
     def _recover(self) -> None:
         """Complete what a killed run has begun to move into place."""

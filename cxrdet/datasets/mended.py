@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 import unicodedata
 from collections import Counter
@@ -40,7 +41,6 @@ def write_mended(table: DataTable, plan: Plan, out: Path, source: str | Path, *,
     write_atomic(out / 'mended.json', json.dumps({'tool': 'check_data', 'format': table.kind,
                                                   'source': str(source)}) + '\n')
     names = copy_names(table)
-    _WRITERS[table.kind](dataclasses.replace(table, names=names), plan, out, link)
     for row, (old, new) in enumerate(zip(table.names, names)):
         if old != new and row not in plan.drop_images:
             finding = table.about_image('info', 'image_name', f'"{old}" is named "{new}" in the copy', row)
@@ -48,6 +48,7 @@ def write_mended(table: DataTable, plan: Plan, out: Path, source: str | Path, *,
     lines = [change.as_dict() for change in plan.changes]
     lines += [{'change': 'none', **finding.as_dict()} for finding in plan.left]
     write_atomic(out / 'mended.jsonl', ''.join(json.dumps(line, default=str) + '\n' for line in lines))
+    _WRITERS[table.kind](dataclasses.replace(table, names=names), plan, out, link)
 
 
 def check_mendable(table: DataTable) -> None:
@@ -95,15 +96,16 @@ def copy_names(table: DataTable) -> list[str]:
         file = os.path.abspath(table.files[row])
         if not name and file not in given:
             plain = os.path.relpath(file, os.path.abspath(folder)) if within(file, [folder]) else os.path.basename(file)
-            given[file] = free_name(Path(plain).as_posix(), taken)
+            plain = re.split(r'[/\\:]', plain)[-1] if name_fault(plain) else plain
+            given[file] = free_name(plain, taken)
             taken.add(name_key(given[file]))
         names[row] = name or given[file]
     return names
 
 
 def name_key(name: str) -> str:
-    """What two names of images share that would be one file somewhere: upper and lower case and accents do not count,
-    nor does the suffix, for annotations of other formats go by the rest."""
+    """What two names of images share that would be one file somewhere: upper and lower case do not count, nor the way
+    in which an accent is encoded, nor the suffix, for annotations in files of their own go by the rest."""
     return unicodedata.normalize('NFC', os.path.splitext(name)[0]).casefold()
 
 
@@ -182,11 +184,11 @@ def _write_voc(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
 
 def _write_csv(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
     kept = _kept(table, plan)
-    _place(table, kept, out, link)
     _write_rows(table, {table.places[row].number: table.names[row] for row in kept}, out, 'path')
     labels = table.source['file'].parent / 'label2id.json'
     if labels.is_file():
         write_atomic(out / labels.name, labels.read_bytes())
+    _place(table, kept, out, link)  # last: nothing may be written through a link that bears the name of a table
 
 
 def _write_nih(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
@@ -225,8 +227,8 @@ def _write_rows(table: DataTable, lines: dict[int, str], out: Path, column: str)
     file = table.source['file']
     reader = csv.reader(read_text(file).splitlines(keepends=True))
     rows, place = [], 0
-    for cells in reader:
-        if reader.line_num == 1:
+    for number, cells in enumerate(reader):
+        if number == 0:
             place = [cell.strip() for cell in cells].index(column)
         elif reader.line_num not in lines:
             continue

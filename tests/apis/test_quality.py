@@ -379,6 +379,22 @@ def test_names_that_lead_out(tmp_path, pictures, link):
                               ('outside_file', 'train.json', 'images[6]'): 1}
 
 
+@pytest.mark.parametrize('name', ['label2id.json', 'metadata.csv', 'mended.json', 'mended.jsonl',
+                                  '.cxrdet/check_data.json'])
+def test_images_named_like_what_is_written(tmp_path, pictures, name):
+    root = tmp_path / 'set'
+    (root / '.cxrdet').mkdir(parents=True)
+    (root / 'label2id.json').write_text('{"x": 0}')
+    (root / 'metadata.csv').write_text(f'path,label\n{name},x\n')
+    for path in (root / name, root / 'mended.jsonl'):
+        path.touch()
+    before = {path: path.read_bytes() for path in root.rglob('*') if path.is_file()}
+    with pytest.raises(DataError):
+        check_data(root, fix=tmp_path / 'out', link=True, pixels=False)
+    assert {path: path.read_bytes() for path in root.rglob('*') if path.is_file()} == before
+    assert not (tmp_path / 'out').exists()
+
+
 def test_names_that_lead_out_of_a_table(tmp_path, pictures):
     for folder in ('lists', 'images'):
         (tmp_path / 'set' / folder).mkdir(parents=True)

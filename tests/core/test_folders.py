@@ -210,6 +210,21 @@ def test_a_run_killed_while_it_moves_is_completed_by_the_next(tmp_path, monkeypa
     assert tree(tmp_path) == {'a': 'newest', **mine}
 
 
+def test_ctrl_c_while_it_moves(tmp_path, monkeypatch):
+    write(tmp_path, {'a': 'old', 'b': 'old'})
+    calls, replace = [], os.replace
+
+    def interrupt(*paths):
+        calls.append(paths)
+        if len(calls) == 3:  # after the list of the new ones and the first of them
+            raise KeyboardInterrupt
+        return replace(*paths)
+    monkeypatch.setattr(os, 'replace', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, {'a': 'new', 'b': 'new'})
+    assert tree(tmp_path) == {'a': 'new', 'b': 'new'} and everything(tmp_path / '.cxrdet') == ['tool.json']
+
+
 def test_two_runs_at_once(tmp_path):
     with OutputFolder(tmp_path, 'tool') as new:
         (new / 'a').write_text('1')
