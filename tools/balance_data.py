@@ -21,6 +21,8 @@ def parse_args(argv=None):
                         help='cell: mirrored, turned, coloured; mild: for chest films, never mirrored (default: cell)')
     parser.add_argument('--min-visibility', type=float, default=0.3, metavar='SHARE',
                         help='boxes with less of them left are dropped (default: 0.3)')
+    parser.add_argument('--allow-outside', action='store_true',
+                        help='take images too that the annotations name outside the set (by "../" or absolute paths)')
     parser.add_argument('--seed', type=int, default=0, help='the same seed, the same set (default: 0)')
     return parser.parse_args(argv)
 
@@ -42,7 +44,7 @@ def main(argv=None) -> int:
         report = balance_data(args.path, args.out, target=args.target, targets=targets, split=args.split,
                               backgrounds=args.backgrounds, max_backgrounds=args.max_backgrounds,
                               preset=args.augmentation, min_visibility=args.min_visibility, seed=args.seed,
-                              progress=progress_bar)
+                              allow_outside=args.allow_outside, progress=progress_bar)
     except CxrdetError as error:
         say_error(error)
         return 2

@@ -17,6 +17,8 @@ def parse_args(argv=None):
     parser.add_argument('--json', metavar='FILE', help='write everything that was found to this file')
     parser.add_argument('--fix', metavar='OUT', help='write a mended copy to this folder, with a log (mended.jsonl)')
     parser.add_argument('--link', action='store_true', help='with --fix: symbolic links to the images, not copies')
+    parser.add_argument('--allow-outside', action='store_true',
+                        help='read images too that the annotations name outside the set (by "../" or absolute paths)')
     parser.add_argument('--examples', type=int, default=3, metavar='N', help='shown of each finding (default: 3)')
     parser.add_argument('--min-side', type=float, default=10, metavar='PX',
                         help='boxes with a shorter side are tiny (default: 10)')
@@ -34,8 +36,9 @@ def main(argv=None) -> int:
     guard_output()
     try:
         report = check_data(args.path, kind=args.format, images=args.images, pixels=not args.no_pixels,
-                            workers=args.workers, fix=args.fix, link=args.link, out=args.json, progress=progress_bar,
-                            min_side=args.min_side, min_share=args.min_share)
+                            workers=args.workers, fix=args.fix, link=args.link, out=args.json,
+                            allow_outside=args.allow_outside, progress=progress_bar, min_side=args.min_side,
+                            min_share=args.min_share)
     except CxrdetError as error:
         say_error(error)
         return 2

@@ -6,8 +6,8 @@ import sys
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(
-        description='Make or convert a data set. Every command may be run again: finished files are kept, and a folder '
-                    'that holds something else is refused.')
+        description='Make or convert a data set. Every command may be run again: finished files are kept, and what '
+                    'this tool did not write itself is neither replaced nor deleted.')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     add_phantoms(commands)
     add_voc(commands)
@@ -18,7 +18,7 @@ def parse_args(argv=None):
     sub.add_argument('--split', required=True, help='train, test ...: names annotations/SPLIT.json and images/SPLIT/')
     sub.add_argument('--images', metavar='DIR', help='images of a .json (default: images/ beside it or its folder)')
     sub.add_argument('--suffix', choices=['.png', '.jpg'], default='.png', help='for TFRecord files (default: .png)')
-    add_shared(sub, link=True)
+    add_link(sub)
     add_nih(commands)
     return parser.parse_args(argv)
 
@@ -31,14 +31,14 @@ def add_phantoms(commands):
     sub.add_argument('--test', type=int, default=0, metavar='N', help='test images (default: %(default)s)')
     sub.add_argument('--size', type=int, default=320, metavar='PX', help='side of the images (default: %(default)s)')
     sub.add_argument('--seed', type=int, default=0, help='another seed, another set (default: %(default)s)')
-    add_shared(sub)
+    add_force(sub)
     sub = add_command(commands, 'chest-phantom', 'made-up chest films with findings and boxes, laid out as NIH '
                                                  'ChestX-ray14')
     sub.add_argument('out_dir', help='folder of the set')
     sub.add_argument('--images', type=int, default=1000, metavar='N', help='films (default: %(default)s)')
     sub.add_argument('--size', type=int, default=256, metavar='PX', help='side of the films (default: %(default)s)')
     sub.add_argument('--seed', type=int, default=0, help='another seed, another set (default: %(default)s)')
-    add_shared(sub)
+    add_force(sub)
 
 
 def add_voc(commands):
@@ -57,7 +57,8 @@ def add_voc(commands):
             sub.add_argument('--val-share', type=float, metavar='SHARE',
                              help='split at random instead of by ImageSets/Main/{train,val,test}.txt')
             sub.add_argument('--seed', type=int, default=0, help='of the random split (default: %(default)s)')
-        add_shared(sub, link=True)
+        add_link(sub)
+        add_force(sub)
 
 
 def add_nih(commands):
@@ -74,16 +75,18 @@ def add_nih(commands):
     sub.add_argument('--seed', type=int, default=0, help='of the split (default: %(default)s)')
     sub.add_argument('--stratify', nargs='+', default=[], metavar='NAME',
                      help='spread these evenly besides the labels: view, sex')
-    add_shared(sub)
+    add_force(sub)
 
 
 def add_command(commands, name, text):
     return commands.add_parser(name, help=text, description=f'{text[0].upper()}{text[1:]}.')
 
 
-def add_shared(sub, link=False):
-    if link:
-        sub.add_argument('--link', action='store_true', help='symbolic links to the images instead of copies')
+def add_link(sub):
+    sub.add_argument('--link', action='store_true', help='symbolic links to the images instead of copies')
+
+
+def add_force(sub):
     sub.add_argument('--force', action='store_true', help='replace another set that this tool made there')
 
 

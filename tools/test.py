@@ -50,6 +50,7 @@ def add_ensemble_arguments(parser) -> None:
 def run(args) -> None:
     from cxrdet.apis import load_config, test
     from cxrdet.apis.config import parse_cfg_options
+    from cxrdet.apis.distributed import is_first
     from cxrdet.apis.ensemble import Fusion, bundle, ensemble_config
     from cxrdet.apis.ensemble_files import test_predictions
     from cxrdet.apis.tta import enable_tta
@@ -78,7 +79,7 @@ def run(args) -> None:
                           '--ensemble-predictions, all but the last also for --tta of a detector')
     if args.tta:
         enable_tta(cfg, Fusion() if args.ensemble else fusion)
-    if args.bundle:
+    if args.bundle and is_first(args.launcher):
         bundle(cfg, args.bundle, trust=args.trust_checkpoint)
     test(cfg, args.checkpoint, out=args.out, launcher=args.launcher, trust=args.trust_checkpoint)
 

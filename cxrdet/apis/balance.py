@@ -1,6 +1,5 @@
 """A balanced detection set: rare classes brought up to a number of boxes by augmented copies, and background images."""
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,11 +10,13 @@ from cxrdet.core.balancing import plan_repeats
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import write_atomic
 from cxrdet.core.findings import DataTable, has_errors
+from cxrdet.core.folders import OutputFolder, keep_apart
+from cxrdet.core.paths import join_inside
 from cxrdet.core.quality import check_table
 from cxrdet.datasets.augmentation import augment, make_augmenter
 from cxrdet.datasets.image_io import read_image
 from cxrdet.datasets.lenient import image_paths, read_set
-from cxrdet.datasets.mended import claim_copy
+from cxrdet.datasets.mended import copy_names, free_name, name_key, place_images, voc_names
 
 __all__ = ['balance_data']
 
@@ -24,7 +25,7 @@ _TURNS = 4
 
 def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targets: Mapping[str, int] | None = None,
                  split: str = 'train', backgrounds: str | Path | None = None, max_backgrounds: int = 2000,
-                 preset: str = 'cell', min_visibility: float = 0.3, seed: int = 0,
+                 preset: str = 'cell', min_visibility: float = 0.3, seed: int = 0, allow_outside: bool = False,
                  progress: Callable[[int, int], None] | None = None) -> dict:
     """Write a new set of the format of ``path`` (COCO or VOC), with one balanced split; ``path`` is only read.
 
@@ -42,43 +43,51 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
         max_backgrounds: Images without boxes in the split at most; those that are there count.
         preset, min_visibility: See :func:`cxrdet.datasets.augmentation.make_augmenter`.
         seed: Of all draws: the same seed gives the same set.
+        allow_outside: Take images too that the annotations name outside the set, see :func:`read_set`.
         progress: Called with (done, total) for each new image.
 
     Returns: ``before`` and ``after`` (boxes by class), ``copies``, ``backgrounds`` (numbers) and ``short`` (class ->
         how many boxes it still lacks).
 
     Raises:
-        DataError: The set has errors, lacks the split, or ``out`` is not free.
+        DataError: The set has errors, lacks the split, or ``out`` holds files of others, or what is read.
         ConfigError: A class is unknown, or the format is neither COCO nor VOC.
     """
-    table = read_set(path)
+    table = read_set(path, allow_outside=allow_outside)
     _check(table, path, split, targets or {}, target)
-    out = claim_copy(out, path)
-    write_atomic(out / 'mended.json', json.dumps({'tool': 'balance_data', 'source': str(path), 'split': split,
-                                                  'tables': ['provenance.jsonl']}) + '\n')
     rows, counts = _count(table, split)
     wanted = np.array([(targets or {}).get(name, target) for name in table.classes], np.int64)
     spare = max(max_backgrounds - int((counts.sum(axis=1) == 0).sum()), 0)
     extra = _backgrounds(backgrounds, spare, seed)
-    writer = _COPIERS[table.kind](table, out, split)
+    results = _results(out, path, backgrounds, [*table.folders, *table.files, *extra])
+    names = voc_names(table, range(len(table.names))) if table.kind == 'voc' else copy_names(table)
+    taken = set(map(name_key, names))
     after, used, lines = counts.sum(axis=0), np.zeros(len(rows), np.int64), []
-    for turn in range(_TURNS):  # what the augmentation cuts off is made up for in the next turn
-        repeats = plan_repeats(counts, wanted, have=after, used=used, seed=seed)
-        new = _new_images(table, rows, repeats, used, preset, min_visibility, seed)
-        for name, image, boxes, labels, origin in _chain(new, extra if turn == 0 else []):
-            writer.add(name, image, boxes, labels)
-            after = after + np.bincount(labels, minlength=len(table.classes))
-            lines.append(json.dumps({'image': name, **origin, 'boxes': len(boxes)}) + '\n')
-            if progress is not None:
-                progress(len(lines), int(used.sum()) + len(repeats) + len(extra))
-        used += np.bincount(repeats, minlength=len(rows))
-    writer.close()
-    write_atomic(out / 'provenance.jsonl', ''.join(lines))
-    numbers = dict(zip(table.classes, zip(counts.sum(axis=0).tolist(), after.tolist(), wanted.tolist())))
-    return {'before': {name: before for name, (before, _, _) in numbers.items()},
-            'after': {name: now for name, (_, now, _) in numbers.items()}, 'copies': int(used.sum()),
-            'backgrounds': len(extra), 'short': {name: goal - now for name, (_, now, goal) in numbers.items()
-                                                 if now < goal}}
+    with results as folder:
+        write_atomic(folder / 'mended.json', json.dumps({'tool': 'balance_data', 'source': str(path), 'split': split}))
+        writer = _COPIERS[table.kind](table, names, folder, split)
+        for turn in range(_TURNS):  # what the augmentation cuts off is made up for in the next turn
+            repeats = plan_repeats(counts, wanted, have=after, used=used, seed=seed)
+            new = _new_images(table, names, rows, repeats, used, preset, min_visibility, seed)
+            for wish, image, boxes, labels, origin in _chain(new, extra if turn == 0 else []):
+                name = free_name(wish, taken)
+                taken.add(name_key(name))
+                writer.add(name, image, boxes, labels)
+                after = after + np.bincount(labels, minlength=len(table.classes))
+                lines.append(json.dumps({'image': name, **origin, 'boxes': len(boxes)}) + '\n')
+                if progress is not None:
+                    progress(len(lines), int(used.sum()) + len(repeats) + len(extra))
+            used += np.bincount(repeats, minlength=len(rows))
+        writer.close()
+        write_atomic(folder / 'provenance.jsonl', ''.join(lines))
+    before, now = (dict(zip(table.classes, numbers.tolist())) for numbers in (counts.sum(axis=0), after))
+    short = {name: int(goal) - now[name] for name, goal in zip(table.classes, wanted) if now[name] < goal}
+    return {'before': before, 'after': now, 'copies': int(used.sum()), 'backgrounds': len(extra), 'short': short}
+
+
+def _results(out, path, backgrounds, read: list[str]) -> OutputFolder:
+    keep_apart(out, path, backgrounds)
+    return OutputFolder(out, 'balance_data', inputs=[path, *read])
 
 
 def _count(table: DataTable, split: str) -> tuple[list[int], np.ndarray]:
@@ -110,9 +119,9 @@ def _check(table: DataTable, path, split: str, targets: Mapping[str, int], targe
                         f'with tools/check_data.py {path} --fix OUT first.')
 
 
-def _new_images(table: DataTable, rows: list[int], repeats: np.ndarray, used: np.ndarray, preset: str,
+def _new_images(table: DataTable, names: list[str], rows: list[int], repeats: np.ndarray, used: np.ndarray, preset: str,
                 min_visibility: float, seed: int):
-    """Name, image, boxes, labels and origin of every augmented copy; it depends on image, number and seed."""
+    """Wish for a name, image, boxes, labels and origin of every augmented copy; it depends on image, number, seed."""
     boxes_of: dict[int, list[int]] = {}
     for box in np.flatnonzero(~table.crowd).tolist():
         boxes_of.setdefault(int(table.box_image[box]), []).append(box)
@@ -124,7 +133,7 @@ def _new_images(table: DataTable, rows: list[int], repeats: np.ndarray, used: np
         augmenter = make_augmenter(preset, min_visibility=min_visibility, seed=own_seed)
         boxes = boxes_of.get(row, [])
         image, moved, kept = augment(augmenter, read_image(table.files[row]), table.boxes[boxes])
-        stem = Path(table.names[row]).with_suffix('').as_posix()
+        stem = Path(names[row]).with_suffix('').as_posix()
         origin = {'source': table.names[row], 'augmentation': preset, 'seed': own_seed}
         labels = table.box_label[np.array(boxes, np.int64)[kept]]
         yield f'{stem}_copy{number[choice]}.png', image, moved, labels, origin
@@ -152,20 +161,23 @@ class _CocoCopier:
 
     folder = 'images'
 
-    def __init__(self, table: DataTable, out: Path, split: str) -> None:
-        _copy_images(table, out / self.folder)
+    def __init__(self, table: DataTable, names: list[str], out: Path, split: str) -> None:
+        place_images(names, table.files, out / self.folder)
         self.out = out
-        self.contents = dict(table.source)
+        named = {(place.file, place.number): name for place, name in zip(table.places, names)}
+        self.contents = {file: {**content, 'images': [{**entry, 'file_name': named[str(file), number]}
+                                                      for number, entry in enumerate(content['images'])]}
+                         for file, content in table.source.items()}
         self.file = next(file for file in self.contents if file.stem == split)
-        self.content = {**self.contents[self.file], 'images': list(self.contents[self.file]['images']),
-                        'annotations': list(self.contents[self.file]['annotations'])}
+        self.content = self.contents[self.file]
+        self.content['annotations'] = list(self.content['annotations'])
         self.ids = [max([entry['id'] for entry in self.content[key] if isinstance(entry['id'], int)], default=0)
                     for key in ('images', 'annotations')]
         categories = {entry['name']: entry['id'] for entry in self.content['categories']}
         self.categories = [categories.get(name) for name in table.classes]
 
     def add(self, name: str, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> None:
-        _write_image(self.out / self.folder / name, image)
+        _write_image(self.out / self.folder, name, image)
         self.ids[0] += 1
         self.content['images'].append({'id': self.ids[0], 'file_name': name, 'height': image.shape[0],
                                        'width': image.shape[1]})
@@ -177,8 +189,7 @@ class _CocoCopier:
 
     def close(self) -> None:
         for file, content in self.contents.items():
-            write_atomic(self.out / 'annotations' / file.name, json.dumps(
-                self.content if file == self.file else content))
+            write_atomic(self.out / 'annotations' / file.name, json.dumps(content))
 
 
 class _VocCopier:
@@ -186,9 +197,9 @@ class _VocCopier:
 
     folder = 'JPEGImages'
 
-    def __init__(self, table: DataTable, out: Path, split: str) -> None:
+    def __init__(self, table: DataTable, names: list[str], out: Path, split: str) -> None:
         from xml.etree.ElementTree import tostring
-        _copy_images(table, out / self.folder, stems=True)
+        place_images(names, table.files, out / self.folder)
         self.table, self.out, self.split = table, out, split
         self.lists: dict[str, list[str]] = {}
         for name, member in zip(table.names, table.splits):
@@ -197,7 +208,7 @@ class _VocCopier:
 
     def add(self, name: str, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> None:
         from xml.etree.ElementTree import Element, SubElement, tostring
-        _write_image(self.out / self.folder / name, image)
+        _write_image(self.out / self.folder, name, image)
         root = Element('annotation')
         SubElement(root, 'filename').text = name
         size = SubElement(root, 'size')
@@ -223,17 +234,10 @@ class _VocCopier:
 _COPIERS = {'coco': _CocoCopier, 'voc': _VocCopier}
 
 
-def _copy_images(table: DataTable, folder: Path, stems: bool = False) -> None:
-    for name, file in zip(table.names, table.files):
-        target = folder / (f'{name}{Path(file).suffix}' if stems else name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.copy2(file, target)
-        except OSError as error:
-            raise DataError(f'{file}: cannot read the image file: {error.strerror or error}.') from None
-
-
-def _write_image(path: Path, image: np.ndarray) -> None:
+def _write_image(folder: Path, name: str, image: np.ndarray) -> None:
+    path = join_inside(folder, name)
+    if path.exists():
+        raise DataError(f'{path}: there is such an image already. Rename it in the source.')
     done, data = cv2.imencode('.png', image)
     if not done:
         raise DataError(f'{path}: the image cannot be written as PNG.')

@@ -13,6 +13,7 @@ from cxrdet.apis.check import check_config
 from cxrdet.apis.classes import follow_classes
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
+from cxrdet.core.folders import OutputFolder
 from cxrdet.engine.seeding import seed_dataset, seed_generators
 from cxrdet.visualization.boxes import Look, class_look, draw_boxes, draw_legend, grid
 
@@ -31,7 +32,7 @@ def browse(cfg: Config, out_dir: str | Path, *, split: str = 'train', number: in
 
     Args:
         cfg: From :func:`cxrdet.apis.load_config`.
-        out_dir: Folder for ``<split>_00.png``, ``<split>_01.png`` …
+        out_dir: Folder for ``<split>_00.png``, ``<split>_01.png`` …; the sheets of an earlier look at the split go.
         split: ``train``, ``val`` or ``test``: whose dataloader's data set is looked at.
         number: Of samples, drawn at random; if there are fewer images, they come again, with other random numbers.
         columns: Pictures side by side.
@@ -42,13 +43,15 @@ def browse(cfg: Config, out_dir: str | Path, *, split: str = 'train', number: in
 
     Raises:
         ConfigError: The config is faulty or has no such data set, its pipeline packs nothing, or a number is below 1.
-        DataError: The data set cannot be read.
+        DataError: The data set cannot be read, or files of others bear the names of the sheets.
     """
     if split not in SPLITS or not cfg.get(f'{split}_dataloader'):
         raise ConfigError(f'the split must be one of {", ".join(SPLITS)} and have a dataloader in the config, got '
                           f'"{split}".')
     if number < 1 or columns < 1:
         raise ConfigError(f'expected at least one sample and one column, got {number} and {columns}.')
+    names = [f'{split}_{sheet:02d}.png' for sheet in range(-(-number // 16))]
+    sheets = OutputFolder(out_dir, f'browse_data.{split}', names=names)
     check_config(cfg, mode='predict')
     follow_classes(cfg)
     init_default_scope(cfg.get('default_scope') or 'mmengine')
@@ -61,8 +64,10 @@ def browse(cfg: Config, out_dir: str | Path, *, split: str = 'train', number: in
         drawn.append(draw_sample(dataset[index], classes))
         if progress is not None:
             progress(len(drawn), number)
-    return [_write_sheet(Path(out_dir) / f'{split}_{i // 16:02d}.png', drawn[i:i + 16], columns, classes)
-            for i in range(0, number, 16)]
+    with sheets as folder:
+        for k, name in enumerate(names):
+            _write_sheet(folder / name, drawn[16 * k:16 * k + 16], columns, classes)
+    return [Path(out_dir) / name for name in names]
 
 
 def _choice(size: int, number: int, seed: int) -> list[int]:
@@ -129,7 +134,7 @@ def _label_text(data: Any, classes: Sequence[str] | None) -> str:
     return ', '.join(found) or 'no label'
 
 
-def _write_sheet(path: Path, drawn: list, columns: int, classes: Sequence[str] | None) -> Path:
+def _write_sheet(path: Path, drawn: list, columns: int, classes: Sequence[str] | None) -> None:
     pictures, titles, labels = zip(*drawn)
     sheet = grid(pictures, columns, titles=titles)
     shown = sorted(set().union(*labels))
@@ -139,4 +144,3 @@ def _write_sheet(path: Path, drawn: list, columns: int, classes: Sequence[str] |
     if not done:
         raise ConfigError(f'{path}: the sheet of {sheet.shape[1]} x {sheet.shape[0]} px cannot be written as PNG.')
     write_atomic(path, data.tobytes())
-    return path

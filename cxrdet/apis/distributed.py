@@ -63,6 +63,11 @@ def init_distributed(launcher: str, cfg: Any) -> None:
         distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout))
 
 
+def is_first(launcher: str) -> bool:
+    """Whether this process is the first of those that the launcher has started; to be asked at any time."""
+    return launcher == 'none' or int(os.environ.get(_NEEDED[launcher][0], 0)) == 0
+
+
 def _check_gpus(gpus: int) -> None:
     number = int(os.environ.get('LOCAL_RANK', 0))
     if number >= gpus:

@@ -18,6 +18,7 @@ from cxrdet.apis.classes import LOADERS, follow_classes
 from cxrdet.apis.config import load_config, walk
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.core.files import write_atomic
+from cxrdet.core.folders import OutputFolder
 from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.checkpoint import install_safe_loader, read_checkpoint
 from cxrdet.models.ensemble_members import class_orders, inner_pipeline
@@ -188,12 +189,14 @@ def bundle(cfg: Config, out_dir: str | Path, *, trust: bool = False) -> tuple[Pa
 
     Args:
         cfg: from :func:`ensemble_config`.
-        out_dir: made if need be; files of these names in it are replaced.
+        out_dir: made if need be; an earlier bundle in it is replaced, files of others are not.
         trust: read checkpoints that can only be read by executing code in them.
 
     Returns: config and checkpoint, for every tool that takes such a pair.
-    Raises: ConfigError, CheckpointError if the ensemble cannot be built.
+    Raises: ConfigError, CheckpointError if the ensemble cannot be built; DataError if other files are in the way.
     """
+    out_dir = Path(out_dir)
+    results = OutputFolder(out_dir, 'ensemble', names=('ensemble.py', 'ensemble.pth'))
     install_safe_loader(trust=trust)
     classes = ensemble_classes(cfg, trust)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
@@ -202,10 +205,9 @@ def bundle(cfg: Config, out_dir: str | Path, *, trust: bool = False) -> tuple[Pa
     alone.model.classes = classes
     for member in alone.model.members:
         member.pop('checkpoint')
-    out_dir = Path(out_dir)
-    with io.BytesIO() as stream:
-        torch.save({'meta': {'dataset_meta': {'classes': tuple(classes)}}, 'state_dict': model.state_dict()}, stream)
-        write_atomic(out_dir / 'ensemble.pth', stream.getvalue())
     head = f'"""{type(model).__name__} of {len(model.members)}; its weights are in ensemble.pth beside it."""\n'
-    write_atomic(out_dir / 'ensemble.py', head + alone.pretty_text)
+    with io.BytesIO() as stream, results as folder:
+        torch.save({'meta': {'dataset_meta': {'classes': tuple(classes)}}, 'state_dict': model.state_dict()}, stream)
+        write_atomic(folder / 'ensemble.pth', stream.getvalue())
+        write_atomic(folder / 'ensemble.py', head + alone.pretty_text)
     return out_dir / 'ensemble.py', out_dir / 'ensemble.pth'

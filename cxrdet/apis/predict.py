@@ -14,11 +14,8 @@ import copy
 import json
 import logging
 import os
-import shutil
-import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -38,6 +35,7 @@ from cxrdet.apis.machine import set_threads
 from cxrdet.apis.predict_tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import CheckpointError, ConfigError, DataError
+from cxrdet.core.folders import OutputFolder
 from cxrdet.datasets.lenient import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
 from cxrdet.engine import precision
@@ -45,6 +43,7 @@ from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, re
 
 __all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'summary']
 
+_RESULTS = ('predictions.json', 'predictions.csv', 'pictures')
 _DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written as PNG
 
 
@@ -56,8 +55,9 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
 
     The class names are those of the checkpoint. Every image is read and prepared once before the model is built: where
     some cannot be, all of them are named in one error. Where the model itself fails on some, the results of the others
-    are written, and an error names them. The results are written to a hidden folder and moved into place when
-    they are complete, so that there are never half of them; those of an earlier call are replaced, other files stay.
+    are written, and an error names them. The results are written to a hidden folder and moved into place when they are
+    complete, so that there are never half of them. Those of an earlier call are replaced; other files stay, and where
+    they bear the name of a result, it is an error (:class:`cxrdet.core.folders.OutputFolder`).
 
     Args:
         config: the config that the checkpoint was trained with: a file, or what :func:`load_config` gave.
@@ -78,13 +78,15 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
     Returns: the entries of ``predictions.json``, one dict an image, ordered by file name.
     Raises:
         ConfigError: a bad config or argument, or a model whose predictions are neither boxes nor classes.
-        DataError: no image at ``source``, unreadable ones, or ones on which the model failed.
+        DataError: no image at ``source``, unreadable ones, or ones on which the model failed; or files of others are in
+            the way in ``out_dir``.
         CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
     """
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
-    out_dir = _folder(out_dir)
+    out_dir = Path(out_dir)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     root, files = find_images(source, leave_out=out_dir)
+    results = OutputFolder(out_dir, 'predict', names=_RESULTS if pictures else _RESULTS[:2], inputs=files)
     target = pick_device(device)
     install_safe_loader(trust=trust)
     check_config(cfg, mode='predict')
@@ -95,7 +97,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         model, classes = build_model(cfg, checkpoint, target, trust=trust)
         meta = read_checkpoint(checkpoint, trust=trust)['meta']
         options = Options(classes, score_thr, operating_point, calibrate, cam)
-        with _complete_folder(out_dir) as folder:
+        with results as folder:
             records, task, settings = [], None, None
             for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size, failed):
                 if task is None:
@@ -120,12 +122,6 @@ def _check_options(score_thr: float | None, operating_point: str | None, batch_s
         if not pictures:
             raise ConfigError('--cam asks for pictures and --no-pictures for none: give one of them')
         check_installed()
-
-
-def _folder(out_dir: str | Path) -> Path:
-    if Path(out_dir).exists() and not Path(out_dir).is_dir():
-        raise ConfigError(f'{out_dir}: the results go into a folder, but this is a file')
-    return Path(out_dir)
 
 
 def find_images(source: str | Path, *, leave_out: Path | None = None) -> tuple[Path, list[Path]]:
@@ -323,30 +319,3 @@ def _json(facts: dict, records: Sequence[dict]) -> str:
 def _csv(task: Task, settings, records: Sequence[dict]) -> str:
     return csv_text([['image', *task.header], *([record['file'], *row] for record in records
                                                 for row in task.rows(record, settings))])
-
-
-@contextmanager
-def _complete_folder(out_dir: Path) -> Iterator[Path]:
-    """Yield a hidden folder in ``out_dir``; what it holds after the block is moved into ``out_dir`` itself.
-
-    Within, not beside: ``out_dir`` may be a mounted volume, onto which nothing can be renamed from elsewhere.
-    """
-    made = not out_dir.exists()
-    out_dir.mkdir(parents=True, exist_ok=True)
-    hidden = Path(tempfile.mkdtemp(prefix='.predictions.', suffix='.tmp', dir=out_dir))
-    fresh, old = hidden / 'new', hidden / 'old'
-    complete = False
-    try:
-        fresh.mkdir()
-        old.mkdir()
-        yield fresh
-        for name in ('predictions.json', 'predictions.csv', 'pictures'):  # of an earlier call
-            if (out_dir / name).exists():
-                os.replace(out_dir / name, old / name)
-        for path in sorted(fresh.iterdir()):
-            os.replace(path, out_dir / path.name)
-        complete = True
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
-        if made and not complete:
-            out_dir.rmdir()

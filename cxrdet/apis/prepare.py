@@ -1,7 +1,7 @@
 """Making data sets: phantoms, and other formats turned into COCO files with their images.
 
-Each function may be run again: finished files are kept, what is missing is added, and a folder that holds something
-else is refused. They return numbers to report; progress goes to stderr.
+Each function may be run again: finished files are kept, what is missing is added, and what the function did not write
+itself is neither replaced nor deleted. They return numbers to report; progress goes to stderr.
 """
 import shutil
 from collections import Counter
@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.folders import OutputFolder, keep_apart
+from cxrdet.core.paths import join_inside, name_fault
 from cxrdet.core.progress import TimedProgressBar, bar_around
 from cxrdet.datasets.cell import CDETECTOR_CLASSES, CellVOCDataset
-from cxrdet.datasets.coco_io import load_json, read_coco, write_json
+from cxrdet.datasets.coco_io import CocoFile, read_coco, write_json
 from cxrdet.datasets.phantoms import CELL_CLASSES, write_cell_phantoms, write_chest_phantoms
-from cxrdet.datasets.phantoms.files import claim_folder, write_whole
+from cxrdet.datasets.phantoms.files import prepared_folder, write_whole
 from cxrdet.datasets.tfrecord import convert_cdetector
 from cxrdet.datasets.transforms.loading import read_image_size
 
 VOC_LISTS = ('train', 'val', 'test')
-_CDETECTOR = 'Comparison detector'  # how the description of a file of ours begins
 
 
 def prepare_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int], size: int = 320, seed: int = 0,
@@ -78,7 +79,7 @@ def prepare_voc(voc_dir: str | Path, out_dir: str | Path, *, classes: Sequence[s
     voc_dir, out_dir = Path(voc_dir), Path(out_dir)
     if not (voc_dir / 'Annotations').is_dir():
         raise DataError(f'{voc_dir}: expected a Pascal VOC folder with Annotations/ and JPEGImages/.')
-    _keep_apart(voc_dir, out_dir)
+    keep_apart(out_dir, voc_dir)
     names, entries, dropped = _read_voc(voc_dir, classes, corners, on_bad, val_share, seed)
     folder = voc_dir / 'JPEGImages'
     for entry in (entry for split in entries.values() for entry in split):
@@ -87,16 +88,18 @@ def prepare_voc(voc_dir: str | Path, out_dir: str | Path, *, classes: Sequence[s
                   f'the splits of {voc_dir}')
     manifest = {'kind': 'voc', 'source': str(voc_dir.resolve()), 'classes': list(names), 'corners': corners,
                 'val_share': val_share, 'seed': None if val_share is None else seed, 'link': link}
-    claim_folder(out_dir, manifest, force)
     report: dict[str, dict[str, int]] = {}
-    for split, images in entries.items():
-        bar = TimedProgressBar()
-        for done, entry in enumerate(images, 1):
-            _place_image(folder / entry['file_name'], out_dir / 'images' / entry['file_name'], link)
-            bar(split, done, len(images))
-        coco = _to_coco(images, names, f'{voc_dir.name}, {split}, converted from Pascal VOC')
-        write_json(out_dir / 'annotations' / f'{split}.json', coco)
-        report[split] = _count(coco)
+    inputs = [folder / entry['file_name'] for split in entries.values() for entry in split]
+    with prepared_folder(out_dir, manifest, force=force, inputs=inputs) as new:
+        for split, images in entries.items():
+            bar = TimedProgressBar()
+            for done, entry in enumerate(images, 1):
+                name = entry['file_name']
+                _place_image(folder / name, join_inside(new / 'images', name, renamed=True), link)
+                bar(split, done, len(images))
+            coco = _to_coco(images, names, f'{voc_dir.name}, {split}, converted from Pascal VOC')
+            write_json(new / 'annotations' / f'{split}.json', coco)
+            report[split] = _count(coco)
     return report | ({'dropped boxes': dict(dropped)} if dropped else {})
 
 
@@ -109,8 +112,8 @@ def prepare_bccd(voc_dir: str | Path, out_dir: str | Path, **kwargs) -> dict[str
 
 
 def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, split: str,
-                      image_dir: str | Path | None = None, suffix: str = '.png', link: bool = False,
-                      force: bool = False) -> dict[str, int]:
+                      image_dir: str | Path | None = None, suffix: str = '.png',
+                      link: bool = False) -> dict[str, int]:
     """Make one split of the Comparison detector's cervical cell set, from TFRecord files or from its COCO JSON.
 
     A JSON file is checked (structure, the 11 classes, every image there and of the size that is stated) and written
@@ -125,7 +128,6 @@ def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, spl
             folder, else the file's own folder.
         suffix: '.png' or '.jpg', for TFRecord files.
         link: For a JSON file: symbolic links instead of copies.
-        force: Replace annotations of this split that another programme wrote.
 
     Returns:
         Number of images, boxes and boxes by class.
@@ -142,8 +144,6 @@ def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, spl
                           f'{", ".join(map(str, sources)) or "nothing"}.')
     if not split.replace('-', '_').isidentifier():
         raise ConfigError(f'split must be a plain name such as "train", got {split!r}.')
-    annotations = Path(out_dir) / 'annotations' / f'{split}.json'
-    _refuse_others(annotations, force)
     if not jsons:
         return convert_cdetector(sources, out_dir, split, suffix=suffix, progress=bar_around)
     return _copy_cdetector(jsons[0], Path(out_dir), split, image_dir, link)
@@ -214,44 +214,35 @@ def _copy_cdetector(source: Path, out_dir: Path, split: str, image_dir: str | Pa
         raise DataError(f'{source}: the categories lack {", ".join(missing)}; expected all 11 classes of the set.')
     folder = _image_folder(source, image_dir)
     _check_images(folder, [image['file_name'] for image in coco.images], str(source))
-    annotations_file, images = out_dir / 'annotations' / f'{split}.json', out_dir / 'images' / split
-    if annotations_file.resolve() == source.resolve():
-        raise DataError(f'{source}: the new set must not replace its own source. Choose another folder.')
-    if images.exists() and not annotations_file.exists():
-        raise DataError(f'{images}: this folder is there already, but {annotations_file} is not, so no earlier run has '
-                        'made it. Move it away, or choose another folder.')
-    target = images if images.exists() else images.with_name(f'.{split}.partial')
-    entries, bar = [], TimedProgressBar()
-    for done, image in enumerate(coco.images, 1):
-        path = folder / image['file_name']
-        height, width = read_image_size(path)
-        stated = (image.get('height') or height, image.get('width') or width)
-        if stated != (height, width):
-            raise DataError(f'{source}: "{image["file_name"]}" is stated to be {stated[1]}x{stated[0]} pixels, '
-                            f'{path} has {width}x{height}.')
-        _place_image(path, target / image['file_name'], link)
-        entries.append(dict(image, file_name=f'{split}/{image["file_name"]}', height=height, width=width))
-        bar(split, done, len(coco.images))
+    results = OutputFolder(out_dir, f'prepare_data.{split}', names=(f'annotations/{split}.json', f'images/{split}'),
+                           inputs=[source, *(folder / image['file_name'] for image in coco.images)], force=True,
+                           made_from={'kind': 'cdetector', 'source': str(source.resolve()), 'link': link})
+    content = _in_known_order(coco, split)
+    with results as new:
+        bar = TimedProgressBar()
+        for done, image in enumerate(coco.images, 1):
+            name = image['file_name']
+            path, target = folder / name, join_inside(new / 'images' / split, name, renamed=True)
+            height, width = read_image_size(path)
+            stated = (image.get('height') or height, image.get('width') or width)
+            if stated != (height, width):
+                raise DataError(f'{source}: "{name}" is stated to be {stated[1]}x{stated[0]} pixels, {path} has '
+                                f'{width}x{height}.')
+            _place_image(path, target, link)
+            content['images'].append(dict(image, file_name=f'{split}/{name}', height=height, width=width))
+            bar(split, done, len(coco.images))
+        write_json(new / 'annotations' / f'{split}.json', content)
+    return _count(content)
+
+
+def _in_known_order(coco: CocoFile, split: str) -> dict:
+    """The annotations with category ids in the order of the set's description; the images are still to be filled in."""
     order = {key: CDETECTOR_CLASSES.index(name) + 1 for key, name in coco.categories.items()}
     annotations = [dict(item, category_id=order[item['category_id']])
                    for image in coco.images for item in coco.annotations.get(image['id'], ())]
     categories = [{'id': number, 'name': name} for number, name in enumerate(CDETECTOR_CLASSES, 1)]
-    content = {'info': {'description': f'{_CDETECTOR}, {split}, checked copy'}, 'images': entries,
-                   'annotations': annotations, 'categories': categories}
-    write_json(annotations_file, content)
-    target.rename(images)
-    return _count(content)
-
-
-def _refuse_others(annotations: Path, force: bool) -> None:
-    """Raise DataError if there is an annotation file that was not written here."""
-    if force or not annotations.exists():
-        return
-    content = load_json(annotations)
-    info = content.get('info') if isinstance(content, dict) else None
-    if not str((info or {}).get('description', '')).startswith(_CDETECTOR):
-        raise DataError(f'{annotations} is there already and was not written by this tool. Choose another folder, or '
-                        'replace it by --force (force=True).')
+    return {'info': {'description': f'Comparison detector, {split}, checked copy'}, 'images': [],
+            'annotations': annotations, 'categories': categories}
 
 
 def _image_folder(source: Path, image_dir: str | Path | None) -> Path:
@@ -269,9 +260,9 @@ def _image_folder(source: Path, image_dir: str | Path | None) -> Path:
 
 def _check_images(folder: Path, names: Sequence[str], named_in: str) -> None:
     """Raise DataError if images are missing, two have one name, or a name leaves its folder."""
-    outside = [name for name in names if Path(name).is_absolute() or '..' in Path(name).parts]
+    outside = [name for name in names if name_fault(name)]
     if outside:
-        raise DataError(f'{named_in} names images outside the folder {folder}: {", ".join(outside[:5])}.')
+        raise DataError(f'{named_in} names images outside the folder {folder}: {", ".join(map(repr, outside[:5]))}.')
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
         raise DataError(f'{named_in} names {len(twice)} images more than once: {", ".join(twice[:5])}.')
@@ -279,13 +270,6 @@ def _check_images(folder: Path, names: Sequence[str], named_in: str) -> None:
     if missing:
         raise DataError(f'{folder}: {len(missing)} of the {len(names)} images that {named_in} names are not there: '
                         f'{", ".join(missing[:5])}{", …" if len(missing) > 5 else ""}.')
-
-
-def _keep_apart(source: Path, out_dir: Path) -> None:
-    one, other = source.resolve(), out_dir.resolve()
-    if one == other or one in other.parents or other in one.parents:
-        raise DataError(f'{out_dir}: the new set must not lie in the folder of its source {source}, nor around it. '
-                        'Choose another folder.')
 
 
 def _place_image(source: Path, target: Path, link: bool) -> None:

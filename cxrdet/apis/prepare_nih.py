@@ -10,7 +10,7 @@ import numpy as np
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.splits import check_disjoint, grouped_folds, grouped_split
 from cxrdet.datasets.nih_io import NIH_CLASSES, TABLES, NihTable, find_images, read_table
-from cxrdet.datasets.phantoms.files import claim_folder, write_json, write_whole
+from cxrdet.datasets.phantoms.files import prepared_folder, write_json, write_whole
 from cxrdet.datasets.voc_io import read_list
 from cxrdet.version import __version__
 
@@ -62,20 +62,20 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
     made_from = {'table': hashlib.sha256(content).hexdigest(), 'official': _checksums(official),
                  'val_share': val_share, 'test_share': test_share, 'folds': folds, 'seed': seed,
                  'stratify': list(stratify)}
-    out_dir, source = Path(out_dir), None if images is None else str(Path(images).resolve())
-    claim_folder(out_dir, {'kind': 'nih', 'images': source} | made_from, force)
-    name = Path(table).name
+    report = {part: _count(films.take(rows)) for part, rows in parts.items()}
+    splits = {'tool': f'cxrdet {__version__}: tools/prepare_data.py nih'} | made_from | {
+        'dropped': dict(dropped), 'lists': report}
+    source, name = None if images is None else str(Path(images).resolve()), Path(table).name
     if name not in TABLES:
         name = TABLES[1] if content.startswith(b'\x1f\x8b') else TABLES[0]
-    write_whole(out_dir / name, content)
-    if source:
-        _link(source, out_dir / 'images')
-    report = {}
-    for part, rows in parts.items():
-        write_whole(out_dir / f'{part}_list.txt', ''.join(f'{name}\n' for name in films.names[rows]).encode())
-        report[part] = _count(films.take(rows))
-    write_json(out_dir / 'splits.json', {'tool': f'cxrdet {__version__}: tools/prepare_data.py nih'} | made_from
-               | {'dropped': dict(dropped), 'lists': report})
+    inputs = [table, *(official or ()), *([] if images is None else [images])]
+    with prepared_folder(out_dir, {'kind': 'nih', 'images': source} | made_from, force=force, inputs=inputs) as new:
+        write_whole(new / name, content)
+        if source:
+            _link(source, new / 'images')
+        for part, rows in parts.items():
+            write_whole(new / f'{part}_list.txt', ''.join(f'{film}\n' for film in films.names[rows]).encode())
+        write_json(new / 'splits.json', splits)
     return report | ({'dropped rows': dict(dropped)} if dropped else {})
 
 

@@ -10,11 +10,12 @@ import numpy as np
 from cxrdet.core.anchors import anchor_advice
 from cxrdet.core.files import write_atomic
 from cxrdet.core.findings import LEVELS, DataTable, Finding, has_errors
+from cxrdet.core.folders import OutputFolder, keep_apart
 from cxrdet.core.mending import Plan, plan_mending
 from cxrdet.core.quality import check_table, class_counts
 from cxrdet.core.terminal import visible
 from cxrdet.datasets.lenient import read_set
-from cxrdet.datasets.mended import claim_copy, summary, write_mended
+from cxrdet.datasets.mended import check_mendable, summary, write_mended
 from cxrdet.datasets.pixels import check_files, check_pixels
 
 __all__ = ['DataReport', 'check_data']
@@ -85,7 +86,7 @@ class DataReport:
 
 def check_data(path: str | Path, *, kind: str = 'auto', images: str | Path | None = None, pixels: bool = True,
                workers: int = 1, fix: str | Path | None = None, link: bool = False, out: str | Path | None = None,
-               progress: Callable[[int, int], None] | None = None, **limits) -> DataReport:
+               allow_outside: bool = False, progress: Callable[[int, int], None] | None = None, **limits) -> DataReport:
     """Check a data set of any format; nothing of it is changed.
 
     Args:
@@ -97,27 +98,36 @@ def check_data(path: str | Path, *, kind: str = 'auto', images: str | Path | Non
         fix: Write a mended copy to this folder.
         link: With symbolic links to the images instead of copies.
         out: Write the report to this JSON file.
+        allow_outside: Read images too that the annotations name outside the set; otherwise they are errors, and not
+            looked at.
         progress: Called with (done, total) for each opened image.
         **limits: Of :func:`cxrdet.core.quality.check_table`.
 
     Raises:
-        DataError: There is no set to read, or ``fix`` cannot be written to.
+        DataError: There is no set to read, or ``fix`` holds a part of it, or something that was not written here.
         ConfigError: The format is unknown, or has nothing to mend.
     """
-    if fix is not None:
-        claim_copy(fix, path)  # before the long part; it is emptied again below
-    table = read_set(path, kind, images=images)
+    table = read_set(path, kind, images=images, allow_outside=allow_outside)
+    mended = None if fix is None else _mended_folder(fix, table, path, images)  # before the long part
     findings = check_table(table, **limits)
     if pixels:
         findings += check_files(table) + check_pixels(table, workers=workers, progress=progress)
     report = DataReport(str(path), table.kind, sorted(findings, key=lambda item: LEVELS.index(item.level)),
                         _numbers(table))
-    if fix is not None:
+    if mended is not None:
         report.plan = plan_mending(table, report.findings)
-        write_mended(table, report.plan, fix, path, link=link)
+        with mended as new:
+            write_mended(table, report.plan, new, path, link=link)
     if out is not None:
         write_atomic(out, json.dumps(report.as_dict(), indent=1, default=str) + '\n')
     return report
+
+
+def _mended_folder(fix: str | Path, table: DataTable, path: str | Path, images: str | Path | None) -> OutputFolder:
+    check_mendable(table)
+    keep_apart(fix, path, images)
+    read = [file for row, file in enumerate(table.files) if row not in table.outside]
+    return OutputFolder(fix, 'check_data', inputs=[path, *table.folders, *read])
 
 
 def _short(file: str, root: str) -> str:

@@ -13,6 +13,7 @@ from cxrdet.apis.diagnose import diagnosis_of
 from cxrdet.apis.report_pictures import BOX_KINDS, LABEL_KINDS, detection_pictures, label_pictures
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
+from cxrdet.core.folders import OutputFolder
 from cxrdet.core.lesions import LesionTable, lesion_table
 from cxrdet.core.main_scores import IOUS, detection_scores, multi_label_scores, single_label_scores
 from cxrdet.visualization.panels import (
@@ -29,6 +30,7 @@ from cxrdet.visualization.roc import draw_panels
 __all__ = ['content_of', 'report']
 
 _MOST_PANELS = 24
+CURVES = ('Precision and recall of boxes at IoU 0.5', 'FROC at IoU 0.5', 'ROC', 'Precision and recall', 'Calibration')
 
 
 def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Path, split: str = 'val',
@@ -50,7 +52,7 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
         pictures: at most so many in the gallery.
         cam: classifiers: Grad-CAM overlays; None: where they can be drawn.
         samples: draws of the bootstrap.
-        curves: also write the curves as ``.png`` files into this folder.
+        curves: also write the curves as ``.png`` files into this folder; those of an earlier report in it are replaced.
         command: that made the report, as it stands on the page.
         seed, device, workers, trust, progress: as for :func:`cxrdet.apis.diagnose.diagnose`.
 
@@ -58,6 +60,7 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
     Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
     _check(out, split, train_images, score_thr, pictures, samples)
+    drawn = None if curves is None else OutputFolder(curves, 'report', names=map(_curve_file, CURVES))
     loaded = load_judged(config, checkpoint, split=split, train_images=train_images, score_thr=score_thr,
                          device=device, trust=trust)
     training = facts.training_panels(loaded, history)  # before the long work: --history may name no file
@@ -77,8 +80,9 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
     content.command = command or shlex.join(
         ['python', 'tools/report.py', str(loaded.cfg.filename), str(checkpoint), '--out', str(out)])
     write_atomic(out, render_page(content))
-    if curves is not None:
-        _write_curves(Path(curves), content)
+    if drawn is not None:
+        with drawn as folder:
+            _write_curves(folder, content)
     return Path(out)
 
 
@@ -137,9 +141,8 @@ def _add_detection(content: Content, judged: Collected, groups, samples: int, se
         parts = _part_of(table, shown)
         content.scores_note += f' Curves are drawn of the {len(shown)} most frequent classes.'
     names = [classes[i] for i in shown]
-    content.curves = {'Precision and recall of boxes at IoU 0.5': detection_pr_panels(parts, names, groups=groups,
-                                                                                      samples=samples),
-                      'FROC at IoU 0.5': froc_panels(parts, names, groups=groups, samples=samples)}
+    content.curves = {CURVES[0]: detection_pr_panels(parts, names, groups=groups, samples=samples),
+                      CURVES[1]: froc_panels(parts, names, groups=groups, samples=samples)}
     owners = np.arange(len(judged.records)) if groups is None else groups
     every = lesion_table(judged.predictions(), judged.targets(), len(classes))  # not only the 100 best of an image
     content.calibration = [_box_calibration(every, label, owners, samples, title) for label, title in
@@ -173,8 +176,8 @@ def _add_classification(content: Content, loaded: LoadedModel, judged: Collected
     if len(shown) < len(classes):
         content.scores_note += f' Curves are drawn of the {len(shown)} most frequent classes.'
     own = true[:, shown], prob[:, shown]
-    content.curves = {'ROC': roc_panels(*own, names, groups=groups, samples=samples),
-                      'Precision and recall': pr_panels(*own, names, groups=groups, samples=samples)}
+    content.curves = {CURVES[2]: roc_panels(*own, names, groups=groups, samples=samples),
+                      CURVES[3]: pr_panels(*own, names, groups=groups, samples=samples)}
     content.calibration = _label_calibration(loaded.task, true, prob, shown, names, groups, samples)
     content.pictures, note = label_pictures(loaded, judged, thresholds, most=pictures, cam=cam)
     content.kinds = LABEL_KINDS
@@ -219,7 +222,11 @@ def _picture_note(number: int, what: str) -> str:
 
 
 def _write_curves(folder: Path, content: Content) -> None:
-    groups: dict[str, Any] = dict(content.curves) | {'Calibration': content.calibration}
+    groups: dict[str, Any] = dict(content.curves) | {CURVES[4]: content.calibration}
     for title, panels in groups.items():
         if panels:
-            draw_panels(folder / f'{title.lower().replace(" ", "_").replace(".", "")}.png', panels)
+            draw_panels(folder / _curve_file(title), panels)
+
+
+def _curve_file(title: str) -> str:
+    return f'{title.lower().replace(" ", "_").replace(".", "")}.png'

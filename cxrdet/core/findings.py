@@ -70,6 +70,7 @@ class DataTable:
         crowd: (M,) bool, regions that are ignored.
         sizes_of_files: Whether ``sizes`` should be those of the files (not so for the boxes of NIH).
         folders: Folders of images; a file in them that no image refers to is an orphan.
+        outside: Rows of images that the annotations name outside the set, and that are not to be looked at.
         findings: What reading has found.
         source: Contents of the files, as the reader needs them to write a mended copy.
     """
@@ -91,6 +92,7 @@ class DataTable:
     crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     sizes_of_files: bool = True
     folders: list[str] = field(default_factory=list)
+    outside: set[int] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
     source: Any = None
 

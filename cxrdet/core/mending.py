@@ -13,8 +13,8 @@ __all__ = ['Change', 'Plan', 'plan_mending']
 _DROP_BOX = ('zero_area_box', 'outside_box', 'no_category', 'unknown_category', 'bad_box', 'unknown_image',
              'duplicate_box')
 #: The image cannot be used, or its like is there already.
-_DROP_IMAGE = ('missing_file', 'empty_file', 'unreadable_image', 'image_twice', 'equal_images', 'no_label',
-               'unknown_label')
+_DROP_IMAGE = ('outside_file', 'missing_file', 'empty_file', 'unreadable_image', 'image_twice', 'equal_images',
+               'no_label', 'unknown_label')
 #: Of two images across splits the one in the split for learning goes; the figures of the others stay comparable.
 _ACROSS = ('image_across_splits', 'equal_images_across_splits')
 _ORDER = ('test', 'val', 'valid')

@@ -30,6 +30,7 @@ from mmengine.logging import print_log
 
 from cxrdet.core.boxes import box_fault
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.paths import check_names
 from cxrdet.core.terminal import visible
 from cxrdet.datasets.box_check import BoxCheck
 from cxrdet.datasets.coco_io import CocoFile, check_on_bad, counts, read_coco
@@ -81,8 +82,9 @@ class _CellReader(BoxCheck, ImageNamed):
     METAINFO: dict = {}
 
     def __init__(self, ann_file: str, metainfo: dict | None, data_prefix: dict | None, default_prefix: dict,
-                 on_bad_annotation: str, **kwargs) -> None:
+                 on_bad_annotation: str, *, allow_outside: bool = False, **kwargs) -> None:
         check_on_bad(on_bad_annotation)
+        self.allow_outside = allow_outside
         if kwargs.get('backend_args') is not None:
             raise ConfigError(f'{type(self).__name__} reads local files only; remove backend_args.')
         data_prefix = dict(default_prefix if data_prefix is None else data_prefix)
@@ -124,6 +126,10 @@ class _CellReader(BoxCheck, ImageNamed):
     def _described(cls, cfg: dict) -> '_CellReader':
         left_out = ('type', 'pipeline', 'lazy_init', '_scope_')
         return cls(**{key: value for key, value in cfg.items() if key not in left_out}, pipeline=[], lazy_init=True)
+
+    def _check_names(self, names: Iterable[str], folder: str) -> None:
+        check_names(names, folder=self.data_prefix[folder], roots=[self.data_root], allow_outside=self.allow_outside,
+                    source=self.ann_file or self.data_prefix['ann'])
 
     @property
     def metainfo(self) -> dict:
@@ -198,7 +204,8 @@ class CellDataset(_CellReader, CocoDataset):
         data_prefix: where images are, relative to ``data_root``; the default is ``dict(img='images/')``.
         on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.coco_io.read_coco`.
         allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
-        **kwargs: of ``mmdet.CocoDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
+        **kwargs: ``allow_outside=True`` lets names lead out of ``data_root`` and the folder of images (else an error);
+            of ``mmdet.CocoDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
 
     Raises:
         DataError: the file cannot be read or is defective, lacks a class that ``metainfo`` names, or has no box to use.
@@ -213,7 +220,9 @@ class CellDataset(_CellReader, CocoDataset):
         super().__init__(ann_file, metainfo, data_prefix, {'img': 'images/'}, on_bad_annotation, **kwargs)
 
     def _read(self) -> CocoFile:
-        return read_coco(self.ann_file, on_bad=self.on_bad_annotation)
+        coco = read_coco(self.ann_file, on_bad=self.on_bad_annotation)
+        self._check_names((image['file_name'] for image in coco.images), 'img')
+        return coco
 
     def _found_classes(self) -> list[str]:
         return list(self._read().categories.values())
@@ -284,7 +293,7 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
         ignore_difficult: give boxes marked ``difficult`` the ``ignore_flag`` 1, as MMDetection does.
         on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.voc_io.read_voc`.
         allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
-        **kwargs: of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
+        **kwargs: ``allow_outside`` as above; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline`` …
 
     Raises:
         DataError: a file cannot be read or is defective, or no box can be used or has a class that ``metainfo`` names.
@@ -311,6 +320,8 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
         """Names of the images, each with its XML file there."""
         if self.ann_file:
             names = read_list(self.ann_file)
+            for folder in ('ann', 'img'):
+                self._check_names(names, folder)
             for name in names:
                 if not os.path.isfile(self._xml(name)):
                     raise DataError(f'{self._xml(name)}: there is no such file, though {self.ann_file} lists "{name}".')

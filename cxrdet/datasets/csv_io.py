@@ -15,6 +15,7 @@ import numpy as np
 from cxrdet.core.csv_text import read_csv
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import read_text
+from cxrdet.core.paths import is_outside
 from cxrdet.core.splits import grouped_split
 
 __all__ = ['COLUMNS', 'CsvRow', 'balanced_choice', 'read_label2id', 'read_rows', 'split_rows']
@@ -60,7 +61,7 @@ def read_label2id(path: str | Path) -> tuple[str, ...]:
 
 def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str, str] | None = None,
               splits: Sequence[str] = ('train', 'val', 'test'), split: str | None = None,
-              folder: str | Path | None = None) -> list[CsvRow]:
+              folder: str | Path | None = None, roots: Sequence[str | Path] | None = ()) -> list[CsvRow]:
     """Read a metadata CSV: a header, then one image a row. Commas, UTF-8; empty lines are skipped.
 
     Args:
@@ -72,6 +73,7 @@ def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str,
         splits: the values that the split column may hold.
         split: look for the images of this split only; ``None``, or no split column: for all of them.
         folder: what the paths are relative to; ``None``: the images are not looked for.
+        roots: folders besides that the paths may lead to, by ".." or absolute; ``None``: anywhere.
 
     Returns: all rows in the order of the file; ``split`` and ``group`` are ``None`` where there is no such column.
 
@@ -79,7 +81,8 @@ def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str,
         ConfigError: ``columns`` has an unknown key.
         DataError: the file cannot be read, lacks a column or has no row; or rows are faulty, all of them counted and
             the first ten named by line: too few or too many cells, an empty cell, a label or split that is not known, a
-            path that stood there before, a group that stands in two splits, an image that is not there or is empty.
+            path that leads out or stood there before, a group that stands in two splits, an image that is not there or
+            is empty.
     """
     header, body = _read_table(path)
     places = _places(path, header, columns)
@@ -97,7 +100,7 @@ def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str,
                            values.get('group')))
     faults += _repeated(rows, folder) + _torn_groups(rows)
     if folder is not None:
-        faults += _file_faults((row for row in rows if split is None or row.split in (None, split)), folder)
+        faults += _file_faults((row for row in rows if split is None or row.split in (None, split)), folder, roots)
     _raise_faults(path, faults)
     if not rows:
         raise DataError(f'{path}: there is a header, but no row below it.')
@@ -144,10 +147,15 @@ def balanced_choice(labels: Sequence[int], number: int, *, seed: int = 0) -> lis
     return sorted(order[:number].tolist())
 
 
-def _file_faults(rows: Iterable[CsvRow], folder: str | Path) -> list[tuple[int, str]]:
+def _file_faults(rows: Iterable[CsvRow], folder: str | Path,
+                 roots: Sequence[str | Path] | None) -> list[tuple[int, str]]:
     faults = []
     for row in rows:
         file = os.path.join(folder, row.path)
+        if roots is not None and is_outside(row.path, folder, [root for root in roots if root]):
+            faults.append((row.line, f'the path "{row.path}" leads out of {next(filter(None, roots), folder)}; set '
+                                     'allow_outside=True in the data set if that is meant'))
+            continue
         try:
             empty = os.stat(file).st_size == 0
         except (OSError, ValueError):  # ValueError: a zero byte in the path

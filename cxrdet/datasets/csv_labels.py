@@ -45,6 +45,8 @@ class CSVImageDataset(ImageNamed, BaseDataset):
         shares: without a split column: name of a split -> its share. Default: train 0.8, val 0.2.
         split_seed: without a split column: of the draw.
         split_names: with a split column: the values that it may hold.
+        allow_outside: let paths lead out of ``data_root`` and of the folder of images, by ".." or absolute; a fault
+            otherwise.
         **kwargs: of ``mmpretrain.BaseDataset``: ``data_root``, ``data_prefix`` (the folder that paths are relative to,
             below ``data_root``), ``pipeline``, ``indices``, ``test_mode`` …
 
@@ -59,7 +61,7 @@ class CSVImageDataset(ImageNamed, BaseDataset):
     def __init__(self, ann_file: str = 'metadata.csv', metainfo: dict | None = None, *,
                  label2id: str = 'label2id.json', split: str | None = None, columns: Mapping[str, str] | None = None,
                  shares: Mapping[str, float] | None = None, split_seed: int = 0,
-                 split_names: Sequence[str] = ('train', 'val', 'test'), **kwargs) -> None:
+                 split_names: Sequence[str] = ('train', 'val', 'test'), allow_outside: bool = False, **kwargs) -> None:
         if kwargs.get('classes') is not None:
             raise ConfigError('CSVImageDataset takes its classes from the label2id file; remove classes=...')
         self.label2id = os.path.join(kwargs.get('data_root') or '', os.path.expanduser(label2id))
@@ -68,6 +70,7 @@ class CSVImageDataset(ImageNamed, BaseDataset):
         self.shares = dict(DEFAULT_SHARES if shares is None else shares)
         self.split_seed = split_seed
         self.split_names = tuple(split_names)
+        self.allow_outside = allow_outside
         if not self.shares or not all(share > 0 for share in self.shares.values()):
             raise ConfigError(f'shares must map the name of each split to a share above 0, got {self.shares}.')
         super().__init__(ann_file, metainfo, **kwargs)
@@ -123,7 +126,7 @@ class CSVImageDataset(ImageNamed, BaseDataset):
     def _rows(self, classes: tuple[str, ...]) -> list[CsvRow]:
         """The rows of the split."""
         rows = read_rows(self.ann_file, classes, columns=self.columns, splits=self.split_names, split=self.split,
-                         folder=self.img_prefix)
+                         folder=self.img_prefix, roots=None if self.allow_outside else [self.data_root])
         if self.split is not None:
             known = self.shares if rows[0].split is None else dict.fromkeys(self.split_names)
             if self.split not in known:

@@ -11,6 +11,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.paths import check_names
 from cxrdet.datasets.cell import match_classes
 from cxrdet.datasets.coco_io import counts
 from cxrdet.datasets.nih_io import NIH_CLASSES, NihTable, find_images, find_table, read_table
@@ -63,6 +64,7 @@ class NIHChestXray14(ImageNamed, BaseDataset):
         label_policy: finding -> 'as_given', 'unknown' (all its labels are NaN), 'negatives_unknown' (0 becomes NaN) or
             'positives_unknown' (1 becomes NaN).
         require_images: drop rows whose image is not there. False: keep all, for work on the labels alone.
+        allow_outside: let names of the table lead out of ``data_root`` and of the folder of images; else an error.
         partial_table: count names of ``split_file`` that the table lacks instead of raising an error.
         allow_no_positives: accept a set in which no film has any of the classes.
         **kwargs: of ``mmengine.BaseDataset``: ``data_root``, ``pipeline``, ``indices``, ``test_mode``, ``lazy_init`` …
@@ -78,7 +80,8 @@ class NIHChestXray14(ImageNamed, BaseDataset):
 
     def __init__(self, ann_file: str = '', metainfo: Mapping | None = None, *, data_prefix: str | dict = '',
                  split_file: str = '', label_policy: Mapping[str, str] | None = None, require_images: bool = True,
-                 partial_table: bool = False, allow_no_positives: bool = False, **kwargs) -> None:
+                 partial_table: bool = False, allow_outside: bool = False, allow_no_positives: bool = False,
+                 **kwargs) -> None:
         if kwargs.get('filter_cfg') is not None:
             raise ConfigError('NIHChestXray14 has no filter_cfg; choose films by split_file.')
         if isinstance(data_prefix, Mapping) and set(data_prefix) != {'img_path'}:
@@ -88,6 +91,7 @@ class NIHChestXray14(ImageNamed, BaseDataset):
         self.require_images = require_images
         self.partial_table = partial_table
         self.allow_no_positives = allow_no_positives
+        self.allow_outside = allow_outside
         self.dropped: Counter = Counter()  # rows, by reason
         classes = match_classes((metainfo or {}).get('classes'), NIH_CLASSES, 'NIH ChestX-ray14')
         prefix = dict(data_prefix) if isinstance(data_prefix, Mapping) else {'img_path': str(data_prefix)}
@@ -152,6 +156,8 @@ class NIHChestXray14(ImageNamed, BaseDataset):
         table, self.dropped = _read_once(self.ann_file), Counter()
         if self.split_file:
             table = self._keep(table, set(self._listed(table)), 'not_in_split_file')
+        check_names(table.names.tolist(), folder=self.data_prefix['img_path'], roots=[self.data_root],
+                    source=self.ann_file, allow_outside=self.allow_outside)
         if not self.require_images:
             return table, [os.path.join(self.data_prefix['img_path'], name) for name in table.names.tolist()]
         images = find_images(self.data_prefix['img_path'])

@@ -72,12 +72,14 @@ def check_files(table: DataTable) -> list[Finding]:
     """Images that are not there or empty, and image files that nothing refers to."""
     findings = []
     for image, file in enumerate(table.files):
+        if image in table.outside:
+            continue
         if not os.path.isfile(file):
             findings.append(table.about_image('error', 'missing_file', f'no such image file: {file}', image))
         elif not os.path.getsize(file):
             text = f'the image file is empty (0 bytes): {file}'
             findings.append(table.about_image('error', 'empty_file', text, image))
-    known = {os.path.realpath(file) for file in table.files}
+    known = {os.path.realpath(file) for row, file in enumerate(table.files) if row not in table.outside}
     orphans = {os.path.realpath(file): file for folder in table.folders for file in image_paths(folder)}
     return findings + [Finding('warning', 'orphan_file', 'no annotation refers to this image', file)
                        for real, file in sorted(orphans.items()) if real not in known]
@@ -86,7 +88,8 @@ def check_files(table: DataTable) -> list[Finding]:
 def check_pixels(table: DataTable, *, workers: int = 1,
                  progress: Callable[[int, int], None] | None = None) -> list[Finding]:
     """Open every image that is there: undecodable, of another size than stated, thin, with alpha, equal, near-equal."""
-    files = sorted({file for file in table.files if os.path.isfile(file) and os.path.getsize(file)})
+    files = sorted({file for row, file in enumerate(table.files) if row not in table.outside and os.path.isfile(file)
+                    and os.path.getsize(file)})
     facts = dict(zip(files, scan(files, workers=workers, progress=progress)))
     first: dict[str, list[int]] = {}
     findings = []

@@ -18,9 +18,7 @@ Neurocomputing 437, 2021; the set is published by CVIU-CSU as COCO JSON too, in 
 """
 import os
 import re
-import shutil
 import struct
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +28,8 @@ import cv2
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.folders import OutputFolder
+from cxrdet.core.paths import join_inside
 from cxrdet.datasets.cell import CDETECTOR_CLASSES
 from cxrdet.datasets.coco_io import write_json
 
@@ -271,8 +271,8 @@ def convert_cdetector(tfrecords: Iterable[str | Path], out_dir: str | Path, spli
                       progress: Callable[[Iterator], Iterable] = iter) -> dict[str, int]:
     """Convert TFRecord files to a COCO set: ``annotations/<split>.json`` and ``images/<split>/*``.
 
-    All or nothing: the files grow in a folder beside, which takes its place when all is read; a run that fails leaves
-    what was there before, and a run may be repeated. Boxes are written as they are stored (degenerate ones too: the
+    All or nothing: a run that fails leaves what was there before, and a run may be repeated; files that were not
+    written here are neither replaced nor deleted. Boxes are written as they are stored (degenerate ones too: the
     reader of the set counts and drops them), as x, y, width, height with width = xmax - xmin + 1.
 
     Args:
@@ -286,37 +286,28 @@ def convert_cdetector(tfrecords: Iterable[str | Path], out_dir: str | Path, spli
         Numbers of ``images``, ``boxes`` and of the boxes of each class.
 
     Raises:
-        DataError: as :func:`read_cdetector`; two images have one name; ``images/<split>`` is there without
-            ``annotations/<split>.json`` and so not ours to replace; or there is no image at all.
+        DataError: as :func:`read_cdetector`; two images have one name; ``images/<split>`` or
+            ``annotations/<split>.json`` is there and not ours to replace; or there is no image at all.
         ConfigError: ``split`` or ``suffix`` cannot be meant.
     """
     if not re.fullmatch(r'[\w-]+', split):
         raise ConfigError(f'split must be a plain name such as "train", got {split!r}.')
     if suffix not in IMAGE_SUFFIXES:
         raise ConfigError(f'suffix must be ".png" or ".jpg", got {suffix!r}.')
-    images, annotations = Path(out_dir, 'images', split), Path(out_dir, 'annotations', f'{split}.json')
-    if images.exists() and not annotations.exists():
-        raise DataError(f'{images}: this folder is there already, but {annotations} is not, so an earlier conversion '
-                        'cannot have made it. Move it away, or choose another folder.')
-    images.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f'.{split}.', suffix='.partial', dir=images.parent))
-    partial.chmod(images.parent.stat().st_mode & 0o777)
-    try:
-        coco = {'info': {'description': f'Comparison detector, {split}, converted from TFRecord'}, 'images': [],
-                'annotations': [], 'categories': [{'id': number, 'name': name}
-                                                  for number, name in enumerate(CDETECTOR_CLASSES, 1)]}
+    tfrecords = list(tfrecords)
+    results = OutputFolder(out_dir, f'prepare_data.{split}', names=(f'annotations/{split}.json', f'images/{split}'),
+                           inputs=tfrecords)
+    coco = {'info': {'description': f'Comparison detector, {split}, converted from TFRecord'}, 'images': [],
+            'annotations': [], 'categories': [{'id': number, 'name': name}
+                                              for number, name in enumerate(CDETECTOR_CLASSES, 1)]}
+    with results as new:
         examples = (example for path in tfrecords for example in read_cdetector(path))
         names: set[str] = set()
         for example in progress(examples):
-            _write_example(example, coco, partial, split, suffix, names)
+            _write_example(example, coco, new / 'images' / split, split, suffix, names)
         if not names:
             raise DataError(f'{out_dir}: no image to convert for the split "{split}"; the list of files is empty.')
-        write_json(annotations, coco)
-        if images.exists():
-            shutil.rmtree(images)
-        partial.replace(images)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_json(new / 'annotations' / f'{split}.json', coco)
     labels = np.bincount([item['category_id'] - 1 for item in coco['annotations']], minlength=len(CDETECTOR_CLASSES))
     return {'images': len(coco['images']), 'boxes': len(coco['annotations']),
             **dict(zip(CDETECTOR_CLASSES, labels.tolist()))}
@@ -330,7 +321,9 @@ def _write_example(example: CDetectorExample, coco: dict, folder: Path, split: s
     done, data = cv2.imencode(suffix, cv2.cvtColor(example.image, cv2.COLOR_RGB2BGR))
     if not done:
         raise DataError(f'"{example.name}": cannot encode {example.image.shape} pixels as {suffix}.')
-    (folder / name).write_bytes(data.tobytes())
+    path = join_inside(folder, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.tobytes())
     height, width = example.image.shape[:2]
     image_id = len(coco['images']) + 1
     coco['images'].append({'id': image_id, 'file_name': f'{split}/{name}', 'height': height, 'width': width})

@@ -1,5 +1,6 @@
 """Balanced sets: counts, boxes that follow, provenance, the same seed, and what is refused."""
 import json
+import unicodedata
 
 import cv2
 import numpy as np
@@ -118,6 +119,89 @@ def test_voc_of_bccd(real_data, tmp_path):
     checked = check_data(tmp_path / 'out', pixels=False)
     assert not checked.failed and checked.numbers['classes']['train'] == report['after']
     assert checked.numbers['classes']['val'] == {'Platelets': 83, 'RBC': 967, 'WBC': 87}
+
+
+def write_set(root, names, kind='coco'):
+    """A set with one box of class a, of its own colour, in each image."""
+    images = root / ('images' if kind == 'coco' else 'JPEGImages')
+    for folder in (root / 'annotations', root / 'Annotations', root / 'ImageSets' / 'Main', images):
+        folder.mkdir(parents=True, exist_ok=True)
+    entries, boxes = [], []
+    for k, name in enumerate(names):
+        picture = np.full((60, 80, 3), 20 * k, np.uint8)
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).write_bytes(cv2.imencode('.png', picture)[1].tobytes())  # the suffix is but a name
+        entries.append({'id': k, 'file_name': name, 'height': 60, 'width': 80})
+        boxes.append({'id': k, 'image_id': k, 'category_id': 1, 'bbox': [20, 15, 30, 30]})
+    if kind == 'coco':
+        (root / 'annotations' / 'train.json').write_text(json.dumps(
+            {'images': entries, 'annotations': boxes, 'categories': [{'id': 1, 'name': 'a'}]}))
+    else:
+        stems = [name.rpartition('.')[0] for name in names]
+        corners = '<xmin>20</xmin><ymin>15</ymin><xmax>50</xmax><ymax>45</ymax>'
+        for stem in stems:
+            (root / 'Annotations' / f'{stem}.xml').write_text(
+                '<annotation><size><width>80</width><height>60</height></size><object><name>a</name><bndbox>'
+                f'{corners}</bndbox></object></annotation>')
+        (root / 'ImageSets' / 'Main' / 'train.txt').write_text('\n'.join(stems))
+    return root
+
+
+NAMES = ['a.png', 'a.jpg', 'A_copy1.png', 'b/x.001.png', 'b/x.002.png', 'background_00000.png', 'é.png',
+         'e\u0301_COPY1.png']
+
+
+@pytest.mark.parametrize('kind', ['coco', 'voc'])
+def test_names_of_copies_are_no_others(tmp_path, kind):
+    """Nothing is written over, also where the file system takes upper and lower case, or two ways of é, as the same."""
+    names = NAMES if kind == 'coco' else ['a.png', 'A_copy1.png', 'x.001.png', 'x.002.png', 'background_00000.png']
+    root = write_set(tmp_path / 'set', names, kind)
+    write_set(tmp_path / 'bg', ['0.png'])
+    folder = 'images' if kind == 'coco' else 'JPEGImages'
+    report = balance_data(root, tmp_path / 'out', target=3 * len(names), backgrounds=tmp_path / 'bg' / 'images')
+    kept = files(root / folder)
+    written = files(tmp_path / 'out' / folder)
+    assert {name: written[name] for name in kept} == kept
+    assert len(written) == len(names) + report['copies'] + 1
+    assert len({unicodedata.normalize('NFC', name.rpartition('.')[0]).casefold() for name in written}) == len(
+        written) - (kind == 'coco')  # a.png and a.jpg were there before
+    listed = [json.loads(line)['image'] for line in (tmp_path / 'out' / 'provenance.jsonl').read_text().splitlines()]
+    assert sorted({*listed, *kept}) == sorted(written)
+    checked = check_data(tmp_path / 'out', pixels=False)
+    assert not checked.failed and checked.numbers['classes']['train'] == report['after']
+    again = balance_data(tmp_path / 'out', tmp_path / 'again', target=report['after']['a'] + 3)
+    assert files(tmp_path / 'again' / folder).items() >= written.items() and again['copies'] >= 3
+
+
+@pytest.mark.parametrize('name', ['../../secret.png', 'ABSOLUTE/secret.png'])
+def test_names_that_lead_out_of_the_set(tmp_path, name):
+    name = name.replace('ABSOLUTE', str(tmp_path))
+    root = write_set(tmp_path / 'set', ['a.png'])
+    (tmp_path / 'secret.png').write_bytes((root / 'images' / 'a.png').read_bytes())
+    path = root / 'annotations' / 'train.json'
+    content = json.loads(path.read_text())
+    content['images'].append({'id': 7, 'file_name': name, 'height': 60, 'width': 80})
+    path.write_text(json.dumps(content))
+    out = tmp_path / 'deep' / 'er' / 'out'
+    with pytest.raises(DataError, match='leads out of .*--allow-outside'):
+        balance_data(root, out, target=3)
+    assert not (tmp_path / 'deep').exists()
+    balance_data(root, out, target=3, allow_outside=True)
+    assert (out / 'images' / 'secret.png').is_file() and [path.name for path in out.parent.iterdir()] == ['out']
+    assert [path.name for path in (tmp_path / 'deep').iterdir()] == ['er'] and not check_data(out, pixels=False).failed
+
+
+def test_input_in_the_new_set(source, tmp_path):
+    balance_data(source, tmp_path / 'out', target=2)
+    before = files(tmp_path / 'out')
+    for options in ({'backgrounds': tmp_path / 'out' / 'images'}, {'backgrounds': tmp_path}):
+        with pytest.raises(DataError, match='must not lie in'):
+            balance_data(source, tmp_path / 'out', target=3, **options)
+    with pytest.raises(DataError, match='must not lie in'):
+        balance_data(tmp_path / 'out', tmp_path / 'out')
+    with pytest.raises(DataError, match='no such file or folder'):
+        balance_data(tmp_path / 'typo', tmp_path / 'out')
+    assert files(tmp_path / 'out') == before
 
 
 @pytest.mark.parametrize('options, error, text', [

@@ -109,18 +109,18 @@ def test_pictures(predicted, images):
     assert found == ['a.JPG', 'b.png', 'sub/b.png', 'sub/c.bmp.png']
     picture, image = cv2.imread(str(out_dir / 'pictures' / 'b.png')), cv2.imread(str(images / 'b.png'))
     assert picture.shape == image.shape and (picture != image).any()
-    assert [path.name for path in out_dir.iterdir() if path.name.startswith('.')] == []
+    assert [path.name for path in out_dir.rglob('.*')] == ['.cxrdet']
+    assert [path.name for path in (out_dir / '.cxrdet').iterdir()] == ['predict.json']
 
 
-def test_one_file_without_pictures_replaces_old_results(config, checkpoint, images, tmp_path):
+def test_one_file_without_pictures_replaces_old_results(config, checkpoint, images, predicted, tmp_path):
     from cxrdet.apis.predict import predict
-    (tmp_path / 'pictures').mkdir()
-    (tmp_path / 'pictures' / 'old.png').write_bytes(b'old')
-    (tmp_path / 'predictions.csv').write_text('old')
+    shutil.copytree(predicted[1], tmp_path, dirs_exist_ok=True)
     (tmp_path / 'notes.txt').write_text('keep')
     records = predict(config, checkpoint, images / 'sub' / 'c.bmp', out_dir=tmp_path, score_thr=1.0, pictures=False)
     assert [record['file'] for record in records] == ['c.bmp'] and records[0]['boxes'] == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['notes.txt', 'predictions.csv', 'predictions.json']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['.cxrdet', 'notes.txt', 'predictions.csv',
+                                                                'predictions.json']
     assert (tmp_path / 'predictions.csv').read_text() == 'image,x1,y1,x2,y2,score,label,class\n'
 
 
@@ -264,16 +264,35 @@ def test_linked_folders_are_followed_and_loops_are_not(images, tmp_path):
     assert names == ['deep/a.jpg', 'films/a.JPG', 'films/b.png', 'films/sub/b.png', 'films/sub/c.bmp', 'link.png']
 
 
-def test_failure_on_the_way_leaves_nothing(config, checkpoint, images, tmp_path, monkeypatch):
+@pytest.mark.parametrize('name', ['pictures/slide.jpg', 'predictions.csv'])
+def test_files_of_others_are_not_replaced(config, images, tmp_path, monkeypatch, name):
+    """Nor is anything computed: there is no checkpoint here, which is told only later."""
+    from cxrdet.apis.predict import predict
+    (tmp_path / 'pictures').mkdir()
+    shutil.copy(images / 'b.png', tmp_path / 'pictures' / 'b.png')
+    (tmp_path / name).write_bytes(b'mine')
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob('*.*')}
+    with pytest.raises(DataError, match=f'in the way, not written by predict: .*{name.partition("/")[0]}'):
+        predict(config, 'none.pth', 'pictures/b.png', out_dir='.')
+    assert {path: path.read_bytes() for path in tmp_path.rglob('*.*')} == before
+
+
+def test_own_pictures_are_no_source(config, predicted):
+    from cxrdet.apis.predict import predict
+    with pytest.raises(DataError, match='this input lies in'):
+        predict(config, 'none.pth', predicted[1] / 'pictures' / 'b.png', out_dir=predicted[1])
+
+
+def test_failure_on_the_way_leaves_nothing(config, checkpoint, images, predicted, tmp_path, monkeypatch):
     module = import_module('cxrdet.apis.predict')
-    (tmp_path / 'kept').mkdir()
-    (tmp_path / 'kept' / 'predictions.json').write_text('old')
+    shutil.copytree(predicted[1], tmp_path / 'kept')
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob('*')}
     monkeypatch.setattr(module, '_write_picture', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
     for name in ('new', 'kept'):
         with pytest.raises(OSError, match='disk full'):
             module.predict(config, checkpoint, images / 'a.JPG', out_dir=tmp_path / name)
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*')] == ['kept', 'kept/predictions.json']
-    assert (tmp_path / 'kept' / 'predictions.json').read_text() == 'old'
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob('*')} == before
 
 
 def test_no_images(config, checkpoint, tmp_path):

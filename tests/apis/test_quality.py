@@ -10,6 +10,7 @@ from cxrdet.apis.quality import check_data
 from cxrdet.core.csv_text import escape_cell
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.csv_io import read_rows
+from cxrdet.datasets.mended import summary
 
 STATISTICS = {'imbalance', 'class_without_samples', 'image_without_boxes', 'confounded_label'}
 
@@ -325,7 +326,7 @@ def test_a_folder_of_others_is_refused(tmp_path, pictures):
     out = tmp_path / 'out'
     out.mkdir()
     (out / 'precious.txt').write_text('mine')
-    with pytest.raises(DataError, match=r'holds no mended copy \(there is no mended.json, but precious.txt\)'):
+    with pytest.raises(DataError, match='in the way, not written by check_data.*: precious.txt'):
         check_data(tmp_path / 'set', fix=out)
     for inside in (tmp_path / 'set' / 'out', tmp_path, tmp_path / 'set'):
         with pytest.raises(DataError, match='must not lie in the folder of its source'):
@@ -335,6 +336,91 @@ def test_a_folder_of_others_is_refused(tmp_path, pictures):
     (out / 'notes.txt').write_text('kept')
     check_data(tmp_path / 'set', fix=out)  # its own copy is made anew
     assert (out / 'notes.txt').read_text() == 'kept'
+
+
+@pytest.fixture
+def mended(tmp_path, pictures):
+    """A set A and its mended copy B; another annotation file for the images of B."""
+    broken_set(tmp_path / 'A', 0, pictures)
+    check_data(tmp_path / 'A', fix=tmp_path / 'B')
+    (tmp_path / 'edit').mkdir()
+    (tmp_path / 'edit' / 'train.json').write_bytes((tmp_path / 'B' / 'annotations' / 'train.json').read_bytes())
+    (tmp_path / 'link').symlink_to('B')
+    (tmp_path / 'farm' / 'images').mkdir(parents=True)
+    (tmp_path / 'farm' / 'annotations').symlink_to('../edit')
+    for path in (tmp_path / 'B' / 'images').iterdir():
+        (tmp_path / 'farm' / 'images' / path.name).symlink_to(path)
+    return tmp_path
+
+
+@pytest.mark.parametrize('path, images, error', [
+    ('edit/train.json', 'B/images', 'must not lie'), ('edit/train.json', 'link/images', 'must not lie'),
+    ('B/annotations/train.json', None, 'must not lie'), ('B', None, 'must not lie'), ('link', None, 'must not lie'),
+    ('farm', None, 'this input lies in'), ('TYPO', None, 'no such file'), ('edit', 'nowhere', 'no such folder')])
+def test_an_earlier_copy_stands_where_the_input_is_in_it_or_cannot_be_read(mended, path, images, error):
+    before = {path: path.read_bytes() for path in mended.rglob('*') if path.is_file()}
+    with pytest.raises(DataError, match=error):
+        check_data(mended / path, images=images and mended / images, fix=mended / 'B')
+    assert {path: path.read_bytes() for path in mended.rglob('*') if path.is_file()} == before
+    check_data(mended / 'A', fix=mended / 'B')
+
+
+@pytest.mark.parametrize('link', [False, True])
+def test_names_that_lead_out(tmp_path, pictures, link):
+    """Roundabout and absolute ones inside are renamed; those outside are told, not looked at, and left out."""
+    root = tmp_path / 'set'
+    for folder in ('images/sub', 'more', 'annotations'):
+        (root / folder).mkdir(parents=True)
+    names = ['a.png', 'sub/../b.png', '../more/c.png', f'{root}/images/d.png', '../../e.png', '/etc/hosts', 'f\0']
+    for name, data in zip(names[:5], pictures):
+        (root / 'images' / name).write_bytes(data)
+    sizes = {'height': 96, 'width': 128}
+    (root / 'annotations' / 'train.json').write_text(json.dumps({
+        'images': [{'id': k, 'file_name': name, **sizes} for k, name in enumerate(names)],
+        'annotations': [{'id': k, 'image_id': k, 'category_id': 1, 'bbox': [9, 9, 30, 30]} for k in range(7)],
+        'categories': [{'id': 1, 'name': 'x'}]}))
+    report = check_data(root, fix=tmp_path / 'fixed', link=link)
+    assert found(report) == {('outside_file', 'train.json', f'images[{k}]'): 1 for k in (4, 5, 6)}
+    assert '--allow-outside' in report.findings[0].text
+    assert summary(report.plan) == {'dropped image': 3, 'renamed image': 3}
+    content = json.loads((tmp_path / 'fixed' / 'annotations' / 'train.json').read_text())
+    assert [image['file_name'] for image in content['images']] == ['a.png', 'b.png', 'c.png', 'd.png']
+    assert [box['image_id'] for box in content['annotations']] == [0, 1, 2, 3]
+    for name, data in zip('abcd', pictures):
+        assert (tmp_path / 'fixed' / 'images' / f'{name}.png').read_bytes() == data
+    assert not check_data(tmp_path / 'fixed').findings
+    allowed = check_data(root, allow_outside=True)
+    assert found(allowed) == {('unreadable_image', 'train.json', 'images[5]'): 1,
+                              ('outside_file', 'train.json', 'images[6]'): 1}
+
+
+@pytest.mark.parametrize('name', ['label2id.json', 'metadata.csv', 'mended.json', 'mended.jsonl',
+                                  '.cxrdet/check_data.json'])
+def test_images_named_like_what_is_written(tmp_path, pictures, name):
+    root = tmp_path / 'set'
+    (root / '.cxrdet').mkdir(parents=True)
+    (root / 'label2id.json').write_text('{"x": 0}')
+    (root / 'metadata.csv').write_text(f'path,label\n{name},x\n')
+    for path in (root / name, root / 'mended.jsonl'):
+        path.touch()
+    before = {path: path.read_bytes() for path in root.rglob('*') if path.is_file()}
+    with pytest.raises(DataError):
+        check_data(root, fix=tmp_path / 'out', link=True, pixels=False)
+    assert {path: path.read_bytes() for path in root.rglob('*') if path.is_file()} == before
+    assert not (tmp_path / 'out').exists()
+
+
+def test_names_that_lead_out_of_a_table(tmp_path, pictures):
+    for folder in ('lists', 'images'):
+        (tmp_path / 'set' / folder).mkdir(parents=True)
+    (tmp_path / 'set' / 'images' / 'a.png').write_bytes(pictures[0])
+    (tmp_path / 'b.png').write_bytes(pictures[1])
+    (tmp_path / 'set' / 'metadata.csv').write_text('path,label\nlists/../images/a.png,x\n../b.png,x\n/etc/hosts,x\n')
+    report = check_data(tmp_path / 'set', fix=tmp_path / 'fixed')
+    assert found(report) == {('outside_file', 'metadata.csv', f'line {line}'): 1 for line in (3, 4)}
+    assert (tmp_path / 'fixed' / 'metadata.csv').read_text() == 'path,label\nimages/a.png,x\n'
+    check_data(tmp_path / 'set', fix=tmp_path / 'fixed', allow_outside=True)
+    assert (tmp_path / 'fixed' / 'metadata.csv').read_text() == 'path,label\nimages/a.png,x\nb.png,x\n'
 
 
 @pytest.mark.parametrize('make, text', [

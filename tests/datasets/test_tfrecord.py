@@ -139,7 +139,7 @@ def test_converted_set_is_what_the_reader_of_sets_reads(written, tmp_path):
 
 
 def tree(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob('*'))
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if '.cxrdet' not in path.parts)
 
 
 def test_conversion_may_be_repeated(written, tmp_path):
@@ -163,7 +163,7 @@ def test_a_conversion_that_fails_leaves_nothing_behind(written, tmp_path):
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(DataError, match='truncated'):
         convert_cdetector([path], out, 'train')
-    assert tree(out) == ['images']
+    assert not out.exists()
     convert_cdetector([written(record('c')[1])], out, 'train')
     before = tree(out), (out / 'annotations/train.json').read_text()
     path.write_bytes(path.read_bytes()[:-3])
@@ -176,7 +176,7 @@ def test_a_folder_of_somebody_else_is_not_replaced(written, tmp_path):
     mine = tmp_path / 'images' / 'train' / 'mine.png'
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b'mine')
-    with pytest.raises(DataError, match='cannot have made it'):
+    with pytest.raises(DataError, match='in the way, not written by prepare_data.train: images/train'):
         convert_cdetector([written(record()[1])], tmp_path, 'train')
     assert mine.read_bytes() == b'mine'
 

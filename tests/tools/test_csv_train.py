@@ -122,10 +122,11 @@ def test_measured_again_from_the_checkpoint(run, tool, crops, tmp_path):
 
 
 def spoil(folder, tmp_path, edit):
-    """A copy of the set without its images, whose CSV is edited; paths lead back to the images."""
+    """A copy of the set with a link to its images, whose CSV is edited."""
     copy = tmp_path / 'spoilt'
     copy.mkdir()
-    lines = (folder / 'metadata.csv').read_text().replace('images/', f'{folder}/images/').splitlines()
+    (copy / 'images').symlink_to(folder / 'images')
+    lines = (folder / 'metadata.csv').read_text().splitlines()
     (copy / 'metadata.csv').write_text('\n'.join(edit(lines)))
     (copy / 'label2id.json').write_text((folder / 'label2id.json').read_text())
     return copy

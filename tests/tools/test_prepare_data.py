@@ -31,7 +31,8 @@ def load(path):
 
 
 def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*')
+            if path.is_file() and '.cxrdet' not in path.parts}
 
 
 # ----------------------------------------------------------------------------------------- help
@@ -50,7 +51,7 @@ def test_help_of_a_command(run, command, capsys):
         run([command, '--help'])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert '--force' in text
+    assert ('--force' in text) == (command != 'cdetector')
     assert 'out_dir' in text
 
 
@@ -289,23 +290,24 @@ def test_a_spoiled_coco_file_is_refused(run, published, tmp_path, capsys, edit, 
     assert not (tmp_path / 'out' / 'images' / 'train').exists()
 
 
-def test_annotations_of_others_are_replaced_only_by_force(run, published, tmp_path, capsys):
+def test_annotations_of_others_are_never_replaced(run, published, tmp_path, capsys):
     out = tmp_path / 'out'
     (out / 'annotations').mkdir(parents=True)
     (out / 'annotations' / 'train.json').write_text('{"images": []}')
-    arguments = ['cdetector', str(published / 'train.json'), str(out), '--split', 'train']
-    assert run(arguments) == 2
-    assert 'was not written by this tool' in capsys.readouterr().err
-    assert run([*arguments, '--force']) == 0
-    assert len(load(out / 'annotations' / 'train.json')['images']) == 2
+    arguments = ['cdetector', str(published / 'train.json'), str(out), '--split']
+    assert run([*arguments, 'train']) == 2
+    assert 'not written by prepare_data.train: annotations/train.json' in capsys.readouterr().err
+    assert contents(out) == {'annotations/train.json': b'{"images": []}'}
+    assert run([*arguments, 'val']) == 0  # beside them
+    assert len(load(out / 'annotations' / 'val.json')['images']) == 2
 
 
 def test_a_cdetector_set_may_not_replace_its_source(run, published, capsys):
     (published / 'annotations').mkdir()
     source = shutil.move(published / 'train.json', published / 'annotations' / 'train.json')
     before = contents(published)
-    assert run(['cdetector', str(source), str(published), '--split', 'train', '--force']) == 2
-    assert 'must not replace its own source' in capsys.readouterr().err
+    assert run(['cdetector', str(source), str(published), '--split', 'train']) == 2
+    assert 'not written by prepare_data.train: annotations/train.json' in capsys.readouterr().err
     assert contents(published) == before
 
 

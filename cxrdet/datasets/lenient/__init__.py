@@ -3,10 +3,12 @@
 The data sets that train read strictly (``coco_io``, ``voc_io``, ``csv_io``, ``nih_io``) and stop at what is wrong; here
 everything that can be read is read, and what cannot stands in ``DataTable.findings``.
 """
+import os
 from pathlib import Path
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.findings import DataTable
+from cxrdet.core.paths import is_outside, name_fault
 from cxrdet.datasets.lenient.coco import read_coco_set
 from cxrdet.datasets.lenient.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.lenient.folder import read_folder
@@ -47,13 +49,17 @@ def find_format(path: str | Path) -> str:
     return kind
 
 
-def read_set(path: str | Path, kind: str = 'auto', *, images: str | Path | None = None) -> DataTable:
+def read_set(path: str | Path, kind: str = 'auto', *, images: str | Path | None = None,
+             allow_outside: bool = False) -> DataTable:
     """Read a data set of any format leniently.
 
     Args:
         path: The folder of the set, or its annotation file.
         kind: One of :data:`FORMATS`, or ``auto``.
         images: Folder of the images, where it is not the usual one.
+        allow_outside: Take images too that the annotations name outside the set, by absolute paths or by "..", as if
+            they were in it (a name with a zero byte never). Otherwise each is an error, ``outside_file``, and its row
+            stands in ``DataTable.outside``.
 
     Raises:
         DataError: There is no such set, or nothing of it can be read.
@@ -64,4 +70,17 @@ def read_set(path: str | Path, kind: str = 'auto', *, images: str | Path | None 
     kind = find_format(path) if kind == 'auto' else kind
     if images is not None and not Path(images).is_dir():
         raise DataError(f'{images}: no such folder of images.')
-    return FORMATS[kind](Path(path), None if images is None else Path(images))
+    table = FORMATS[kind](Path(path), None if images is None else Path(images))
+    _find_outside(table, Path(path), images, allow_outside)
+    return table
+
+
+def _find_outside(table: DataTable, path: Path, images: str | Path | None, allowed: bool) -> None:
+    """Tell images whose names lead out of the set; see :func:`cxrdet.core.paths.is_outside`."""
+    root = path if path.is_dir() else path.parent.parent if path.parent.name == 'annotations' else path.parent
+    roots = [root, *([] if images is None else [images])]
+    for row, (name, file) in enumerate(zip(table.names, table.files)):
+        if '\0' in name or (not allowed and name_fault(name) and is_outside(os.path.abspath(file), root, roots)):
+            table.outside.add(row)
+            text = f'{name!r} leads out of {root}; it is not looked at (--allow-outside, allow_outside=True: it is)'
+            table.findings.append(table.about_image('error', 'outside_file', text, row))

@@ -7,6 +7,7 @@ import numpy as np
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.files import read_text
 from cxrdet.core.findings import DataTable, Finding, Place
+from cxrdet.core.paths import name_fault
 from cxrdet.datasets.lenient.files import read_rows
 
 SPLITS = ('train', 'val', 'test')
@@ -49,13 +50,14 @@ def read_csv_set(path: Path, images: Path | None = None) -> DataTable:
         table.views.append(_first(cells, column, VIEWS))
         table.places.append(Place(str(file), f'line {line}', line))
         labels.append(numbers.get(values['label'], -1))
-        folders.add(Path(values['path']).parts[0] if len(Path(values['path']).parts) > 1 else '.')
+        if not name_fault(values['path']):
+            folders.add(Path(values['path']).parts[0] if len(Path(values['path']).parts) > 1 else '.')
         _tell(table, values, labels[-1], image, 'split' in column)
     table.labels = np.array([[label == k for k in range(len(table.classes))] for label in labels],
                             bool).reshape(len(labels), -1)
     table.sizes = np.full((len(labels), 2), np.nan)
-    table.folders = sorted(str(folder / name) for name in folders if '..' not in name)
-    table.source = {'file': file}
+    table.folders = sorted(str(folder / name) for name in folders)
+    table.source = {'file': file, 'folder': str(folder)}
     return table
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from cxrdet.core.errors import DataError
 from cxrdet.datasets.phantoms.cells import CELL_CLASSES, render_cells, sample_cells
-from cxrdet.datasets.phantoms.files import Progress, claim_folder, write_json, write_whole
+from cxrdet.datasets.phantoms.files import Progress, prepared_folder, write_json, write_whole
 from cxrdet.datasets.phantoms.optics import encode_jpeg, one_thread
 
 CELL_VERSION = 3  # raise it whenever the same seed gives other images
@@ -41,9 +41,9 @@ def write_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int] | None = 
     splits = {'train': 200, 'val': 50} if splits is None else dict(splits)
     _check(splits, size, seed)
     manifest = {'kind': 'cell-phantom', 'version': CELL_VERSION, 'seed': seed, 'size': size, 'splits': splits}
-    claim_folder(out_dir, manifest, force)
-    for split, count in splits.items():
-        _write_split(out_dir, split, count, size, seed, progress)
+    with prepared_folder(out_dir, manifest, force=force) as new:
+        for split, count in splits.items():
+            _write_split(new, split, count, size, seed, progress)
     return out_dir
 
 

@@ -15,7 +15,7 @@ from cxrdet.core.errors import DataError
 from cxrdet.datasets.phantoms.chest import ChestScene, render_chest, sample_chest
 from cxrdet.datasets.phantoms.chest_body import Patient, sample_patient
 from cxrdet.datasets.phantoms.chest_findings import CHEST_FINDINGS, PREVALENCE
-from cxrdet.datasets.phantoms.files import Progress, claim_folder, write_whole
+from cxrdet.datasets.phantoms.files import Progress, prepared_folder, write_whole
 from cxrdet.datasets.phantoms.optics import one_thread
 
 CHEST_VERSION = 2  # raise it whenever the same seed gives other films
@@ -61,8 +61,13 @@ def write_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: i
         if value < least:
             raise DataError(f'{name}: expected at least {least}, got {value}.')
     manifest = {'kind': 'chest-phantom', 'version': CHEST_VERSION, 'seed': seed, 'size': size, 'images': num_images}
+    with prepared_folder(out_dir, manifest, force=force) as new:
+        _write_films(new, num_images, size, seed, progress)
+    return out_dir
+
+
+def _write_films(out_dir: Path, num_images: int, size: int, seed: int, progress: Progress | None) -> None:
     tables = ('Data_Entry_2017_v2020.csv', 'BBox_List_2017.csv', 'train_val_list.txt', 'test_list.txt')
-    claim_folder(out_dir, manifest, force)
     entries, boxes, lists = [ENTRY_COLUMNS], [BOX_COLUMNS], ([], [])
     for done, film in enumerate(_films(seed, num_images), 1):
         scene = _finish_image(out_dir / 'images' / film.name, film, seed, size)
@@ -79,7 +84,6 @@ def write_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: i
             progress('films', done, num_images)
     for name, content in zip(tables, (csv_text(entries), csv_text(boxes), *map(_lines, lists)), strict=True):
         write_whole(out_dir / name, content.encode())
-    return out_dir
 
 
 @dataclasses.dataclass(frozen=True)

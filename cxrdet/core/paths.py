@@ -1,0 +1,94 @@
+"""Names of files that stand in data: whether they may be read, and where they may be written. Nothing is opened."""
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cxrdet.core.errors import DataError
+
+__all__ = ['check_names', 'is_outside', 'join_inside', 'name_fault', 'within']
+
+_DRIVE = re.compile(r'[A-Za-z]:')
+_SEPARATORS = re.compile(r'[/\\]')
+
+
+def name_fault(name: str) -> str:
+    """Why a name from data is none for a file to write below a folder, in words; ``''`` for one that is."""
+    parts = _SEPARATORS.split(name)
+    if '\0' in name:
+        return 'holds a zero byte'
+    if not any(part not in ('', '.') for part in parts):
+        return 'names no file'
+    if not parts[0] or _DRIVE.match(name):
+        return 'is absolute'
+    return 'leads out of its folder by ".."' if '..' in parts else ''
+
+
+def join_inside(folder: str | os.PathLike, name: str, *, renamed: bool = False) -> Path:
+    """``folder / name`` for a file that is to be written, where the name comes from data.
+
+    Args:
+        folder, name: As above.
+        renamed: The file is written beside and renamed, so that a link under its own name is not followed.
+
+    Raises:
+        DataError: The name is empty, absolute (also with a drive letter), holds ``..`` or a zero byte, or a symbolic
+            link in ``folder`` would lead it out.
+    """
+    fault = name_fault(name)
+    if fault:
+        raise DataError(f'{name!r:.200} {fault}: nothing is written there, only below {folder}. Rename the image.')
+    path, root = Path(folder, name), os.path.realpath(folder)
+    for place in (*([] if renamed else [path]), *path.parents):
+        if place == Path(folder):
+            break
+        if place.is_symlink() and not within(os.path.realpath(place), [root]):
+            raise DataError(f'{path}: {place} is a link that leads out of {folder}; nothing is written through it.')
+    return path
+
+
+def within(path: str | os.PathLike, folders: Iterable[str | os.PathLike]) -> bool:
+    """Whether a path is one of ``folders`` or lies below one, by the text of both; links are not resolved."""
+    text = os.path.abspath(path)
+    return any(text == folder or text.startswith(folder.rstrip(os.sep) + os.sep)
+               for folder in map(os.path.abspath, folders))
+
+
+def is_outside(name: str, folder: str | os.PathLike, roots: Sequence[str | os.PathLike] = ()) -> bool:
+    """Whether a name from data, which is relative to ``folder``, leads out of it and out of all ``roots``.
+
+    Judged by the text alone: ``a/../b.png`` is inside, links that stand in the folders are followed when the file is
+    read, and only the folders themselves are taken by both of their names, as given and with links resolved.
+    """
+    if _DRIVE.match(name) and name[2:3] in ('/', '\\'):
+        return True
+    if not name.startswith('/') and '..' not in name.split('/'):
+        return False
+    path = os.path.join(folder, name)
+    return not within(path, [folder, *roots]) and not within(path, map(os.path.realpath, [folder, *roots]))
+
+
+def check_names(names: Iterable[str], *, folder: str | os.PathLike, source: str | os.PathLike,
+                roots: Sequence[str | os.PathLike] = (), allow_outside: bool = False) -> None:
+    """Hold names from data, relative to ``folder``, to the folders that the config names.
+
+    Args:
+        names: As they stand in the data.
+        folder: What they are relative to.
+        source: The file they stand in, for the error.
+        roots: Other folders that they may lead to, such as the root of the set; empty names are passed over.
+        allow_outside: Let them lead anywhere.
+
+    Raises:
+        DataError: A name leads out of all folders (see :func:`is_outside`), or holds a zero byte.
+    """
+    roots = [root for root in roots if root]
+    names = list(names)
+    broken = [name for name in names if '\0' in name]
+    if broken:
+        raise DataError(f'{source}: {broken[0]!r:.100} holds a zero byte, which no name of a file can.')
+    lost = [] if allow_outside else [name for name in names if is_outside(name, folder, roots)]
+    if lost:
+        raise DataError(f'{source}: {len(lost)} of {len(names)} names lead out of {roots[0] if roots else folder}: '
+                        f'{", ".join(map(repr, lost[:5]))}{", …" if len(lost) > 5 else ""}. Move the files into the '
+                        'data root; or, if you trust the file, set allow_outside=True in the data set.')

@@ -1,0 +1,55 @@
+"""Temporary files of worker processes, which go with the process that started the workers."""
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from multiprocessing import util
+from pathlib import Path
+
+__all__ = ['worker_folder']
+
+_PREFIX = 'cxrdet-'
+_LONGEST = 74  # characters; in it come /pymp-12345678/listener-12345678, and a socket's path may have 107
+
+
+def worker_folder() -> Path:
+    """The folder in which the worker processes of this process make their temporary files, made at the first call.
+
+    By itself each worker makes a folder ``pymp-*``, which stays behind when the worker is stopped from outside, as at
+    the end of a run. This one, made before they start, serves all of them and goes when this process ends, by an error
+    or Ctrl-C too. What is left by a process that was killed is removed here by the next: the system releases a lock in
+    it when the process and its workers are gone.
+    """
+    with suppress(OSError):
+        _remove_stale(Path(tempfile.gettempdir()))
+    before = tempfile.tempdir
+    own = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    try:
+        if len(str(own)) <= _LONGEST:
+            tempfile.tempdir = str(own)
+        folder = Path(util.get_temp_dir())  # made now, or the one that this process or its parent has
+    finally:
+        tempfile.tempdir = before
+    if folder.parent != own:
+        own.rmdir()
+        return folder
+    stream = os.open(own / 'new', os.O_RDWR | os.O_CREAT, 0o600)  # open as long as the process
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rename(own / 'new', own / 'lock')
+    util.Finalize(None, shutil.rmtree, args=(own,), kwargs={'ignore_errors': True}, exitpriority=-101)  # after workers
+    return folder
+
+
+def _remove_stale(place: Path) -> None:
+    for folder in place.glob(f'{_PREFIX}*'):
+        if folder.is_symlink() or not folder.is_dir() or folder.lstat().st_uid != os.getuid():
+            continue
+        with suppress(OSError):  # no lock, or the process is there
+            stream = os.open(folder / 'lock', os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(stream)
