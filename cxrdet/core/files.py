@@ -12,6 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 from cxrdet.core.errors import DataError
 
 _LEFTOVER = re.compile(r'\..+\.(\d+)-[0-9a-f]{8}\.tmp(\.\w+)?')
@@ -39,6 +44,23 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
         raise
     _force_to_disk(target.parent)
+
+
+def lock_file(stream: int) -> bool:
+    """Lock an open file for this process, until it is closed or the process ends, however it does; without waiting.
+
+    Returns: whether it is locked; False where the system or its disk has no such locks.
+    Raises: BlockingIOError if another process holds it.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def read_text(path: str | os.PathLike, what: str = 'file') -> str:

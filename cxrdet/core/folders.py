@@ -5,7 +5,6 @@
 complete. A run that is killed before that leaves the old results; one that is killed while it moves is completed by
 the next, from ``.cxrdet/<tool>.commit``.
 """
-import fcntl
 import hashlib
 import json
 import os
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrdet.core.errors import DataError
-from cxrdet.core.files import read_text, write_atomic
+from cxrdet.core.files import lock_file, read_text, write_atomic
 from cxrdet.core.paths import name_fault, within
 
 __all__ = ['OutputFolder', 'keep_apart']
@@ -126,12 +125,12 @@ class OutputFolder:
                 raise DataError(f'{self.path}: this folder cannot be written to: {error.strerror}. Choose another '
                                 'one.') from None
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked = lock_file(stream)
             except BlockingIOError:
                 os.close(stream)
                 raise DataError(f'{self.path}: another run of {self.tool} is writing into this folder. Wait for its '
                                 'end, or choose another folder.') from None
-            except OSError:  # a file system without locks
+            if not locked:
                 break
             with suppress(OSError):
                 if os.path.samestat(os.fstat(stream), os.stat(path)):

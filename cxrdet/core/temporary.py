@@ -1,11 +1,12 @@
 """Temporary files of worker processes, which go with the process that started the workers."""
-import fcntl
 import os
 import shutil
 import tempfile
 from contextlib import suppress
 from multiprocessing import util
 from pathlib import Path
+
+from cxrdet.core.files import lock_file
 
 __all__ = ['worker_folder']
 
@@ -21,8 +22,9 @@ def worker_folder() -> Path:
     or Ctrl-C too. What is left by a process that was killed is removed here by the next: the system releases a lock in
     it when the process and its workers are gone.
     """
-    with suppress(OSError):
-        _remove_stale(Path(tempfile.gettempdir()))
+    if hasattr(os, 'getuid'):  # not on Windows, which has no such locks either
+        with suppress(OSError):
+            _remove_stale(Path(tempfile.gettempdir()))
     before = tempfile.tempdir
     own = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
@@ -35,8 +37,7 @@ def worker_folder() -> Path:
         own.rmdir()
         return folder
     stream = os.open(own / 'new', os.O_RDWR | os.O_CREAT, 0o600)  # open as long as the process
-    with suppress(OSError):  # a file system without locks
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if lock_file(stream):
         os.rename(own / 'new', own / 'lock')
     util.Finalize(None, shutil.rmtree, args=(own,), kwargs={'ignore_errors': True}, exitpriority=-101)  # after workers
     return folder
@@ -49,7 +50,7 @@ def _remove_stale(place: Path) -> None:
         with suppress(OSError):  # no lock, or the process is there
             stream = os.open(folder / 'lock', os.O_RDWR | os.O_NOFOLLOW)
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                if lock_file(stream):
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(stream)

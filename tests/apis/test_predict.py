@@ -332,7 +332,7 @@ def test_bad_arguments(config, checkpoint, images, tmp_path, options, text):
     with pytest.raises(ConfigError, match=text):
         predict(config, checkpoint, images, **{'out_dir': tmp_path / 'out', **options})
     (tmp_path / 'file').write_text('x')
-    with pytest.raises(ConfigError, match='the results go into a folder, but this is a file'):
+    with pytest.raises(DataError, match='file: expected a folder to write to, found a file'):
         predict(config, checkpoint, images, out_dir=tmp_path / 'file')
 
 
