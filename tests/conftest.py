@@ -1,6 +1,7 @@
 """Fixtures that several test files share. Heavy imports stay inside the fixtures."""
 import importlib.util
 import json
+import multiprocessing.util
 import os
 import shutil
 import sys
@@ -17,14 +18,17 @@ REPOSITORY = Path(__file__).parents[1]
 def nothing_is_left(tmp_path_factory):
     """All tests over, no process that they started runs on, and no file stands where they put temporary ones.
 
-    But for those of torch's compiler and of Chromium, which go with the folder.
+    But for those of torch's compiler, its launcher and of Chromium, which go with the folder, and the folder of the
+    loaders' workers, which goes with this process.
     """
     folder, before = tmp_path_factory.mktemp('temporary'), os.environ.get('TMPDIR')
     os.environ['TMPDIR'] = tempfile.tempdir = str(folder)
     yield
     tempfile.tempdir = None
     os.environ.pop('TMPDIR') if before is None else os.environ.update(TMPDIR=before)
-    assert not [path for path in folder.iterdir() if not path.name.startswith(('torchinductor_', 'org.chromium.'))]
+    own = Path(multiprocessing.util.get_temp_dir())
+    assert not [path for path in folder.iterdir() if path not in (own, own.parent) and not path.name.startswith(
+        ('torchinductor_', 'torchelastic_', 'pytorch-errorfile-', 'org.chromium.'))]
     assert not _children()
 
 
