@@ -15,6 +15,13 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope='session', autouse=True)
+def no_threads_of_opencv():
+    """In a forked child, OpenCV waits for ever for threads that only its parent has."""
+    import cv2
+    cv2.setNumThreads(1)
+
+
+@pytest.fixture(scope='session', autouse=True)
 def nothing_is_left(tmp_path_factory):
     """All tests over, no process that they started runs on, and no file stands where they put temporary ones.
 

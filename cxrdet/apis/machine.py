@@ -42,7 +42,8 @@ def set_threads(launcher: str = 'none') -> None:
     ``MKL_NUM_THREADS`` are obeyed. (Numba's threads are not used here.)
     """
     share = _cpu_share(launcher)
-    cv2.setNumThreads(min(cv2.getNumThreads(), share))
+    if cv2.getNumThreads() > share:
+        cv2.setNumThreads(share)
     if launcher != 'none':
         threads = int(os.environ.get('OMP_NUM_THREADS') or share)
         for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):  # MMEngine sets those that are missing to 1
