@@ -54,7 +54,7 @@ def test_options_arrive(run):
     assert re.search(r'enable=True', text)
     assert text.count('indices=4') == 1
     losses = [entry for entry in scalars(run) if 'loss_cls' in entry]
-    assert len(losses) == 1  # four images in batches of four
+    assert len(losses) == 2  # four images in batches of two
 
 
 def test_the_precision_is_said_and_recorded(run):
