@@ -21,12 +21,22 @@ def no_threads_of_opencv():
     cv2.setNumThreads(1)
 
 
+@pytest.fixture(autouse=True)
+def no_visualizer_of_another_test():
+    """MMEngine gives a run the visualizer of an earlier one that began in the same second, whose folder is gone."""
+    yield
+    if 'mmengine.visualization' in sys.modules:
+        from mmengine.visualization import Visualizer
+        for kind in (Visualizer, *Visualizer.__subclasses__()):
+            kind._instance_dict.clear()
+
+
 @pytest.fixture(scope='session', autouse=True)
 def nothing_is_left(tmp_path_factory):
     """All tests over, no process that they started runs on, and no file stands where they put temporary ones.
 
-    But for those of torch's compiler, its launcher and of Chromium, which go with the folder, and the folder of the
-    loaders' workers, which goes with this process.
+    But for those of torch's compiler and launcher, of ONNX Runtime (.ses) and Chromium, which go with the folder, and
+    the folder of the loaders' workers, which goes with this process.
     """
     folder, before = tmp_path_factory.mktemp('temporary'), os.environ.get('TMPDIR')
     os.environ['TMPDIR'] = tempfile.tempdir = str(folder)
@@ -35,7 +45,7 @@ def nothing_is_left(tmp_path_factory):
     os.environ.pop('TMPDIR') if before is None else os.environ.update(TMPDIR=before)
     own = Path(multiprocessing.util.get_temp_dir())
     assert not [path for path in folder.iterdir() if path not in (own, own.parent) and not path.name.startswith(
-        ('torchinductor_', 'torchelastic_', 'pytorch-errorfile-', 'org.chromium.'))]
+        ('torchinductor_', 'torchelastic_', 'pytorch-errorfile-', 'org.chromium.', '.ses'))]
     assert not _children()
 
 

@@ -53,11 +53,9 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
             trust: bool = False, page: int | None = None, skip_errors: bool = False) -> list[dict]:
     """Predict an image, or all images in and below a folder, and write the results into ``out_dir``.
 
-    The class names are those of the checkpoint. Every image is read and prepared once before the model is built: where
-    some cannot be, all of them are named in one error. Where the model itself fails on some, the results of the others
-    are written, and an error names them. The results are written to a hidden folder and moved into place when they are
-    complete, so that there are never half of them. Those of an earlier call are replaced; other files stay, and where
-    they bear the name of a result, it is an error (:class:`cxrdet.core.folders.OutputFolder`).
+    The class names are those of the checkpoint. Every image is read and prepared once before the model is built: one
+    error names all that cannot be. Where the model fails on some, the results of the others are written, and an error
+    names them. Complete results replace those of an earlier call (:class:`cxrdet.core.folders.OutputFolder`).
 
     Args:
         config: the config that the checkpoint was trained with: a file, or what :func:`load_config` gave.
@@ -78,8 +76,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
     Returns: the entries of ``predictions.json``, one dict an image, ordered by file name.
     Raises:
         ConfigError: a bad config or argument, or a model whose predictions are neither boxes nor classes.
-        DataError: no image at ``source``, unreadable ones, or ones on which the model failed; or files of others are in
-            the way in ``out_dir``.
+        DataError: no image at ``source``, images that cannot be predicted, or files of others are in the way.
         CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
     """
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
@@ -95,10 +92,9 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         files, failed = _usable(load, prepare, files, skip_errors=skip_errors)
         shown_as = picture_names([path.relative_to(root).as_posix() for path in files])
         model, classes = build_model(cfg, checkpoint, target, trust=trust)
-        meta = read_checkpoint(checkpoint, trust=trust)['meta']
+        meta, records, task = read_checkpoint(checkpoint, trust=trust)['meta'], [], None
         options = Options(classes, score_thr, operating_point, calibrate, cam)
         with results as folder:
-            records, task, settings = [], None, None
             for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size, failed):
                 if task is None:
                     task = task_of(sample)

@@ -75,6 +75,11 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     init_distributed(launcher, cfg)
     worker_folder()
     check_pretrained(cfg)
+    return _run(cfg, trust=trust, new_schedule=new_schedule)
+
+
+def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
+    """Build the runner of a config that is ready, and train."""
     runner = GuardedRunner.from_cfg(cfg)
     try:
         runner.new_schedule = new_schedule

@@ -42,7 +42,7 @@ def run(end, folder):
 @pytest.fixture
 def folder():
     """A folder with a short name: the path of a socket may have 107 characters."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir='/tmp') as name:
         yield Path(name)
 
 

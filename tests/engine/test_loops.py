@@ -146,7 +146,8 @@ def test_the_score_of_a_class_named_after_a_loss_is_not_averaged(runner, monkeyp
         assert tag['coco/AP_bone loss'] == expected
 
 
-def test_mixed_precision(runner, coco_set, tmp_path):
+def test_mixed_precision(runner, coco_set, tmp_path, monkeypatch):
+    monkeypatch.setenv('CXRDET_PRECISION', 'bfloat16')
     half = make_runner(coco_set, tmp_path, fp16=True)
     half.model.load_state_dict(runner.model.state_dict())
     full, mixed = runner.val()['val/loss'], half.val()['val/loss']
