@@ -129,6 +129,7 @@ def test_multimodal_models_are_left_out_beside_a_new_transformers(version, avoid
     assert sum(isinstance(finder, compat.MultimodalFinder) for finder in sys.meta_path) == avoided
 
 
+@pytest.mark.long
 def test_models_can_be_imported_beside_a_new_transformers(tmp_path):
     """In a process of its own; without cxrdet this ends in an error inside mmpretrain.models."""
     distribution(tmp_path, '5.17.0')

@@ -7,6 +7,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+pytestmark = pytest.mark.long
+
 REPOSITORY = Path(__file__).parents[1]
 VARIANTS = sorted((REPOSITORY / 'configs').glob('*.py')) + sorted((REPOSITORY / 'projects').glob('*/configs/*.py'))
 PIECES = sorted((REPOSITORY / 'configs' / '_base_').rglob('*.py'))

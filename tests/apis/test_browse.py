@@ -16,6 +16,8 @@ from cxrdet.apis.config import load_config
 from cxrdet.core.errors import ConfigError
 from cxrdet.visualization.boxes import PALETTE
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 CELL = ROOT / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'
 

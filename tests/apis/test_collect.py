@@ -8,6 +8,8 @@ import torch
 
 from cxrdet.core.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'
 

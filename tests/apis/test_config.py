@@ -57,6 +57,7 @@ def test_cfg_options(options, expected):
     assert parse_cfg_options(options) == expected
 
 
+@pytest.mark.long
 def test_cfg_options_are_merged(config_file):
     assert load_config(config_file, cfg_options=['model.b.c=[3]']).model.b.c == [3]
 

@@ -13,6 +13,8 @@ from cxrdet.apis import distributed, machine
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.core.errors import ConfigError
 
+pytestmark = pytest.mark.long
+
 IMAGE, CLASSES = 64, 3
 
 

@@ -9,6 +9,8 @@ import torch
 
 from cxrdet.core.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.long
+
 CONFIG = 'configs/faster_rcnn_bifpn_cell_tiny.py'
 SMALL = ['model.neck.out_channels=16', 'model.neck.num_layers=1', 'model.rpn_head.in_channels=16',
          'model.rpn_head.feat_channels=16', 'model.roi_head.bbox_roi_extractor.out_channels=16',

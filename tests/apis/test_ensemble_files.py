@@ -14,6 +14,8 @@ from cxrdet.apis.ensemble_files import read_predictions
 from cxrdet.apis.ensemble_files import test_predictions as evaluate
 from cxrdet.core.errors import ConfigError
 
+pytestmark = pytest.mark.long
+
 BOX, FAR = [10., 10., 30., 30.], [40., 40., 50., 50.]
 
 

@@ -35,6 +35,7 @@ def case(rng, kind, models=None, most=40):
     return boxes, scores, labels
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('seed', range(10))
 def test_equal_to_ensemble_boxes(seed):
     """100 cases each, every method, row by row in the same order."""
@@ -318,6 +319,7 @@ print(fusion.nms([[{A}]], [[0.5]], [[0]])[0].tolist())
 '''
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('refuse', ['', 'nowhere', 'full'])
 def test_no_place_for_compiled_code(refuse, tmp_path):
     """Fusion works where Numba finds no folder to write to, or cannot write into the one it found."""

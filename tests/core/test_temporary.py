@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 CODE = '''
 import multiprocessing, os, signal, sys, time
 from multiprocessing.connection import Listener

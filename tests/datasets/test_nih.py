@@ -17,6 +17,8 @@ from cxrdet.datasets.nih_io import NIH_CLASSES
 from cxrdet.datasets.transforms.loading import read_image
 from cxrdet.registry import DATASETS
 
+pytestmark = pytest.mark.long
+
 HEADER = ('Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,'
           'OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]')
 FILMS = {'00000001_000.png': ('Cardiomegaly|Emphysema', 0, 1, 58, 'M', 'PA'),

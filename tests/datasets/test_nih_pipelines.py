@@ -12,6 +12,8 @@ from cxrdet.datasets.phantoms import write_chest_phantoms
 from cxrdet.datasets.transforms.loading import read_image
 from cxrdet.registry import DATASETS
 
+pytestmark = pytest.mark.long
+
 CONFIGS = Path(__file__).parents[2] / 'configs'
 PIECES = {'nih_224': (224, 5, 15), 'nih_224_vit': (224, 20, 15), 'nih_128': (128, 5, 15),
           'chest_phantom_128': (128, 5, 9)}

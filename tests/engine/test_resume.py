@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 MODES = {
     'main process': {},
     'workers': dict(workers=2),

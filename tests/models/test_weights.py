@@ -16,6 +16,8 @@ from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.core.weight_names import CHEXNET_CLASSES
 from cxrdet.registry import MODELS, WEIGHT_INITIALIZERS
 
+pytestmark = pytest.mark.long
+
 CLASSIFIERS = {
     'resnet34': (dict(type='mmpretrain.ResNet', depth=34), 512),
     'densenet121': (dict(type='mmpretrain.DenseNet', arch='121'), 1024),

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.long
+
 HEIGHT, WIDTH, CLASSES = 64, 96, 3
 # 32, 64, 128, 256 channels; residual branches that do not begin at zero, so that gradients reach them at once
 TINY_RESNET = {'depth': 50, 'base_channels': 8, 'zero_init_residual': False, 'init_cfg': None}

@@ -12,6 +12,8 @@ from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope
 
 from cxrdet.engine.seeding import seed_dataset, seed_generators
 
+pytestmark = pytest.mark.long
+
 GROUND = (170, 172, 168)
 COLORS = ((210, 60, 60), (60, 210, 60), (60, 60, 210))  # BGR; the class is the channel that stands out
 SIZES = (18, 30, 46)

@@ -339,6 +339,7 @@ def test_error_arrives_from_a_worker_with_its_text(written):
     assert error_text(caught.value).startswith(str(files.get_data_info(0)['img_path']))
 
 
+@pytest.mark.long
 def test_real_images_as_the_host_reads_them(real_data):
     import mmcv
     paths = sorted((real_data / 'bccd' / 'JPEGImages').glob('*.jpg'))[:3]

@@ -14,6 +14,8 @@ from cxrdet.engine.hooks.early_stopping import EarlyStoppingHook
 from cxrdet.engine.hooks.restore_best import RestoreBestHook
 from cxrdet.registry import HOOKS
 
+pytestmark = pytest.mark.long
+
 
 def make_runner(resume=False):
     return SimpleNamespace(train_loop=SimpleNamespace(stop_training=False), logger=logging.getLogger('toy'),

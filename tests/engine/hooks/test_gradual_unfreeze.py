@@ -15,6 +15,8 @@ from cxrdet.engine.checkpoint import read_checkpoint
 from cxrdet.engine.hooks.gradual_unfreeze import STAGES, GradualUnfreezeHook
 from cxrdet.registry import HOOKS
 
+pytestmark = pytest.mark.long
+
 RESNET = dict(type='ResNet', depth=18, base_channels=16, stem_channels=16)
 VIT = dict(type='VisionTransformer', arch=dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32),
            img_size=32, patch_size=8)

@@ -10,6 +10,8 @@ from cxrdet.engine.checkpoint import read_checkpoint
 from cxrdet.engine.hooks.history import HistoryHook
 from cxrdet.registry import HOOKS
 
+pytestmark = pytest.mark.long
+
 HOOK = dict(type='cxrdet.HistoryHook', rules={'score': 'greater'})
 MODES = {'epochs': {}, 'every second validated': dict(epochs=4, val_interval=2), 'EMA': dict(ema=True, accumulate=3),
          'iterations': dict(by_iter=True)}

@@ -9,6 +9,8 @@ import pytest
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.hooks.prediction_panel import PredictionPanelHook
 
+pytestmark = pytest.mark.long
+
 TAGS = [f'prediction_panel_{number}' for number in (1, 2, 3, 4)]
 PLAIN = ['num_workers=0', 'persistent_workers=False']
 LOADERS = [f'{split}_dataloader.{option}' for split in ('train', 'val') for option in PLAIN]

@@ -12,6 +12,8 @@ from cxrdet.core.errors import ConfigError
 from cxrdet.engine.hooks import TTAHook
 from cxrdet.engine.tta import tta_pipeline
 
+pytestmark = pytest.mark.long
+
 
 class Bright(BaseDataset):
     """Three images, dark on the left and bright on the right."""

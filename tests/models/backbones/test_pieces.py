@@ -18,6 +18,8 @@ import cxrdet  # noqa: F401
 from cxrdet.apis.check import config_problems
 from cxrdet.apis.config import load_config
 
+pytestmark = pytest.mark.long
+
 CONFIGS = Path(__file__).parents[3] / 'configs'
 PIECES = {path.stem: path for path in sorted((CONFIGS / '_base_' / 'backbones').glob('*.py'))}
 WANTED = {'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101', 'efficientnet_b0',

@@ -12,6 +12,8 @@ from mmengine.registry import MODELS
 import cxrdet  # noqa: F401
 from cxrdet.core.errors import ConfigError
 
+pytestmark = pytest.mark.long
+
 CLASSES = ('lsil', 'hsil', 'scc')
 CONFIG = 'configs/resnet18_csv.py'
 QUICK = ['test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False']

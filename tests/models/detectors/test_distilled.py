@@ -13,6 +13,8 @@ from torch.nn import functional
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine.checkpoint import load_model_weights
 
+pytestmark = pytest.mark.long
+
 CLASSES = ('RBC', 'WBC', 'Platelets')
 SMALL = {
     'backbone.base_channels': 16, 'backbone.stem_channels': 16, 'backbone.init_cfg': None,

@@ -85,6 +85,7 @@ def test_scripted_layer_gives_the_same(kind):
     torch.testing.assert_close(torch.jit.script(layer)(x), layer(x))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('dynamo', [False, pytest.param(True, marks=pytest.mark.long)])
 def test_onnx_runtime_gives_the_same_at_any_size(dynamo, tmp_path):
     import onnxruntime
