@@ -1,7 +1,6 @@
 """Fixtures that several test files share. Heavy imports stay inside the fixtures."""
 import importlib.util
 import json
-import multiprocessing.util
 import os
 import shutil
 import sys
@@ -38,15 +37,16 @@ def nothing_is_left(tmp_path_factory):
     But for those of torch's compiler and launcher, of ONNX Runtime (.ses) and Chromium, which go with the folder, and
     the folder of the loaders' workers, which goes with this process.
     """
+    from cxrdet.core.temporary import worker_folder
     folder, before = tmp_path_factory.mktemp('temporary'), os.environ.get('TMPDIR')
     os.environ['TMPDIR'] = tempfile.tempdir = str(folder)
     yield
-    tempfile.tempdir = None
-    os.environ.pop('TMPDIR') if before is None else os.environ.update(TMPDIR=before)
-    own = Path(multiprocessing.util.get_temp_dir())
+    own = worker_folder()  # which removes what runs that were killed have left
     assert not [path for path in folder.iterdir() if path not in (own, own.parent) and not path.name.startswith(
         ('torchinductor_', 'torchelastic_', 'pytorch-errorfile-', 'org.chromium.', '.ses'))]
     assert not _children()
+    tempfile.tempdir = None
+    os.environ.pop('TMPDIR') if before is None else os.environ.update(TMPDIR=before)
 
 
 def _children() -> list[str]:

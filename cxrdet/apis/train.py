@@ -98,7 +98,7 @@ def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
 
 
 def set_randomness(cfg: Config, seed: int | None, deterministic: bool) -> None:
-    randomness = dict(cfg.get('randomness') or {})
+    randomness = dict(cfg.get('randomness') or dict(seed=None))  # MMEngine's own default; stock configs name none
     if seed is not None:
         randomness['seed'] = seed
     if deterministic:

@@ -1,7 +1,10 @@
 """What ``train`` does to a config before the run is built."""
+import inspect
+
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from cxrdet.apis.train import check_pretrained, drop_pretrained, set_auto_scale_lr, set_randomness, set_resume, train
 from cxrdet.core.errors import CheckpointError, ConfigError
@@ -70,6 +73,9 @@ def test_randomness():
     assert cfg.randomness == dict(seed=0)
     set_randomness(cfg, 7, True)
     assert cfg.randomness == dict(seed=7, deterministic=True)
+    stock = Config(dict(randomness={}))  # MMDetection's own configs name no seed
+    set_randomness(stock, None, False)
+    inspect.signature(Runner.set_randomness).bind(None, **stock.randomness)
 
 
 def test_a_new_schedule_goes_with_resume(tmp_path):

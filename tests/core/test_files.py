@@ -105,7 +105,7 @@ def test_nothing_to_remove(tmp_path):
 
 
 @pytest.mark.parametrize('content', [
-    b'a,b\r\n\xc3\xa9', b'\xef\xbb\xbfa,b\r\n\xc3\xa9', gzip.compress(b'a,b\r\n\xc3\xa9')])
+    b'a,b\r\n\xc3\xa9', b'\xef\xbb\xbfa,b\r\n\xc3\xa9', gzip.compress(b'a,b\r\n\xc3\xa9', mtime=0)])
 def test_text_plain_marked_or_gzipped(tmp_path, content):
     (tmp_path / 't').write_bytes(content)
     assert read_text(tmp_path / 't') == 'a,b\r\n\u00e9'
@@ -118,7 +118,7 @@ def test_empty_text(tmp_path):
 
 @pytest.mark.parametrize(('content', 'message'), [
     (b'ab\xff', r't: the list is not UTF-8 text \(byte 2\)\.'),
-    (gzip.compress(b'abc' * 99)[:20], 't: cannot read the list: '),
+    (gzip.compress(b'abc' * 99, mtime=0)[:20], 't: cannot read the list: '),
     (b'\x1f\x8bnothing', 't: cannot read the list: '), (None, 't: cannot read the list: No such file or directory')])
 def test_text_that_cannot_be_read(tmp_path, content, message):
     if content is not None:
