@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -37,16 +38,26 @@ def nothing_is_left(tmp_path_factory):
     But for those of torch's compiler and launcher, of ONNX Runtime (.ses) and Chromium, which go with the folder, and
     the folder of the loaders' workers, which goes with this process.
     """
-    from cxrdet.core.temporary import worker_folder
     folder, before = tmp_path_factory.mktemp('temporary'), os.environ.get('TMPDIR')
     os.environ['TMPDIR'] = tempfile.tempdir = str(folder)
     yield
-    own = worker_folder()  # which removes what runs that were killed have left
-    assert not [path for path in folder.iterdir() if path not in (own, own.parent) and not path.name.startswith(
-        ('torchinductor_', 'torchelastic_', 'pytorch-errorfile-', 'org.chromium.', '.ses'))]
+    left = _left_in(folder)
+    for _ in range(100):  # the workers of a killed run end when they look for it, every five seconds
+        if not left:
+            break
+        time.sleep(0.2)
+        left = _left_in(folder)
+    assert not left
     assert not _children()
     tempfile.tempdir = None
     os.environ.pop('TMPDIR') if before is None else os.environ.update(TMPDIR=before)
+
+
+def _left_in(folder: Path) -> list[Path]:
+    from cxrdet.core.temporary import worker_folder
+    own = worker_folder()  # which removes what a run that was killed has left
+    return [path for path in folder.iterdir() if path not in (own, own.parent) and not path.name.startswith(
+        ('torchinductor_', 'torchelastic_', 'pytorch-errorfile-', 'org.chromium.', '.ses'))]
 
 
 def _children() -> list[str]:
