@@ -35,7 +35,7 @@ from cxrdet.apis.machine import set_threads
 from cxrdet.apis.predict_tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import CheckpointError, ConfigError, DataError
-from cxrdet.core.folders import OutputFolder
+from cxrdet.core.folders import OutputFolder, results_of
 from cxrdet.datasets.lenient import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
 from cxrdet.engine import precision
@@ -123,6 +123,9 @@ def _check_options(score_thr: float | None, operating_point: str | None, batch_s
 def find_images(source: str | Path, *, leave_out: Path | None = None) -> tuple[Path, list[Path]]:
     """Return the folder that file names are relative to, and the images of ``source`` in the order of their names.
 
+    Pictures that earlier predictions have written are none of them, nor is what lies in the folder ``leave_out`` within
+    ``source``.
+
     Raises: DataError if there is no such file or folder, or no image in it.
     """
     source = Path(source)
@@ -130,8 +133,11 @@ def find_images(source: str | Path, *, leave_out: Path | None = None) -> tuple[P
         return source.parent, [source]
     if not source.is_dir():
         raise DataError(f'{source}: no such image or folder')
-    hidden = leave_out.resolve() if leave_out is not None and leave_out.resolve() != source.resolve() else None
+    hidden = leave_out.resolve() if leave_out is not None and source.resolve() in leave_out.resolve().parents else None
     files = [path for path in map(Path, image_paths(source)) if hidden is None or hidden not in path.resolve().parents]
+    made = set().union(*(results_of('predict', folder) for folder in {
+        folder for path in files for folder in path.parents if folder == source or source in folder.parents}))
+    files = [path for path in files if os.path.realpath(path) not in made]
     if not files:
         raise DataError(f'{source}: no image in this folder; looked for {", ".join(sorted(IMAGE_SUFFIXES))}')
     return source, files

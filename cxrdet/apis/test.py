@@ -2,7 +2,6 @@
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from cxrdet.apis.check import check_config
 from cxrdet.apis.classes import follow_classes
@@ -13,6 +12,7 @@ from cxrdet.core.temporary import worker_folder
 from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 from cxrdet.engine.hooks.operating_points import hand_over
+from cxrdet.engine.runner import TestRunner
 
 
 def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None = None,
@@ -56,7 +56,7 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
         cfg.test_evaluator = [*evaluators, dict(type='cxrdet.DumpPredictions', out_file_path=str(out))]
     init_distributed(launcher, cfg)
     worker_folder()
-    runner = Runner.from_cfg(cfg)
+    runner = TestRunner.from_cfg(cfg)
     if checkpoint is not None:
         load_model_weights(runner.model, checkpoint, trust=trust)
     precision.evaluate_in(runner.model, precision.of_evaluation(cfg, fp16=cfg.test_cfg.get('fp16', False)))

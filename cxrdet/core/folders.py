@@ -20,10 +20,19 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.files import lock_file, read_text, write_atomic
 from cxrdet.core.paths import name_fault, within
 
-__all__ = ['OutputFolder', 'keep_apart']
+__all__ = ['OutputFolder', 'keep_apart', 'results_of']
 
 HOME = '.cxrdet'
 _HALF_WRITTEN = re.compile(r'\..+\.(part|partial|tmp)(\.\w+)?')
+
+
+def results_of(tool: str, folder: str | os.PathLike) -> set[str]:
+    """Real paths of the files that a tool lists as written into a folder; empty where there is no list to be read."""
+    try:
+        names = json.loads(read_text(Path(folder) / HOME / f'{tool}.json', 'list of results'))['files']
+    except (DataError, ValueError, TypeError, KeyError):
+        return set()
+    return {os.path.realpath(os.path.join(folder, name)) for name in names}
 
 
 def keep_apart(out: str | os.PathLike, *sources: str | os.PathLike | None) -> None:

@@ -69,12 +69,16 @@ class Precision(NamedTuple):
 def asked_for(cfg: Mapping | None = None) -> str | None:
     """The precision that the environment or else ``cfg.precision`` names; None if neither does.
 
+    Where they differ, a warning tells which one is taken.
+
     Raises: ConfigError for an unknown one.
     """
-    for value, place in ((os.environ.get(VARIABLE), VARIABLE), ((cfg or {}).get('precision'), 'precision')):
-        if value:
-            return _checked(str(value), place)
-    return None
+    places = {VARIABLE: os.environ.get(VARIABLE), 'precision': (cfg or {}).get('precision')}
+    found = {place: _checked(str(value), place) for place, value in places.items() if value}
+    if len(set(found.values())) > 1:
+        print_log(f'The environment says {VARIABLE}={found[VARIABLE]}, which goes before precision='
+                  f'{found["precision"]} of the config', logger='current', level=logging.WARNING)
+    return next(iter(found.values()), None)
 
 
 def _checked(value: str, place: str) -> str:

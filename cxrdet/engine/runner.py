@@ -1,4 +1,6 @@
 """MMEngine's Runner with what is looked at before and while weights are loaded."""
+from pathlib import Path
+
 from mmengine.dataset import InfiniteSampler
 from mmengine.runner import Runner
 from torch import nn
@@ -11,7 +13,19 @@ from cxrdet.engine.schedule import check_resumed, hyperparameters, restart_sched
 from cxrdet.engine.unwrap import unwrap
 from cxrdet.engine.weight_share import check_share, recorded_loads
 
-__all__ = ['GuardedRunner']
+__all__ = ['GuardedRunner', 'TestRunner']
+
+
+class TestRunner(Runner):
+    """A Runner for testing, in everything MMEngine's, but: the config that a training left in the work folder stays.
+
+    That of the test stands in the test's own folder, ``<time>/vis_data/config.py``.
+    """
+    __test__ = False  # no test of pytest
+
+    def dump_config(self) -> None:
+        if self.cfg.filename is None or not Path(self.work_dir, Path(self.cfg.filename).name).exists():
+            super().dump_config()
 
 
 class GuardedRunner(Runner):
@@ -42,6 +56,14 @@ class GuardedRunner(Runner):
         super().setup_env(env_cfg)
         self.lock = RunLock(self.work_dir)
         self.lock.acquire()
+
+    def dump_config(self) -> None:
+        """Leave the config of an earlier run there until this one may begin, see :meth:`load_or_resume`."""
+
+    def load_or_resume(self) -> None:
+        """Load weights or go on from a checkpoint; then the config of this run takes its place in the work folder."""
+        super().load_or_resume()
+        super().dump_config()
 
     def close(self) -> None:
         """Release the work folder."""

@@ -91,7 +91,10 @@ def test_the_environment_goes_before_the_config(monkeypatch, variable, config, e
     monkeypatch.delenv(precision.VARIABLE, raising=False)
     if variable is not None:
         monkeypatch.setenv(precision.VARIABLE, variable)
+    said = []
+    monkeypatch.setattr(precision, 'print_log', lambda text, **_: said.append(text))
     assert precision.asked_for({} if config is None else dict(precision=config)) == expected
+    assert len(said) == bool(variable and config and variable != config)
 
 
 @pytest.mark.parametrize(('variable', 'config', 'place'), [

@@ -95,6 +95,18 @@ def test_missing_config(tool, capsys):
     assert 'configs/none.py: no such config file' in capsys.readouterr().err
 
 
+def test_a_test_leaves_the_config_of_the_training(run, tool, cell_phantoms):
+    """So does a resume that is refused."""
+    config = run / CONFIG.split('/')[-1]
+    before = config.read_bytes()
+    common = ['--data-root', str(cell_phantoms), '--work-dir', str(run)]
+    assert tool('test').main([CONFIG, str(run / 'epoch_1.pth'), *common, '--valid-limit', '2', '--cfg-options', *SMALL,
+                              'optim_wrapper.optimizer.lr=0.5']) == 0
+    assert tool('train').main([CONFIG, *common, '--resume', '--cfg-options', *SMALL,
+                               'optim_wrapper.optimizer.type=Adam', 'max_epochs=3']) == 2
+    assert config.read_bytes() == before
+
+
 def test_predictions_beside_the_truth(run, tool, cell_phantoms, tmp_path, capsys):
     arguments = [CONFIG, str(run / 'epoch_1.pth'), '--data-root', str(cell_phantoms), '--cfg-options', *SMALL]
     assert tool('compare').main([*arguments, '--out', str(tmp_path / 'sheet.png'), '--images', '3']) == 0

@@ -14,3 +14,7 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=0, end=max_epochs, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=8)
+
+# One name on the command line for what stands in several places: --cfg-options max_epochs=10
+schedule_shortcuts = dict(
+    max_epochs=['train_cfg.max_epochs', 'param_scheduler.1.end'], lr=['optim_wrapper.optimizer.lr'])

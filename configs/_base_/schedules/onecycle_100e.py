@@ -5,3 +5,5 @@ param_scheduler = [
     dict(type='OneCycleLR', eta_max=5e-4, pct_start=0.1, total_steps=max_epochs, by_epoch=True,
          convert_to_iter_based=True),
 ]
+schedule_shortcuts = dict(
+    max_epochs=['train_cfg.max_epochs', 'param_scheduler.0.total_steps'], lr=['param_scheduler.0.eta_max'])
