@@ -81,7 +81,7 @@ class BoxCheck:
             text = (f'{len(shown)} of {len(self.data_list)} images are used (by indices, as --train-limit and '
                     f'--valid-limit set them, or filter_cfg), and none of these has a box; {usable} images have some.')
         else:
-            others = {'likewise' if usable else 'iscrowd or difficult': sum(
+            others = {'wrong in the same way' if usable else 'iscrowd or difficult': sum(
                 len(image['instances']) for image in self.data_list)}
             if not cause and self.dropped['unknown_class']:
                 found = [name for name in self._found_classes() if name not in self._metainfo['classes']]

@@ -18,7 +18,7 @@ _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _GAP = rb'(?:\s|#[^\n\r]*[\n\r])+'
 _PNM = re.compile(rb'P[1-6Ff]' + _GAP + rb'(\d+)' + _GAP + rb'(\d+)\s')
 _PAM = re.compile(rb'^(WIDTH|HEIGHT)\s+(\d+)\s*$', re.MULTILINE)
-_RADIANCE = re.compile(rb'\n\n([-+][XY]) (\d+) [-+][XY] (\d+)\n')
+_RADIANCE = re.compile(rb'([-+][XY])\s*\+?(\d+)\s*[-+][XY]\s*\+?(\d+)\D')
 
 
 class ImageHeader(NamedTuple):
@@ -107,7 +107,10 @@ def _read_gif(data: bytes) -> ImageHeader:
     width, height, flags = struct.unpack_from('<HHB', data, 6)
     place = 13 + _colours(flags)
     frames = 0
-    while place < len(data) and data[place] in b'!,':
+    while place < len(data) and data[place] != ord(';'):
+        if data[place] not in b'!,':  # bytes between blocks; decoders skip them, too
+            place += 1
+            continue
         if data[place] == ord(','):
             left, top, wide, high, flags = struct.unpack_from('<4HB', data, place + 1)
             width, height, frames = max(width, left + wide), max(height, top + high), frames + 1
@@ -148,8 +151,17 @@ def _read_webp(data: bytes) -> ImageHeader | None:
     return size and ImageHeader('WEBP', *size, max(frames, 1), turn)
 
 
-def _read_jpeg2000(data: bytes) -> ImageHeader:
-    place = data.index(b'\xff\x4f\xff\x51')  # start of the code stream and its size, which may differ from the box's
+def _read_jpeg2000(data: bytes) -> ImageHeader | None:
+    """The size that the code stream gives, which may differ from that of the box."""
+    place = 0
+    while data[place:place + 4] != b'\xff\x4f\xff\x51':  # the boxes before the code stream, and its box's own head
+        length, name = struct.unpack_from('>I4s', data, place)
+        head = 8
+        if length == 1:
+            length, head = struct.unpack_from('>Q', data, place + 8)[0], 16
+        place += head if name == b'jp2c' else length
+        if name != b'jp2c' and length < head:
+            return None
     right, bottom, left, top = struct.unpack_from('>4I', data, place + 8)
     return ImageHeader('JPEG 2000', bottom - top, right - left)
 
@@ -164,11 +176,10 @@ def _read_pnm(data: bytes) -> ImageHeader | None:
 
 
 def _read_radiance(data: bytes) -> ImageHeader | None:
-    found = _RADIANCE.search(data[:2 ** 12])
-    if found is None:
-        return None
-    first, second = int(found[2]), int(found[3])
-    return ImageHeader('Radiance HDR', *((first, second) if found[1].endswith(b'Y') else (second, first)))
+    """The largest of all sizes that the text at the beginning names: which of them a decoder takes differs."""
+    found = [(int(first), int(second)) if axis.endswith(b'Y') else (int(second), int(first))
+             for axis, first, second in _RADIANCE.findall(data[:2 ** 12])]
+    return ImageHeader('Radiance HDR', *max(found, key=lambda size: size[0] * size[1])) if found else None
 
 
 def _read_sun(data: bytes) -> ImageHeader:
@@ -179,7 +190,7 @@ def _read_sun(data: bytes) -> ImageHeader:
 def _read_avif(data: bytes) -> ImageHeader | None:
     """The largest of all extents in the file: that of the whole, where it is put together from several."""
     brands = data[8:struct.unpack_from('>I', data)[0]]
-    places = [found.end() for found in re.finditer(b'ispe', data[:2 ** 20])]
+    places = [found.end() for found in re.finditer(b'ispe', data)]
     sizes = [struct.unpack_from('>II', data, place + 4) for place in places if place + 12 <= len(data)]
     if b'avif' not in brands and b'avis' not in brands or not sizes:
         return None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL.Image import DecompressionBombError
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.image_header import KINDS, REPLACE, TIFF_MAGIC, ImageHeader, read_header
@@ -42,7 +43,7 @@ def read_image(path: str | Path, *, ignore_orientation: bool = False, page: int 
     - Of a file with several images (pages of a TIFF, slices of a stack, frames of an animation) none is taken unless
       ``page`` names it. Thumbnails, reduced copies and masks in a TIFF do not count.
     - The size is asked from the header first: an image of more than 400 million pixels is refused, or of more millions
-      than the environment variable :data:`MAX_MEGAPIXELS` says.
+      than the environment variable :data:`MAX_MEGAPIXELS` says. In a TIFF, eight bytes count as a pixel.
 
     Args:
         path: the file.
@@ -83,6 +84,8 @@ def decode_image(data: bytes, path: str | Path, *, ignore_orientation: bool = Fa
         return image if image.dtype == np.uint8 else _to_8_bits(image)
     except DataError as error:
         raise DataError(f'{path}: {error}') from None
+    except MemoryError as error:
+        raise DataError(f'{path}: there is not enough memory to decode the image: {error}') from None
 
 
 def read_image_size(path: str | Path, *, ignore_orientation: bool = False) -> tuple[int, int]:
@@ -165,7 +168,7 @@ def _decode(data: bytes, header: ImageHeader, page: int) -> np.ndarray:
         flags = (cv2.IMREAD_GRAYSCALE if deep_grey else cv2.IMREAD_COLOR) | cv2.IMREAD_ANYDEPTH
         flags |= cv2.IMREAD_IGNORE_ORIENTATION if header.kind in _TURNED_HERE else 0
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except (OSError, ValueError, SyntaxError, EOFError, cv2.error):
+    except (OSError, ValueError, SyntaxError, EOFError, DecompressionBombError, cv2.error):
         image = None
     if image is None:
         raise DataError(f'{_why_undecodable(data)} {REPLACE}')

@@ -40,7 +40,8 @@ class TiffHeader(NamedTuple):
         frames: images in the file; thumbnails, reduced copies and masks do not count.
         orientation: 1 to 8, as in EXIF.
         extra: whether there are samples beside the grey or the colours (alpha), which are left out.
-        pixels: that are decoded at once: of the frame, or of a tile where that is larger.
+        pixels: that are decoded at once: of the frame, or of a tile where that is larger; those of more than eight
+            bytes count as several.
         decode: () -> the samples, (H, W) or (H, W, 3), blue, green, red, of any real type.
     """
 
@@ -87,6 +88,8 @@ def _header(file, data: bytes, frame: int) -> TiffHeader:
     pixels = page.imagewidth * page.imagelength * max(stacked, page.imagedepth)
     if page.is_tiled:
         pixels = max(pixels, page.tilewidth * page.tilelength * max(page.tiledepth, 1))
+    bits = page.bitspersample if isinstance(page.bitspersample, int) else max(page.bitspersample)
+    pixels = max(pixels, pixels * page.samplesperpixel * bits // 64)
     extra = page.samplesperpixel > _COLOURS.get(_photometric(page), page.samplesperpixel)
     return TiffHeader(page.imagelength, page.imagewidth, max(stacked, len(pages)), turn if turn in range(1, 9) else 1,
                       extra, pixels, lambda: _decode(file, page, data, frame if stacked > 1 else None))

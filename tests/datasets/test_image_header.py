@@ -106,6 +106,25 @@ def tile_in_tiff():
     return data
 
 
+def decoy_in_jpeg2000():
+    """A box before the code stream holds what looks like the beginning of one, of 10 x 10 px."""
+    data = patched(EXACT['JPEG 2000'], b'\xff\x4f\xff\x51', struct.pack('>II', 60000, 60000), 4)
+    place, decoy = data.index(b'jp2c') - 4, b'\xff\x4f\xff\x51' + struct.pack('>HH4I', 47, 0, 10, 10, 0, 0) + bytes(30)
+    return data[:place] + struct.pack('>I4s', 24 + len(decoy), b'uuid') + bytes(16) + decoy + data[place:]
+
+
+def wide_samples_in_tiff():
+    """19,900 x 19,900 px of three numbers of eight bytes, within the limit of pixels, but of 9 GB."""
+    import tifffile
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, RGB.astype(np.float64), photometric='rgb', compression='deflate')
+    data = stream.getvalue()
+    for tag in (256, 257, 278):
+        kind = 3 if struct.pack('<HHI', tag, 3, 1) in data else 4
+        data = patched(data, struct.pack('<HHI', tag, kind, 1), struct.pack('<I', 19900))
+    return data
+
+
 BOMBS = {'PNG of one bit': png(60000, 60000, 1, 0), 'PNG of 16 bits': png(30000, 30000, 16, 0),
          'PNG of 4 x 16 bits': png(30000, 30000, 16, 6),
          'JPEG': patched(OTHERS['JPEG'], b'\xff\xc0\x00\x11\x08', struct.pack('>HH', 65000, 65000)),
@@ -118,6 +137,12 @@ BOMBS = {'PNG of one bit': png(60000, 60000, 1, 0), 'PNG of 16 bits': png(30000,
          'PPM': b'P6\n100000 100000\n255\n' + bytes(100),
          'PAM': b'P7\nHEIGHT 99999\nWIDTH 99999\nDEPTH 3\nMAXVAL 255\nENDHDR\n',
          'TIFF': patched(EXACT['TIFF'], struct.pack('<HHI', 256, 4, 1), struct.pack('<I', 60000000)),
+         'JPEG 2000 with a decoy': decoy_in_jpeg2000(), 'samples of a TIFF': wide_samples_in_tiff(),
+         'GIF with a byte between its blocks': (
+             b'GIF89a' + struct.pack('<HH', 10, 10) + b'\x80\0\0' + bytes(6) + b'\x01,'
+             + struct.pack('<HHHH', 0, 0, 60000, 60000) + b'\0\x02\x02\x4c\x01\0;'),
+         'Radiance with blanks': (b'#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y  30000 +X 30000\n\n-Y 10 +X 10\n'
+                                  + bytes(99)),
          'tile of a TIFF': tile_in_tiff(), 'JPEG in a TIFF': jpeg_in_tiff()}
 
 

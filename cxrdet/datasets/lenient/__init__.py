@@ -82,5 +82,6 @@ def _find_outside(table: DataTable, path: Path, images: str | Path | None, allow
     for row, (name, file) in enumerate(zip(table.names, table.files)):
         if '\0' in name or (not allowed and name_fault(name) and is_outside(os.path.abspath(file), root, roots)):
             table.outside.add(row)
-            text = f'{name!r} leads out of {root}; it is not looked at (--allow-outside, allow_outside=True: it is)'
+            text = (f'{name!r} holds a zero byte' if '\0' in name else
+                    f'{name!r} leads out of {root}; it is not looked at (--allow-outside, allow_outside=True: it is)')
             table.findings.append(table.about_image('error', 'outside_file', text, row))
