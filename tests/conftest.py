@@ -1,6 +1,7 @@
 """Fixtures that several test files share. Heavy imports stay inside the fixtures."""
 import importlib.util
 import json
+import multiprocessing.util
 import os
 import shutil
 import sys
@@ -35,12 +36,12 @@ def no_visualizer_of_another_test():
 def nothing_is_left(tmp_path_factory):
     """All tests over, no process that they started runs on, and no file stands where they put temporary ones.
 
-    But for those of torch's compiler and launcher, of ONNX Runtime (.ses) and Chromium, which go with the folder, and
-    the folder of the loaders' workers, which goes with this process.
+    But for those of torch's compiler and launcher, of ONNX Runtime (.ses) and Chromium, which go with the folder.
     """
     folder, before = tmp_path_factory.mktemp('temporary'), os.environ.get('TMPDIR')
     os.environ['TMPDIR'] = tempfile.tempdir = str(folder)
     yield
+    multiprocessing.util._run_finalizers()  # as at the end of this process
     left = _left_in(folder)
     for _ in range(100):  # the workers of a killed run end when they look for it, every five seconds
         if not left:
@@ -54,9 +55,9 @@ def nothing_is_left(tmp_path_factory):
 
 
 def _left_in(folder: Path) -> list[Path]:
-    from cxrdet.core.temporary import worker_folder
-    own = worker_folder()  # which removes what a run that was killed has left
-    return [path for path in folder.iterdir() if path not in (own, own.parent) and not path.name.startswith(
+    from cxrdet.core.temporary import remove_stale
+    remove_stale(folder)  # as the next run does with what a killed one has left
+    return [path for path in folder.iterdir() if not path.name.startswith(
         ('torchinductor_', 'torchelastic_', 'pytorch-errorfile-', 'org.chromium.', '.ses'))]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cxrdet.core.files import lock_file
 
-__all__ = ['worker_folder']
+__all__ = ['remove_stale', 'worker_folder']
 
 _PREFIX = 'cxrdet-'
 _LONGEST = 74  # characters; in it come /pymp-12345678/listener-12345678, and a socket's path may have 107
@@ -24,7 +24,7 @@ def worker_folder() -> Path:
     """
     if hasattr(os, 'getuid'):  # not on Windows, which has no such locks either
         with suppress(OSError):
-            _remove_stale(Path(tempfile.gettempdir()))
+            remove_stale(Path(tempfile.gettempdir()))
     before = tempfile.tempdir
     own = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
@@ -43,7 +43,8 @@ def worker_folder() -> Path:
     return folder
 
 
-def _remove_stale(place: Path) -> None:
+def remove_stale(place: Path) -> None:
+    """Remove the folders in ``place`` whose process, and its workers, have ended without doing so."""
     for folder in place.glob(f'{_PREFIX}*'):
         if folder.is_symlink() or not folder.is_dir() or folder.lstat().st_uid != os.getuid():
             continue
