@@ -133,6 +133,18 @@ def test_own_results_are_no_source(images, tmp_path):
     assert len(find_images(tmp_path / 'in')[1]) == 8
 
 
+@pytest.mark.parametrize('out', ['.', 'in', 'in/results'])
+def test_a_second_call_sees_what_the_first_saw(config, checkpoint, images, tmp_path, monkeypatch, out):
+    """Wherever the results go, above the images, beside or below them."""
+    from cxrdet.apis.predict import predict
+    shutil.copytree(images, tmp_path / 'in')
+    monkeypatch.chdir(tmp_path)
+    first = predict(config, checkpoint, 'in', out_dir=out, device='cpu')
+    assert [record['file'] for record in predict(config, checkpoint, 'in', out_dir=out, device='cpu')] == [
+        record['file'] for record in first]
+    assert len(first) == 4
+
+
 def test_unreadable_images_are_all_named(config, checkpoint, images, tmp_path):
     from cxrdet.apis.predict import predict
     shutil.copytree(images, tmp_path / 'in')
