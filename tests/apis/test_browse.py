@@ -90,7 +90,7 @@ def test_sheets_of_detectors(cell_phantoms, tmp_path):
     files = browse_cells(cell_phantoms, tmp_path / 'a', number=18, columns=5)
     assert [file.name for file in files] == ['train_00.png', 'train_01.png']
     sheets = [cv2.imread(str(file)) for file in files]
-    assert sheets[0].shape[1] == 5 * (320 + 5) + 5 and sheets[0].shape[0] > 4 * 320 > sheets[1].shape[0] > 320
+    assert sheets[0].shape[1] == 5 * (256 + 4) + 4 and sheets[0].shape[0] > 4 * 256 > sheets[1].shape[0] > 256
     for color in PALETTE[:3]:
         assert (sheets[0] == np.array(color)).all(axis=2).sum() > 200
     again, same, other = (browse_cells(cell_phantoms, tmp_path / name, number=2, seed=seed)[0].read_bytes()
