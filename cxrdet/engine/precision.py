@@ -166,7 +166,9 @@ def set_training(cfg: Config, *, amp: bool = False) -> None:
 
     Raises: ConfigError if a precision is named and the config has a wrapper of another kind.
     """
-    wrapper, asked = cfg.optim_wrapper, asked_for(cfg)
+    wrapper, asked = cfg.get('optim_wrapper'), asked_for(cfg)
+    if not isinstance(wrapper, dict):
+        return  # which the check of the config tells
     kind = str(wrapper.get('type', 'OptimWrapper'))
     if kind == OURS:
         wrapper.precision = asked or wrapper.get('precision', 'auto')

@@ -132,6 +132,14 @@ def test_the_wrapper_of_a_training(machine, wrapper, asked, amp, gpu, expected):
     assert cfg.optim_wrapper == expected
 
 
+@pytest.mark.parametrize('cfg', [{}, dict(optim_wrapper=None), dict(optim_wrapper='SGD')])
+def test_a_config_without_a_wrapper_is_left_to_its_check(machine, cfg):
+    machine()
+    before = copy.deepcopy(cfg)
+    precision.set_training(Config(cfg), amp=True)
+    assert cfg == before
+
+
 def test_a_wrapper_that_decides_itself_is_not_overruled_silently(machine):
     machine()
     with pytest.raises(ConfigError, match='OptimWrapperDict'):
