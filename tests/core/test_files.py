@@ -3,9 +3,11 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from cxrdet.core import files
 from cxrdet.core.errors import DataError
 from cxrdet.core.files import atomic_path, read_text, remove_leftovers, write_atomic
 
@@ -125,3 +127,21 @@ def test_text_that_cannot_be_read(tmp_path, content, message):
         (tmp_path / 't').write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_text(tmp_path / 't', 'list')
+
+
+@pytest.mark.parametrize('fault', [None, OSError(95, 'Operation not supported')])
+def test_systems_and_disks_without_locks(tmp_path, monkeypatch, fault):
+    def flock(*_):
+        raise fault
+    monkeypatch.setattr(files, 'fcntl', fault and SimpleNamespace(flock=flock, LOCK_EX=2, LOCK_NB=4))
+    with open(tmp_path / 'lock', 'w') as stream:
+        assert files.lock_file(stream.fileno()) is False
+
+
+def test_a_lock_that_another_holds(tmp_path):
+    with open(tmp_path / 'lock', 'w') as one, open(tmp_path / 'lock') as other:
+        assert files.lock_file(one.fileno()) is True
+        with pytest.raises(BlockingIOError):
+            files.lock_file(other.fileno())
+    with open(tmp_path / 'lock') as again:
+        assert files.lock_file(again.fileno()) is True
