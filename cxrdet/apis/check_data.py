@@ -204,7 +204,7 @@ def _coco_box_problems(part: Part, file: Path, content: dict, wanted: set[str]) 
             return []
         text = f'none of the first {limit} of {len(sizes)} images has a box, {len(useful)} of the others have some.'
     else:
-        dropped['likewise'] = dropped.pop('', 0)
+        dropped['wrong in the same way'] = dropped.pop('', 0)
         text = no_boxes_text(len(sizes), +dropped, cause, training=not part.cfg.get('test_mode'))
     return [f'{part.path}: {file}: {text} cxrdet.CellDataset with allow_no_boxes=True takes images without objects.']
 

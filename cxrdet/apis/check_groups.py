@@ -6,9 +6,9 @@ from cxrdet.core.errors import CxrdetError
 from cxrdet.core.splits import shared_groups
 
 PAIRS = (('train', 'val', 'training', 'Its scores would be too good'),
-          ('train', 'test', 'training', 'Its scores would be too good'),
-          ('val', 'test', 'validation', 'The best checkpoint and its thresholds are chosen there, so that its scores '
-                                        'would be too good'))
+         ('train', 'test', 'training', 'Its scores would be too good'),
+         ('val', 'test', 'validation', 'The best checkpoint and its thresholds are chosen there, so that its scores '
+                                       'would be too good'))
 
 
 def group_problems(found: list[Part], mode: str) -> list[str]:

@@ -24,7 +24,6 @@ from cxrdet.apis.config import load_config, set_data_root
 from cxrdet.apis.machine import fit_loaders
 from cxrdet.apis.predict import build_model, pick_device
 from cxrdet.core.errors import ConfigError, DataError, error_text
-from cxrdet.core.temporary import worker_folder
 from cxrdet.datasets.transforms.loading import image_reader, read_image
 from cxrdet.engine.checkpoint import install_safe_loader, read_checkpoint
 
@@ -198,8 +197,6 @@ def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed:
         if images is not None and images < len(dataset):
             chosen = np.sort(np.random.default_rng(seed).choice(len(dataset), images, replace=False))
         dataset.chosen = chosen.tolist()
-        if loading['num_workers']:
-            worker_folder()
         loader = DataLoader(dataset, batch_size=_batch_size(cfg), num_workers=loading['num_workers'],
                             collate_fn=pseudo_collate)
         read = _detection_record if loaded.task == 'detection' else partial(_class_record, number=len(classes))

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from cxrdet.apis.config import DATALOADERS, walk
 from cxrdet.core.machine import memory_limit, shared_memory_free, usable_cpus
+from cxrdet.core.temporary import worker_folder
 from cxrdet.engine.workers import SHARED_MEMORY_RESERVE, spare_shared_memory
 
 __all__ = ['fit_loaders', 'fit_to_machine', 'set_threads']
@@ -61,6 +62,7 @@ def fit_loaders(loaders: Mapping[str, dict], *, launcher: str = 'none', start_me
     - Too many image caches (``LoadImage(cache=True)``) for the memory: ``cache_mb`` is reduced.
     - Little shared memory: forked workers send their batches through pipes. Without room for their locks, or where
       workers are not forked, there are none: ``num_workers=0``.
+    - Temporary files of the workers go with this process, see :mod:`cxrdet.core.temporary`.
     - More workers than a container's quota, or this process's share, has cores: a warning, as torch gives it where they
       are more than the cores that the process is bound to.
 
@@ -76,6 +78,8 @@ def fit_loaders(loaders: Mapping[str, dict], *, launcher: str = 'none', start_me
         return
     forked = (start_method or multiprocessing.get_start_method()) == 'fork'
     _fit_shared_memory(working, forked and 'fork' in multiprocessing.get_all_start_methods())  # never on Windows
+    if any(loader['num_workers'] for loader in working.values()):
+        worker_folder()
     share, bound = _cpu_share(launcher), len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 1
     many = [f'{name}: num_workers={loader["num_workers"]}' for name, loader in working.items()
             if share < loader['num_workers'] <= bound]

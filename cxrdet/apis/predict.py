@@ -135,9 +135,11 @@ def find_images(source: str | Path, *, leave_out: Path | None = None) -> tuple[P
         raise DataError(f'{source}: no such image or folder')
     hidden = leave_out.resolve() if leave_out is not None and source.resolve() in leave_out.resolve().parents else None
     files = [path for path in map(Path, image_paths(source)) if hidden is None or hidden not in path.resolve().parents]
-    made = set().union(*(results_of('predict', folder) for folder in {
-        folder for path in files for folder in path.parents if folder == source or source in folder.parents}))
-    files = [path for path in files if os.path.realpath(path) not in made]
+    folders = {folder for place in {path.parent for path in files} for folder in (place, *place.parents)
+               if folder == source or source in folder.parents}
+    made = set().union(*(results_of('predict', folder) for folder in folders))
+    if made:  # else no link need be resolved
+        files = [path for path in files if os.path.realpath(path) not in made]
     if not files:
         raise DataError(f'{source}: no image in this folder; looked for {", ".join(sorted(IMAGE_SUFFIXES))}')
     return source, files

@@ -8,7 +8,6 @@ from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.apis.ensemble import classes_of_data, data_classes, ensemble_classes
-from cxrdet.core.temporary import worker_folder
 from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 from cxrdet.engine.hooks.operating_points import hand_over
@@ -55,7 +54,6 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='cxrdet.DumpPredictions', out_file_path=str(out))]
     init_distributed(launcher, cfg)
-    worker_folder()
     runner = TestRunner.from_cfg(cfg)
     if checkpoint is not None:
         load_model_weights(runner.model, checkpoint, trust=trust)

@@ -15,7 +15,6 @@ from cxrdet.apis.config import walk
 from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.core.temporary import worker_folder
 from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import (
     check_resumable,
@@ -73,7 +72,6 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     drop_helpers(cfg)
     follow_classes(cfg)
     init_distributed(launcher, cfg)
-    worker_folder()
     check_pretrained(cfg)
     return _run(cfg, trust=trust, new_schedule=new_schedule)
 

@@ -29,10 +29,10 @@ _HALF_WRITTEN = re.compile(r'\..+\.(part|partial|tmp)(\.\w+)?')
 def results_of(tool: str, folder: str | os.PathLike) -> set[str]:
     """Real paths of the files that a tool lists as written into a folder; empty where there is no list to be read."""
     try:
-        names = json.loads(read_text(Path(folder) / HOME / f'{tool}.json', 'list of results'))['files']
-    except (DataError, ValueError, TypeError, KeyError):
+        written = _read_list(Path(folder) / HOME / f'{tool}.json', tool) or {'files': {}}
+    except DataError:
         return set()
-    return {os.path.realpath(os.path.join(folder, name)) for name in names}
+    return {os.path.realpath(os.path.join(folder, name)) for name in written['files']}
 
 
 def keep_apart(out: str | os.PathLike, *sources: str | os.PathLike | None) -> None:
@@ -155,20 +155,7 @@ class OutputFolder:
 
     def _written(self) -> dict | None:
         """The list of what the tool wrote earlier: ``files`` (name -> record) and ``made_from``; None: nothing."""
-        path = self._home / f'{self.tool}.json'
-        if not path.exists():
-            return None
-        try:
-            found = json.loads(read_text(path, 'list of results'))
-            files = {name: dict(record) for name, record in found['files'].items()}
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise DataError(f'{path}: the list of what {self.tool} wrote here cannot be read. Move the folder away, or '
-                            'choose another one.') from None
-        strange = [name for name in files if name_fault(name) or _below_home(name)]
-        if strange:
-            raise DataError(f'{path}: the list names {strange[0]!r:.100}, which {self.tool} cannot have written. '
-                            'Distrust the origin of the folder, and choose another one.')
-        return {'files': files, 'made_from': found.get('made_from')}
+        return _read_list(self._home / f'{self.tool}.json', self.tool)
 
     def _changed(self, name: str, record: Mapping[str, Any]) -> bool:
         """Whether a file is there and is not the one that was written."""
@@ -322,6 +309,22 @@ class OutputFolder:
         _merge(self._commit / 'new', self.path)
         os.replace(self._commit / 'list.json', self._home / f'{self.tool}.json')
         shutil.rmtree(self._commit)
+
+
+def _read_list(path: Path, tool: str) -> dict | None:
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(read_text(path, 'list of results'))
+        files = {name: dict(record) for name, record in found['files'].items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise DataError(f'{path}: the list of what {tool} wrote here cannot be read. Move the folder away, or choose '
+                        'another one.') from None
+    strange = [name for name in files if name_fault(name) or _below_home(name)]
+    if strange:
+        raise DataError(f'{path}: the list names {strange[0]!r:.100}, which {tool} cannot have written. Distrust the '
+                        'origin of the folder, and choose another one.')
+    return {'files': files, 'made_from': found.get('made_from')}
 
 
 def _below_home(name: str) -> bool:

@@ -176,7 +176,7 @@ def _decode(data: bytes, header: ImageHeader, page: int) -> np.ndarray:
 
 
 def _open_pillow(data: bytes, kind: str):
-    """A file of one format: no other reader of Pillow is asked, and not its own limit of pixels, which is lower."""
+    """A file of one format: no other reader of Pillow is asked. Its own limit of pixels holds for GIF only."""
     module, _, name = _PILLOW[kind].partition('.')
     return getattr(importlib.import_module(f'PIL.{module}'), name)(io.BytesIO(data))
 

@@ -76,9 +76,15 @@ def asked_for(cfg: Mapping | None = None) -> str | None:
     places = {VARIABLE: os.environ.get(VARIABLE), 'precision': (cfg or {}).get('precision')}
     found = {place: _checked(str(value), place) for place, value in places.items() if value}
     if len(set(found.values())) > 1:
-        print_log(f'The environment says {VARIABLE}={found[VARIABLE]}, which goes before precision='
-                  f'{found["precision"]} of the config', logger='current', level=logging.WARNING)
+        _tell_difference(*found.values())
     return next(iter(found.values()), None)
+
+
+@functools.cache
+def _tell_difference(environment: str, config: str) -> None:
+    """Once a process, however often it is asked."""
+    print_log(f'The environment says {VARIABLE}={environment}, which goes before precision={config} of the config',
+              logger='current', level=logging.WARNING)
 
 
 def _checked(value: str, place: str) -> str:

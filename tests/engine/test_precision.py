@@ -93,6 +93,7 @@ def test_the_environment_goes_before_the_config(monkeypatch, variable, config, e
         monkeypatch.setenv(precision.VARIABLE, variable)
     said = []
     monkeypatch.setattr(precision, 'print_log', lambda text, **_: said.append(text))
+    precision._tell_difference.cache_clear()
     assert precision.asked_for({} if config is None else dict(precision=config)) == expected
     assert len(said) == bool(variable and config and variable != config)
 
