@@ -56,7 +56,7 @@ model = dict(head=dict(_delete_=True, type='cxrdet.MultiLabelHead', num_classes=
 films = dict(_delete_=True, type='cxrdet.NIHChestXray14', data_root='data/chest',
              metainfo=dict(classes=('Atelectasis', 'Cardiomegaly', 'Consolidation', 'Effusion', 'Infiltration', 'Mass',
                                     'Nodule', 'Pneumothorax', 'No Finding')))
-pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=32), dict(type='PackInputs')]
+pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=64), dict(type='PackInputs')]
 train_dataloader = dict(dataset=dict(films, split_file='train_val_list.txt', pipeline=pipeline))
 val_dataloader = dict(dataset=dict(films, split_file='test_list.txt', pipeline=pipeline))
 test_dataloader = val_dataloader
@@ -64,12 +64,13 @@ val_evaluator = dict(_delete_=True, type='cxrdet.MultiLabelMetric')
 test_evaluator = val_evaluator"""
 LOOKAHEAD = """
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='cxrdet.Lookahead', inner=dict(type='AdamW'), lr=1e-4,
-                                    weight_decay=0.05))"""
+                                    weight_decay=0.05))
+param_scheduler = []"""
 CHECKPOINT = "default_hooks = dict(checkpoint=dict(type='cxrdet.CheckpointHook', save_best='accuracy/top1'))"
 CLASSIFIERS = {
     'resnet/resnet18_8xb32_in1k.py': (ECA, TINY_IMAGES),
     'resnext/resnext50-32x4d_8xb32_in1k.py': (CBAM, TINY_IMAGES),
-    'densenet/densenet121_4xb256_in1k.py': (FINDINGS, ['default_hooks.logger.interval=1']),
+    'densenet/densenet121_4xb256_in1k.py': (FINDINGS, ['optim_wrapper.optimizer.lr=1e-4']),
     'deit/deit-tiny_4xb256_in1k.py': (LOOKAHEAD, [
         *TINY_IMAGES, 'model.backbone.img_size=32', 'model.backbone.drop_path_rate=0.1']),
     'mobilenet_v2/mobilenet-v2_8xb32_in1k.py': (CHECKPOINT, TINY_IMAGES)}
