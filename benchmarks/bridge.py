@@ -57,14 +57,11 @@ CONFIGS = {  # where the rule of `config_of` would take one that is heavy, or no
     'yolox': 'yolox_tiny_8xb8-300e_coco.py',
 }
 SEMANTIC_STRIDE = {'htc': 8, 'scnet': 8}  # their labels of pixels are made smaller by the pipeline; else 1
-NO_TRAINING = {  # by design, in MMDetection
-    family: 'its detector and its re-identification network are trained apart' for family in
-    ('deepsort', 'sort', 'strongsort')} | {'ocsort': 'its detector is trained apart'}
+NO_TRAINING = dict.fromkeys(('deepsort', 'ocsort', 'sort', 'strongsort'), 'its parts are trained apart')  # by design
 
 
 def configs_folder() -> Path:
-    import mmdet
-    return Path(mmdet.__file__).parent / '.mim' / 'configs'
+    return Path(importlib.import_module('mmdet').__file__).parent / '.mim' / 'configs'
 
 
 def families(folder: Path) -> list[str]:
@@ -120,8 +117,8 @@ def sample(family: str, frame: int = 0):
     found = DetDataSample(metainfo=dict(
         img_id=frame, frame_id=frame, img_path='made up', img_shape=shape, ori_shape=shape,
         batch_input_shape=shape, scale_factor=(1., 1.), flip=False, flip_direction=None, border=[0, 0, 0, 0],
-        homography_matrix=np.eye(3, dtype=np.float32), text='cell.', custom_entities=True, tokens_positive={0: [[0, 4]]},
-        ori_video_length=2, org_height=shape[0], org_width=shape[1]))
+        homography_matrix=np.eye(3, dtype=np.float32), text='cell.', custom_entities=True,
+        tokens_positive={0: [[0, 4]]}, ori_video_length=2, org_height=shape[0], org_width=shape[1]))
     found.gt_instances, found.ignored_instances = truth, InstanceData(bboxes=torch.zeros(0, 4))
     stride = SEMANTIC_STRIDE.get(family, 1)
     found.gt_sem_seg = PixelData(sem_seg=torch.zeros(1, shape[0] // stride, shape[1] // stride, dtype=torch.long))
@@ -254,26 +251,79 @@ def machine() -> str:
     return f'one core of {name.group(1) if name else platform.machine()}, {versions}'
 
 
+INTRODUCTION = """# Operators of mmcv without a compiler
+
+mmcv calls its compiled operators through the module `mmcv._ext`. Where pip has installed an mmcv without them, cxrdet
+serves {served} of the names in it from torchvision's kernels and from PyTorch; `python -m cxrdet.ops` lists them, and
+what is left. An mmcv with compiled operators always goes before. Each operator is tested against a loop written from its
+paper, and its gradients against finite differences.
+
+| computed by | operators |
+|---|---|
+{operators}
+
+Where mmcv's own result is peculiar:
+
+- **Deformable convolution v2 with offsets of a finer map** (DyHead): mmcv reads the offsets' memory as if it had the
+  size of the output, without a check. The published weights were trained so, and the bridge reads the same values.
+- **Deformable RoI pooling**: results and gradients equal mmcv's, but for the gradient of offsets whose samples lie
+  beyond the centres of the outermost pixels, where mmcv's kernel does not derive its own forward pass.
+- **RoIAlign with `pool_mode='max'`** and the **NMS of lanes** (CLRNet on a GPU; the CPU goes without) are not served.
+
+## MMDetection's families
+
+One config of each family, with random weights, on images of {size} px, on the CPU: forward is a prediction, backward
+the training losses with finite gradients. On a CPU, models with deformable attention or focal loss use the Python of
+MMDetection and mmcv instead of the operator, which is why it is not in their row. Made by `python benchmarks/bridge.py`
+on {machine}; seconds are of the CPU.
+
+**{forward} of {count} predict and {backward} of {trained} train.**
+
+| family | config | forward | backward | operators used | CPU s | where it ends, and why |
+|---|---|---|---|---|---|---|
+"""
+ENDINGS = re.compile('_(forward|backward|backward_input|backward_parameters)$')
+
+
+def document(results: dict) -> str:
+    """The page docs/operators.md."""
+    from cxrdet.ops.extension import OPERATORS
+    sources: dict[str, dict[str, None]] = {}
+    for name, operator in OPERATORS.items():
+        sources.setdefault(operator.source, {})[ENDINGS.sub('', name)] = None
+    rows = results['rows'].values()
+    text = INTRODUCTION.format(
+        served=len(OPERATORS), size=SIZE, machine=results['machine'], count=len(rows),
+        operators='\n'.join(f'| {source} | {", ".join(names)} |' for source, names in sources.items()),
+        forward=sum(row['forward'] == 'yes' for row in rows), backward=sum(row['backward'] == 'yes' for row in rows),
+        trained=sum(row['backward'] != '-' for row in rows))
+    for family, row in results['rows'].items():
+        used = ', '.join(dict.fromkeys(ENDINGS.sub('', name) for name in row['operators']))
+        seconds = '' if row['seconds'] is None else f'{row["seconds"]:.0f}'
+        text += (f'| {family} | {row["config"]} | {row["forward"]} | {row["backward"]} | {used} | {seconds} '
+                 f'| {row["reason"].replace("|", "/")} |\n')
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('families', nargs='*', help='run these again (default: all that have no row)')
     args = parser.parse_args()
     warnings.simplefilter('ignore')
-    import cxrdet  # noqa: F401
-    import mmdet.apis  # noqa: F401
-    import mmdet.datasets  # noqa: F401
+    for name in ('cxrdet', 'mmdet.apis', 'mmdet.datasets', 'mmpretrain.models'):  # once, before the forks
+        importlib.import_module(name)
     import torch
-    import mmpretrain.models  # noqa: F401
     torch.set_num_threads(1)
     folder = configs_folder()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else dict(rows={})
     for family in args.families or [name for name in families(folder) if name not in results['rows']]:
         row = run(folder, family)
-        print(f'{family:22} {row["forward"]:4} {row["backward"]:4} {row["seconds"]:6.1f} s  {row["reason"]}', flush=True)
+        print(f'{family:22} {row["forward"]:4} {row["backward"]:4} {row["seconds"]:6.1f} s  {row["reason"]}',
+              flush=True)
         results['machine'] = machine()
         results['rows'] = dict(sorted((results['rows'] | {family: row}).items()))
         RESULTS.write_text(json.dumps(results, indent=1) + '\n')
-    
+    DOCUMENT.write_text(document(results))
 
 if __name__ == '__main__':
     main()
