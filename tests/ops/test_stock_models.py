@@ -21,6 +21,8 @@ DEFORMABLE_DETR = {
     'bbox_head': {'num_classes': CLASSES}, 'test_cfg': {'max_per_img': 20}}
 RTMDET = {'backbone': {'init_cfg': None}, 'test_cfg': {'score_thr': 0.0},
           'bbox_head': {'num_classes': CLASSES, 'exp_on_reg': True}}  # untrained boxes would have no area otherwise
+DYHEAD = {'backbone': TINY_RESNET, 'neck': {'0': {'in_channels': TINY_CHANNELS}, '1': {'num_blocks': 1}},
+          'bbox_head': {'num_classes': CLASSES}, 'test_cfg': {'score_thr': 0.0}}
 SOFT_NMS = {'test_cfg': {'rcnn': {'nms': {'type': 'soft_nms', 'min_score': 0.01}}}}
 
 ROI_ALIGN = {'roi_align_forward', 'roi_align_backward'}
@@ -39,6 +41,8 @@ CASES = {  # config, changes, operators of the training step, of the prediction,
                   'bbox_head.retina_cls.weight'),
     'deformable_detr': ('deformable_detr/deformable-detr_r50_16xb2-50e_coco.py', DEFORMABLE_DETR, set(), set(),
                         'decoder.layers.0.cross_attn.sampling_offsets.weight'),
+    'dyhead': ('dyhead/atss_r50_fpn_dyhead_1x_coco.py', DYHEAD, DCN_V2, {'modulated_deform_conv_forward'},
+               'neck.1.dyhead_blocks.0.spatial_conv_offset.weight'),
     'rtmdet': ('rtmdet/rtmdet_tiny_8xb32-300e_coco.py', RTMDET, set(), {'nms'}, 'bbox_head.rtm_cls.0.weight'),
 }
 
