@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'benchmarks' / 'tables' / 'bridge.json'
 DOCUMENT = ROOT / 'docs' / 'operators.md'
 SIZE = 128
-SHAPES = {'reid': (256, 128), 'clrnet': (320, 800)}  # the last layer pools 8 x 4 places; the lanes' priors are fixed
+SHAPES = {'reid': (256, 128), 'clrnet': (320, 800), 'ssd': (300, 300)}  # of layers or priors that fit no other
 SECONDS = 300  # of CPU time
 PIECES = {'_base_', 'common'}  # folders without models of their own
 CONFIGS = {  # where the rule of `config_of` would take one that is heavy, or not what the family is about
@@ -76,7 +76,7 @@ def config_of(folder: Path, family: str) -> str:
 
 
 def build(path: Path):
-    """The model of a config with random weights, and what kind of data it takes."""
+    """The model of a config with random weights, and its config."""
     from mmdet.registry import MODELS
     from mmengine.config import Config
     from mmengine.model import revert_sync_batchnorm
@@ -90,19 +90,21 @@ def build(path: Path):
     for node in walk(cfg.model):
         if 'teacher_config' in node:  # a path in MMDetection's repository
             node['teacher_config'] = str(path.parents[2] / node['teacher_config'])
-        for key in ('teacher_ckpt', 'init_cfg'):
+        if node.get('type') == 'MMSyncBN':  # several processes would have to be there when it is built
+            node['type'] = 'BN'
+        for key in ('teacher_ckpt', 'init_cfg', 'checkpoint'):
             if isinstance(node.get(key), str) or (isinstance(node.get(key), dict) and 'checkpoint' in node[key]):
                 node[key] = None
     if cfg.model.get('num_queries', 0) > 100:
         cfg.model.num_queries = 100  # images of 128 px have no more places to choose queries from
-    preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor')
-    cfg.model.data_preprocessor = preprocessor
+    if 'data_preprocessor' in cfg:
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)  # as the Runner does
     model = MODELS.build(cfg.model)
     model.init_weights()
-    return revert_sync_batchnorm(model), preprocessor['type']
+    return revert_sync_batchnorm(model), cfg.model
 
 
-def sample(family: str, frame: int = 0):
+def sample(cfg: dict, family: str, frame: int):
     """Image (3, height, width) uint8 and its DetDataSample."""
     import numpy as np
     import torch
@@ -115,7 +117,9 @@ def sample(family: str, frame: int = 0):
     for mask, (x1, y1, x2, y2) in zip(masks, boxes.astype(int)):
         mask[y1:y2, x1:x2] = 1
     truth = InstanceData(bboxes=torch.from_numpy(boxes), labels=torch.zeros(2, dtype=torch.long),
-                         masks=BitmapMasks(masks, *shape), instances_ids=torch.arange(2))
+                         instances_ids=torch.arange(2))
+    if 'pad_mask' in str(cfg.get('data_preprocessor')):
+        truth.masks = BitmapMasks(masks, *shape)
     found = DetDataSample(metainfo=dict(
         img_id=frame, frame_id=frame, img_path='made up', img_shape=shape, ori_shape=shape,
         batch_input_shape=shape, scale_factor=(1., 1.), flip=False, flip_direction=None, border=[0, 0, 0, 0],
@@ -124,26 +128,27 @@ def sample(family: str, frame: int = 0):
     found.gt_instances, found.ignored_instances = truth, InstanceData(bboxes=torch.zeros(0, 4))
     stride = SEMANTIC_STRIDE.get(family, 1)
     found.gt_sem_seg = PixelData(sem_seg=torch.zeros(1, shape[0] // stride, shape[1] // stride, dtype=torch.long))
-    found.proposals = InstanceData(bboxes=torch.from_numpy(np.concatenate([boxes - 3, boxes + 5])),
-                                   scores=torch.ones(4))
+    if cfg['type'] == 'FastRCNN':
+        found.proposals = InstanceData(bboxes=torch.from_numpy(np.concatenate([boxes - 3, boxes + 5])),
+                                       scores=torch.ones(4))
     found.lines_array = np.zeros((1, 78), np.float32)  # no, yes; start y, x; angle; length; x of 72 rows
     found.lines_array[0] = [0, 1, 0, 0.5, 0.5, 71, *[shape[1] / 2] * 72]
     return torch.from_numpy(rng.integers(0, 256, (3, *shape), dtype=np.uint8)), found
 
 
-def batch(kind: str, family: str, training: bool) -> dict:
-    """What a data loader of the family gives: two images, a video of two frames, or what else ``kind`` takes."""
+def batch(cfg: dict, family: str, training: bool) -> dict:
+    """What a data loader of the family gives: two images (one to predict), a video of two frames, or what it takes."""
     import torch
     from mmdet.structures import ReIDDataSample, TrackDataSample
-    images, samples = zip(*(sample(family, frame) for frame in range(2)))
+    kind = cfg['data_preprocessor']['type']
+    images, samples = zip(*(sample(cfg, family, frame) for frame in range(2)))
     if 'Track' in kind:
         video = TrackDataSample(metainfo=dict(key_frames_inds=[0], ref_frames_inds=[1], ori_video_length=2))
         video.video_data_samples = list(samples)
         return dict(inputs=[torch.stack(images)], data_samples=[video])
-    if 'ReID' in kind:
-        identities = [ReIDDataSample().set_gt_label([k, k]) for k in range(2)]
-        return dict(inputs=[torch.stack([image, image]) if training else image for image in images],
-                    data_samples=identities if training else [ReIDDataSample() for _ in images])
+    if 'ReID' in kind:  # two images each of two identities
+        identities = ReIDDataSample().set_gt_label([0, 0, 1, 1])
+        return dict(inputs=[torch.stack(images + images)] if training else list(images), data_samples=[identities])
     if 'MultiBranch' in kind and training:
         branches = ('sup', 'unsup_teacher', 'unsup_student')
         return dict(inputs={branch: list(images) for branch in branches},
@@ -152,21 +157,18 @@ def batch(kind: str, family: str, training: bool) -> dict:
     return dict(inputs=list(images[:count]), data_samples=list(samples[:count]))
 
 
-def predict(model, kind: str, family: str) -> None:
+def predict(model, cfg: dict, family: str) -> None:
     import torch
     model.eval()
     with torch.no_grad():
-        if 'ReID' in kind:
-            data = model.data_preprocessor(batch(kind, family, False), False)
-            model(**data, mode='tensor')
-        else:
-            model(**model.data_preprocessor(batch(kind, family, False), False), mode='predict')
+        data = model.data_preprocessor(batch(cfg, family, False), False)
+        model(**data, mode='tensor' if family == 'reid' else 'predict')
 
 
-def train(model, kind: str, family: str) -> None:
+def train(model, cfg: dict, family: str) -> None:
     """Losses and their gradients; raises FloatingPointError if they are not finite."""
     model.train()
-    data = model.data_preprocessor(batch(kind, family, True), True)
+    data = model.data_preprocessor(batch(cfg, family, True), True)
     loss, _ = model.parse_losses(model(**data, mode='loss'))
     loss.backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
@@ -210,14 +212,14 @@ def measure(folder: Path, family: str, queue) -> None:
         MessageHub.get_current_instance().update_info(key, 0)  # the Runner's, which some losses ask for
     start = time.process_time()
     try:
-        model, kind = build(folder / family / config)
+        model, cfg = build(folder / family / config)
         step = 'forward'
-        predict(model, kind, family)
+        predict(model, cfg, family)
         row['forward'], step = 'yes', 'backward'
         if family in NO_TRAINING:
             row['backward'], row['reason'] = '-', NO_TRAINING[family]
         else:
-            train(model, kind, family)
+            train(model, cfg, family)
             row['backward'] = 'yes'
     except Exception as error:
         row['reason'] = f'{step}: {first_line(error)}'

@@ -135,8 +135,8 @@ def _pretrained(cfg: Config) -> Iterator[dict]:
 def drop_pretrained(cfg: Config) -> None:
     """Make the model trainable from random weights."""
     for node in walk(cfg.model):
-        if isinstance(node.get('pretrained'), str):  # an older way, which MMDetection's DetectoRS still takes
-            node['pretrained'] = None
+        if node.get('pretrained'):  # an older way, which DetectoRS of MMDetection still takes; True in timm's backbones
+            node['pretrained'] = False if node['pretrained'] is True else None
     for node in _pretrained(cfg):
         node['init_cfg'] = None
         for part in (node, node.get('backbone') or {}):  # a classifier names the weights, its backbone what is frozen

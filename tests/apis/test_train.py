@@ -29,8 +29,10 @@ def test_from_scratch_freezes_nothing():
 
 
 def test_from_scratch_drops_the_older_way_to_name_weights():
-    cfg = Config(dict(model=dict(neck=dict(type='RFP', rfp_backbone=dict(pretrained='torchvision://resnet50')))))
+    cfg = Config(dict(model=dict(neck=dict(type='RFP', rfp_backbone=dict(pretrained='torchvision://resnet50')),
+                                 backbone=dict(type='TIMMBackbone', pretrained=True))))
     drop_pretrained(cfg)
+    assert cfg.model.backbone.pretrained is False
     assert cfg.model.neck.rfp_backbone.pretrained is None
 
 
