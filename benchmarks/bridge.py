@@ -118,7 +118,7 @@ def sample(cfg: dict, family: str, frame: int):
         mask[y1:y2, x1:x2] = 1
     truth = InstanceData(bboxes=torch.from_numpy(boxes), labels=torch.zeros(2, dtype=torch.long),
                          instances_ids=torch.arange(2))
-    if 'pad_mask' in str(cfg.get('data_preprocessor')):
+    if 'pad_mask' in str(cfg['data_preprocessor']) or 'mask_head' in str(cfg):
         truth.masks = BitmapMasks(masks, *shape)
     found = DetDataSample(metainfo=dict(
         img_id=frame, frame_id=frame, img_path='made up', img_shape=shape, ori_shape=shape,
@@ -206,26 +206,32 @@ def measure(folder: Path, family: str, queue) -> None:
     torch.manual_seed(0)
     config = config_of(folder, family)
     row = dict(config=config, forward='no', backward='no', operators=[], reason='')
-    used, step = record_operators(), 'build'
+    used, reasons = record_operators(), []
     resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + SECONDS, resource.RLIM_INFINITY))
     for key in ('iter', 'epoch'):
         MessageHub.get_current_instance().update_info(key, 0)  # the Runner's, which some losses ask for
     start = time.process_time()
-    try:
-        model, cfg = build(folder / family / config)
-        step = 'forward'
-        predict(model, cfg, family)
-        row['forward'], step = 'yes', 'backward'
+
+    def attempt(step, function, *arguments):
+        try:
+            result = function(*arguments)
+            row[step] = 'yes'
+            return result
+        except Exception as error:
+            reasons.append(f'{step}: {first_line(error)}')
+            if os.environ.get('BRIDGE_DEBUG'):
+                traceback.print_exc()
+
+    built = attempt('build', build, folder / family / config)
+    if built is not None:
+        attempt('forward', predict, *built, family)
         if family in NO_TRAINING:
-            row['backward'], row['reason'] = '-', NO_TRAINING[family]
+            row['backward'] = '-'
+            reasons.append(NO_TRAINING[family])
         else:
-            train(model, cfg, family)
-            row['backward'] = 'yes'
-    except Exception as error:
-        row['reason'] = f'{step}: {first_line(error)}'
-        if os.environ.get('BRIDGE_DEBUG'):
-            traceback.print_exc()
-    row.update(operators=sorted(used), seconds=round(time.process_time() - start, 1))
+            attempt('backward', train, *built, family)
+    row.pop('build', None)
+    row.update(operators=sorted(used), reason='; '.join(reasons), seconds=round(time.process_time() - start, 1))
     queue.put(row)
 
 
@@ -282,7 +288,9 @@ the training losses with finite gradients. On a CPU, models with deformable atte
 MMDetection and mmcv instead of the operator, which is why it is not in their row. Made by `python benchmarks/bridge.py`
 on {machine}; seconds are of the CPU.
 
-**{forward} of {count} predict and {backward} of {trained} train.**
+**{forward} of {count} predict and {backward} of {trained} train.** No row ends for want of an operator: packages are
+missing (lap, fairscale, transformers, Detectron2), or the error is MMDetection's own (SSD; QueryInst on a CPU, where the
+boxes of its random weights lie beside the image).
 
 | family | config | forward | backward | operators used | CPU s | where it ends, and why |
 |---|---|---|---|---|---|---|
