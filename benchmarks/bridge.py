@@ -289,8 +289,8 @@ MMDetection and mmcv instead of the operator, which is why it is not in their ro
 on {machine}; seconds are of the CPU.
 
 **{forward} of {count} predict and {backward} of {trained} train.** No row ends for want of an operator: packages are
-missing (lap, fairscale, transformers, Detectron2), or the error is MMDetection's own (SSD; QueryInst on a CPU, where the
-boxes of its random weights lie beside the image).
+missing (lap, fairscale, transformers, Detectron2), or the error is MMDetection's own (SSD; QueryInst on a CPU, where
+the boxes of its random weights lie beside the image).
 
 | family | config | forward | backward | operators used | CPU s | where it ends, and why |
 |---|---|---|---|---|---|---|
