@@ -16,8 +16,8 @@ def read_claims(path: Path) -> dict:
     """Read and check the claims.
 
     A claim has ``what`` and ``claimed``; what was measured stands in a table of the model zoo (``table``, ``row``,
-    ``metric``; with ``against``, the difference from that row; with ``low`` and ``high``, the interval's metrics) or, for what
-    no table holds, is written out (``measured``, ``data``). Without either it was not measured.
+    ``metric``; with ``against``, the difference from that row; with ``low`` and ``high``, the interval's metrics), or
+    is written out (``measured``, ``data``). Without either it was not measured.
 
     Raises:
         DataError: With the claim and its field that is missing or unknown.
