@@ -1,9 +1,11 @@
-"""docs/model_zoo.md and the README's table of plugins, generated from configs/metafile.yml."""
+"""docs/model_zoo.md and the README's table of plugins, generated from configs/metafile.yml; and docs/claims.md."""
 from pathlib import Path
 from statistics import mean, stdev
 
 import yaml
 
+from cxrdet.apis.claims import claims_page, read_claims
+from cxrdet.apis.markdown import table
 from cxrdet.core.errors import DataError
 from cxrdet.core.paired import paired_difference
 
@@ -38,12 +40,6 @@ def read_metafile(path: Path) -> dict:
             if missing := [field for field in CELL_FIELDS if field not in cell]:
                 raise DataError(f'{path}: table {name}: a result needs {", ".join(missing)}.')
     return meta
-
-
-def table(head: list[str], rows: list[list[object]]) -> str:
-    """A Markdown table."""
-    lines = [head, ['---'] * len(head), *rows]
-    return '\n'.join('| ' + ' | '.join(str(cell) for cell in line) + ' |' for line in lines)
 
 
 def plugin_table(meta: dict) -> str:
@@ -188,7 +184,8 @@ def write_docs(root: Path) -> list[Path]:
         raise DataError(f'README.md: the markers "{BEGIN}" and "{END}" must enclose the table of plugins.')
     before, after = readme.split(BEGIN)[0], readme.split(END)[1]
     pages = {root / 'README.md': f'{before}{BEGIN}\n{plugin_table(meta)}\n{END}{after}',
-             root / 'docs' / 'model_zoo.md': model_zoo(meta)}
+             root / 'docs' / 'model_zoo.md': model_zoo(meta),
+             root / 'docs' / 'claims.md': claims_page(read_claims(root / 'benchmarks' / 'claims.yml'), meta)}
     changed = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding='utf-8') != text]
     for path in changed:
         path.write_text(pages[path], encoding='utf-8')
