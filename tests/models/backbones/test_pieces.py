@@ -2,9 +2,11 @@
 
 The references are torchvision's own models with random weights, of which the maps are taken by name.
 """
+import re
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torchvision
 from mmengine.config import Config, ConfigDict
@@ -23,7 +25,8 @@ pytestmark = pytest.mark.long
 CONFIGS = Path(__file__).parents[3] / 'configs'
 PIECES = {path.stem: path for path in sorted((CONFIGS / '_base_' / 'backbones').glob('*.py'))}
 WANTED = {'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101', 'efficientnet_b0',
-          'efficientnet_b4', 'efficientnet_b7', 'densenet121', 'densenet201', 'swin_t', 'convnext_t'}
+          'efficientnet_b4', 'efficientnet_b7', 'densenet121', 'densenet201', 'swin_t', 'convnext_t',
+          'preact_resnet152'}
 EACH = pytest.mark.parametrize('name', sorted(PIECES))
 
 
@@ -136,7 +139,27 @@ def reference_maps(name, model, images):
     return [*map(layer_norm, found[:3]), layer_norm(found[3], model.norm)]
 
 
-@EACH
+def test_only_the_one_of_timm_starts_at_random():
+    assert [name for name in PIECES if piece(name).backbone.get('init_cfg') is None] == ['preact_resnet152']
+
+
+def test_maps_of_the_pre_activation_resnet():
+    """Against timm's whole classifier with the same weights: the stages' sums, which its last norm and ReLU follow."""
+    backbone = build('preact_resnet152')
+    backbone.eval()
+    model = timm.create_model('resnetv2_152').eval()
+    weights = {re.sub(r'timm_model\.stages_', 'stages.', name).replace('timm_model.stem_', 'stem.'): value
+               for name, value in backbone.state_dict().items()}
+    left = model.load_state_dict(weights, strict=False)
+    assert left.unexpected_keys == [] and all(name.startswith(('norm.', 'head.')) for name in left.missing_keys)
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model.forward_intermediates(image, indices=4, intermediates_only=True, norm=False)
+        for theirs, ours in zip(expected, backbone(image), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize('name', sorted(set(PIECES) - {'preact_resnet152'}))
 def test_weights_of_torchvision(name, monkeypatch):
     """The init_cfg of the piece, with a random model of torchvision in place of the download, gives its maps."""
     init_cfg = piece(name).backbone.init_cfg
