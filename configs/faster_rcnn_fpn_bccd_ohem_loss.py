@@ -6,4 +6,5 @@ model = dict(
     roi_head=dict(
         bbox_head=dict(
             loss_cls=dict(
-                _delete_=True, type='cxrdet.OHEMLoss', loss=dict(type='CrossEntropyLoss', use_sigmoid=False), keep=0.7))))
+                _delete_=True, type='cxrdet.OHEMLoss', keep=0.7,
+                loss=dict(type='CrossEntropyLoss', use_sigmoid=False)))))

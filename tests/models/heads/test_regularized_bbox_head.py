@@ -78,7 +78,7 @@ def head_losses(head, regions):
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
 def test_l2_by_hand(dtype):
-    """Weights of the four linear layers all w: l2 w^2 times 64 (144 + 64 + 4 + 12) of them; biases and norms are out."""
+    """All weights of the four linear layers w: l2 w^2 times 64 (144 + 64 + 4 + 12) of them; no biases, no norms."""
     head, regions = build(l2=0.5).to(dtype), torch.randn(8, 16, 3, 3).to(dtype)
     for part in head.modules():
         if isinstance(part, nn.Linear):
