@@ -21,17 +21,17 @@ def exempt_from_decay(model: nn.Module, optim_wrapper):
 
     Returns: ``optim_wrapper``.
     """
-    names = {}
-    for path, module in unwrap(model).named_modules():
+    exempt = {}
+    for module in unwrap(model).modules():
         if callable(getattr(module, 'no_weight_decay', None)):
             wanted = module.no_weight_decay()
-            names.update({id(value): f'{path}.{name}' for name, value in module.named_parameters() if name in wanted})
+            exempt.update({id(value): name for name, value in module.named_parameters() if name in wanted})
     wrappers = optim_wrapper.values() if isinstance(optim_wrapper.param_groups, dict) else [optim_wrapper]
     for wrapper in wrappers:
-        _divide(wrapper.optimizer, set(names))
-    if names:
-        print_log(f'No weight decay for {len(names)} parameters whose modules ask for that: '
-                  f'{", ".join(names.values())}', logger='current')
+        _divide(wrapper.optimizer, set(exempt))
+    if exempt:
+        print_log(f'No weight decay for {len(exempt)} parameters whose modules ask for that: '
+                  f'{", ".join(sorted(set(exempt.values())))}', logger='current')
     return optim_wrapper
 
 
