@@ -20,7 +20,7 @@ _COLORS = ['#{2:02x}{1:02x}{0:02x}'.format(*color) for color in PALETTE[:6]]  # 
 _LINES = ('-', '--', ':', '-.')
 #: What a picture shows first, by the last part of the name; values of single classes stay out.
 _MAIN_SCORES = (r'(bbox_)?mAP|AUROC(_mean)?|top1|balanced|mean',
-                r'bbox_mAP_50|AP_mean|(macro_)?F1(_macro)?(@0\.5)?|f1-score',
+                r'bbox_mAP_50|bbox_AR@\d+|AP_mean|(macro_)?F1(_macro)?(@0\.5)?|f1-score',
                 r'AUROC_micro|(precision|recall|sensitivity|specificity)(_macro)?(@0\.5)?')
 _MOST_LINES = 6
 

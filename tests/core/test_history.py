@@ -30,6 +30,7 @@ RECORDS = [
 
 @pytest.mark.parametrize(('name', 'expected'), [
     ('coco/bbox_mAP', 'greater'), ('coco/bbox_mAP_50', 'greater'), ('coco/AP50_WBC', 'greater'), ('F1', 'greater'),
+    ('coco/bbox_AR@100', 'greater'), ('coco/AR_WBC', 'greater'),
     ('accuracy/top1', 'greater'), ('multi-label/AUROC_Mass', 'greater'), ('single-label/f1-score', 'greater'),
     ('specificity', 'greater'), ('val/loss', 'less'), ('val/loss_bbox', 'less'), ('train/loss', 'less'),
     ('multi-label/hamming_macro@0.5', 'less'), ('multi-label/AUROC_mean_low', 'greater'), ('froc/mean', 'greater'),
