@@ -72,9 +72,16 @@ class MultiLabelHead(MultiLabelLinearClsHead):
         return self.hidden(feats[-1].flatten(1))
 
     def _get_loss(self, cls_score: Tensor, data_samples: list[DataSample], **kwargs) -> dict[str, Tensor]:
-        """The mean loss over the known labels; those of an image are its ``gt_score`` (C,), or its ``gt_label``."""
-        target = torch.stack([_labels(sample, cls_score.shape[-1]) for sample in data_samples])
-        return dict(loss=self.loss_module(cls_score, target.to(cls_score.device), **kwargs))
+        """The mean loss over the known labels; those of an image are its ``gt_score`` (C,), or its ``gt_label``.
+
+        In training also ``accuracy``, the share of right decisions at ``thr`` (0.5 without one) among the known labels,
+        NaN without any. Of soft labels, as mixing images makes them, those of at least 0.5 count as present.
+        """
+        target = torch.stack([_labels(sample, cls_score.shape[-1]) for sample in data_samples]).to(cls_score.device)
+        losses = dict(loss=self.loss_module(cls_score, target, **kwargs))
+        if self.training:
+            losses['accuracy'] = _accuracy(cls_score.detach(), target, 0.5 if self.thr is None else self.thr)
+        return losses
 
 
 def _hidden_layers(sizes: list[int], dropout: float, norm: bool, act_cfg: dict) -> nn.Sequential:
@@ -86,6 +93,13 @@ def _hidden_layers(sizes: list[int], dropout: float, norm: bool, act_cfg: dict) 
         layers += [nn.Linear(units, after), *([nn.BatchNorm1d(after)] if norm else []),
                    build_activation_layer(act_cfg), *([nn.Dropout(dropout)] if dropout else [])]
     return nn.Sequential(*layers)
+
+
+def _accuracy(logits: Tensor, target: Tensor, thr: Tensor | float) -> Tensor:
+    """Right decisions over known labels, a scalar; logits and labels are (N, C), thresholds one or (C,)."""
+    known = ~target.isnan()
+    right = (logits.sigmoid() >= thr) == (target >= 0.5)
+    return (right & known).sum() / known.sum()
 
 
 def _labels(sample: DataSample, classes: int) -> Tensor:

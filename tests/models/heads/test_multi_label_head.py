@@ -57,6 +57,23 @@ def test_loss_is_the_mean_over_known_labels():
     assert torch.isfinite(head.fc.weight.grad).all()
 
 
+def test_training_accuracy_is_that_of_scikit_learn():
+    """Right decisions at each class's threshold over the known labels; not given in evaluation, nor without a label."""
+    from sklearn.metrics import accuracy_score
+    rng = np.random.default_rng(0)
+    labels = rng.choice([0.0, 1.0, NAN], (40, 3))
+    feats = (torch.from_numpy(rng.normal(0, 3, (40, 4)).astype(np.float32)),)
+    for thr in (None, (0.2, 0.5, 0.9)):
+        head = build(thr=thr)
+        torch.nn.init.normal_(head.fc.weight)
+        called = head(feats).sigmoid().detach().numpy() >= (0.5 if thr is None else np.array(thr, np.float32))
+        known = ~np.isnan(labels)
+        found = head.loss(feats, samples(*labels))['accuracy']
+        assert found.item() == pytest.approx(accuracy_score(labels[known], called[known]))
+    assert head.loss((feats[0][:1],), samples([NAN] * 3))['accuracy'].isnan()
+    assert set(head.eval().loss(feats, samples(*labels))) == {'loss'}
+
+
 def test_labels_by_index():
     """Data sets of the host give positions; absent ones are 0."""
     head, feats = build(), (torch.ones(1, 4),)
