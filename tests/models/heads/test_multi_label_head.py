@@ -27,6 +27,9 @@ def test_layers_in_order():
     assert head.fc.in_features == 5
     assert [type(layer).__name__ for layer in build(dropout=0.3, norm=True).hidden] == ['BatchNorm1d', 'Dropout']
     assert len(build().hidden) == 0
+    shares = build(hidden=(6,), dropout=(0.5, 0.3)).hidden
+    assert [type(layer).__name__ for layer in shares] == ['Dropout', 'Linear', 'ReLU', 'Dropout']
+    assert (shares[0].p, shares[3].p) == (0.5, 0.3)
 
 
 def test_forward_by_hand():
@@ -106,6 +109,8 @@ def test_threshold_per_class():
 
 @pytest.mark.parametrize(('kwargs', 'text'), [
     (dict(dropout=1.0), r'dropout must be within 0 \.\. 1 and below 1, got 1\.0'),
+    (dict(hidden=(5,), dropout=(0.5,)), r'1 hidden layer\(s\) take one dropout, or 2'),
+    (dict(hidden=(5,), dropout=(0.5, 1)), 'dropout must be within'),
     (dict(hidden=(0,)), 'at least 1 unit'),
     (dict(thr=1.5), 'thresholds must be within'),
     (dict(thr=(0.5, 0.5)), '2 thresholds for 3 classes'),
