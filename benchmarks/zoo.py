@@ -6,8 +6,8 @@ and measured once for every run, by tools/train.py and tools/test.py in processe
 into configs/metafile.yml as soon as it is there, and docs/model_zoo.md with it. The command may be stopped and given
 again: what has a result is left alone, a training that was cut off goes on from its last checkpoint.
 
-A metric is named as tools/test.py gives it; ``train/accuracy`` and the like are those of the training, from history.json
-(of the epoch whose checkpoint is measured). ``columns`` holds further columns of text: their name, then row and text.
+A metric is named as tools/test.py gives it; ``train/accuracy`` and the like are those of the training, from
+history.json (of the epoch whose checkpoint is measured). ``columns`` holds further columns of text: their name, then row and text.
 """
 import argparse
 import json
