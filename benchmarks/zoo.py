@@ -7,7 +7,8 @@ into configs/metafile.yml as soon as it is there, and docs/model_zoo.md with it.
 again: what has a result is left alone, a training that was cut off goes on from its last checkpoint.
 
 A metric is named as tools/test.py gives it; ``train/accuracy`` and the like are those of the training, from
-history.json (of the epoch whose checkpoint is measured). ``columns`` holds further columns of text: their name, then row and text.
+history.json (of the epoch whose checkpoint is measured). ``columns`` holds further columns of text: their name, then
+row and text.
 """
 import argparse
 import json
