@@ -44,6 +44,15 @@ def test_direction_of_a_metric(name, expected):
     assert better_is(name) == expected
 
 
+def test_a_batch_without_labels_has_no_part_in_the_accuracy():
+    """Its loss is 0 and counts; a loss that is NaN stays to be seen."""
+    recorder = Recorder()
+    for loss, accuracy in ((1.0, 0.5), (0.0, math.nan), (2.0, 1.0)):
+        recorder.add({'loss': loss, 'loss_a': math.nan, 'accuracy': accuracy})
+    recorder.close(iteration=3, epoch=1, rates={})
+    assert recorder.records[0]['train'] == {'loss': 1.0, 'loss_a': None, 'accuracy': 0.75}
+
+
 def test_own_rules_come_first_and_the_longest_decides():
     rules = {'score': 'greater', 'score_low': 'less'}
     assert better_is('toy/score', rules) == 'greater'
