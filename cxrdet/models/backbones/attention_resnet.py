@@ -3,6 +3,19 @@
 The ResNet is MMPretrain's, with the parameter names of torchvision's (He, Zhang, Ren, Sun, "Deep Residual Learning for
 Image Recognition", CVPR 2016; stride 2 in the 3x3 convolution of a bottleneck). The presets are the five networks of
 one comparison: they differ from each other in nothing but the attention.
+
+``position='blocks'`` is for the ``BasicBlock`` and ``Bottleneck`` of MMPretrain. (MMDetection's bottlenecks take
+``plugins`` with ``position='after_conv3'``, the place of gates.)
+
+- A gate (ECA, coordinate attention, CBAM) stands on the residual branch, behind its last batch norm and before the sum:
+  the place of an SE layer, in ECA-Net (arXiv 1910.03151), in CBAM's ResNets, and for coordinate attention, whose paper
+  has mobile blocks, in timm's: ``layer1.0.drop_path.attention``.
+- Self-attention (BoTAttention, LinearBoTAttention) takes the place of the second convolution, ``conv2``, whose weights
+  are gone: ``layer4.0.conv2.attention``. In a bottleneck that is the 3x3, as in BoTNet (arXiv 2101.11605), and
+  where it has stride 2 there follows 2x2 average pooling, as there; at odd sizes it keeps the last row and column, as
+  the shortcut does. In a basic block the first 3x3, with stride and width, stays (our choice), so that attention still
+  works on what a convolution, a norm and a ReLU have prepared, and at the smaller size. Within a block it has neither
+  a sum of its own nor ``scale``.
 """
 import inspect
 from collections import OrderedDict
@@ -31,17 +44,7 @@ def add_attention(backbone: nn.Module, attention: Attention, *, position: str = 
     attention, and no name of an existing parameter changes. For ``get_layer_depth``, where there is one, attention
     belongs to the last block of its stage.
 
-    ``position='blocks'``: into every block of the stage, as the papers have it; for MMPretrain's ``BasicBlock`` and
-    ``Bottleneck``. (MMDetection's bottlenecks take ``plugins`` with ``position='after_conv3'``, which is the same place.)
-
-    - A gate (ECA, coordinate attention, CBAM) stands on the residual branch, behind its last batch norm and before the
-      sum (ECA-Net, arXiv 1910.03151; CA, arXiv 2103.02907, figure 3b): ``layer1.0.drop_path.attention``.
-    - Self-attention (BoTAttention, LinearBoTAttention) takes the place of the second convolution, ``conv2``, whose
-      weights are gone: ``layer4.0.conv2.attention``. In a bottleneck that is its 3x3, as in BoTNet (arXiv 2101.11605,
-      figure 3), and where it has stride 2 there follows 2x2 average pooling, which at odd sizes keeps the last row and
-      column, as the shortcut does. BoTNet has no basic blocks. There the first 3x3, with stride and width, stays
-      (our choice), so that attention still works on what a convolution, a norm and a ReLU have prepared, and at the
-      smaller size. Within a block it has neither its own sum nor ``scale``.
+    ``position='blocks'``: into every block of the stage, where the papers have it; see the top of this file.
 
     With ``norm_eval`` the norms of the attention, which have no statistics yet, still learn them.
 
@@ -143,8 +146,8 @@ def _instead_of(conv: nn.Conv2d, cfg: dict) -> nn.Sequential:
     """Self-attention that takes (N, C, H, W) to what ``conv`` takes it to."""
     layer = MODELS.build({'in_channels': conv.in_channels, 'residual': False, **cfg})
     if layer.out_channels != conv.out_channels:
-        raise ConfigError(f'{type(layer).__name__} in place of a convolution: expected {conv.out_channels} channels, got '
-                          f'{layer.out_channels}; leave mid_channels out')
+        raise ConfigError(f'{type(layer).__name__} in place of a convolution: expected {conv.out_channels} channels, '
+                          f'got {layer.out_channels}; leave mid_channels out')
     parts = OrderedDict([(NAME, layer)])
     if max(conv.stride) > 1:
         parts['pool'] = nn.AvgPool2d(conv.stride, ceil_mode=True)
@@ -177,7 +180,7 @@ class AttentionResNet(ResNet):
     times as much from 50 on; detectors take ``out_indices=(0, 1, 2, 3)``, the default is the last stage alone.
 
     torchvision's ImageNet weights load with ``init_cfg=dict(type='Pretrained', checkpoint='resnet18.pth')`` or
-    ``checkpoint='torchvision://resnet18'``; only the attention may be missing there, and it keeps its own first values. The
+    ``checkpoint='torchvision://resnet18'``; only the attention may be missing there, and it keeps its own first values;
     weights of convolutions whose place attention has taken are left out.
     Its parameters have ``.attention.`` in their names, so that a new part can have another rate than a pretrained one:
     ``paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1), '.attention.': dict(lr_mult=1.)})``.

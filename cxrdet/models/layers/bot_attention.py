@@ -19,8 +19,8 @@ class PositionAttention(nn.Module):
     and one learnable ``scale`` a channel. ``scale`` is ``init_scale`` at first; with 0 the layer starts as the identity
     and a pretrained network keeps its features, and Q, K, V and P get a gradient as soon as ``scale`` has left 0, after
     one step. The bare parameter is out of reach of the initialisers of mm* configs, which overwrite convolutions and
-    norms. Without ``residual`` it is ``y = heads(Q x, K x, V x)``, of M channels: what stands in the blocks of BoTNet in
-    place of a convolution, where the block has a sum and a batch norm of its own.
+    norms. Without ``residual`` it is ``y = heads(Q x, K x, V x)``, of M channels: what stands in the blocks of BoTNet
+    in place of a convolution, where the block has a sum and a batch norm of its own.
 
     Args:
         in_channels: C of the map.
@@ -45,8 +45,8 @@ class PositionAttention(nn.Module):
             raise ConfigError(f'{type(self).__name__}: num_heads must divide the {mid_channels} channels of the '
                               f'attention, got {num_heads}')
         if init_scale and not residual:
-            raise ConfigError(f'{type(self).__name__}: init_scale={init_scale} needs residual=True: what stands in place '
-                              'of a convolution has no scale, a batch norm follows it')
+            raise ConfigError(f'{type(self).__name__}: init_scale={init_scale} needs residual=True: what stands in '
+                              'place of a convolution has no scale, a batch norm follows it')
         self.num_heads, self.head_channels, self.residual = num_heads, mid_channels // num_heads, residual
         self.out_channels = in_channels if residual else mid_channels
         self.qkv = nn.Conv2d(in_channels, 3 * mid_channels, 1, bias=False)

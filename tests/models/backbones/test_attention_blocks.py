@@ -1,4 +1,4 @@
-"""Attention in the blocks of ResNets against timm's ECA, CA and BoT, parameter counts by hand, and pretrained weights."""
+"""Attention in the blocks of ResNets against timm's ECA, CA and BoT, counts by hand, and pretrained weights."""
 import copy
 
 import pytest
