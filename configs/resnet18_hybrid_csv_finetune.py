@@ -12,4 +12,3 @@ model = dict(
 # what torchvision's weights have seen
 data_preprocessor = dict(
     type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
-default_hooks = dict(early_stopping=dict(patience=5))

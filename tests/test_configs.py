@@ -52,6 +52,16 @@ def test_config_as_a_run_saves_it_can_be_used_again(path, tmp_path):
 
 
 @pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
+def test_recipe_stops_early_and_ends_with_the_best_weights(path):
+    cfg = Config.fromfile(str(path))
+    hooks = cfg.default_hooks
+    assert hooks.early_stopping.type == 'cxrdet.EarlyStoppingHook'
+    assert hooks.restore_best.type == 'cxrdet.RestoreBestHook'
+    assert hooks.checkpoint.save_best
+    assert hooks.early_stopping.patience in ([15] if cfg.default_scope == 'mmdet' else range(3, 8))
+
+
+@pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
 def test_model_is_built_and_runs(path):
     import cxrdet  # noqa: F401
     cfg = Config.fromfile(str(path))

@@ -17,7 +17,7 @@ class Switch(NamedTuple):
     where: str = ''
 
 
-_EARLY_STOP = Switch('config', 'configs/_base_/early_stop_runtime.py',
+_EARLY_STOP = Switch('config', 'configs/_base_/default_runtime.py',
                      'stops when validation gets no better and ends with the best weights')
 _DECAY = Switch('setting', 'optim_wrapper.optimizer.weight_decay', 'a larger one regularises more',
                 'configs/faster_rcnn_fpn_cell.py')

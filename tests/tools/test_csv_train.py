@@ -46,7 +46,7 @@ def run(tool, crops, tmp_path_factory):
     assert tool('train').main([
         CONFIG, '--data-root', str(crops), '--work-dir', str(work_dir), '--seed', '1', '--train-limit', '12',
         '--valid-limit', '6', '--cfg-options', *SMALL, 'lr=1e-4',
-        'optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult=10', 'patience=7', 'dropout=0.2']) == 0
+        'optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult=10', 'patience=6', 'dropout=0.2']) == 0
     return work_dir
 
 
@@ -79,7 +79,7 @@ def test_options_arrive(run):
     assert len(re.findall(r'scale=32\b', text)) >= 4
     assert re.search(r'max_epochs=2\b', text)
     assert re.search(r'end=2,\s*\n?\s*eta_min|eta_min.*\n?.*end=2\b', text)
-    assert 'patience=7' in text
+    assert 'patience=6' in text
     assert 'dropout=0.2' in text
     rates = {entry['base_lr'] for entry in scalars(run) if 'base_lr' in entry}
     assert max(rates) <= 1e-4
