@@ -193,7 +193,7 @@ class AttentionResNet(ResNet):
             unlike in MMPretrain: Adam moves a weight by no more than the learning rate a step, so that in a short
             training from random weights the blocks would stay almost switched off (0.02 to 0.12 after 900 steps of
             1e-3, measured). Weights that are loaded are not touched.
-        **kwargs: of MMPretrain's ``ResNet``.
+        **kwargs: of MMPretrain's ``ResNet``; ``init_cfg=None`` is its default, Kaiming's normal distribution.
 
     Raises:
         ConfigError: see :func:`add_attention`.
@@ -202,6 +202,8 @@ class AttentionResNet(ResNet):
 
     def __init__(self, depth: int, attention: Attention | None = None, *, position: str = 'stage',
                  zero_init_residual: bool = False, **kwargs) -> None:
+        if kwargs.get('init_cfg') is None:  # to MMPretrain that means torch's first values, not its own
+            kwargs.pop('init_cfg', None)
         super().__init__(depth, zero_init_residual=zero_init_residual, **kwargs)
         if attention is not None:
             add_attention(self, attention, position=position)
