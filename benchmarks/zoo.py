@@ -9,6 +9,9 @@ again: what has a result is left alone, a training that was cut off goes on from
 A metric is named as tools/test.py gives it; ``train/accuracy`` and the like are those of the training, from
 history.json (of the epoch whose checkpoint is measured). ``columns`` holds further columns of text: their name, then
 row and text.
+
+A row may need something made before its training, such as a balanced set or pretrained weights: `prepare` lists the tools
+to run, once each, with {data} for the folder of all data sets and {work} for the row's own; {work} goes in options, too.
 """
 import argparse
 import json
@@ -30,7 +33,7 @@ METAFILE = ROOT / 'configs' / 'metafile.yml'
 FIELDS = {'title', 'text', 'data', 'split', 'metrics', 'runs', 'rows', 'checkpoint'}
 OPTIONAL = {'baseline', 'columns', 'commands', 'pictures'}
 BASELINE_FIELDS = {'row', 'metrics', 'test_to_train'}
-ROW_FIELDS = {'config', 'options', 'checkpoints', 'train', 'test', 'of', 'ensemble', 'runs'}
+ROW_FIELDS = {'config', 'options', 'checkpoints', 'prepare', 'train', 'test', 'of', 'ensemble', 'runs'}
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,10 @@ def jobs_of(table: dict, folder: Path) -> list[Job]:
     for run, settings in table['runs'].items():
         for name, spec in table['rows'].items():
             if run in spec.get('runs', table['runs']):
-                options = (*spec.get('options', ()), *settings.get('options', ()))
-                jobs.append(Job(name, run, spec, settings.get('seed', 0), options, folder / slug(name) / slug(run)))
+                work = folder / slug(name) / slug(run)
+                options = (option.replace('{work}', str(work))
+                           for option in (*spec.get('options', ()), *settings.get('options', ())))
+                jobs.append(Job(name, run, spec, settings.get('seed', 0), tuple(options), work))
     return jobs
 
 
@@ -167,6 +172,7 @@ class Zoo:
         options = [*job.options, *(f'{option}={self._checkpoint(row, job.run)}'
                                    for option, row in job.spec.get('checkpoints', {}).items())]
         common = ['--data-root', str(self.data), *(['--cfg-options', *options] if options else [])]
+        self._prepare(job)
         if 'config' in job.spec:
             self._call(job, 'train', [job.spec['config'], '--work-dir', str(job.folder), '--seed', str(job.seed),
                                       '--resume', *job.spec.get('train', ()), *common])
@@ -205,6 +211,18 @@ class Zoo:
         else:
             record = (json.loads((folder / 'metrics.json').read_text())['best'] or {}).get('metrics', {})
         return {name: value for name, value in record.items() if name.startswith('train/') and value is not None}
+
+    def _prepare(self, job: Job) -> None:
+        """Run the tools of the row's ``prepare`` that have not come to their end before."""
+        for number, command in enumerate(job.spec.get('prepare', ())):
+            done = job.folder / f'prepared_{number}'
+            if not done.exists():
+                tool, *arguments = command.split()
+                places = {'{data}': str(self.data.parent), '{work}': str(job.folder)}
+                for place, path in places.items():
+                    arguments = [argument.replace(place, path) for argument in arguments]
+                self._call(job, tool, arguments)
+                done.touch()
 
     def _precision(self, job: Job) -> str:
         """What the training ran in, as its history.json says; of an ensemble, what the trainings of all members did."""
