@@ -10,9 +10,9 @@ A metric is named as tools/test.py gives it; ``train/accuracy`` and the like are
 history.json (of the epoch whose checkpoint is measured). ``columns`` holds further columns of text: their name, then
 row and text.
 
-A row may need something made before its training, such as a balanced set or pretrained weights: ``prepare`` lists the
-tools to run, once each, with {data} for the folder of all data sets and {work} for the row's own; {work} goes in options,
-too.
+A row may need something made before its training, such as a balanced set or pretrained weights: ``prepare`` lists
+the tools to run, once each, with {data} for the folder of all data sets and {work} for the row's own; {work} goes in
+options, too.
 """
 import argparse
 import json
