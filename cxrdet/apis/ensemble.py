@@ -32,8 +32,8 @@ class Fusion(NamedTuple):
     """How predictions are brought together.
 
     Attributes:
-        method: 'wbf', 'nmw', 'nms', 'soft_nms', 'voting' for boxes, 'probs' or 'logits' for class scores; ``None``
-            stands for 'wbf' and 'probs'.
+        method: for boxes 'wbf', 'nmw', 'nms', 'soft_nms', 'voting' or a preset (:data:`cxrdet.core.fusion.PRESETS`), for
+            class scores 'probs' or 'logits'; ``None`` stands for 'wbf' and 'probs'.
         options: the method's arguments (:mod:`cxrdet.core.fusion`).
         weights: of the members; ``None``: equal.
         allow_missing: whether members may lack classes or have others.
@@ -116,7 +116,7 @@ def _spec(cfg: Config, checkpoint: str, trust: bool) -> dict:
     for node in walk(model):
         node.pop('init_cfg', None)
     return dict(model=model, checkpoint=str(Path(checkpoint).absolute()), classes=classes, scope=cfg.default_scope,
-                pipeline=inner_pipeline(_test_dataset(cfg)['pipeline']))
+                pipeline=inner_pipeline(_test_dataset(cfg)['pipeline']), tta_model=cfg.get('tta_model'))
 
 
 def _classes_of(checkpoint: str, trust: bool) -> list[str]:

@@ -46,6 +46,7 @@ tta_pipeline = [
         [dict(type='Albumentations', transforms=[dict(type='Transpose', p=p)]) for p in (0., 1.)],
         [dict(type='PackInputs')]]),
 ]
+tta_model = dict(type='cxrdet.MeanScoreTTAModel')
 
 train_dataloader = dict(
     batch_size=batch_size,
