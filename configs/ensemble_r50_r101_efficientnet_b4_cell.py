@@ -11,7 +11,8 @@ model = dict(
     type='cxrdet.DetectorEnsemble',
     fusion='wbf',
     members=[dict(config=f'{{ fileDirname }}/{name}.py', checkpoint=None) for name in names])
-test_dataloader = dict(dataset=dict(pipeline=[*_base_.val_pipeline[:2], _base_.val_pipeline[-1]]))  # each resizes itself
+# each member resizes the image itself
+test_dataloader = dict(dataset=dict(pipeline=[*_base_.val_pipeline[:2], _base_.val_pipeline[-1]]))
 ensemble_shortcuts = dict(
     resnet50=['model.members.0.checkpoint'], resnet101=['model.members.1.checkpoint'],
     efficientnet_b4=['model.members.2.checkpoint'], fusion=['model.fusion'])

@@ -44,8 +44,8 @@ def add_ensemble_arguments(parser) -> None:
     group.add_argument('--fusion-options', nargs='+', metavar='KEY=VALUE',
                        help='arguments of the fusion, e.g. iou_thr=0.5 skip_box_thr=0.3 conf_type=max')
     group.add_argument('--tta-fusion', choices=BOX_FUSIONS,
-                       help='how the views of --tta are fused in each member of an ensemble (default: as its own config '
-                            'has it in tta_model, or else wbf)')
+                       help='how the views of --tta are fused in each member of an ensemble (default: as tta_model of '
+                            'its own config, or else wbf)')
     group.add_argument('--weights', nargs='+', type=float, metavar='W',
                        help='of the members, or of the views of --tta (default: equal)')
     group.add_argument('--allow-missing', action='store_true', help='members may lack classes or have others')

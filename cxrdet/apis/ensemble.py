@@ -32,8 +32,8 @@ class Fusion(NamedTuple):
     """How predictions are brought together.
 
     Attributes:
-        method: for boxes 'wbf', 'nmw', 'nms', 'soft_nms', 'voting' or a preset (:data:`cxrdet.core.fusion.PRESETS`), for
-            class scores 'probs' or 'logits'; ``None`` stands for 'wbf' and 'probs'.
+        method: for boxes one of :data:`cxrdet.core.fusion.FUSIONS`, for class scores 'probs' or 'logits'; ``None``
+            stands for 'wbf' and 'probs'.
         options: the method's arguments (:mod:`cxrdet.core.fusion`).
         weights: of the members; ``None``: equal.
         allow_missing: whether members may lack classes or have others.

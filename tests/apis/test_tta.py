@@ -8,6 +8,7 @@ from cxrdet.apis.check import config_problems
 from cxrdet.apis.ensemble import Fusion
 from cxrdet.apis.tta import enable_tta
 from cxrdet.core.errors import ConfigError
+from cxrdet.core.fusion import FUSIONS
 from cxrdet.engine.tta import tta_pipeline
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -75,6 +76,10 @@ def test_fusion_of_the_views_is_written_into_tta_model():
     enable_tta(cfg, Fusion('nms'))
     assert cfg.tta_model == dict(type='cxrdet.WBFTTAModel', fusion='nms', fusion_cfg={}, max_per_img=50)
     assert config_problems(cfg) == []
+
+
+def test_the_tool_offers_every_fusion(tool):
+    assert set(tool('test').BOX_FUSIONS) == set(FUSIONS)
 
 
 @pytest.mark.parametrize(('change', 'fusion', 'message'), [
