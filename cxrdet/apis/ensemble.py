@@ -179,8 +179,10 @@ def ensemble_classes(cfg: Config, trust: bool = False) -> list[str]:
     """
     model = cfg.get('model') or {}
     members = model.get('members') or []
-    if not members or not all(member.get('checkpoint') for member in members):
-        raise ConfigError('A checkpoint is needed: only an ensemble whose members all name theirs does without')
+    lacking = [f'model.members.{i}.checkpoint' for i, member in enumerate(members) if not member.get('checkpoint')]
+    if not members or lacking:
+        raise ConfigError('A checkpoint is needed: only an ensemble whose members all name theirs does without'
+                          + (f'; here {", ".join(lacking)} would be needed' if lacking else ''))
     return list(model.get('classes') or members[0].get('classes') or _classes_of(members[0]['checkpoint'], trust))
 
 

@@ -330,6 +330,14 @@ def test_what_is_refused(tool, checkpoints, cell_phantoms, capsys, arguments, me
     assert message in capsys.readouterr().err
 
 
+def test_checkpoints_that_an_ensemble_lacks_are_named():
+    from mmengine.config import Config
+
+    from cxrdet.apis.ensemble import ensemble_classes
+    with pytest.raises(ConfigError, match='here model.members.1.checkpoint would be needed'):
+        ensemble_classes(Config(dict(model=dict(members=[dict(checkpoint='a.pth'), dict(checkpoint=None)]))))
+
+
 def test_classes_that_a_member_lacks(checkpoints, tmp_path):
     from cxrdet.apis.ensemble import Fusion, ensemble_config
     content = torch.load(checkpoints['b'], weights_only=True)
