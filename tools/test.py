@@ -17,6 +17,8 @@ def parse_args(argv=None):
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file; none for an ensemble')
     parser.add_argument('--work-dir', help='folder for logs (default: work_dirs/<config name>)')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the raw predictions')
+    parser.add_argument('--no-pictures', action='store_true',
+                        help='draw no ROC curves (of classifiers, by default into WORK_DIR/<time>/curves)')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: flips and scales, merged')
     add_ensemble_arguments(parser)
     parser.add_argument('--trust-checkpoint', action='store_true',
@@ -89,7 +91,8 @@ def run(args) -> None:
         raise ConfigError('--tta-fusion is for --tta')
     if args.bundle and is_first(args.launcher):
         bundle(cfg, args.bundle, trust=args.trust_checkpoint)
-    test(cfg, args.checkpoint, out=args.out, launcher=args.launcher, trust=args.trust_checkpoint)
+    test(cfg, args.checkpoint, out=args.out, launcher=args.launcher, trust=args.trust_checkpoint,
+         pictures=not args.no_pictures)
 
 
 def main(argv=None) -> int:
