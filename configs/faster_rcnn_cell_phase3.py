@@ -17,4 +17,3 @@ train_dataloader = dict(dataset=dict(pipeline=[
     *load, {{_base_.albu}}, {{_base_.multi_scale}}, zscore, dict(type='PackDetInputs')]))
 val_dataloader = dict(dataset=dict(pipeline=[*load, zscore, {{_base_.pack}}]))
 test_dataloader = val_dataloader
-model_shortcuts = dict(pretrained=['model.backbone.init_cfg'])
