@@ -7,6 +7,5 @@ default_hooks = dict(
         type='cxrdet.GradualUnfreezeHook',
         stages=[dict(begin=1, parts=['head']), dict(begin=4, parts=['head', 'top2']),
                 dict(begin=7, parts=['all'], lr_mult=0.1)]),
-    early_stopping=dict(type='cxrdet.EarlyStoppingHook', monitor='multi-label/AUROC_mean', patience=7),
-    restore_best=dict(type='cxrdet.RestoreBestHook'))
+    early_stopping=dict(patience=7))
 find_unused_parameters = True

@@ -3,5 +3,5 @@ Run: python tools/train.py configs/faster_rcnn_fpn_cell_lookahead.py --data-root
 """
 _base_ = [
     './_base_/models/faster_rcnn_r50_fpn.py', './_base_/datasets/cell_coco.py',
-    './_base_/schedules/lookahead_cosine_100e.py', './_base_/early_stop_runtime.py'
+    './_base_/schedules/lookahead_cosine_100e.py', './_base_/default_runtime.py'
 ]

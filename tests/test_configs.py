@@ -52,6 +52,27 @@ def test_config_as_a_run_saves_it_can_be_used_again(path, tmp_path):
 
 
 @pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
+def test_recipe_stops_early_and_ends_with_the_best_weights(path):
+    from cxrdet.apis.config import load_config
+    hooks = load_config(path).default_hooks
+    assert hooks.early_stopping.enabled
+    assert hooks.restore_best.enabled
+    assert hooks.early_stopping.type == 'cxrdet.EarlyStoppingHook'
+    assert hooks.restore_best.type == 'cxrdet.RestoreBestHook'
+    assert hooks.checkpoint.save_best
+    detector = Config.fromfile(str(path)).default_scope == 'mmdet'
+    assert hooks.early_stopping.patience in ([15] if detector else range(3, 8))
+
+
+@pytest.mark.parametrize('name', ['faster_rcnn_bifpn_cell', 'resnet18_csv', 'densenet121_nih_unfreeze'])
+def test_one_switch_turns_the_early_stop_off(name):
+    from cxrdet.apis.config import load_config
+    hooks = load_config(REPOSITORY / f'configs/{name}.py', cfg_options=['early_stop=False', 'patience=4']).default_hooks
+    assert not (hooks.early_stopping.enabled or hooks.restore_best.enabled)
+    assert hooks.early_stopping.patience == 4
+
+
+@pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
 def test_model_is_built_and_runs(path):
     import cxrdet  # noqa: F401
     cfg = Config.fromfile(str(path))

@@ -1,4 +1,8 @@
-"""Run settings that detection and classification configs share."""
+"""Run settings that detection and classification configs share.
+
+A training stops when the metric that chooses the best checkpoint gets no better, and ends with the best weights;
+--cfg-options early_stop=False turns both off, patience=N sets the number of validations.
+"""
 custom_imports = dict(imports=['cxrdet'], allow_failed_imports=False)
 
 default_hooks = dict(
@@ -9,7 +13,12 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     reproducible=dict(type='cxrdet.ReproducibleHook'),
     history=dict(type='cxrdet.HistoryHook'),
-    non_finite_loss=dict(type='cxrdet.NonFiniteLossHook'))
+    non_finite_loss=dict(type='cxrdet.NonFiniteLossHook'),
+    early_stopping=dict(type='cxrdet.EarlyStoppingHook', patience=5, enabled=True),
+    restore_best=dict(type='cxrdet.RestoreBestHook', enabled=True))
+runtime_shortcuts = dict(
+    early_stop=['default_hooks.early_stopping.enabled', 'default_hooks.restore_best.enabled'],
+    patience=['default_hooks.early_stopping.patience'])
 
 env_cfg = dict(
     cudnn_benchmark=False,

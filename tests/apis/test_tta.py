@@ -13,7 +13,7 @@ from cxrdet.engine.tta import tta_pipeline
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
-@pytest.fixture(params=['faster_rcnn_bifpn_cell_tiny', 'faster_rcnn_bifpn_bccd', 'resnet18_csv'])
+@pytest.fixture(params=['faster_rcnn_bifpn_cell_tiny', 'faster_rcnn_bifpn_bccd', 'resnet18_crops_64'])
 def cfg(request):
     return Config.fromfile(CONFIGS / f'{request.param}.py')
 

@@ -125,7 +125,8 @@ def crops(tmp_path_factory):
 
 def test_classifier_by_its_config(tool, crops, tmp_path):
     """The hybrid network teaches the plain one, whose own config then measures the checkpoint."""
-    quick = ['img_size=32', 'batch_size=3', 'num_workers=0', 'max_epochs=1', 'param_scheduler.0.end=1']
+    quick = ['img_size=32', 'batch_size=3', 'num_workers=0', 'max_epochs=1', 'param_scheduler.0.end=1',
+             'pretrained=None']
 
     def run(name, *options):
         assert tool('train').main([f'configs/{name}.py', '--data-root', str(crops), '--work-dir', str(tmp_path / name),

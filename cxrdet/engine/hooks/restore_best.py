@@ -22,16 +22,25 @@ class RestoreBestHook(Hook):
     is the state at the end, from which a run can be resumed and prolonged. Where no best checkpoint was saved, the last
     weights stay and a warning says so.
 
+    Args:
+        enabled: with False the hook does nothing; a switch for recipes that carry it.
+
     Raises: ConfigError before training if there is no CheckpointHook with ``save_best``.
     """
     priority = 95  # after the CheckpointHook (90), before what tests the final weights (100)
 
+    def __init__(self, *, enabled: bool = True) -> None:
+        self.enabled = enabled
+
     def before_train(self, runner) -> None:
-        if _saver(runner) is None:
+        if self.enabled and saver_of_best(runner) is None:
             raise ConfigError('RestoreBestHook needs a CheckpointHook that saves the best checkpoint: set '
-                              'default_hooks.checkpoint.save_best to a metric of the validation.')
+                              'default_hooks.checkpoint.save_best to a metric of the validation, or enabled=False (in '
+                              'our configs: --cfg-options early_stop=False).')
 
     def after_train(self, runner) -> None:
+        if not self.enabled:
+            return
         path = _best_path(runner)
         if path is None:
             runner.logger.warning('No best checkpoint was saved in this run: the model keeps its last weights')
@@ -46,13 +55,14 @@ class RestoreBestHook(Hook):
         runner.logger.info(f'The model has the weights of {path}')
 
 
-def _saver(runner) -> CheckpointHook | None:
+def saver_of_best(runner) -> CheckpointHook | None:
+    """The hook that saves the best checkpoint of a run; ``None`` if none does."""
     return next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
 
 
 def _best_path(runner) -> Path | None:
     """The file; where the folder was moved or copied since it was written, the one in this folder."""
-    saver = _saver(runner)
+    saver = saver_of_best(runner)
     if len(saver.key_indicators) == 1:
         saved = saver.best_ckpt_path
     else:

@@ -80,6 +80,49 @@ def test_a_metric_that_is_not_there():
         EarlyStoppingHook('mAP').after_val_epoch(make_runner(), {})
 
 
+def with_saver(**options):
+    saver = HOOKS.build(dict(type='cxrdet.CheckpointHook', interval=1, **options))
+    return SimpleNamespace(**vars(make_runner()), hooks=[saver])
+
+
+@pytest.mark.parametrize(('saved', 'scores', 'expected'), [
+    (dict(save_best='val/loss'), [3.0, 2.0, 1.0, 1.5, 1.5], 5),  # less is better
+    (dict(save_best='toy', rule='less'), [3.0, 2.0, 1.0, 1.5, 1.5], 5),
+    (dict(save_best=['mAP', 'val/loss']), [0.1, 0.2, 0.3, 0.3, 0.3], 5)])
+def test_watches_what_the_best_checkpoint_is_chosen_by(saved, scores, expected):
+    runner, hook = with_saver(**saved), EarlyStoppingHook(patience=2)
+    hook.before_run(runner)
+    hook.before_train(runner)
+    name = saved['save_best'] if isinstance(saved['save_best'], str) else 'mAP'
+    stopped = []
+    for score in scores:
+        hook.after_val_epoch(runner, {name: score})
+        stopped.append(runner.train_loop.stop_training)
+    assert stopped.index(True) + 1 == expected
+
+
+@pytest.mark.parametrize('saved', [{}, dict(save_best='auto')])
+def test_nothing_to_watch(saved):
+    runner, hook = with_saver(**saved), EarlyStoppingHook()
+    hook.before_run(runner)  # a run that only tests may go on
+    with pytest.raises(ConfigError, match='no metric to watch.*early_stop=False'):
+        hook.before_train(runner)
+
+
+def test_switched_off():
+    runner, checkpoint = with_saver(), {}
+    for hook in (EarlyStoppingHook('mAP', patience=1, enabled=False), EarlyStoppingHook(enabled=False)):
+        hook.before_run(runner)
+        hook.before_train(runner)
+        for score in (0.5, 0.4, 0.3):
+            hook.after_val_epoch(runner, {'mAP': score})
+        hook.before_save_checkpoint(runner, checkpoint)
+    restore = RestoreBestHook(enabled=False)
+    restore.before_train(runner)
+    restore.after_train(runner)
+    assert (runner.train_loop.stop_training, checkpoint) == (False, {})
+
+
 def test_count_and_score_are_resumed():
     hook, checkpoint = EarlyStoppingHook('mAP', patience=3), {}
     for score in (0.5, 0.4, 0.3):
