@@ -18,7 +18,8 @@ from cxrdet.core.crc32c import masked_crc32c
 from cxrdet.core.errors import DataError
 from cxrdet.datasets.tfrecord import Span, cdetector_parts, parse_example, record_errors, record_spans
 
-__all__ = ['RecordImage', 'index_records', 'read_record_image', 'record_files', 'record_path', 'split_record_path']
+__all__ = ['RecordImage', 'bad_records', 'index_records', 'read_record_image', 'record_files', 'record_path',
+           'split_record_path']
 
 _PATH = re.compile(r'(?P<file>.+)@(?P<offset>\d+)/[^/]*', re.DOTALL)
 
@@ -58,14 +59,25 @@ def index_records(file: str | Path) -> Iterator[RecordImage]:
         DataError: as :func:`cxrdet.datasets.tfrecord.record_spans` does; or a record is no ``Example`` of the set (with
             its number and byte offset).
     """
+    for image, error in bad_records(file):
+        if error:
+            raise DataError(error)
+        yield image
+
+
+def bad_records(file: str | Path) -> Iterator[tuple[RecordImage | None, str]]:
+    """As :func:`index_records`, but goes on after a record that is no ``Example`` of the set: None and its fault."""
     content = None
     for span in record_spans(file):
         if content is None:
             with open(file, 'rb') as stream:
                 content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-        with record_errors(file, span):
-            name, image, rows = _parts(content[span.offset + 12:span.offset + 12 + span.length])
-        yield RecordImage(span, re.split(r'[/\\]', name)[-1], *image.shape[:2], rows)
+        try:
+            with record_errors(file, span):
+                name, image, rows = _parts(content[span.offset + 12:span.offset + 12 + span.length])
+            yield RecordImage(span, re.split(r'[/\\]', name)[-1], *image.shape[:2], rows), ''
+        except DataError as error:
+            yield None, str(error)
 
 
 def record_path(file: str | Path, image: RecordImage) -> str:
@@ -79,8 +91,12 @@ def split_record_path(path: str | Path) -> tuple[str, int] | None:
     return None if found is None or not os.path.isfile(found['file']) else (found['file'], int(found['offset']))
 
 
-def read_record_image(path: str | Path) -> np.ndarray:
+def read_record_image(path: str | Path, *, check: bool = False) -> np.ndarray:
     """The image of a path of :func:`record_path`, (H, W, 3) uint8, channels blue, green, red.
+
+    Args:
+        path: of the image.
+        check: hold the data to their checksum, too (about 50 MB/s).
 
     Raises:
         DataError: there is no such record any more, or it is damaged where that can be seen.
@@ -92,12 +108,14 @@ def read_record_image(path: str | Path) -> np.ndarray:
             head = stream.read(12)
             length = struct.unpack('<Q', head[:8])[0] if len(head) == 12 else 0
             good = len(head) == 12 and masked_crc32c(head[:8]) == struct.unpack('<I', head[8:])[0]
-            data = stream.read(length) if good else b''
+            data, tail = (stream.read(length), stream.read(4)) if good else (b'', b'')
     except (OSError, ValueError) as error:
         raise DataError(f'{path}: cannot read the record: {error}.') from None
-    if not good or len(data) < length:
+    if not good or len(tail) < 4:
         raise DataError(f'{path}: there is no whole record at byte {offset} of {file}; the file is damaged, or was '
                         'changed since it was indexed.')
+    if check and masked_crc32c(data) != struct.unpack('<I', tail)[0]:
+        raise DataError(f'{path}: wrong checksum of the data of the record at byte {offset}; the file is damaged.')
     try:
         return np.ascontiguousarray(_parts(memoryview(data))[1][..., ::-1])
     except ValueError as error:
