@@ -3,8 +3,8 @@
 Run: python benchmarks/backbones.py
 
 Each is measured in turn and its line kept in benchmarks/tables/backbones.csv, so that a run that was cut off goes on
-where it was; to measure one anew, remove its line. What is measured is the backbone with the BiFPN of
-faster_rcnn_bifpn_cell.py on one image; the heads behind it are the same for all.
+where it was; to measure one anew, remove its line. What is measured is the backbone with a BiFPN as in
+faster_rcnn_bifpn_no_cbam_cell.py on one image; the heads behind it are the same for all.
 """
 import argparse
 import csv
@@ -22,15 +22,16 @@ from cxrdet.apis.zoo import table
 from cxrdet.core.files import write_atomic
 
 ROOT = Path(__file__).parents[1]
-PIECES, FLAGSHIP = ROOT / 'configs' / '_base_' / 'backbones', ROOT / 'configs' / 'faster_rcnn_bifpn_cell.py'
+PIECES = ROOT / 'configs' / '_base_' / 'backbones'
+NECK = dict(type='cxrdet.BiFPN', out_channels=256, num_layers=3, num_outs=5)
 SIZE = 320
 FIELDS = ('backbone', 'strides', 'channels', 'parameters', 'parameters_with_bifpn', 'multiply_adds', 'ms', 'train_mib',
           'hardware')
 TEXT = """# Backbones under BiFPN
 
-Every piece of `configs/_base_/backbones/`, with the BiFPN of `configs/faster_rcnn_bifpn_cell.py` (three layers of 256
-channels) on one image of {size}x{size} px; the heads of a detector, the same for all, come on top. Two lines of a
-config change the backbone, see [Write a variant](../README.md#write-a-variant).
+Every piece of `configs/_base_/backbones/` with a BiFPN of three layers of 256 channels behind it, on one image of
+{size}x{size} px; the heads of a detector, the same for all, come on top. Two lines of a config change the backbone, see
+[Write a variant](../README.md#write-a-variant).
 
 {table}
 
@@ -48,11 +49,11 @@ Made by `python benchmarks/backbones.py`.
 
 def measure(name: str, *, rounds: int) -> dict[str, object]:
     """The line of a backbone."""
-    piece, neck = Config.fromfile(PIECES / f'{name}.py'), Config.fromfile(FLAGSHIP).model.neck
+    piece = Config.fromfile(PIECES / f'{name}.py')
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmdet'):
         backbone = MODELS.build({key: value for key, value in piece.backbone.items() if key != '_delete_'})
-        neck = MODELS.build(neck | {'in_channels': piece.backbone_channels})
+        neck = MODELS.build(NECK | {'in_channels': piece.backbone_channels})
     net, image = torch.nn.Sequential(backbone, neck), torch.randn(1, 3, SIZE, SIZE)
     net.train()
     saved = count_saved_bytes(net, lambda: net(torch.cat([image, image]))) // 2  # batch norm of 1x1 px needs two

@@ -96,9 +96,11 @@ def _measured_table(name: str, content: dict) -> str:
         rows.setdefault(cell['row'], []).append(cell)
     keys = list(dict.fromkeys(key for cell in content['results'] for key in cell['metrics']))
     costs, configs = content.get('costs') or {}, content.get('configs', {})
+    columns = content.get('columns') or {}
     clocks = ('minutes', 'cpu_minutes') if any('gpu' in cell for cell in content['results']) else ('cpu_minutes',)
     lines = [[f'[{row}](../{configs[row]})' if row in configs else row, len(cells),
               *(_spread([cell['metrics'].get(key) for cell in cells]) for key in keys),
+              *(texts.get(row, '') for texts in columns.values()),
               *(f'{minutes:.1f}' if (minutes := mean(cell[clock] for cell in cells)) else '' for clock in clocks),
               max(cell.get('peak_mib', 0) for cell in cells) or '', *(_cost(costs.get(row)) if costs else ())]
              for row, cells in rows.items()]
@@ -118,8 +120,9 @@ def _measured_table(name: str, content: dict) -> str:
                      'turns in one process, by the same command with `--costs`')
     if cut := sum(bool(cell['interrupted']) for cell in cells):
         facts.append(f'- {cut} run(s) were cut off and resumed; the time of the part that was cut off is not counted')
-    return '\n\n'.join([f'## {content["title"]}', content['text'].strip(), table(
-        ['model', 'runs', *keys, *(CLOCKS[clock] for clock in clocks), 'peak MiB', *(COSTS if costs else ())], lines),
+    heads = ['model', 'runs', *keys, *columns, *(CLOCKS[clock] for clock in clocks), 'peak MiB',
+             *(COSTS if costs else ())]
+    return '\n\n'.join([f'## {content["title"]}', content['text'].strip(), table(heads, lines),
         '\n'.join(facts), *_differences(rows, content.get('baseline')),
         *(f'{what}:\n\n{_bash(command)}' for what, command in content.get('commands', {}).items()),
         *(f'{what}:\n\n{_picture(file)}' for what, file in content.get('pictures', {}).items()),

@@ -60,7 +60,7 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
                'validation pipeline alike)', 'configs/faster_rcnn_fpn_cell.py'), _CHECK),
     'classification': (
         Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples of the classes more'),
-        Switch('plugin', 'cxrdet.CBAM', 'attention in the pyramid: configs/faster_rcnn_bifpn_cbam_cell.py'), _CHECK),
+        Switch('plugin', 'cxrdet.CBAM', 'attention in the pyramid: configs/faster_rcnn_bifpn_cell.py'), _CHECK),
     'both': (_COMPARE, Switch('config', 'configs/faster_rcnn_bifpn_focal_giou_cell.py',
                               'focal loss for classes, GIoU loss for boxes')),
     'duplicate': (
@@ -146,31 +146,31 @@ _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
 
 _SINGLE_LABEL: dict[str, tuple[Switch, ...]] = {
     'overfit': (
-        Switch('config', 'configs/_base_/datasets/csv_images.py', 'its train_pipeline has random crops, all eight '
+        Switch('config', 'configs/_base_/datasets/csv_crops_64.py', 'its train_pipeline has random crops, all eight '
                'orientations, and CutMix'),
         Switch('setting', 'model.head.dropout', 'more dropout before the classifier', 'configs/resnet18_csv.py'),
         _DECAY, _STOP, _BEST),
     'underfit': (
         _CURVES, _EPOCHS, _RATE,
-        Switch('config', 'configs/resnet18_hybrid_csv_finetune.py', 'from pretrained weights'),
-        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_csv.py')),
+        Switch('config', 'configs/resnet18_csv.py', 'from pretrained weights'),
+        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_crops_64.py')),
     'imbalance': (
         Switch('plugin', 'cxrdet.ClassBalancedSampler', 'as train_dataloader.sampler: draws every class equally '
                'often'),),
     'weak_class': (
         _CHECK, Switch('plugin', 'cxrdet.ClassBalancedSampler', 'draws every class equally often'),
-        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_csv.py')),
+        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_crops_64.py')),
     'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
     'confusion': (
         _CHECK, Switch('tool', 'tools/predict.py', '--cam shows what the model looks at'),
         Switch('config', 'configs/resnet18_hybrid_csv.py', 'attention in the backbone')),
     'overconfident': (
         Switch('setting', 'model.head.loss.label_smooth_val', 'more of it makes the model less sure',
-               'configs/resnet18_csv.py'), _ENSEMBLE),
+               'configs/resnet18_crops_64.py'), _ENSEMBLE),
     'underconfident': (
         Switch('setting', 'model.head.loss.label_smooth_val', 'less of it makes the model surer',
-               'configs/resnet18_csv.py'),
-        Switch('config', 'configs/_base_/datasets/csv_images.py', 'less CutMix (probs of data_preprocessor.'
+               'configs/resnet18_crops_64.py'),
+        Switch('config', 'configs/_base_/datasets/csv_crops_64.py', 'less CutMix (probs of data_preprocessor.'
                'batch_augments), which makes a model less sure'), _EPOCHS),
 }
 _SINGLE_LABEL['confounded'] = _MULTI_LABEL['confounded'][2:]

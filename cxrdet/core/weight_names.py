@@ -98,7 +98,7 @@ def _unfolded(value: Any) -> Any:
 FAMILIES = (
     Family('ResNet', ('torchvision', 'timm'), r'layer1\.0\.conv1\.weight', r'fc\.', (
         (rf'(conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.[01])){_NORM_OR_CONV}', r'\1.\2'),),
-        fresh=r'layer[1-4]\.attention\..+'),  # what cxrdet.AttentionResNet puts behind its stages
+        fresh=r'layer[1-4]\.(?:\d+\.\w+\.)?attention\..+'),  # what cxrdet.AttentionResNet adds
     Family('DenseNet', ('torchvision', 'timm', 'chexnet'), r'features\.denseblock1\.denselayer1\.norm\.?1\.weight',
            r'classifier\.', _dense_rules()),
     Family('Vision Transformer', ('torchvision',), r'encoder\.pos_embedding', r'heads\.', (

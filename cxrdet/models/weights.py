@@ -181,7 +181,9 @@ def _needed(backbone: nn.Module, fresh: str) -> list[str]:
 def _check(backbone: nn.Module, weights: dict[str, Tensor], family: Family) -> list[str]:
     """Raise unless ``weights`` are the backbone's, all of them; give the names of those that it may do without."""
     alone = [name for name in weights if name not in backbone.state_dict()]
-    spare = [name for name in alone if re.fullmatch(family.spare, name)]
+    attending = {name.partition('.attention.')[0] for name in backbone.state_dict() if '.attention.' in name}
+    spare = [name for name in alone if re.fullmatch(family.spare, name)
+             or name.rpartition('.')[0] in attending]  # a convolution whose place attention has taken
     _raise_faults(backbone, weights, _needed(backbone, family.fresh), [name for name in alone if name not in spare])
     return spare
 

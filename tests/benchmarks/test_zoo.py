@@ -52,7 +52,9 @@ if 'train.py' in sys.argv[0]:
         (work / name).touch()
     (work / 'last_checkpoint').write_text(str(work / 'epoch_1.pth'))
     precision = 'bfloat16' if 'configs/wide.py' in sys.argv else 'float32'
-    (work / 'history.json').write_text(json.dumps([dict(iter=1, precision=precision)]))
+    records = [dict(iter=i, precision=precision, train=dict(accuracy=0.6 + 0.1 * i)) for i in (1, 2)]
+    (work / 'history.json').write_text(json.dumps(records))
+    (work / 'metrics.json').write_text(json.dumps(dict(best=dict(metrics=dict({{'train/accuracy': 0.65}})))))
 else:
     (work / 'now').mkdir(parents=True, exist_ok=True)
     (work / 'now' / 'now.json').write_text(json.dumps(dict(top1=0.5 + 0.1 * len(str(work).split('seed_1')[1:]))))
@@ -153,6 +155,20 @@ def test_commands_and_pictures_stand_below_the_table(zoo, tmp_path):
             'All cells:\n\n![predictions](../docs/images/cells.jpg)') in page
 
 
+@pytest.mark.parametrize(('checkpoint', 'expected'), [('last', '0.800'), ('best', '0.650')])
+def test_figures_of_the_training_and_columns_of_text(zoo, tmp_path, checkpoint, expected):
+    """From the history of the epoch that is measured; a row that tests another's checkpoint has that one's."""
+    (tmp_path / 'table.yml').write_text(TABLE.replace('top1}', 'top1, train: train/accuracy}').replace(
+        'last', checkpoint).replace('rows:\n', 'columns: {claimed: {plain: 0.9 to 1}}\nrows:\n').replace(
+        '  both: {ensemble: [plain, wide], runs: [seed 0]}\n', ''))
+    zoo.table = zoo.read_table(tmp_path / 'table.yml')
+    assert zoo.make().run(1, runs='seed 0') == []
+    page = (zoo.ROOT / 'docs' / 'model_zoo.md').read_text()
+    assert '| model | runs | accuracy | train | claimed |' in page
+    assert f'| [plain](../configs/plain.py) | 1 | 0.500 | {expected} | 0.9 to 1 |' in page
+    assert f'| wide, mirrored | 1 | 0.500 | {expected} |  |' in page
+
+
 def test_a_table_without_results_is_not_shown(zoo):
     zoo.store('two', zoo.table, costs={'plain': {'parameters': 1, 'multiply_adds': 1, 'ms': 1.0}})
     assert zoo.table['title'] not in (zoo.ROOT / 'docs' / 'model_zoo.md').read_text()
@@ -232,6 +248,7 @@ def test_time_that_was_cut_off_is_told(zoo, tmp_path):
     ('checkpoint: last', 'checkpoint: any', 'checkpoint must be best or last, got any'),
     ('of: wide', 'of: broad', 'row wide, mirrored: no trained row broad'),
     ('wide.py,', 'wide.py, checkpoints: {teacher: x},', 'row wide: no trained row x'),
+    ('runs:\n', 'columns: {claimed: {plane: 1}}\nruns:\n', 'columns: no row plane'),
     ('config: configs/plain.py', 'confg: x', 'row plain: unknown confg'),
     ('{config: configs/plain.py}', '{}', 'row plain: needs config, of or ensemble'),
     ('runs:\n', 'baseline: {row: plane, metrics: [accuracy], test_to_train: 0}\nruns:\n', 'baseline: expected row'),

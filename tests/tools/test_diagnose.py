@@ -14,7 +14,7 @@ from cxrdet.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 TINY, CSV, CHEST = (ROOT / 'configs' / name for name in (
-    'faster_rcnn_bifpn_cell_tiny.py', 'resnet18_csv.py', 'resnet18_chest_phantom.py'))
+    'faster_rcnn_bifpn_cell_tiny.py', 'resnet18_crops_64.py', 'resnet18_chest_phantom.py'))
 
 
 class Oracle(torch.nn.Module):
