@@ -1,4 +1,4 @@
-"""The flagship on a DenseNet-121 that was trained on PatchCamelyon by densenet121_pcam.py: ImageNet, patches, cells.
+"""Faster R-CNN, BiFPN, on a DenseNet-121 trained on PatchCamelyon by densenet121_pcam.py: ImageNet, patches, cells.
 Run: python tools/train.py configs/faster_rcnn_bifpn_densenet121_pcam_cell.py --data-root data/cell \\
     --cfg-options pretrained="$(ls work_dirs/densenet121_pcam/best_*.pth)"
 
