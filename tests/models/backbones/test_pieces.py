@@ -104,6 +104,26 @@ def test_a_local_checkpoint_is_loaded_whole(name, tmp_path):
         assert (value == i + 1).all(), key
 
 
+@pytest.mark.parametrize(('name', 'classifier'), [
+    ('efficientnet_b0', dict(type='mmpretrain.EfficientNet', arch='b0')),
+    ('convnext_t', dict(type='mmpretrain.ConvNeXt', arch='tiny')),
+    ('densenet121', dict(type='mmpretrain.DenseNet', arch='121'))])
+def test_the_backbone_of_a_classifier_is_loaded_whole(name, classifier, tmp_path):
+    """As a training writes it; what only a classifier has is left out, norms that it lacks start anew."""
+    own = MODELS.build(classifier).state_dict()
+    told = {f'backbone.{key}': torch.tensor(i % 99 + 2, dtype=value.dtype).expand(value.shape)
+            for i, (key, value) in enumerate(own.items())}
+    torch.save(dict(state_dict=told | {'head.fc.weight': torch.zeros(1)}), tmp_path / 'epoch_1.pth')
+    backbone = build(name, init_cfg=dict(type='cxrdet.ConvertedPretrained', source='cxrdet',
+                                         checkpoint=str(tmp_path / 'epoch_1.pth')))
+    backbone.init_weights()
+    found = backbone.state_dict()
+    assert {key.split('.')[0] for key in found.keys() - own.keys()} <= {'norm0', 'norm1', 'norm2'}
+    assert {key.rpartition('.')[0] for key in own.keys() - found.keys()} <= {'layers.6.conv', 'layers.6.bn'}
+    for key in found.keys() & own.keys():
+        assert (found[key] == told[f'backbone.{key}']).all(), key
+
+
 def stirred(model):
     """Running statistics, biases and scales that no initialisation would give."""
     generator = torch.Generator().manual_seed(1)
