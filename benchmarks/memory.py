@@ -3,10 +3,12 @@
 Run: python benchmarks/memory.py
 
 Counted, not sampled: 16 bytes a parameter under Adam (weight, gradient, two moments; frozen ones 4), and what the loss
-keeps for the backward pass, from a step of two images with twenty boxes each (or a label), halved. The figures hold on
-every device but for kernels that keep other things, working memory of single layers, and what CUDA takes for itself.
+keeps for the backward pass of two images, less that of one, each with twenty boxes (or a label). The figures hold on
+every device but for kernels that keep other things, the working memory of single layers, and what CUDA takes for
+itself. Takes 5 GB.
 """
 import argparse
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +21,7 @@ from cxrdet.apis.cost import count_saved_bytes
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 CASES = [('faster_rcnn_bifpn_cell', 640), ('faster_rcnn_bifpn_cell', 480), ('faster_rcnn_bifpn_cell', 320),
-         ('faster_rcnn_fpn_cell', 640), ('faster_rcnn_bifpn_efficientnet_b4_cell', 640),
+         ('faster_rcnn_fpn_cell', 320), ('faster_rcnn_bifpn_efficientnet_b4_cell', 320),
          ('faster_rcnn_bifpn_cell_tiny', 256), ('densenet121_nih', 224), ('resnet34_nih', 224), ('vit_b16_nih', 224)]
 
 
@@ -32,11 +34,14 @@ def measure(config: str, size: int, *, mixed: bool) -> tuple[int, int]:
             cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
         model = MODELS.build(cfg.model)
         model.train()
-        data = dict(inputs=[torch.zeros(3, size, size, dtype=torch.uint8)] * 2,
-                    data_samples=[_sample(cfg.default_scope, cfg.model, size) for _ in range(2)])
-        with torch.autocast('cpu', torch.bfloat16, enabled=mixed):
-            saved = count_saved_bytes(model, lambda: model(**model.data_preprocessor(data, True), mode='loss'))
-    return sum(p.numel() * (16 if p.requires_grad else 4) for p in model.parameters()), saved // 2
+
+        def loss(images: int) -> object:
+            data = dict(inputs=[torch.zeros(3, size, size, dtype=torch.uint8)] * images,
+                        data_samples=[_sample(cfg.default_scope, cfg.model, size) for _ in range(images)])
+            with torch.autocast('cpu', torch.bfloat16, enabled=mixed):
+                return model(**model.data_preprocessor(data, True), mode='loss')
+        one, two = (count_saved_bytes(model, partial(loss, images)) for images in (1, 2))
+    return sum(p.numel() * (16 if p.requires_grad else 4) for p in model.parameters()), two - one
 
 
 def _sample(scope: str, model: dict, size: int) -> object:
