@@ -179,7 +179,7 @@ def _multi_label(loaded: LoadedModel, judged: Collected, train: Collected | None
                                   train_counts=None if train is None else train.counts)
     of = [row for row in rows if row['class'] in values['over'] and row['class'] != NO_FINDING]
     more = {'AUROC of findings': {'train': None if train is None else _mean([row['train_score'] for row in of]),
-                                       'val': _mean([row['score'] for row in of])}} if NO_FINDING in classes else {}
+                                  'val': _mean([row['score'] for row in of])}} if NO_FINDING in classes else {}
     return {'score_name': 'AUROC', 'fit': _fit('mean AUROC', judged.split, values, chance=0.5, more=more),
             'imbalance': _imbalance(judged, train), 'operating_point': source, 'per_class': rows,
             'confusion': None, 'confusions': [], 'calibration': for_classes.label_calibration(true, prob),
