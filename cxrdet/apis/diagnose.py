@@ -14,6 +14,7 @@ from cxrdet.core.diagnosis import LIMITS, fit_findings, fit_verdict, imbalance, 
 from cxrdet.core.error_types import confusion_table, error_table, frequent_confusions
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
+from cxrdet.core.labels import NO_FINDING
 from cxrdet.core.operating_points import read_points
 
 __all__ = ['diagnose', 'diagnosis_of']
@@ -174,10 +175,13 @@ def _multi_label(loaded: LoadedModel, judged: Collected, train: Collected | None
     values = for_classes.multi_label_fit(classes, true, prob, *known)
     images = [record['image'] for record in judged.records]
     trained = dict(zip(('train_true', 'train_prob'), known))
-    return {'score_name': 'AUROC', 'fit': _fit('mean AUROC', judged.split, values, chance=0.5),
-            'imbalance': _imbalance(judged, train), 'operating_point': source,
-            'per_class': for_classes.label_rows(classes, true, prob, thresholds, **trained,
-                                                train_counts=None if train is None else train.counts),
+    rows = for_classes.label_rows(classes, true, prob, thresholds, **trained,
+                                  train_counts=None if train is None else train.counts)
+    of = [row for row in rows if row['class'] in values['over'] and row['class'] != NO_FINDING]
+    more = {'AUROC of findings': {'train': None if train is None else _mean([row['train_score'] for row in of]),
+                                  'val': _mean([row['score'] for row in of])}} if NO_FINDING in classes else {}
+    return {'score_name': 'AUROC', 'fit': _fit('mean AUROC', judged.split, values, chance=0.5, more=more),
+            'imbalance': _imbalance(judged, train), 'operating_point': source, 'per_class': rows,
             'confusion': None, 'confusions': [], 'calibration': for_classes.label_calibration(true, prob),
             'confounding': _confounding(judged, train), 'wrong_calls': for_classes.wrong_calls(
                 classes, true, prob, images, most=worst),
