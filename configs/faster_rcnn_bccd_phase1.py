@@ -8,6 +8,7 @@ _base_ = [
 focal = dict(type='cxrdet.RoIFocalLoss', gamma=2.0, alpha=0.25)
 model = dict(
     rpn_head=dict(loss_cls=dict(loss_weight=0.5)),
-    roi_head=dict(bbox_head=dict(reg_decoded_bbox=True, loss_cls=dict(_delete_=True, **focal),
-                                 loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=1.5))))
+    roi_head=dict(bbox_head=dict(
+        reg_decoded_bbox=True, cls_predictor_cfg=dict(type='cxrdet.PriorLinear', prior=0.01),
+        loss_cls=dict(_delete_=True, **focal), loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=1.5))))
 default_hooks = dict(channels_last=dict(type='cxrdet.ChannelsLastHook'))

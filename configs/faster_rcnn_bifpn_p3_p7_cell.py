@@ -3,6 +3,6 @@ Run: python tools/train.py configs/faster_rcnn_bifpn_p3_p7_cell.py --data-root d
 """
 _base_ = './faster_rcnn_bifpn_cell.py'
 model = dict(
-    neck=dict(start_level=1),
+    neck=dict(start_level=1, attention=[{{_base_.cbam}}, {{_base_.cbam}}, {{_base_.cbam}}, None, None]),
     rpn_head=dict(anchor_generator=dict(scales=[2], strides=[8, 16, 32, 64, 128])),  # from 16 px up, as on P2 to P6
     roi_head=dict(bbox_roi_extractor=dict(featmap_strides=[8, 16, 32, 64], finest_scale=112)))

@@ -7,7 +7,7 @@ model = dict(
     backbone={{_base_.backbone}},
     neck=dict(_delete_=True, type='cxrdet.BiFPN', in_channels={{_base_.backbone_channels}}, out_channels=256,
               num_layers=3, num_outs=5, attention=[None, cbam, cbam, cbam, None]),
-    roi_head=dict(bbox_head=dict(type='cxrdet.RegularizedBBoxHead', dropout=0.3)))
+    roi_head=dict(bbox_head=dict(type='cxrdet.RegularizedBBoxHead', dropout=0.3, l2=1e-4)))
 sizes = [(side, side) for side in (480, 512, 544, 576, 608, 640)]
 multi_scale = dict(type='RandomChoiceResize', scales=sizes, keep_ratio=True)
 train_pipeline = [

@@ -1,6 +1,7 @@
 """Phase 3 of the plan, upon phase 2: OHEM 0.7, medical preprocessing; and TTA, medical weights, an ensemble of three.
-Run: python tools/train.py configs/faster_rcnn_cell_phase3.py --data-root data/cell --cfg-options pretrained=FILE
-with FILE a checkpoint of a classifier with this backbone trained on medical images; left out, it is ImageNet's.
+Run: python tools/train.py configs/faster_rcnn_cell_phase3.py --data-root data/cell
+Medical weights, of a classifier with this backbone: --cfg-options model.backbone.init_cfg.source=cxrdet \\
+    model.backbone.init_cfg.checkpoint=FILE; left out, they are ImageNet's.
 TTA, five views: python tools/test.py configs/faster_rcnn_cell_phase3.py CHECKPOINT --data-root data/cell --tta
 The ensemble: train it with three backbones, then python tools/test.py --ensemble A.py:a.pth B.py:b.pth C.py:c.pth --tta
 """
@@ -17,4 +18,3 @@ train_dataloader = dict(dataset=dict(pipeline=[
     *load, {{_base_.albu}}, {{_base_.multi_scale}}, zscore, dict(type='PackDetInputs')]))
 val_dataloader = dict(dataset=dict(pipeline=[*load, zscore, {{_base_.pack}}]))
 test_dataloader = val_dataloader
-model_shortcuts = dict(pretrained=['model.backbone.init_cfg'])

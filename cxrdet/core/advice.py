@@ -60,7 +60,7 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
                'validation pipeline alike)', 'configs/faster_rcnn_fpn_cell.py'), _CHECK),
     'classification': (
         Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples of the classes more'),
-        Switch('plugin', 'cxrdet.CBAM', 'attention in the pyramid: configs/faster_rcnn_bifpn_cbam_cell.py'), _CHECK),
+        Switch('plugin', 'cxrdet.CBAM', 'attention in the pyramid: configs/faster_rcnn_bifpn_cell.py'), _CHECK),
     'both': (_COMPARE, Switch('config', 'configs/faster_rcnn_bifpn_focal_giou_cell.py',
                               'focal loss for classes, GIoU loss for boxes')),
     'duplicate': (

@@ -117,6 +117,8 @@ def test_measured_again_from_the_checkpoint(run, tool, crops, tmp_path):
         CONFIG, str(run / 'epoch_2.pth'), '--data-root', str(crops), '--work-dir', str(tmp_path), '--valid-limit', '6',
         '--out', str(tmp_path / 'raw.pkl'), '--cfg-options', *SMALL]) == 0
     assert (tmp_path / 'raw.pkl').stat().st_size > 0
+    curves, = tmp_path.glob('*/curves/*')
+    assert curves.name == 'roc.png'
     path, = tmp_path.glob('*/*.json')
     measured = json.loads(path.read_text().splitlines()[-1])
     validated = scalars(run)[-1]
