@@ -51,6 +51,29 @@ def test_metafile_lists_every_config_and_plugin(meta):
         assert (REPOSITORY / entry['config']).is_file()
 
 
+@pytest.mark.long
+def test_the_named_config_shows_the_plugin(meta):
+    """As a type in the config as it stands, before any tool adds to it, or as a module of the model that it builds."""
+    from functools import cache
+
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, DefaultScope
+
+    import cxrdet  # noqa: F401
+    from cxrdet.apis.config import walk
+    read = cache(lambda file: Config.fromfile(REPOSITORY / file))
+
+    def in_model(name: str, file: str) -> bool:
+        with DefaultScope.overwrite_default_scope(read(file).default_scope):
+            model = MODELS.build(read(file).model)
+        kind = MODELS.get(name)
+        return isinstance(kind, type) and any(type(module) is kind for module in model.modules())
+
+    missing = [(plugin['name'], plugin['config']) for plugin in meta['plugins']
+               if plugin['name'] not in {node.get('type') for node in walk(read(plugin['config'])._cfg_dict)}]
+    assert [(name, file) for name, file in missing if not in_model(name, file)] == []
+
+
 def test_result_is_shown(tmp_path):
     path = tmp_path / 'metafile.yml'
     path.write_text(GOOD)

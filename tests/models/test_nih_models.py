@@ -108,3 +108,12 @@ def test_planned_resnet50_trains_its_last_stage_and_head():
     assert [type(part).__name__ for part in model.head.hidden] == ['Dropout', 'Linear', 'ReLU', 'Dropout']
     assert [model.head.hidden[i].p for i in (0, 3)] == [0.5, 0.3]
     assert model.head.hidden[1].out_features == 256
+
+
+@pytest.mark.parametrize('name', ['densenet121_nih_label_smoothing', 'densenet_tiny_label_smoothing_nih_128'])
+def test_smoothed_labels(name):
+    """PyTorch's cross-entropy with 0.95 for 1 and 0.05 for 0."""
+    cfg = Config.fromfile(str(CONFIGS / f'{name}.py'))
+    logits, labels = torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([[1.0, 0.0, 0.0]])
+    expected = nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor([[0.95, 0.05, 0.05]]))
+    torch.testing.assert_close(MODELS.build(cfg.model.head.loss)(logits, labels), expected)

@@ -11,6 +11,7 @@ import torchvision
 from mmengine.registry import DATASETS, DefaultScope
 
 from cxrdet.apis.config import load_config
+from cxrdet.core.history import read_history
 from cxrdet.engine.checkpoint import read_checkpoint
 
 CONFIG = 'configs/resnet18_crops_64.py'
@@ -116,6 +117,8 @@ def test_measured_again_from_the_checkpoint(run, tool, crops, tmp_path):
         CONFIG, str(run / 'epoch_2.pth'), '--data-root', str(crops), '--work-dir', str(tmp_path), '--valid-limit', '6',
         '--out', str(tmp_path / 'raw.pkl'), '--cfg-options', *SMALL]) == 0
     assert (tmp_path / 'raw.pkl').stat().st_size > 0
+    curves, = tmp_path.glob('*/curves/*')
+    assert curves.name == 'roc.png'
     path, = tmp_path.glob('*/*.json')
     measured = json.loads(path.read_text().splitlines()[-1])
     validated = scalars(run)[-1]
@@ -139,6 +142,22 @@ def test_recipe_from_a_local_file_of_torchvisions_weights(tool, crops, tmp_path)
     for name in ('conv1.weight', 'layer4.1.bn2.weight'):
         assert torch.equal(state[f'backbone.{name}'], weights[name])
     assert 'backbone.layer4.attention.1.qkv.weight' in state
+
+
+def test_named_run_goes_on_in_its_folder(tool, crops, tmp_path):
+    def train(*options, epochs):
+        assert tool('train').main([
+            CONFIG, '--data-root', str(crops), '--work-dir', str(tmp_path), '--run-name', 'auto', '--train-limit', '4',
+            '--valid-limit', '3', *options, '--cfg-options', *SMALL, 'train_cfg.val_interval=1',
+            f'train_cfg.max_epochs={epochs}']) == 0
+    train(epochs=1)
+    folder, = tmp_path.iterdir()
+    assert re.fullmatch(r'resnet18_crops_64_\d{8}_\d{6}', folder.name)
+    train('--resume', epochs=2)
+    assert list(tmp_path.iterdir()) == [folder]
+    assert {'history.json', 'metrics.json', 'training_plot.png', 'epoch_2.pth'} <= {path.name for path in
+                                                                                   folder.iterdir()}
+    assert [record['epoch'] for record in read_history(folder)] == [1, 2]
 
 
 def spoil(folder, tmp_path, edit):

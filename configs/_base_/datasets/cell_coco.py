@@ -19,6 +19,7 @@ train_dataloader = dict(
     batch_size=8,
     num_workers=2,
     persistent_workers=True,
+    worker_init_fn=dict(type='cxrdet.worker_init_fn'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='cxrdet.CellDataset',

@@ -38,6 +38,7 @@ tta_views = dict(type='TestTimeAug', transforms=[
     [dict(type='Albumentations', transforms=[dict(type='Transpose', p=p)]) for p in (0., 1.)],
     [dict(type='PackInputs')]])
 tta_pipeline = [*load_pipeline, tta_views]
+tta_model = dict(type='cxrdet.MeanScoreTTAModel')
 
 train_dataloader = dict(
     batch_size=batch_size,
