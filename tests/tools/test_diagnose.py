@@ -103,6 +103,11 @@ def test_detector(cells, diagnose):
     assert f'{classes[1]} called {classes[0]}: {second} (100% of its boxes)' in text
     assert 'Overfitting: mAP@0.5 is 1.000 on training images' in text and '-> cxrdet.RoIFocalLoss' in text
     assert report['images'] == {'train': {'total': 12, 'judged': 12}, 'val': {'total': 8, 'judged': 8}}
+    ratio = report['imbalance']['ratio'] > 5
+    assert report['flags'] | {'low_quality_data': None} == {
+        'overfit': True, 'underfit': False, 'imbalance': ratio, 'low_quality_data': None}
+    assert report['quality']['images'] == 12 and report['flags']['low_quality_data'] == report['quality']['low']
+    assert 'Flags: overfit yes, underfit no, ' in text and 'Annotations of the training set: ' in text
 
 
 def test_detector_against_the_metric(cells, diagnose):
@@ -132,6 +137,24 @@ def test_detector_against_the_metric(cells, diagnose):
         for row in report['per_class']:
             assert row[name] == pytest.approx(values[f'{name}_{row["class"]}'], nan_ok=True) or row[name] is None
     assert report['fit']['verdict'] == 'unknown' and 'no training images judged' in text and report['score_thr'] == 0.5
+
+
+def test_faulty_annotations_set_their_flag(tmp_path, diagnose):
+    """Of two training boxes a third is a twin, as the check of data finds it; the fourth flag is set, with advice."""
+    for name in ('annotations', 'images'):
+        (tmp_path / 'set' / name).mkdir(parents=True)
+    for k, split in enumerate(('train', 'val')):
+        cv2.imwrite(str(tmp_path / 'set' / 'images' / f'{split}.png'), np.full((96, 96, 3), 90 * k, np.uint8))
+        boxes = [[10, 10, 30, 30], [50, 50, 30, 30]] + [[10, 10, 30, 30]] * (1 - k)
+        (tmp_path / 'set' / 'annotations' / f'{split}.json').write_text(json.dumps({
+            'images': [{'id': 1, 'file_name': f'{split}.png', 'height': 96, 'width': 96}],
+            'annotations': [{'id': n, 'image_id': 1, 'category_id': 1, 'bbox': box} for n, box in enumerate(boxes)],
+            'categories': [{'id': 1, 'name': 'a'}]}))
+    report, text = diagnose(TINY, tmp_path / 'set', ('a',), lambda sample: boxes_of(
+        sample, lambda box, label: [(box, label, 0.9)]))
+    assert report['flags']['low_quality_data'] and report['quality']['counts']['duplicate_box'] == 1
+    assert report['quality']['share'] == pytest.approx(1 / 3) and 'low_quality' in codes(report)
+    assert 'low quality data yes' in text and '1 of 3 boxes of the training set are faulty' in text
 
 
 @pytest.fixture(scope='module')
@@ -169,6 +192,7 @@ def test_single_label_classifier(crops, diagnose):
     assert set(codes(report)) == {'overfit', 'imbalance', 'overconfident', 'confusion'}
     assert report['worst'][0]['why'] == 'lsil (0.01) called hsil (0.98)' and len(report['worst']) == 7
     assert 'lsil called hsil: 7 (70% of its images)' in text and report['confounding'] == []
+    assert report['flags'] == {'overfit': True, 'underfit': False, 'imbalance': True, 'low_quality_data': False}
 
 
 @pytest.fixture(scope='module')
@@ -193,6 +217,7 @@ def test_multi_label_classifier(films, diagnose):
     assert all(row['score'] in (1, None) for name, row in rows.items() if name != 'Effusion')
     assert report['images']['train']['judged'] == 20 < report['images']['train']['total']
     assert report['fit']['verdict'] in ('good', 'underfit') and report['fit']['low'] == 0.75
+    assert report['flags']['low_quality_data'] is False and report['quality']['of'] == 'images'
     assert 'weak_class' in codes(report) and 'Weak classes, AUROC below 0.65: Effusion 0.000' in text
     calls = report['wrong_calls']
     assert {call['class'] for part in calls.values() for call in part} == {'Effusion'}
