@@ -195,6 +195,34 @@ def test_single_label_classifier(crops, diagnose):
     assert report['flags'] == {'overfit': True, 'underfit': False, 'imbalance': True, 'low_quality_data': False}
 
 
+def test_what_to_annotate_next(crops, diagnose, tmp_path, monkeypatch):
+    """lsil is called right in 3 of 10 (weakness 0.7), scc always: of two images at 1:1, that with lsil comes first."""
+    folder, names = crops
+    (tmp_path / 'new').mkdir()
+    prob = {'sure.png': [.98, .01, .01], 'weak.png': [.5, .5, 0], 'strong.png': [.5, 0, .5], 'most.png': [1 / 3] * 3}
+    for k, name in enumerate(prob):
+        cv2.imwrite(str(tmp_path / 'new' / name), np.full((20, 20, 3), 40 * k, np.uint8))
+
+    def answer(sample):
+        name = Path(sample.img_path).name
+        if name in prob:
+            return sample.set_pred_score(torch.tensor(prob[name]))
+        wrong = 'lsil_val' in name and int(name.split('_')[2].split('.')[0]) < 7
+        return sample.set_pred_score(torch.eye(3)[0 if wrong else int(sample.gt_label)])
+    table = tmp_path / 'next.csv'
+    monkeypatch.setattr(import_module('cxrdet.apis.predict'), 'build_model',
+                        lambda *args, **kwargs: (Oracle(answer, False), names))
+    _, text = diagnose(CSV, folder, names, answer, '--annotate-next', str(tmp_path / 'new'), '--annotate-csv',
+                       str(table), multi_label=False)
+    rows = [line.split(',') for line in table.read_text().splitlines()]
+    assert rows[0] == ['rank', 'image', 'priority', 'uncertainty', 'class', 'weakness']
+    assert [row[1] for row in rows[1:]] == ['most.png', 'weak.png', 'strong.png', 'sure.png']
+    half = np.log(2) / np.log(3)
+    assert [float(row[2]) for row in rows[1:4]] == pytest.approx(
+        [1 + .7 / 3, half * (1 + .7 / 2), half], abs=1e-5)
+    assert 'Annotate next' in text and '1. most.png: 1.233, most of it hsil' in text
+
+
 @pytest.fixture(scope='module')
 def films(tmp_path_factory):
     from cxrdet.datasets.phantoms import write_chest_phantoms
@@ -267,6 +295,7 @@ def test_errors_of_the_user(tool, capsys, cells, tmp_path):
             (['no.py', checkpoint], 'error: no.py: no such config file'),
             ([str(TINY), checkpoint, '--data-root', str(tmp_path / 'no')], 'no such folder'),
             ([str(TINY), checkpoint, '--data-root', str(cells[0])], 'none.pth'),
+            ([str(TINY), checkpoint, '--annotate-next', str(tmp_path / 'no')], 'no: no such image or folder'),
             ([str(TINY), checkpoint, '--train-images', '-1'], 'train_images and worst of 0 or more'),
             ([str(TINY), checkpoint, '--score-thr', '2'], 'score_thr in [0, 1], got 200, 5 and 2.0')):
         assert tool('diagnose').main(arguments) == 2
