@@ -51,8 +51,9 @@ def main(argv=None) -> int:
         if args.annotate_next is not None:
             find_images(args.annotate_next)  # before the long part
         report = diagnose(config, args.checkpoint, split=args.split, train_images=args.train_images,
-                          score_thr=args.score_thr, out=args.out, seed=args.seed, device=args.device, workers=args.workers, worst=args.worst,
-                          trust=args.trust_checkpoint, progress=labelled_progress_bar)
+                          score_thr=args.score_thr, out=args.out, seed=args.seed, device=args.device,
+                          workers=args.workers, worst=args.worst, trust=args.trust_checkpoint,
+                          progress=labelled_progress_bar)
         rows = [] if args.annotate_next is None else annotate_next(
             config, args.checkpoint, args.annotate_next, report, out=args.annotate_csv, measure=args.annotate_by,
             device=args.device, trust=args.trust_checkpoint, progress=progress_bar)

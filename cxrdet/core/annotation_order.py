@@ -2,8 +2,8 @@
 
 Uncertainty: entropy or margin of the predicted probabilities (B. Settles, "Active Learning Literature Survey",
 University of Wisconsin-Madison, 2009, section 3.1); of a detector the sum over its detections (C.-A. Brust, C. Käding,
-J. Denzler, "Active learning for deep object detection", VISAPP 2019). The weights of weak classes are own work: each part
-of the uncertainty is multiplied by 1 + weakness, the weakness of a class being 1 - its score on validation images.
+J. Denzler, "Active learning for deep object detection", VISAPP 2019). The weights of weak classes are own work: each
+part of the uncertainty is multiplied by 1 + weakness, the weakness of a class being 1 - its score on validation images.
 """
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -94,7 +94,8 @@ def detection_priorities(scores: Sequence, labels: Sequence, weakness, *, measur
         parts = _binary(np.asarray(mine, np.float64).reshape(-1), measure)
         weighted = np.bincount(classes, parts * (1 + weakness[classes]), minlength=len(weakness))
         priority[image], uncertainty[image] = weighted.sum(), parts.sum()
-        label[image] = weighted.argmax() if len(classes) else -1
+        there = np.unique(classes)
+        label[image] = there[weighted[there].argmax()] if len(there) else -1
     return Priorities(priority, uncertainty, label)
 
 

@@ -51,7 +51,7 @@ def test_detections_by_hand():
     labels = [[0, 0], [1], [1, 1, 1], [], [0, 1, 1]]
     got = detection_priorities(scores, labels, [0, 1])
     assert got.priority.tolist() == [2, 2, 0, 0, 3] and got.uncertainty.tolist() == [2, 1, 0, 0, 2]
-    assert got.label.tolist() == [0, 1, 0, -1, 1] and ranking(got.priority).tolist() == [4, 0, 1, 2, 3]
+    assert got.label.tolist() == [0, 1, 1, -1, 1] and ranking(got.priority).tolist() == [4, 0, 1, 2, 3]
 
 
 def test_nothing_and_errors():
