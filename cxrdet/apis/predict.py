@@ -40,6 +40,7 @@ from cxrdet.datasets.lenient import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
 from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
+from cxrdet.engine.memory import memory_told
 
 __all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'raw_predictions', 'summary']
 
@@ -47,6 +48,7 @@ _RESULTS = ('predictions.json', 'predictions.csv', 'pictures')
 _DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written as PNG
 
 
+@memory_told('predict')
 def predict(config: Config | str | Path, checkpoint: str | Path, source: str | Path, *, out_dir: str | Path,
             score_thr: float | None = None, operating_point: str | None = None, calibrate: bool = False,
             cam: CamChoice | None = None, device: str = 'auto', batch_size: int = 1, pictures: bool = True,
@@ -78,6 +80,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         ConfigError: a bad config or argument, or a model whose predictions are neither boxes nor classes.
         DataError: no image at ``source``, images that cannot be predicted, or files of others are in the way.
         CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
+        MemoryShortageError: with the switches that take less.
     """
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
     out_dir = Path(out_dir)

@@ -11,6 +11,7 @@ from cxrdet.apis.ensemble import classes_of_data, data_classes, ensemble_classes
 from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 from cxrdet.engine.hooks.operating_points import hand_over
+from cxrdet.engine.memory import memory_told
 from cxrdet.engine.runner import TestRunner
 
 
@@ -36,6 +37,7 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
 
     Raises:
         ConfigError, DataError, CheckpointError: With everything that was found wrong.
+        MemoryShortageError: With the switches that take less.
     """
     install_safe_loader(trust=trust)
     cfg.launcher = launcher
@@ -56,12 +58,13 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='cxrdet.DumpPredictions', out_file_path=str(out))]
     init_distributed(launcher, cfg)
-    runner = TestRunner.from_cfg(cfg)
-    if checkpoint is not None:
-        load_model_weights(runner.model, checkpoint, trust=trust)
-    precision.evaluate_in(runner.model, precision.of_evaluation(cfg, fp16=cfg.test_cfg.get('fp16', False)))
-    hand_over(runner, meta.get('operating_points'), str(checkpoint))
-    for metric in runner.test_loop.evaluator.metrics if pictures else ():
-        if getattr(metric, 'out_dir', '') is None:
-            metric.out_dir = str(Path(runner.log_dir) / 'curves')
-    return runner.test()
+    with memory_told('test', cfg):
+        runner = TestRunner.from_cfg(cfg)
+        if checkpoint is not None:
+            load_model_weights(runner.model, checkpoint, trust=trust)
+        precision.evaluate_in(runner.model, precision.of_evaluation(cfg, fp16=cfg.test_cfg.get('fp16', False)))
+        hand_over(runner, meta.get('operating_points'), str(checkpoint))
+        for metric in runner.test_loop.evaluator.metrics if pictures else ():
+            if getattr(metric, 'out_dir', '') is None:
+                metric.out_dir = str(Path(runner.log_dir) / 'curves')
+        return runner.test()
