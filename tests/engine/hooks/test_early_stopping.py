@@ -77,7 +77,16 @@ def test_a_metric_that_is_not_there():
     with pytest.raises(ConfigError, match='Did you mean "coco/bbox_mAP"'):
         EarlyStoppingHook('coco/box_mAP').after_val_epoch(make_runner(), {'coco/bbox_mAP': 0.5})
     with pytest.raises(ConfigError, match='is no metric of this validation'):
-        EarlyStoppingHook('mAP').after_val_epoch(make_runner(), {})
+        EarlyStoppingHook('mAP').after_val_epoch(make_runner(), {'loss': 0.5})
+
+
+def test_a_validation_without_any_metric_does_not_count(caplog):
+    """As that of MMDetection's CocoMetric where nothing was detected, in the first epochs of a training."""
+    hook, runner = EarlyStoppingHook('mAP', patience=1), make_runner()
+    with caplog.at_level(logging.WARNING):
+        hook.after_val_epoch(runner, {})
+    assert 'gave no metric, not mAP either' in caplog.text
+    assert not runner.train_loop.stop_training
 
 
 def with_saver(**options):
