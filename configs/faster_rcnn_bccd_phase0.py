@@ -1,4 +1,4 @@
-"""faster_rcnn_cell_phase0.py for BCCD on two CPU cores: 320x240 px, from random weights; the same Adam and batches of 2.
+"""faster_rcnn_cell_phase0.py for BCCD on two CPU cores: 320x240 px, random weights; the same Adam and batches of 2.
 Run: python tools/train.py configs/faster_rcnn_bccd_phase0.py --data-root data/bccd --cfg-options max_epochs=12
 """
 _base_ = [

@@ -1,4 +1,4 @@
-"""faster_rcnn_cell_phase3.py for BCCD on two CPU cores, upon phase 2: OHEM 0.7 and medical preprocessing; random weights.
+"""faster_rcnn_cell_phase3.py for BCCD on two CPU cores, upon phase 2: OHEM 0.7 and medical preprocessing.
 Run: python tools/train.py configs/faster_rcnn_bccd_phase3.py --data-root data/bccd --from-scratch
 """
 _base_ = './faster_rcnn_bccd_phase2.py'

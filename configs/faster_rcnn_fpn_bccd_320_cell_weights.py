@@ -1,4 +1,4 @@
-"""faster_rcnn_fpn_bccd_320.py whose ResNet-18 has learnt to tell crops of cervical cells apart (configs/resnet18_csv.py).
+"""faster_rcnn_fpn_bccd_320.py whose ResNet-18 comes from a classifier of cervical cells (configs/resnet18_csv.py).
 Run: python tools/train.py configs/faster_rcnn_fpn_bccd_320_cell_weights.py --data-root data/bccd
 with the weights of another run: --cfg-options model.backbone.init_cfg.checkpoint=FILE
 """

@@ -99,3 +99,24 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r'\]\(([^)#]+)(?:#[^)]*)?\)', page.read_text()):
         if '://' not in target:
             assert (page.parent / target).exists(), target
+
+
+def feature_rows():
+    lines = (REPOSITORY / 'docs' / 'features.md').read_text().splitlines()
+    return [[cell.strip() for cell in line.strip('|').split(' | ')] for line in lines
+            if line.startswith('| ') and not line.startswith(('| asked', '| fault', '| ---'))]
+
+
+def test_every_feature_has_a_place_a_test_and_a_state(meta):
+    plugins = {plugin['name'] for plugin in meta['plugins']}
+    rows = feature_rows()
+    assert len(rows) > 60
+    for row in rows:
+        assert all(row), row
+        assert len(row) == 2 or row[3] in ('works', 'measured', 'to come'), row
+        for name in re.findall(r'`([^`]+)`', ' '.join(row[1:])):
+            if name.endswith(('.py', '.sh')):
+                places = [REPOSITORY / folder / name for folder in ('', 'configs', 'tests')]
+                assert any(path.is_file() for path in places), name
+            elif name.startswith('cxrdet.'):
+                assert name in plugins, name

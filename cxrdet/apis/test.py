@@ -8,6 +8,7 @@ from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
 from cxrdet.apis.ensemble import classes_of_data, data_classes, ensemble_classes
+from cxrdet.apis.packing import pack_for_metrics
 from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 from cxrdet.engine.hooks.operating_points import hand_over
@@ -51,6 +52,7 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     else:
         meta = read_checkpoint(checkpoint, trust=trust).get('meta', {})
     follow_classes(cfg, classes=(meta.get('dataset_meta') or {}).get('classes'))
+    pack_for_metrics(cfg)
     for node in (cfg.model, cfg.model.get('backbone', {})):
         if node.get('init_cfg'):
             node['init_cfg'] = None  # every weight comes from the checkpoint

@@ -14,6 +14,7 @@ from cxrdet.apis.classes import follow_classes
 from cxrdet.apis.config import walk
 from cxrdet.apis.device import set_device
 from cxrdet.apis.distributed import init_distributed
+from cxrdet.apis.packing import pack_for_metrics
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import (
@@ -73,6 +74,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     check_config(cfg, mode='train')
     drop_helpers(cfg)
     follow_classes(cfg)
+    pack_for_metrics(cfg)
     init_distributed(launcher, cfg)
     check_pretrained(cfg)
     with memory_told('train', cfg):
@@ -135,6 +137,9 @@ def _pretrained(cfg: Config) -> Iterator[dict]:
 
 def drop_pretrained(cfg: Config) -> None:
     """Make the model trainable from random weights."""
+    for node in walk(cfg.model):
+        if isinstance(node.get('pretrained'), str):  # an older way, which MMDetection's DetectoRS still takes
+            node['pretrained'] = None
     for node in _pretrained(cfg):
         node['init_cfg'] = None
         for part in (node, node.get('backbone') or {}):  # a classifier names the weights, its backbone what is frozen

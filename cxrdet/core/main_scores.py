@@ -96,7 +96,7 @@ def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups
     true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)
     use = np.asarray(use, bool)
     areas = bootstrap_areas(true, prob, groups=groups, samples=samples, seed=seed)
-    means = {'mean AUROC': use} | ({} if findings is None else {'mean AUROC of findings': use & findings})
+    means = {'mean AUROC': use} | ({} if findings is None else {'AUROC of findings': use & findings})
     scores = [*(_score(name, macro_mean(auroc(true, prob), part), _mean(areas[:, part], axis=1))
                 for name, part in means.items()),
               _score('mean AP', macro_mean(average_precision(true, prob), use),

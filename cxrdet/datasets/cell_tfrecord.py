@@ -57,6 +57,15 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
     def _image_paths(self) -> list[Path]:
         return record_files(self.ann_file)
 
+    @classmethod
+    def image_keys(cls, cfg: dict) -> dict[str, str]:
+        """Key (:class:`cxrdet.datasets.record_images.RecordImage`) -> path of the images that a config describes.
+
+        Raises:
+            DataError: the files cannot be read.
+        """
+        return {image.key: record_path(file, image) for file in cls.image_files(cfg) for image in index_records(file)}
+
     def _entries(self) -> list[dict]:
         own = self._set_classes(self._found_classes())
         self.cat2label = own

@@ -4,6 +4,7 @@ An image has a path like a file: ``train.tfrecord@1234/a.jpg`` is the image ``a.
 index reads the length of every record, and of its data all but the pixels, so that it costs some hundred bytes an
 image. An image is read without the checksum of its data (about 50 MB/s); ``tools/check_data.py`` looks at these.
 """
+import hashlib
 import mmap
 import os
 import re
@@ -21,18 +22,21 @@ from cxrdet.datasets.tfrecord import Span, cdetector_parts, parse_example, recor
 __all__ = ['RecordImage', 'bad_records', 'index_records', 'read_record_image', 'record_files', 'record_path',
            'split_record_path']
 
+_SAMPLE = 4096  # bytes of the pixels in the middle
 _PATH = re.compile(r'(?P<file>.+)@(?P<offset>\d+)/[^/]*', re.DOTALL)
 
 
 class RecordImage(NamedTuple):
-    """An image of a TFRecord file: place of its record, name, height and width in pixels, and its rows as stored,
-    (N, 5) int64: ymin, xmin, ymax, xmax (inclusive), label 1..11."""
+    """An image of a TFRecord file: place of its record, name, height and width in pixels, its rows as stored, (N, 5)
+    int64: ymin, xmin, ymax, xmax (inclusive), label 1..11; and a key that images of the same pixels share: a digest of
+    size and some pixels of the middle."""
 
     span: Span
     name: str
     height: int
     width: int
     rows: np.ndarray
+    key: str
 
 
 def record_files(path: str | Path) -> list[Path]:
@@ -75,9 +79,15 @@ def bad_records(file: str | Path) -> Iterator[tuple[RecordImage | None, str]]:
         try:
             with record_errors(file, span):
                 name, image, rows = _parts(content[span.offset + 12:span.offset + 12 + span.length])
-            yield RecordImage(span, re.split(r'[/\\]', name)[-1], *image.shape[:2], rows), ''
+            yield RecordImage(span, re.split(r'[/\\]', name)[-1], *image.shape[:2], rows, _key(image)), ''
         except DataError as error:
             yield None, str(error)
+
+
+def _key(image: np.ndarray) -> str:
+    pixels = image.reshape(-1)
+    middle = max(0, (len(pixels) - _SAMPLE) // 2)
+    return hashlib.sha1(repr(image.shape).encode() + pixels[middle:middle + _SAMPLE].tobytes()).hexdigest()
 
 
 def record_path(file: str | Path, image: RecordImage) -> str:

@@ -5,10 +5,17 @@ deformable group; mask (B, G * kH * kW, H', W'). mmcv and torchvision agree in a
 one point of measure zero: for a sample exactly one pixel before the first row or column (as offsets of 0 give it in the
 padding) torchvision takes the derivative from the right, mmcv 0. mmcv's buffers (columns, ones) and its ``im2col_step``
 concern memory only and are not used. Results go into the tensors that mmcv has allocated.
+
+Version 2 in mmcv takes offsets and masks of more places than its output has, without a check: the kernel reads the
+values of each image in their order (channels, rows, columns) as if they were of the output's size, and leaves the
+rest. DyHead does so where it convolves the coarser level by the offsets of the finer one, as the code of its authors
+did, and its published weights were trained so. Here they are read the same way. Offsets of fewer places, for which mmcv
+reads beyond them, are refused.
 """
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cxrdet.ops.kernels import torchvision_ops, working_dtype
@@ -84,6 +91,7 @@ def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor, o
                                   dilation_w: int, group: int, deformable_group: int, with_bias: bool) -> None:
     """Deformable convolution v2 (each sample weighted by ``mask``) -> output (B, O, H', W')."""
     geometry = _Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    offset, mask = (_of_size(tensor, output.shape[2:]) for tensor in (offset, mask))
     output.copy_(_forward(input, weight, offset, mask, bias if with_bias else None, geometry))
 
 
@@ -96,8 +104,23 @@ def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, 
     """Gradients of :func:`modulated_deform_conv_forward`, each added to its tensor (all come as zeros from mmcv)."""
     geometry = _Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
     bias = bias if with_bias else None
+    offset, mask = (_of_size(tensor, grad_output.shape[2:]) for tensor in (offset, mask))
     gradients = _backward(grad_output, input, weight, offset, mask, bias, geometry)
     targets = (grad_input, grad_weight, grad_offset, grad_mask, grad_bias if with_bias else None)
     for target, gradient in zip(targets, gradients):
         if target is not None:
-            target.add_(gradient.to(target.dtype))
+            target.add_(_filled(gradient, target).to(target.dtype))
+
+
+def _of_size(tensor: Tensor, size: torch.Size) -> Tensor:
+    """The first values of each image of ``tensor`` (B, K, h, w) as (B, K, *size), if there are enough of them."""
+    channels, places = tensor.shape[1], size.numel()
+    if tensor.shape[2:] == size or tensor.shape[2:].numel() < places:
+        return tensor
+    return tensor.flatten(1)[:, :channels * places].reshape(-1, channels, *size)
+
+
+def _filled(gradient: Tensor, target: Tensor) -> Tensor:
+    """The gradient of :func:`_of_size`: 0 for the values of each image that were not read."""
+    spare = target.numel() - gradient.numel()
+    return F.pad(gradient.flatten(1), (0, spare // len(target))).view_as(target) if spare else gradient

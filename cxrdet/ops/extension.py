@@ -4,7 +4,7 @@ from importlib import metadata
 from types import ModuleType
 from typing import NamedTuple
 
-from cxrdet.ops import boxes, deform_attn, deform_conv, focal_loss, nms, roi
+from cxrdet.ops import boxes, carafe, deform_attn, deform_conv, deform_roi_pool, focal_loss, masked_conv, nms, roi
 
 TORCHVISION = 'torchvision kernel'
 PYTORCH = 'PyTorch'
@@ -58,6 +58,14 @@ OPERATORS: dict[str, Operator] = {
     'softmax_focal_loss_backward': Operator(focal_loss.softmax_focal_loss_backward, PYTORCH),
     'ms_deform_attn_forward': Operator(deform_attn.ms_deform_attn_forward, PYTORCH),
     'ms_deform_attn_backward': Operator(deform_attn.ms_deform_attn_backward, PYTORCH),
+    'carafe_forward': Operator(carafe.carafe_forward, PYTORCH),
+    'carafe_backward': Operator(carafe.carafe_backward, PYTORCH),
+    'carafe_naive_forward': Operator(carafe.carafe_naive_forward, PYTORCH),
+    'carafe_naive_backward': Operator(carafe.carafe_naive_backward, PYTORCH),
+    'deform_roi_pool_forward': Operator(deform_roi_pool.deform_roi_pool_forward, PYTORCH),
+    'deform_roi_pool_backward': Operator(deform_roi_pool.deform_roi_pool_backward, PYTORCH),
+    'masked_im2col_forward': Operator(masked_conv.masked_im2col_forward, PYTORCH),
+    'masked_col2im_forward': Operator(masked_conv.masked_col2im_forward, PYTORCH),
     'get_compiler_version': Operator(get_compiler_version, 'Python'),
     'get_compiling_cuda_version': Operator(get_compiling_cuda_version, 'Python'),
 }

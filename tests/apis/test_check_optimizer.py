@@ -18,7 +18,14 @@ def test_a_rate_inside_that_paramwise_cfg_needs_outside():
         'optim_wrapper.optimizer.weight_decay = 0.05.']
 
 
+@pytest.mark.parametrize('paramwise', [dict(norm_decay_mult=0.0), dict(custom_keys={'.bias': dict(decay_mult=0.0)})])
+def test_a_decay_that_is_not_given(paramwise):
+    line, = problems(optimizer=dict(type='cxrdet.Lookahead', inner=dict(type='AdamW'), lr=1e-4), paramwise_cfg=paramwise)
+    assert line.startswith('optim_wrapper.optimizer.weight_decay: missing, and paramwise_cfg has ')
+
+
 @pytest.mark.parametrize('wrapper', [
+    dict(optimizer=dict(type='SGD', lr=1e-2), paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)})),
     dict(optimizer=dict(type='cxrdet.Lookahead', inner=dict(type='AdamW', lr=1e-4))),
     dict(optimizer=dict(type='cxrdet.Lookahead', inner=dict(type='AdamW'), lr=1e-4), paramwise_cfg=dict(a=1)),
     dict(optimizer=dict(type='AdamW', lr=1e-4), paramwise_cfg=dict(a=1)), {}])

@@ -28,6 +28,12 @@ def test_from_scratch_freezes_nothing():
     check_pretrained(cfg)  # nothing left to read
 
 
+def test_from_scratch_drops_the_older_way_to_name_weights():
+    cfg = Config(dict(model=dict(neck=dict(type='RFP', rfp_backbone=dict(pretrained='torchvision://resnet50')))))
+    drop_pretrained(cfg)
+    assert cfg.model.neck.rfp_backbone.pretrained is None
+
+
 def classifier(checkpoint):
     return Config(dict(model=dict(
         type='ImageClassifier', backbone=dict(type='ResNet', depth=34, frozen_stages=4, norm_eval=True),

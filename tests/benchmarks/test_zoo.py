@@ -113,6 +113,25 @@ def test_training_that_needs_the_checkpoint_of_another_row_comes_after_it(zoo, t
         ['--cfg-options', 'b=1', 'a=1', f'teacher={tmp_path}/runs/two/plain/seed_1/epoch_1.pth']] * 2
 
 
+def test_what_a_row_needs_is_made_once_before_its_training(zoo, tmp_path):
+    """Tools with {data} and {work} filled in, not again after a cut, and {work} in the options of the row."""
+    (tmp_path / 'table.yml').write_text(TABLE.replace(
+        'rows:\n', 'rows:\n  more: {config: configs/wide.py, runs: [seed 0], options: ["from={work}/epoch_1.pth"],'
+                   ' prepare: ["train pre.py --data {data}/crops --work-dir {work}"]}\n'))
+    zoo.table = zoo.read_table(tmp_path / 'table.yml')
+    (tmp_path / 'broken').touch()  # so that the training fails, the preparation not
+    for cut in (True, False):
+        failures = zoo.make().run(1, rows='more')
+        assert bool(failures) is cut
+        (tmp_path / 'broken').unlink(missing_ok=True)
+    work = tmp_path / 'runs' / 'two' / 'more' / 'seed_0'
+    first, *rest = zoo.calls()
+    assert first == ['train', 'pre.py', '--data', f'{tmp_path}/crops', '--work-dir', str(work)]
+    assert [call[:2] for call in rest] == [['train', 'configs/wide.py']] * (len(rest) - 1) + [
+        ['test', 'configs/wide.py']]
+    assert all(call[-2:] == ['--cfg-options', f'from={work}/epoch_1.pth'] for call in rest)
+
+
 def test_a_job_waits_for_what_it_needs_and_for_nothing_else(zoo, monkeypatch):
     """Of two workers one is held up by the wide model until the rows that need only the plain one are done."""
     table = zoo.table | {'runs': {'seed 0': {'seed': 0}}, 'rows': {

@@ -125,6 +125,25 @@ def test_a_file_that_changes_while_it_is_used(tmp_path, write_tfrecord):
         dataset[0]
 
 
+def test_images_on_both_sides_are_found(tmp_path, write_tfrecord):
+    """The second image of training is the first of validation, under another name; the third differs in one pixel."""
+    from cxrdet.apis.check_copies import copy_problems
+    from cxrdet.apis.check_types import parts
+    rng = np.random.default_rng(5)
+    pixels = [rng.integers(0, 256, (90, 80, 3), np.uint8) for _ in range(4)]
+    other = pixels[2].copy()
+    other[0, 0] ^= 1
+    box = [(1, 1, 40, 40, 1)]
+    write_tfrecord(tmp_path / 'train.tfrecord', [(f't{k}', pixels[k], box) for k in range(3)])
+    write_tfrecord(tmp_path / 'test.tfrecord', [('v0', pixels[1], box), ('v1', other, box), ('v2', pixels[3], box)])
+    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_cdetector_tfrecord.py')
+    for name in ('train', 'val', 'test'):
+        cfg[f'{name}_dataloader'].dataset.data_root = str(tmp_path)
+    problem, = copy_problems(list(parts(cfg)), cfg, 'train')
+    assert 'val_dataloader: 1 of its 3 images are in the training set' in problem and '/v0 = ' in problem
+    assert copy_problems(list(parts(cfg)), Config(dict(cfg, allow_shared_images=True)), 'train') == []
+
+
 def test_config(records):
     cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_cdetector_tfrecord.py')
     part = dict(cfg.train_dataloader.dataset, data_root=str(records[0]), ann_file='train')

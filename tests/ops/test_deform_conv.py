@@ -7,6 +7,7 @@ from torch.autograd import gradcheck
 
 CASES = [{'stride': 1, 'padding': 1, 'dilation': 1, 'groups': 1, 'deform_groups': 1},
          {'stride': (2, 1), 'padding': (0, 2), 'dilation': (1, 2), 'groups': 2, 'deform_groups': 2}]
+DYHEAD = {'stride': 1, 'padding': (1, 0), 'dilation': 1, 'groups': 1, 'deform_groups': 2}
 OPTIONS = ('stride', 'padding', 'dilation', 'groups', 'deform_groups')
 KERNEL = (3, 2)
 
@@ -117,6 +118,44 @@ def test_batch_in_steps(ops, device):
     x, offset, _, weight, _ = arguments(CASES[0], batch=4, device=device)
     steps, whole = v1(ops, CASES[0], im2col_step=2), v1(ops, CASES[0])
     torch.testing.assert_close(steps(x, offset, weight), whole(x, offset, weight))
+
+
+def finer(dtype=torch.float64, device='cpu'):
+    """Arguments of v2 whose offsets and masks have more places (9, 8) than the output (6, 6): as DyHead gives them."""
+    x, offset, mask, weight, bias = arguments(DYHEAD, dtype=dtype, device=device)
+    rng = np.random.default_rng(1)
+    finer = [torch.from_numpy(rng.uniform(0.1, 0.9, (*tensor.shape[:2], 9, 8))) for tensor in (offset, mask)]
+    return [x, *(tensor.to(device, dtype) for tensor in finer), weight, bias]
+
+
+def test_offsets_of_a_finer_map_are_read_as_memory(ops, device):
+    """Offset k of place (i, j) is number (k * 6 + i) * 6 + j of its image, as mmcv's kernel computes the address."""
+    tensors = finer(device=device)
+    flat = [tensor.cpu().numpy() for tensor in tensors]
+    for index in (1, 2):
+        memory, read = flat[index].reshape(2, -1), np.empty((*flat[index].shape[:2], 6, 6))
+        for b, k, i, j in np.ndindex(read.shape):
+            read[b, k, i, j] = memory[b][(k * 6 + i) * 6 + j]
+        flat[index] = read
+    np.testing.assert_allclose(v2(ops, DYHEAD)(*tensors).cpu(), slow_deform_conv(*flat, DYHEAD))
+
+
+def test_gradients_of_a_finer_map(ops, device):
+    """What is not read has none."""
+    tensors = [tensor.requires_grad_() for tensor in finer(device=device)]
+    assert gradcheck(v2(ops, DYHEAD), tensors, nondet_tol=1e-9, fast_mode=True)
+    v2(ops, DYHEAD)(*tensors).sum().backward()
+    for tensor in tensors[1:3]:
+        read = tensor.shape[1] * 6 * 6
+        assert tensor.grad.flatten(1)[:, read - 36:read].any()
+        assert not tensor.grad.flatten(1)[:, read:].any()
+
+
+def test_offsets_of_a_coarser_map_are_refused(ops, device):
+    """mmcv would read beyond them."""
+    x, offset, mask, weight, bias = finer(device=device)
+    with pytest.raises(RuntimeError, match='offset'):
+        v2(ops, DYHEAD)(x, offset[..., :3], mask[..., :3], weight, bias)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])

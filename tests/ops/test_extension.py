@@ -14,9 +14,9 @@ def extension(ops):
 
 
 def test_unknown_operator_says_what_to_do(extension):
-    operator = extension.carafe_forward
-    assert repr(operator) == "<operator 'carafe_forward': not available without a compiled mmcv>"
-    with pytest.raises(NotImplementedError, match=r"(?s)operator 'carafe_forward' of mmcv is not among those.*C\+\+ "
+    operator = extension.psamask_forward
+    assert repr(operator) == "<operator 'psamask_forward': not available without a compiled mmcv>"
+    with pytest.raises(NotImplementedError, match=r"(?s)operator 'psamask_forward' of mmcv is not among those.*C\+\+ "
                                                   r'compiler.*pip install --no-build-isolation.*mmcv'):
         operator(1, size=2)
 
@@ -50,7 +50,7 @@ def test_table(extension):
     rows = dict(line.split(maxsplit=1) for line in lines[:len(report.requested_operators())])
     assert rows['nms'] == rows['modulated_deform_conv_backward'] == 'torchvision kernel'
     assert rows['softnms'] == rows['ms_deform_attn_forward'] == 'PyTorch'
-    assert rows['carafe_forward'] == 'not available'
+    assert rows['psamask_forward'] == 'not available'
     assert f'{len(OPERATORS)} of {len(rows)} operators available.' in lines
     assert 'pip install --no-build-isolation' in lines[-1]
 
@@ -60,10 +60,10 @@ def test_table_of_a_compiled_mmcv(monkeypatch):
     compiled.__spec__ = importlib.machinery.ModuleSpec('mmcv._ext', None, origin='_ext.so')
     for name in report.requested_operators():
         setattr(compiled, name, print)
-    del compiled.carafe_forward
+    del compiled.psamask_forward
     monkeypatch.setitem(sys.modules, 'mmcv._ext', compiled)
     assert report.origins()['nms'] == 'compiled mmcv'
-    assert report.origins()['carafe_forward'] == 'not available'
+    assert report.origins()['psamask_forward'] == 'not available'
 
 
 def test_command_line(extension, capsys):

@@ -6,8 +6,8 @@ albu = dict(
     transforms=[
         dict(type='RandomResizedCrop', size=(240, 320), scale=(0.8, 1.0), ratio=(1.0, 1.78), p=0.5),
         {{_base_.cell_albu}},
-        dict(type='CoarseDropout', num_holes_range=(1, 8), hole_height_range=(0.05, 0.05), hole_width_range=(0.05, 0.05),
-             fill=0, p=0.3),
+        dict(type='CoarseDropout', num_holes_range=(1, 8), hole_height_range=(0.05, 0.05),
+             hole_width_range=(0.05, 0.05), fill=0, p=0.3),
     ],
     bbox_params={{_base_.cell_boxes}})
 train_pipeline = [

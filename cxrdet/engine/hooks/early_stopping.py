@@ -72,7 +72,10 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         if not self.enabled:
             return
-        metrics = metrics or {}
+        if not metrics:  # MMDetection's CocoMetric gives none where nothing was detected
+            runner.logger.warning(f'EarlyStoppingHook: the validation gave no metric, not {self.monitor} either: it does '
+                                  'not count')
+            return
         if self.monitor not in metrics:
             raise ConfigError(f'EarlyStoppingHook: monitor="{self.monitor}" is no metric of this validation.'
                               f'{did_you_mean(self.monitor, metrics)} There are: {", ".join(metrics)}.')

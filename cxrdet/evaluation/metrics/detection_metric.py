@@ -28,7 +28,7 @@ class DetectionMetric(BaseMetric):
 
     The ground truth is what the data set gives: ``instances`` of each sample, in pixels of the original image, boxes
     with ``ignore_flag`` as COCO's crowds. So no annotation file is named, and COCO, VOC and any other reader are judged
-    alike. The pipeline has to pass it on::
+    alike. ``apis.train`` and ``apis.test`` let the pipeline pass it on; where it is run otherwise::
 
         dict(type='PackDetInputs',
              meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances'))
@@ -55,6 +55,7 @@ class DetectionMetric(BaseMetric):
     """
 
     default_prefix = 'coco'
+    sample_keys = ('instances',)
 
     def __init__(self, score_thr: float = 0.5, *, iou_thr: float = 0.5, classwise: bool = True, max_dets: int = 100,
                  backend: str = 'auto', outfile_prefix: str | None = None, collect_device: str = 'cpu',

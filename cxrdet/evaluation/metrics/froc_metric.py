@@ -41,6 +41,7 @@ class FROCMetric(BaseMetric):
     """
 
     default_prefix = 'froc'
+    sample_keys = ('instances',)
 
     def __init__(self, iou_thr: float = 0.5, *, rates: Sequence[float] = RATES, group_key: str | None = None,
                  level: float = 0.95, samples: int = 1000, classwise: bool = True, collect_device: str = 'cpu',

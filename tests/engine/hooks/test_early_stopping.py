@@ -77,7 +77,16 @@ def test_a_metric_that_is_not_there():
     with pytest.raises(ConfigError, match='Did you mean "coco/bbox_mAP"'):
         EarlyStoppingHook('coco/box_mAP').after_val_epoch(make_runner(), {'coco/bbox_mAP': 0.5})
     with pytest.raises(ConfigError, match='is no metric of this validation'):
-        EarlyStoppingHook('mAP').after_val_epoch(make_runner(), {})
+        EarlyStoppingHook('mAP').after_val_epoch(make_runner(), {'loss': 0.5})
+
+
+def test_a_validation_without_any_metric_does_not_count(caplog):
+    """As that of MMDetection's CocoMetric where nothing was detected, in the first epochs of a training."""
+    hook, runner = EarlyStoppingHook('mAP', patience=1), make_runner()
+    with caplog.at_level(logging.WARNING):
+        hook.after_val_epoch(runner, {})
+    assert 'gave no metric, not mAP either' in caplog.text
+    assert not runner.train_loop.stop_training
 
 
 def with_saver(**options):
@@ -121,6 +130,18 @@ def test_switched_off():
     restore.before_train(runner)
     restore.after_train(runner)
     assert (runner.train_loop.stop_training, checkpoint) == (False, {})
+
+
+def test_processes_look_for_the_best_weights_after_the_main_one_has_written_them(monkeypatch, tmp_path):
+    from cxrdet.engine.hooks import restore_best
+    path, model = tmp_path / 'best_mAP_epoch_1.pth', torch.nn.Linear(1, 1)
+    saver = HOOKS.build(dict(type='cxrdet.CheckpointHook', save_best='mAP', rule='greater'))
+    saver.best_ckpt_path, saver.out_dir = str(path), str(tmp_path)
+    weights = {name: torch.ones_like(value) for name, value in model.state_dict().items()}
+    monkeypatch.setattr(restore_best, 'barrier', lambda: torch.save(dict(state_dict=weights, meta={}), path))
+    RestoreBestHook().after_train(SimpleNamespace(model=model, hooks=[saver], work_dir=str(tmp_path),
+                                                  logger=logging.getLogger('toy')))
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 
 def test_count_and_score_are_resumed():

@@ -1,0 +1,269 @@
+"""One config of each of MMDetection's families over the operator bridge: built, asked for predictions, and trained.
+
+Run: python benchmarks/bridge.py [FAMILY ...]
+
+A family is a folder of MMDetection's configs. Each runs in a process of its own, forked when everything is imported,
+with a limit of time, so that a crash ends one row and not the table. A model is built as the config has it but with
+random weights, and gets two images of 128 px with two boxes (and masks) each; forward is a prediction in evaluation
+mode, backward the losses of the same images with finite gradients. What a config needs besides images (videos,
+identities, proposals, labels of pixels, unlabelled views, lanes) is made up in the same way.
+
+Results stand in benchmarks/tables/bridge.json, and docs/operators.md is made from them. The command may be stopped and
+given again: families that have a row are left alone unless they are named.
+"""
+import argparse
+import importlib
+import json
+import multiprocessing
+import os
+import platform
+import re
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / 'benchmarks' / 'tables' / 'bridge.json'
+DOCUMENT = ROOT / 'docs' / 'operators.md'
+SIZE = 128
+SHAPES = {'reid': (256, 128)}  # its last layer pools 8 x 4 places
+SECONDS = 300
+PIECES = {'_base_', 'common'}  # folders without models of their own
+CONFIGS = {  # where the rule of `config_of` would take one that is heavy, or not what the family is about
+    'carafe': 'faster-rcnn_r50_fpn-carafe_1x_coco.py',
+    'centernet': 'centernet_r18-dcnv2_8xb16-crop512-140e_coco.py',
+    'detectors': 'detectors_cascade-rcnn_r50_1x_coco.py',
+    'glip': 'glip_atss_swin-t_a_fpn_dyhead_pretrain_obj365.py',
+    'guided_anchoring': 'ga-faster-rcnn_r50_fpn_1x_coco.py',
+    'hrnet': 'faster-rcnn_hrnetv2p-w18-1x_coco.py',
+    'libra_rcnn': 'libra-faster-rcnn_r50_fpn_1x_coco.py',
+    'mm_grounding_dino': 'grounding_dino_swin-t_pretrain_obj365.py',
+    'nas_fpn': 'retinanet_r50_nasfpn_crop640-50e_coco.py',
+    'fpg': 'faster-rcnn_r50_fpg_crop640-50e_coco.py',
+    'pisa': 'faster-rcnn_r50_fpn_pisa_1x_coco.py',
+    'pvt': 'retinanet_pvt-t_fpn_1x_coco.py',
+    'qdtrack': 'qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py',
+    'regnet': 'faster-rcnn_regnetx-400MF_fpn_ms-3x_coco.py',
+    'res2net': 'faster-rcnn_res2net-101_fpn_2x_coco.py',
+    'rtmdet': 'rtmdet_tiny_8xb32-300e_coco.py',
+    'sort': 'sort_faster-rcnn_r50_fpn_8xb2-4e_mot17train_test-mot17test.py',
+    'strongsort': 'strongsort_yolox_x_8xb4-80e_crowdhuman-mot20train_test-mot20test.py',
+    'yolo': 'yolov3_mobilenetv2_8xb24-320-300e_coco.py',
+    'yolox': 'yolox_tiny_8xb8-300e_coco.py',
+}
+SEMANTIC_STRIDE = {'htc': 8, 'scnet': 8}  # their labels of pixels are made smaller by the pipeline; else 1
+NO_TRAINING = {  # by design, in MMDetection
+    family: 'its detector and its re-identification network are trained apart' for family in
+    ('deepsort', 'sort', 'strongsort')} | {'ocsort': 'its detector is trained apart'}
+
+
+def configs_folder() -> Path:
+    import mmdet
+    return Path(mmdet.__file__).parent / '.mim' / 'configs'
+
+
+def families(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in PIECES
+                  and any(path.glob('*.py')))
+
+
+def config_of(folder: Path, family: str) -> str:
+    """The config that stands for a family: of ResNet-50 if there is one, then the shortest name."""
+    names = [path.name for path in (folder / family).glob('*.py') if not path.name.endswith(('_tta.py', '_base.py'))]
+    return CONFIGS.get(family) or min(names, key=lambda name: ('r50' not in name, len(name), name))
+
+
+def build(path: Path):
+    """The model of a config with random weights, and what kind of data it takes."""
+    from mmdet.registry import MODELS
+    from mmengine.config import Config
+    from mmengine.model import revert_sync_batchnorm
+    from mmengine.registry import init_default_scope
+
+    from cxrdet.apis.train import drop_pretrained
+    cfg = Config.fromfile(path)
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    drop_pretrained(cfg)
+    for key in ('teacher_ckpt', 'init_cfg'):
+        cfg.model.pop(key, None)
+    for part in ('detector', 'reid'):
+        if isinstance(cfg.model.get(part), dict):
+            cfg.model[part].pop('init_cfg', None)
+    preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor')
+    cfg.model.data_preprocessor = preprocessor
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return revert_sync_batchnorm(model), preprocessor['type']
+
+
+def sample(family: str, frame: int = 0):
+    """Image (3, height, width) uint8 and its DetDataSample."""
+    import numpy as np
+    import torch
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+    from mmengine.structures import InstanceData, PixelData
+    rng, shape = np.random.default_rng(frame), SHAPES.get(family, (SIZE, SIZE))
+    boxes = np.array([[10, 12, 60, 58], [40, 50, 120, 110]], np.float32) + frame
+    masks = np.zeros((2, *shape), np.uint8)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.astype(int)):
+        mask[y1:y2, x1:x2] = 1
+    truth = InstanceData(bboxes=torch.from_numpy(boxes), labels=torch.zeros(2, dtype=torch.long),
+                         masks=BitmapMasks(masks, *shape), instances_ids=torch.arange(2))
+    found = DetDataSample(metainfo=dict(
+        img_id=frame, frame_id=frame, img_path='made up', img_shape=shape, ori_shape=shape,
+        batch_input_shape=shape, scale_factor=(1., 1.), flip=False, flip_direction=None, border=[0, 0, 0, 0],
+        homography_matrix=np.eye(3, dtype=np.float32), text='cell.', custom_entities=True, tokens_positive={0: [[0, 4]]},
+        ori_video_length=2))
+    found.gt_instances, found.ignored_instances = truth, InstanceData(bboxes=torch.zeros(0, 4))
+    stride = SEMANTIC_STRIDE.get(family, 1)
+    found.gt_sem_seg = PixelData(sem_seg=torch.zeros(1, shape[0] // stride, shape[1] // stride, dtype=torch.long))
+    found.proposals = InstanceData(bboxes=torch.from_numpy(np.concatenate([boxes - 3, boxes + 5])),
+                                   scores=torch.ones(4))
+    return torch.from_numpy(rng.integers(0, 256, (3, *shape), dtype=np.uint8)), found
+
+
+def batch(kind: str, family: str, training: bool) -> dict:
+    """What a data loader of the family gives: two images, a video of two frames, or what else ``kind`` takes."""
+    import torch
+    from mmdet.structures import ReIDDataSample, TrackDataSample
+    images, samples = zip(*(sample(family, frame) for frame in range(2)))
+    if 'Track' in kind:
+        video = TrackDataSample(metainfo=dict(key_frames_inds=[0], ref_frames_inds=[1], ori_video_length=2))
+        video.video_data_samples = list(samples)
+        return dict(inputs=[torch.stack(images)], data_samples=[video])
+    if 'ReID' in kind:
+        identities = [ReIDDataSample().set_gt_label([k, k]) for k in range(2)]
+        return dict(inputs=[torch.stack([image, image]) if training else image for image in images],
+                    data_samples=identities if training else [ReIDDataSample() for _ in images])
+    if 'MultiBranch' in kind and training:
+        branches = ('sup', 'unsup_teacher', 'unsup_student')
+        return dict(inputs={branch: list(images) for branch in branches},
+                    data_samples={branch: [s.clone() for s in samples] for branch in branches})
+    return dict(inputs=list(images), data_samples=list(samples))
+
+
+def predict(model, kind: str, family: str) -> None:
+    import torch
+    model.eval()
+    with torch.no_grad():
+        if 'ReID' in kind:
+            data = model.data_preprocessor(batch(kind, family, False), False)
+            model(**data, mode='tensor')
+        else:
+            model(**model.data_preprocessor(batch(kind, family, False), False), mode='predict')
+
+
+def train(model, kind: str, family: str) -> None:
+    """Losses and their gradients; raises FloatingPointError if they are not finite."""
+    model.train()
+    data = model.data_preprocessor(batch(kind, family, True), True)
+    loss, _ = model.parse_losses(model(**data, mode='loss'))
+    loss.backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if not gradients or not loss.isfinite() or not all(gradient.isfinite().all() for gradient in gradients):
+        raise FloatingPointError(f'loss {loss.item():.3g} with {len(gradients)} gradients: not finite, or none')
+
+
+def record_operators() -> set[str]:
+    """Names of the bridge's operators that are called from here on."""
+    from cxrdet.ops.extension import OPERATORS
+    extension, names = sys.modules['mmcv._ext'], set()
+
+    def recorded(name, function):
+        def record(*args, **kwargs):
+            names.add(name)
+            return function(*args, **kwargs)
+        return record
+
+    for name, operator in OPERATORS.items():
+        setattr(extension, name, recorded(name, operator.function))
+    return names
+
+
+def first_line(error: BaseException) -> str:
+    text = ' '.join(str(error).split('\n')[0].split())
+    return f'{type(error).__name__}: {text}'[:160]
+
+
+def measure(folder: Path, family: str, queue) -> None:
+    """Put the row of a family into ``queue``; runs in a process of its own."""
+    import torch
+    from mmengine.logging import MMLogger
+    warnings.simplefilter('ignore')
+    MMLogger.get_instance('bridge', log_level='ERROR')
+    torch.manual_seed(0)
+    config = config_of(folder, family)
+    row = dict(config=config, forward='no', backward='no', operators=[], reason='')
+    used, start, step = record_operators(), time.perf_counter(), 'build'
+    try:
+        model, kind = build(folder / family / config)
+        step = 'forward'
+        predict(model, kind, family)
+        row['forward'], step = 'yes', 'backward'
+        if family in NO_TRAINING:
+            row['backward'], row['reason'] = '-', NO_TRAINING[family]
+        else:
+            train(model, kind, family)
+            row['backward'] = 'yes'
+    except Exception as error:
+        row['reason'] = f'{step}: {first_line(error)}'
+        if os.environ.get('BRIDGE_DEBUG'):
+            traceback.print_exc()
+    row.update(operators=sorted(used), seconds=round(time.perf_counter() - start, 1))
+    queue.put(row)
+
+
+def run(folder: Path, family: str) -> dict:
+    context = multiprocessing.get_context('fork')
+    queue = context.Queue()
+    process = context.Process(target=measure, args=(folder, family, queue))
+    process.start()
+    lost = dict(config=config_of(folder, family), forward='no', backward='no', operators=[], seconds=0.)
+    deadline = time.monotonic() + SECONDS
+    while process.is_alive() and queue.empty() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if not queue.empty():
+        row = queue.get()
+    elif process.is_alive():
+        row = lost | dict(reason=f'took longer than {SECONDS} s')
+    else:
+        row = lost | dict(reason=f'the process ended with code {process.exitcode}')
+    process.kill()
+    process.join()
+    return row
+
+
+def machine() -> str:
+    text = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').exists() else ''
+    name = re.search(r'model name\s*: (.*)', text)
+    versions = ', '.join(f'{name} {importlib.import_module(name).__version__}'
+                         for name in ('torch', 'torchvision', 'mmdet', 'mmcv'))
+    return f'one core of {name.group(1) if name else platform.machine()}, {versions}'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('families', nargs='*', help='run these again (default: all that have no row)')
+    args = parser.parse_args()
+    warnings.simplefilter('ignore')
+    import cxrdet  # noqa: F401
+    import mmdet.apis  # noqa: F401
+    import mmdet.datasets  # noqa: F401
+    import torch
+    import mmpretrain.models  # noqa: F401
+    torch.set_num_threads(1)
+    folder = configs_folder()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else dict(rows={})
+    for family in args.families or [name for name in families(folder) if name not in results['rows']]:
+        row = run(folder, family)
+        print(f'{family:22} {row["forward"]:4} {row["backward"]:4} {row["seconds"]:6.1f} s  {row["reason"]}', flush=True)
+        results['machine'] = machine()
+        results['rows'] = dict(sorted((results['rows'] | {family: row}).items()))
+        RESULTS.write_text(json.dumps(results, indent=1) + '\n')
+    
+
+if __name__ == '__main__':
+    main()
