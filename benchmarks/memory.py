@@ -5,7 +5,7 @@ Run: python benchmarks/memory.py
 Counted, not sampled: 16 bytes a parameter under Adam (weight, gradient, two moments; frozen ones 4), and what the loss
 keeps for the backward pass of two images, less that of one, each with twenty boxes (or a label). The figures hold on
 every device but for kernels that keep other things, the working memory of single layers, and what CUDA takes for
-itself. Takes 5 GB.
+itself. Takes 4 GB.
 """
 import argparse
 from functools import partial

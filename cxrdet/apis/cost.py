@@ -80,7 +80,7 @@ def count_saved_bytes(model: torch.nn.Module, run: Callable[[], object]) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # with its own graph, what a layer keeps of its output would hold that layer for ever
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         result = run()

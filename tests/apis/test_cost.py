@@ -1,4 +1,6 @@
 """Parameters, multiply-adds and time of models."""
+import weakref
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -75,3 +77,16 @@ def test_bytes_for_the_backward_pass():
     assert count_saved_bytes(net, lambda: net(image)) == 4 * 2 * 4 * 5 * 7
     with torch.no_grad():
         assert count_saved_bytes(net, lambda: net(image)) == 0
+
+
+def test_nothing_of_a_counted_call_stays():
+    """ReLU keeps its output, which knows the ReLU: a ring that must not hold the tensors."""
+    kept = []
+
+    def run():
+        out = torch.relu(nn.functional.linear(torch.zeros(2, 3), weight))
+        kept.append(weakref.ref(out))
+        return out
+    weight = torch.zeros(4, 3, requires_grad=True)
+    count_saved_bytes(nn.Identity(), run)
+    assert kept[0]() is None
