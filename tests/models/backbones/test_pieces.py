@@ -106,8 +106,7 @@ def test_a_local_checkpoint_is_loaded_whole(name, tmp_path):
 
 @pytest.mark.parametrize(('name', 'classifier'), [
     ('efficientnet_b0', dict(type='mmpretrain.EfficientNet', arch='b0')),
-    ('convnext_t', dict(type='mmpretrain.ConvNeXt', arch='tiny')),
-    ('densenet121', dict(type='mmpretrain.DenseNet', arch='121'))])
+    ('convnext_t', dict(type='mmpretrain.ConvNeXt', arch='tiny'))])
 def test_the_backbone_of_a_classifier_is_loaded_whole(name, classifier, tmp_path):
     """As a training writes it; what only a classifier has is left out, norms that it lacks start anew."""
     own = MODELS.build(classifier).state_dict()
