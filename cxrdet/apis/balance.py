@@ -73,8 +73,10 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     make_augmenter(preset)  # raises for an unknown one
     keep_apart(out, path, given.folder)
     rows = [row for row, name in enumerate(table.splits) if name == split]
+    read = [path, *table.folders, *table.files]
+    OutputFolder(out, 'balance_data', inputs=read)  # raises before the long part
     extra = find_backgrounds(given, table, rows, seed=seed)
-    results = OutputFolder(out, 'balance_data', inputs=[path, *table.folders, *table.files, *extra.files])
+    results = OutputFolder(out, 'balance_data', inputs=[*read, *extra.files])
     names = voc_names(table, range(len(table.names))) if table.kind == 'voc' else copy_names(table)
     state = _State(_counts(table)[rows], goals, seed)
     copier = Copier(table, names, rows, state.lacking > 0, preset=preset, seed=seed, min_visibility=min_visibility)
@@ -126,6 +128,8 @@ def balance_text(report: Mapping) -> str:
               f'cut by their windows, {report["painted_over"]} remains of others painted over',
               f'{len(report["left_out"])} images left out, {report["hard_negatives"]} hard negatives, '
               f'{report["backgrounds"]} background images']
+    if report['hard_negatives']:
+        lines.append('look at hard_negative_*.png before training: a false alarm may be an object without annotation')
     if report['backgrounds_unchecked']:
         lines.append(f'the {report["backgrounds_unchecked"]} background images were not looked at: that they show no '
                      'object is taken on trust (--hard-negatives CONFIG CHECKPOINT looks)')

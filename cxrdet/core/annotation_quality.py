@@ -9,7 +9,7 @@ from cxrdet.core.findings import DataTable, Finding
 
 __all__ = ['BOX_FAULTS', 'MAX_FAULTY', 'annotation_quality']
 
-#: Findings that make a box a faulty one: as asked of old, inverted, without area, out of bounds, tiny, there twice; and
+#: Findings that make a box a faulty one: inverted, without area, out of bounds, tiny, there twice; and
 #: what cannot be read.
 BOX_FAULTS = ('inverted_box', 'zero_area_box', 'outside_box', 'out_of_bounds_box', 'tiny_box', 'duplicate_box',
               'duplicate_box_other_class', 'bad_box', 'unknown_category', 'no_category', 'unknown_image')

@@ -126,6 +126,7 @@ def test_measured_again_from_the_checkpoint(run, tool, crops, tmp_path):
         assert measured[key] == pytest.approx(validated[key], abs=1e-6, nan_ok=True)
 
 
+@pytest.mark.long
 def test_recipe_from_a_local_file_of_torchvisions_weights(tool, crops, tmp_path):
     """The rates are 0 here, so that what was loaded is there still; without the file the run does not start."""
     weights = torchvision.models.resnet18(weights=None).state_dict()
@@ -144,6 +145,7 @@ def test_recipe_from_a_local_file_of_torchvisions_weights(tool, crops, tmp_path)
     assert 'backbone.layer4.attention.1.qkv.weight' in state
 
 
+@pytest.mark.long
 def test_named_run_goes_on_in_its_folder(tool, crops, tmp_path):
     def train(*options, epochs):
         assert tool('train').main([
