@@ -73,8 +73,8 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
         if not self.enabled:
             return
         if not metrics:  # MMDetection's CocoMetric gives none where nothing was detected
-            runner.logger.warning(f'EarlyStoppingHook: the validation gave no metric, not {self.monitor} either: it does '
-                                  'not count')
+            runner.logger.warning(f'EarlyStoppingHook: the validation gave no metric, not {self.monitor} either: it '
+                                  'does not count')
             return
         if self.monitor not in metrics:
             raise ConfigError(f'EarlyStoppingHook: monitor="{self.monitor}" is no metric of this validation.'
