@@ -8,6 +8,7 @@ else the machine does meets all of them alike.
 """
 import argparse
 import time
+from functools import partial
 
 import torch
 
@@ -23,6 +24,7 @@ from cxrdet.models.backbones import (
 
 NETS = {'ResNet-18': lambda: AttentionResNet(18), 'ECA': ResNet18ECA, 'CA': ResNet18CA, 'BoT': ResNet18BoT,
         'BoTLinear': ResNet18BoTLinear, 'Hybrid': ResNet18Hybrid}
+NETS |= {f'{name}, in blocks': partial(kind, position='blocks') for name, kind in NETS.items() if name != 'ResNet-18'}
 
 
 def multiply_adds(net: torch.nn.Module, size: int) -> int:

@@ -5,6 +5,14 @@ A table stands in benchmarks/tables/NAME.yml: rows (a config, options) and runs 
 and measured once for every run, by tools/train.py and tools/test.py in processes of their own. A result is written
 into configs/metafile.yml as soon as it is there, and docs/model_zoo.md with it. The command may be stopped and given
 again: what has a result is left alone, a training that was cut off goes on from its last checkpoint.
+
+A metric is named as tools/test.py gives it; ``train/accuracy`` and the like are those of the training, from
+history.json (of the epoch whose checkpoint is measured). ``columns`` holds further columns of text: their name, then
+row and text.
+
+A row may need something made before its training, such as a balanced set or pretrained weights: ``prepare`` lists
+the tools to run, once each, with {data} for the folder of all data sets and {work} for the row's own; {work} goes in
+options, too.
 """
 import argparse
 import json
@@ -24,9 +32,9 @@ import yaml
 ROOT = Path(__file__).parents[1]
 METAFILE = ROOT / 'configs' / 'metafile.yml'
 FIELDS = {'title', 'text', 'data', 'split', 'metrics', 'runs', 'rows', 'checkpoint'}
-OPTIONAL = {'baseline', 'commands', 'pictures'}
+OPTIONAL = {'baseline', 'columns', 'commands', 'pictures'}
 BASELINE_FIELDS = {'row', 'metrics', 'test_to_train'}
-ROW_FIELDS = {'config', 'options', 'checkpoints', 'train', 'test', 'of', 'ensemble', 'runs'}
+ROW_FIELDS = {'config', 'options', 'checkpoints', 'prepare', 'train', 'test', 'of', 'ensemble', 'runs'}
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ def read_table(path: Path) -> dict:
         raise ValueError(f'{path}: checkpoint must be best or last, got {table["checkpoint"]}')
     if 'baseline' in table:
         _check_baseline(path, table, table['baseline'])
+    if unknown := {row for texts in table.get('columns', {}).values() for row in texts} - set(table['rows']):
+        raise ValueError(f'{path}: columns: no row {", ".join(sorted(unknown))}')
     for name, row in table['rows'].items():
         if unknown := set(row) - ROW_FIELDS:
             raise ValueError(f'{path}: row {name}: unknown {", ".join(sorted(unknown))}')
@@ -86,8 +96,10 @@ def jobs_of(table: dict, folder: Path) -> list[Job]:
     for run, settings in table['runs'].items():
         for name, spec in table['rows'].items():
             if run in spec.get('runs', table['runs']):
-                options = (*spec.get('options', ()), *settings.get('options', ()))
-                jobs.append(Job(name, run, spec, settings.get('seed', 0), options, folder / slug(name) / slug(run)))
+                work = folder / slug(name) / slug(run)
+                options = (option.replace('{work}', str(work))
+                           for option in (*spec.get('options', ()), *settings.get('options', ())))
+                jobs.append(Job(name, run, spec, settings.get('seed', 0), tuple(options), work))
     return jobs
 
 
@@ -161,6 +173,7 @@ class Zoo:
         options = [*job.options, *(f'{option}={self._checkpoint(row, job.run)}'
                                    for option, row in job.spec.get('checkpoints', {}).items())]
         common = ['--data-root', str(self.data), *(['--cfg-options', *options] if options else [])]
+        self._prepare(job)
         if 'config' in job.spec:
             self._call(job, 'train', [job.spec['config'], '--work-dir', str(job.folder), '--seed', str(job.seed),
                                       '--resume', *job.spec.get('train', ()), *common])
@@ -176,6 +189,7 @@ class Zoo:
                                       for other in members)]
         self._call(job, 'test', [*target, '--work-dir', str(job.folder / 'test'), *job.spec.get('test', ()), *common])
         scalars = json.loads(max((job.folder / 'test').glob('*/*.json'), key=lambda p: p.stat().st_mtime).read_text())
+        scalars |= self._training(job)
         cost = json.loads((job.folder / 'cost.json').read_text())
         if 'config' in job.spec:
             needed = {Path(target[1]), checkpoint_of(job.folder, 'last')}
@@ -186,6 +200,30 @@ class Zoo:
                 'minutes': round(cost['wall'] / 60, 1), 'cpu_minutes': round(cost['cpu'] / 60, 1),
                 'peak_mib': round(cost['peak'] / 1024), 'precision': self._precision(job), 'threads': self.threads,
                 'interrupted': cost['interrupted'], **gpu(), 'commit': commit(), 'date': date.today().isoformat()}
+
+    def _training(self, job: Job) -> dict[str, float]:
+        """The figures ``train/...`` of the training whose checkpoint is measured; none of an ensemble."""
+        from cxrdet.core.history import read_history, scalars
+        if 'ensemble' in job.spec:
+            return {}
+        folder = self.by_cell[job.spec.get('of', job.row), job.run].folder
+        if self.table['checkpoint'] == 'last':
+            record = scalars(read_history(folder)[-1])
+        else:
+            record = (json.loads((folder / 'metrics.json').read_text())['best'] or {}).get('metrics', {})
+        return {name: value for name, value in record.items() if name.startswith('train/') and value is not None}
+
+    def _prepare(self, job: Job) -> None:
+        """Run the tools of the row's ``prepare`` that have not come to their end before."""
+        for number, command in enumerate(job.spec.get('prepare', ())):
+            done = job.folder / f'prepared_{number}'
+            if not done.exists():
+                tool, *arguments = command.split()
+                places = {'{data}': str(self.data.parent), '{work}': str(job.folder)}
+                for place, path in places.items():
+                    arguments = [argument.replace(place, path) for argument in arguments]
+                self._call(job, tool, arguments)
+                done.touch()
 
     def _precision(self, job: Job) -> str:
         """What the training ran in, as its history.json says; of an ensemble, what the trainings of all members did."""

@@ -2,10 +2,6 @@
 Run: python tools/train.py configs/cnn_nih.py --data-root data/nih
 """
 _base_ = [
-    './_base_/models/multilabel_classifier.py', './_base_/datasets/nih_224.py', './_base_/schedules/nih_adamw_30e.py',
+    './_base_/models/cnn_multilabel.py', './_base_/datasets/nih_224.py', './_base_/schedules/nih_adamw_30e.py',
     './_base_/nih_runtime.py'
 ]
-model = dict(
-    backbone=dict(type='cxrdet.PlainCNN', channels=(32, 64)),
-    neck=None,
-    head=dict(in_channels=64 * 54 * 54, hidden=(512, ), dropout=0.5))

@@ -2,7 +2,4 @@
 Run: python tools/train.py configs/faster_rcnn_fpn_bccd_regularized.py --data-root data/bccd
 """
 _base_ = './faster_rcnn_fpn_bccd.py'
-model = dict(roi_head=dict(bbox_head=dict(type='cxrdet.RegularizedBBoxHead', dropout=0.3)))
-l2 = dict(decay_mult=1e-4 / 0.05)  # of the schedule's weight decay
-optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={'linear.weight': l2, 'fc_cls.weight': l2, 'fc_reg.weight': l2}))
+model = dict(roi_head=dict(bbox_head=dict(type='cxrdet.RegularizedBBoxHead', dropout=0.3, l2=1e-4)))

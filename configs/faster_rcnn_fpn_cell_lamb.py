@@ -1,4 +1,4 @@
-"""The baseline of faster_rcnn_fpn_cell.py trained by LAMB at a rate of 0.01.
+"""The baseline of faster_rcnn_fpn_cell.py trained by LAMB with weight decay 0.01.
 Run: python tools/train.py configs/faster_rcnn_fpn_cell_lamb.py --data-root data/cell
 """
 _base_ = [

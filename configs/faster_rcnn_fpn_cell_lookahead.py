@@ -1,4 +1,4 @@
-"""The baseline of faster_rcnn_fpn_cell.py trained by Lookahead around AdamW.
+"""The baseline of faster_rcnn_fpn_cell.py trained by Lookahead (6 steps, half the way) around AdamW.
 Run: python tools/train.py configs/faster_rcnn_fpn_cell_lookahead.py --data-root data/cell
 """
 _base_ = [

@@ -1,7 +1,8 @@
-"""Plain ResNet-18 on images listed in a CSV file: what the attention variants are measured against.
+"""Plain ResNet-18 on images listed in a CSV file, 224 px, from ImageNet weights: backbone 1e-4, head 1e-3.
 Run: python tools/train.py configs/resnet18_csv.py --data-root data/crops
+without a network: --cfg-options pretrained=resnet18.pth, or from random weights: --from-scratch
 """
 _base_ = [
     './_base_/models/resnet18_csv.py', './_base_/datasets/csv_images.py',
-    './_base_/schedules/csv_cpu.py', './_base_/csv_cpu_runtime.py'
+    './_base_/schedules/csv_finetune.py', './_base_/csv_runtime.py'
 ]

@@ -1,6 +1,6 @@
 """Plain ResNet-18 on images listed in a CSV file, taught by a trained ResNet-18 with coordinate and self-attention.
 Run: python tools/train.py configs/resnet18_distilled_csv.py --data-root data/crops
-with the teacher's weights: --cfg-options teacher_checkpoint=work_dirs/resnet18_hybrid_csv/epoch_160.pth
+with the teacher's weights: --cfg-options teacher_checkpoint=work_dirs/resnet18_hybrid_csv/best_….pth
 """
 _base_ = './resnet18_csv.py'
 model = dict(

@@ -1,8 +1,12 @@
-"""ResNet-18 with coordinate attention, then linear self-attention, behind stage 4, on images listed in a CSV file.
+"""ResNet-18 with coordinate attention, then linear self-attention behind stage 4, on listed images.
 Run: python tools/train.py configs/resnet18_hybrid_csv.py --data-root data/crops
+in the blocks, as in the papers: --cfg-options position=blocks
 """
 _base_ = './resnet18_csv.py'
-num_heads, reduction = 4, 32
-model = dict(
-    backbone=dict(_delete_=True, type='cxrdet.ResNet18Hybrid', num_heads=num_heads, reduction=reduction))
-attention_shortcuts = dict(num_heads=['model.backbone.num_heads'], reduction=['model.backbone.reduction'])
+num_heads, reduction, init_scale, position = 4, 32, 0., 'stage'
+model = dict(backbone=dict(
+    _delete_=True, type='cxrdet.ResNet18Hybrid', init_cfg={{_base_.imagenet}},
+    num_heads=num_heads, reduction=reduction, init_scale=init_scale, position=position))
+attention_shortcuts = dict(
+    num_heads=['model.backbone.num_heads'], reduction=['model.backbone.reduction'],
+    init_scale=['model.backbone.init_scale'], position=['model.backbone.position'])

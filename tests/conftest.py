@@ -93,6 +93,37 @@ def cell_phantoms(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope='session')
+def write_tfrecord():
+    """Write a TFRecord file of the Comparison detector: ``write(path, [(name, pixels RGB, rows of five)])``."""
+    import numpy as np
+
+    from cxrdet.core.crc32c import masked_crc32c
+
+    def varint(value):
+        return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
+
+    def field(number, data):
+        return varint(number << 3 | 2) + varint(len(data)) + data
+
+    def feature(value):
+        return field(1, field(1, value)) if isinstance(value, bytes) else field(3, field(1, varint(value)))
+
+    def write(path, images):
+        content = b''
+        for name, pixels, rows in images:
+            values = {'img': pixels.tobytes(), 'img_name': name.encode(), 'img_height': pixels.shape[0],
+                      'img_width': pixels.shape[1], 'gtboxes_and_label': np.array(rows, '<i4').tobytes()}
+            data = field(1, b''.join(field(1, field(1, key.encode()) + field(2, feature(value)))
+                                     for key, value in values.items()))
+            head = len(data).to_bytes(8, 'little')
+            content += b''.join([head, masked_crc32c(head).to_bytes(4, 'little'), data,
+                                 masked_crc32c(data).to_bytes(4, 'little')])
+        path.write_bytes(content)
+        return path
+    return write
+
+
+@pytest.fixture(scope='session')
 def tool():
     """Load ``tools/<name>.py`` as a module, so that its ``main(argv)`` runs here, as if the process had just begun."""
     from mmengine.logging import MessageHub, MMLogger

@@ -30,7 +30,8 @@ def test_configs_are_found():
 @pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
 def test_variant_is_short_and_says_how_to_run(path):
     doc = ast.get_docstring(ast.parse(path.read_text())) or ''
-    assert f'python tools/train.py {path.relative_to(REPOSITORY)}' in doc
+    tool = 'test' if path.stem.startswith('ensemble_') else 'train'
+    assert f'python tools/{tool}.py {path.relative_to(REPOSITORY)}' in doc
     assert code_lines(path) <= 15
 
 
@@ -53,12 +54,23 @@ def test_config_as_a_run_saves_it_can_be_used_again(path, tmp_path):
 
 @pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
 def test_recipe_stops_early_and_ends_with_the_best_weights(path):
-    cfg = Config.fromfile(str(path))
-    hooks = cfg.default_hooks
+    from cxrdet.apis.config import load_config
+    hooks = load_config(path).default_hooks
+    assert hooks.early_stopping.enabled
+    assert hooks.restore_best.enabled
     assert hooks.early_stopping.type == 'cxrdet.EarlyStoppingHook'
     assert hooks.restore_best.type == 'cxrdet.RestoreBestHook'
     assert hooks.checkpoint.save_best
-    assert hooks.early_stopping.patience in ([15] if cfg.default_scope == 'mmdet' else range(3, 8))
+    detector = Config.fromfile(str(path)).default_scope == 'mmdet'
+    assert hooks.early_stopping.patience in ([15] if detector else range(3, 8))
+
+
+@pytest.mark.parametrize('name', ['faster_rcnn_bifpn_cell', 'resnet18_csv', 'densenet121_nih_unfreeze'])
+def test_one_switch_turns_the_early_stop_off(name):
+    from cxrdet.apis.config import load_config
+    hooks = load_config(REPOSITORY / f'configs/{name}.py', cfg_options=['early_stop=False', 'patience=4']).default_hooks
+    assert not (hooks.early_stopping.enabled or hooks.restore_best.enabled)
+    assert hooks.early_stopping.patience == 4
 
 
 @pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
@@ -66,6 +78,8 @@ def test_model_is_built_and_runs(path):
     import cxrdet  # noqa: F401
     cfg = Config.fromfile(str(path))
     init_default_scope(cfg.default_scope)
+    for member in cfg.model.get('members', ()):
+        member.classes = ['a', 'b']  # which a checkpoint would name
     if cfg.default_scope == 'mmpretrain':
         check_classifier(cfg)
     else:
@@ -76,11 +90,12 @@ def check_classifier(cfg):
     from mmpretrain.registry import MODELS
     from mmpretrain.structures import DataSample
     model = MODELS.build(cfg.model)
+    classes = 2 if 'members' in cfg.model else cfg.model.get('student', cfg.model).head.num_classes
     model.eval()  # returns None for some backbones of the host
     data = dict(inputs=[torch.zeros(3, 224, 224, dtype=torch.uint8)], data_samples=[DataSample()])
     with torch.no_grad():
         result, = model.test_step(data)
-    assert result.pred_score.shape == (cfg.model.get('student', cfg.model).head.num_classes,)
+    assert result.pred_score.shape == (classes,)
     assert torch.isfinite(result.pred_score).all()
 
 
@@ -89,8 +104,9 @@ def check_detector(cfg):
     from mmdet.structures import DetDataSample
     model = MODELS.build(cfg.model).eval()
     # The RPN of random weights proposes all it may; two dozen are enough to run every layer.
-    if 'rpn' in (cfg.model.get('student', cfg.model).get('test_cfg') or {}):
-        model.rpn_head.test_cfg.update(nms_pre=24, max_per_img=24)
+    for part in [member.model for member in getattr(model, 'members', ())] or [model]:
+        if hasattr(part, 'rpn_head'):
+            part.rpn_head.test_cfg.update(nms_pre=24, max_per_img=24)
     data = dict(inputs=[torch.zeros(3, 64, 96, dtype=torch.uint8)], data_samples=[DetDataSample(metainfo=dict(
         img_shape=(64, 96), ori_shape=(64, 96), pad_shape=(64, 96), scale_factor=(1.0, 1.0)))])
     with torch.no_grad():

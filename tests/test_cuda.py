@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA GPU')
 REPOSITORY = Path(__file__).parents[1]
-DETECTORS = ['faster_rcnn_bifpn_cbam_cell', 'faster_rcnn_bifpn_swin_t_cell', 'retinanet_bifpn_cell',
+DETECTORS = ['faster_rcnn_bifpn_cell', 'faster_rcnn_bifpn_swin_t_cell', 'retinanet_bifpn_cell',
              'faster_rcnn_fpn_cell_lookahead', 'faster_rcnn_fpn_cell_lamb', 'faster_rcnn_fpn_cell_ohem',
              'faster_rcnn_bifpn_focal_giou_cell', 'faster_rcnn_bifpn_bccd']
 CLASSIFIERS = ['resnet18_hybrid_csv', 'resnet18_bot_csv', 'resnet18_ca_csv', 'densenet121_nih', 'vit_b16_nih']

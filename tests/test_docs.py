@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cxrdet.apis.claims import claims_page, read_claims
 from cxrdet.apis.zoo import model_zoo, plugin_table, read_metafile
 from cxrdet.core.errors import DataError
 
@@ -29,6 +30,8 @@ def meta():
 
 def test_pages_are_up_to_date(meta):
     assert (REPOSITORY / 'docs' / 'model_zoo.md').read_text() == model_zoo(meta), 'run make docs'
+    claims = claims_page(read_claims(REPOSITORY / 'benchmarks' / 'claims.yml'), meta)
+    assert (REPOSITORY / 'docs' / 'claims.md').read_text() == claims, 'run make docs'
     assert plugin_table(meta) in (REPOSITORY / 'README.md').read_text(), 'run make docs'
 
 
@@ -46,6 +49,29 @@ def test_metafile_lists_every_config_and_plugin(meta):
     assert {plugin['name'] for plugin in meta['plugins']} == known
     for entry in meta['plugins']:
         assert (REPOSITORY / entry['config']).is_file()
+
+
+@pytest.mark.long
+def test_the_named_config_shows_the_plugin(meta):
+    """As a type in the config as it stands, before any tool adds to it, or as a module of the model that it builds."""
+    from functools import cache
+
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, DefaultScope
+
+    import cxrdet  # noqa: F401
+    from cxrdet.apis.config import walk
+    read = cache(lambda file: Config.fromfile(REPOSITORY / file))
+
+    def in_model(name: str, file: str) -> bool:
+        with DefaultScope.overwrite_default_scope(read(file).default_scope):
+            model = MODELS.build(read(file).model)
+        kind = MODELS.get(name)
+        return isinstance(kind, type) and any(type(module) is kind for module in model.modules())
+
+    missing = [(plugin['name'], plugin['config']) for plugin in meta['plugins']
+               if plugin['name'] not in {node.get('type') for node in walk(read(plugin['config'])._cfg_dict)}]
+    assert [(name, file) for name, file in missing if not in_model(name, file)] == []
 
 
 def test_result_is_shown(tmp_path):
@@ -73,3 +99,24 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r'\]\(([^)#]+)(?:#[^)]*)?\)', page.read_text()):
         if '://' not in target:
             assert (page.parent / target).exists(), target
+
+
+def feature_rows():
+    lines = (REPOSITORY / 'docs' / 'features.md').read_text().splitlines()
+    return [[cell.strip() for cell in line.strip('|').split(' | ')] for line in lines
+            if line.startswith('| ') and not line.startswith(('| asked', '| fault', '| ---'))]
+
+
+def test_every_feature_has_a_place_a_test_and_a_state(meta):
+    plugins = {plugin['name'] for plugin in meta['plugins']}
+    rows = feature_rows()
+    assert len(rows) > 60
+    for row in rows:
+        assert all(row), row
+        assert len(row) == 2 or row[3] in ('works', 'measured', 'to come'), row
+        for name in re.findall(r'`([^`]+)`', ' '.join(row[1:])):
+            if name.endswith(('.py', '.sh')):
+                places = [REPOSITORY / folder / name for folder in ('', 'configs', 'tests')]
+                assert any(path.is_file() for path in places), name
+            elif name.startswith('cxrdet.'):
+                assert name in plugins, name

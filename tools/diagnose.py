@@ -19,6 +19,13 @@ def parse_args(argv=None):
     parser.add_argument('--score-thr', type=float, metavar='S',
                         help='detectors: lowest score of a detection that is counted (default: that of the best F1)')
     parser.add_argument('--worst', type=int, default=5, metavar='N', help='worst images to show (default: 5)')
+    parser.add_argument('--annotate-next', metavar='IMAGES',
+                        help='folder of unlabelled images: also write a list of which to annotate next, those first '
+                             'that the model is unsure of, the more so in weak classes')
+    parser.add_argument('--annotate-csv', default='annotate_next.csv', metavar='FILE.csv',
+                        help='the file of that list (default: annotate_next.csv)')
+    parser.add_argument('--annotate-by', choices=['entropy', 'margin'], default='entropy',
+                        help='what the model is unsure by (default: entropy)')
     parser.add_argument('--device', default='auto', help='auto (a GPU if there is one), cpu, cuda, cuda:1 …')
     parser.add_argument('--workers', type=int, default=2, metavar='N', help='processes that read images (default: 2)')
     parser.add_argument('--data-root', help='root folder of the data set')
@@ -30,22 +37,35 @@ def parse_args(argv=None):
 
 def main(argv=None) -> int:
     args = parse_args(argv)
+    from cxrdet.apis.annotate_next import annotate_next
     from cxrdet.apis.config import load_config
     from cxrdet.apis.diagnose import diagnose
     from cxrdet.apis.diagnose_text import diagnosis_text
+    from cxrdet.apis.predict import find_images
     from cxrdet.core.errors import CxrdetError, error_text
-    from cxrdet.core.progress import labelled_progress_bar
-    from cxrdet.core.terminal import guard_output, say, say_error
+    from cxrdet.core.progress import labelled_progress_bar, progress_bar
+    from cxrdet.core.terminal import guard_output, say, say_error, visible
     guard_output()
     try:
-        report = diagnose(load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root),
-                          args.checkpoint, split=args.split, train_images=args.train_images, score_thr=args.score_thr,
-                          out=args.out, seed=args.seed, device=args.device, workers=args.workers, worst=args.worst,
-                          trust=args.trust_checkpoint, progress=labelled_progress_bar)
+        config = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root)
+        if args.annotate_next is not None:
+            find_images(args.annotate_next)  # before the long part
+        report = diagnose(config, args.checkpoint, split=args.split, train_images=args.train_images,
+                          score_thr=args.score_thr, out=args.out, seed=args.seed, device=args.device,
+                          workers=args.workers, worst=args.worst, trust=args.trust_checkpoint,
+                          progress=labelled_progress_bar)
+        rows = [] if args.annotate_next is None else annotate_next(
+            config, args.checkpoint, args.annotate_next, report, out=args.annotate_csv, measure=args.annotate_by,
+            device=args.device, trust=args.trust_checkpoint, progress=progress_bar)
     except CxrdetError as error:
         say_error(error_text(error))
         return 2
     say(diagnosis_text(report, worst=args.worst))
+    if rows:
+        say(f'\nAnnotate next ({args.annotate_csv}):')
+        for row in rows[:5]:
+            why = f', most of it {row["class"]}' if row['class'] else ', nothing found'
+            say(visible(f'  {row["rank"]}. {row["image"]}: {row["priority"]:.3f}{why}', one_line=True))
     return 0
 
 

@@ -14,6 +14,7 @@ print(probe.getsockname()[1], max(1, cores // int(sys.argv[1])))
 END
     )
     if [[ $nodes != 1 ]]; then port=29500; fi
+    if [[ $nodes == 1 ]]; then export CXRDET_RUN_TIME=${CXRDET_RUN_TIME:-$(date +%Y%m%d_%H%M%S)}; fi  # --run-name auto
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads}  # torch's launcher would set 1
     exec "$python" -m torch.distributed.run --nnodes="$nodes" --node_rank="${NODE_RANK:-0}" \
         --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-$port}" --nproc_per_node="$1" \

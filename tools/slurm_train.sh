@@ -14,6 +14,7 @@ TASKS_PER_NODE=${TASKS_PER_NODE:-$GPUS_PER_NODE}
 GRES=()
 if [[ $GPUS_PER_NODE != 0 ]]; then GRES=(--gres="gpu:$GPUS_PER_NODE"); fi
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export CXRDET_RUN_TIME=${CXRDET_RUN_TIME:-$(date +%Y%m%d_%H%M%S)}  # one folder for all processes: --run-name auto
 # shellcheck disable=SC2086  # SRUN_ARGS holds several words
 exec srun -p "$1" --job-name="$2" "${GRES[@]}" --ntasks="$GPUS" --ntasks-per-node="$TASKS_PER_NODE" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \

@@ -8,6 +8,8 @@ import argparse
 import os
 import sys
 
+BOX_FUSIONS = ('wbf', 'nmw', 'nms', 'soft_nms', 'voting', 'wbf_one_per_model', 'wbf_confident')
+
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description='Measure a trained model on the test set of a config.')
@@ -15,6 +17,8 @@ def parse_args(argv=None):
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file; none for an ensemble')
     parser.add_argument('--work-dir', help='folder for logs (default: work_dirs/<config name>)')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the raw predictions')
+    parser.add_argument('--no-pictures', action='store_true',
+                        help='draw no ROC curves (of classifiers, by default into WORK_DIR/<time>/curves)')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: flips and scales, merged')
     add_ensemble_arguments(parser)
     parser.add_argument('--trust-checkpoint', action='store_true',
@@ -34,12 +38,16 @@ def add_ensemble_arguments(parser) -> None:
     source.add_argument('--ensemble', nargs='+', metavar='CONFIG:CHECKPOINT', help='test these models as one')
     source.add_argument('--ensemble-predictions', nargs='+', metavar='FILE',
                         help='fuse saved predictions: .pkl of --out, predictions.json of tools/predict.py')
-    group.add_argument('--fusion', choices=['wbf', 'nmw', 'nms', 'soft_nms', 'voting', 'probs', 'logits'],
-                       help='how to fuse: boxes (default: wbf, with one box of each member or view in a fused box; as '
-                            'in the paper with --fusion-options one_per_model=False), or the mean of class scores '
-                            '(default: probs)')
+    group.add_argument('--fusion', choices=[*BOX_FUSIONS, 'probs', 'logits'],
+                       help='how to fuse: boxes (default: wbf, at IoU 0.55; voting and nms at 0.5), or the mean of '
+                            'class scores (default: probs). wbf_one_per_model: one box of each member or view in a '
+                            'fused box, for models that end in soft-NMS. wbf_confident: IoU 0.5, boxes from score 0.3 '
+                            'on; costs average precision')
     group.add_argument('--fusion-options', nargs='+', metavar='KEY=VALUE',
                        help='arguments of the fusion, e.g. iou_thr=0.5 skip_box_thr=0.3 conf_type=max')
+    group.add_argument('--tta-fusion', choices=BOX_FUSIONS,
+                       help='how the views of --tta are fused in each member of an ensemble (default: as tta_model of '
+                            'its own config, or else wbf)')
     group.add_argument('--weights', nargs='+', type=float, metavar='W',
                        help='of the members, or of the views of --tta (default: equal)')
     group.add_argument('--allow-missing', action='store_true', help='members may lack classes or have others')
@@ -78,10 +86,13 @@ def run(args) -> None:
         raise ConfigError('--fusion, --fusion-options, --weights and --allow-missing are for --ensemble and '
                           '--ensemble-predictions, all but the last also for --tta of a detector')
     if args.tta:
-        enable_tta(cfg, Fusion() if args.ensemble else fusion)
+        enable_tta(cfg, Fusion() if args.ensemble else fusion, of_members=args.tta_fusion)
+    elif args.tta_fusion:
+        raise ConfigError('--tta-fusion is for --tta')
     if args.bundle and is_first(args.launcher):
         bundle(cfg, args.bundle, trust=args.trust_checkpoint)
-    test(cfg, args.checkpoint, out=args.out, launcher=args.launcher, trust=args.trust_checkpoint)
+    test(cfg, args.checkpoint, out=args.out, launcher=args.launcher, trust=args.trust_checkpoint,
+         pictures=not args.no_pictures)
 
 
 def main(argv=None) -> int:

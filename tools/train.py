@@ -9,6 +9,8 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description='Train a detector or classifier from a config.')
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<config name>)')
+    parser.add_argument('--run-name', metavar='NAME',
+                        help='a folder for this run in the work folder; auto: named by config and time')
     parser.add_argument('--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
                         help='go on from the newest whole checkpoint in the work folder, or from the given one')
     parser.add_argument('--new-schedule', action='store_true',
@@ -38,12 +40,16 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     from cxrdet.apis import load_config, train
+    from cxrdet.apis.run_name import run_folder
     from cxrdet.core.errors import CxrdetError, error_text
     from cxrdet.core.terminal import guard_output, say_error
     guard_output()
     try:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root, work_dir=args.work_dir,
                           train_limit=args.train_limit, valid_limit=args.valid_limit)
+        if args.run_name is not None:
+            cfg.work_dir = str(run_folder(cfg.work_dir, args.config, args.run_name, resume=args.resume,
+                                          launcher=args.launcher))
         train(cfg, resume=args.resume, amp=args.amp, auto_scale_lr=args.auto_scale_lr, seed=args.seed,
               deterministic=args.deterministic, from_scratch=args.from_scratch, launcher=args.launcher,
               trust=args.trust_checkpoint, new_schedule=args.new_schedule)

@@ -14,8 +14,8 @@ default_hooks = dict(
     reproducible=dict(type='cxrdet.ReproducibleHook'),
     history=dict(type='cxrdet.HistoryHook'),
     non_finite_loss=dict(type='cxrdet.NonFiniteLossHook'),
-    early_stopping=dict(type='cxrdet.EarlyStoppingHook', patience=5),
-    restore_best=dict(type='cxrdet.RestoreBestHook'))
+    early_stopping=dict(type='cxrdet.EarlyStoppingHook', patience=5, enabled=True),
+    restore_best=dict(type='cxrdet.RestoreBestHook', enabled=True))
 runtime_shortcuts = dict(
     early_stop=['default_hooks.early_stopping.enabled', 'default_hooks.restore_best.enabled'],
     patience=['default_hooks.early_stopping.patience'])

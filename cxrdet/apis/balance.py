@@ -1,105 +1,202 @@
-"""A balanced detection set: rare classes brought up to a number of boxes by augmented copies, and background images."""
+"""A balanced detection set: rare classes brought up to a number of boxes, frequent ones held below a bound.
+
+A copy is made for one object of a class that lacks boxes: its image, but for a window around the object that leaves out
+what it can of the other classes, all painted over (:func:`cxrdet.core.windows.window_around`); objects of lacking
+classes are pasted into the window; then it is augmented, and its boxes follow. Where too little is left of a box, the
+box goes and what is left of the object is painted over. Which copy comes next is chosen by what it adds
+(:func:`cxrdet.core.balancing.best_copy`), until each class has its target or each of its objects is in 20 copies. With
+a bound, images of frequent classes are left out; their rare objects come back in copies.
+
+What every new image was made from stands in ``provenance.jsonl``, and in ``balance.json``: ``before``, ``after``,
+``targets`` (boxes by class), ``ratio_before``, ``ratio_after`` (largest over smallest class of those that occur),
+``reached`` (whether no target and no bound was missed), ``short`` (class -> boxes it still lacks), ``above`` (class ->
+boxes over the bound), the numbers of ``copies``, ``pasted`` objects, boxes ``cut`` by windows and places
+``painted_over``, ``left_out`` (names), the numbers of ``backgrounds`` and ``hard_negatives``, ``backgrounds_refused``
+(file -> why) and ``backgrounds_unchecked`` (how many nobody looked at).
+"""
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from cxrdet.core.balancing import plan_repeats
+from cxrdet.apis.backgrounds import Backgrounds, find_backgrounds
+from cxrdet.apis.copies import Copier
+from cxrdet.core.balancing import best_copy, image_to_leave_out
+from cxrdet.core.diagnosis import imbalance
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import write_atomic
 from cxrdet.core.findings import DataTable, has_errors
 from cxrdet.core.folders import OutputFolder, keep_apart
-from cxrdet.core.paths import join_inside
 from cxrdet.core.quality import check_table
-from cxrdet.datasets.augmentation import augment, make_augmenter
-from cxrdet.datasets.image_io import read_image
-from cxrdet.datasets.lenient import image_paths, read_set
-from cxrdet.datasets.mended import copy_names, free_name, name_key, place_images, voc_names
+from cxrdet.core.terminal import visible
+from cxrdet.datasets.augmentation import make_augmenter
+from cxrdet.datasets.lenient import read_set
+from cxrdet.datasets.mended import copy_names, free_name, name_key, voc_names
+from cxrdet.datasets.set_writers import SET_WRITERS
 
-__all__ = ['balance_data']
-
-_TURNS = 4
+__all__ = ['balance_data', 'balance_text']
 
 
 def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targets: Mapping[str, int] | None = None,
-                 split: str = 'train', backgrounds: str | Path | None = None, max_backgrounds: int = 2000,
-                 preset: str = 'cell', min_visibility: float = 0.3, seed: int = 0, allow_outside: bool = False,
-                 progress: Callable[[int, int], None] | None = None) -> dict:
+                 most: int | None = None, split: str = 'train', backgrounds: Backgrounds | str | Path | None = None,
+                 preset: str = 'cell', min_visibility: float = 0.3, paste: int = 1, seed: int = 0,
+                 allow_outside: bool = False, progress: Callable[[int, int], None] | None = None) -> dict:
     """Write a new set of the format of ``path`` (COCO or VOC), with one balanced split; ``path`` is only read.
 
-    Images of rare classes are repeated with augmentation (boxes follow) until each class has its target or all its
-    images are repeated 20 times; images without boxes are added from ``backgrounds``, as hard negatives. The other
-    splits are copied as they are. What every new image was made from stands in ``provenance.jsonl``.
+    See the head of this file. The other splits are copied as they are.
 
     Args:
         path: Folder of a COCO or VOC set without errors (see ``tools/check_data.py``).
         out: Folder of the new set.
         target: Boxes of each class that are wanted.
-        targets: Class -> its own target; 0 leaves it as it is.
+        targets: Class -> its own target; 0 leaves it as it is, whatever ``most`` says.
+        most: Boxes of a class at most; None: no image is left out.
         split: The split to balance.
-        backgrounds: Folder of images that show none of the classes.
-        max_backgrounds: Images without boxes in the split at most; those that are there count.
+        backgrounds: Where images without boxes come from; a folder stands for ``Backgrounds(folder)``.
         preset, min_visibility: See :func:`cxrdet.datasets.augmentation.make_augmenter`.
+        paste: Objects of lacking classes at most that are pasted into a copy.
         seed: Of all draws: the same seed gives the same set.
         allow_outside: Take images too that the annotations name outside the set, see :func:`read_set`.
         progress: Called with (done, total) for each new image.
 
-    Returns: ``before`` and ``after`` (boxes by class), ``copies``, ``backgrounds`` (numbers) and ``short`` (class ->
-        how many boxes it still lacks).
+    Returns: what stands in ``balance.json``.
 
     Raises:
         DataError: The set has errors, lacks the split, or ``out`` holds files of others, or what is read.
         ConfigError: A class is unknown, or the format is neither COCO nor VOC.
     """
+    given = backgrounds if isinstance(backgrounds, Backgrounds) else Backgrounds(backgrounds)
     table = read_set(path, allow_outside=allow_outside)
-    _check(table, path, split, targets or {}, target)
-    rows, counts = _count(table, split)
-    wanted = np.array([(targets or {}).get(name, target) for name in table.classes], np.int64)
-    spare = max(max_backgrounds - int((counts.sum(axis=1) == 0).sum()), 0)
-    extra = _backgrounds(backgrounds, spare, seed)
-    results = _results(out, path, backgrounds, [*table.folders, *table.files, *extra])
+    goals = _goals(table, path, split, target, targets or {}, most)
+    make_augmenter(preset)  # raises for an unknown one
+    keep_apart(out, path, given.folder)
+    rows = [row for row, name in enumerate(table.splits) if name == split]
+    read = [path, *table.folders, *table.files]
+    OutputFolder(out, 'balance_data', inputs=read)  # raises before the long part
+    extra = find_backgrounds(given, table, rows, seed=seed)
+    results = OutputFolder(out, 'balance_data', inputs=[*read, *extra.files])
     names = voc_names(table, range(len(table.names))) if table.kind == 'voc' else copy_names(table)
-    taken = set(map(name_key, names))
-    after, used, lines = counts.sum(axis=0), np.zeros(len(rows), np.int64), []
+    state = _State(_counts(table)[rows], goals, seed)
+    copier = Copier(table, names, rows, state.lacking > 0, preset=preset, seed=seed, min_visibility=min_visibility)
     with results as folder:
         write_atomic(folder / 'mended.json', json.dumps({'tool': 'balance_data', 'source': str(path), 'split': split}))
-        writer = _COPIERS[table.kind](table, names, folder, split)
-        for turn in range(_TURNS):  # what the augmentation cuts off is made up for in the next turn
-            repeats = plan_repeats(counts, wanted, have=after, used=used, seed=seed)
-            new = _new_images(table, names, rows, repeats, used, preset, min_visibility, seed)
-            for wish, image, boxes, labels, origin in _chain(new, extra if turn == 0 else []):
-                name = free_name(wish, taken)
-                taken.add(name_key(name))
-                writer.add(name, image, boxes, labels)
-                after = after + np.bincount(labels, minlength=len(table.classes))
-                lines.append(json.dumps({'image': name, **origin, 'boxes': len(boxes)}) + '\n')
-                if progress is not None:
-                    progress(len(lines), int(used.sum()) + len(repeats) + len(extra))
-            used += np.bincount(repeats, minlength=len(rows))
-        writer.close()
-        write_atomic(folder / 'provenance.jsonl', ''.join(lines))
-    before, now = (dict(zip(table.classes, numbers.tolist())) for numbers in (counts.sum(axis=0), after))
-    short = {name: int(goal) - now[name] for name, goal in zip(table.classes, wanted) if now[name] < goal}
-    return {'before': before, 'after': now, 'copies': int(used.sum()), 'backgrounds': len(extra), 'short': short}
+        added = _Added(SET_WRITERS[table.kind](table, names, folder, split), names)
+        while (choice := state.choose(copier)) is not None:
+            copy = copier.make(choice, state.lacking, paste)
+            state.note(copy.labels[~copy.crowd])
+            added.add(*copy)
+            if progress is not None:
+                progress(len(added.lines), len(added.lines) + state.missing + len(extra) + 1)
+        for wish, image, origin in extra.images(preset):
+            added.add(wish, image, np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool), origin)
+        added.writer.close([rows[row] for row in state.gone])
+        report = _report(table, goals, state) | copier.numbers() | extra.numbers() | {
+            'left_out': [table.names[rows[row]] for row in sorted(state.gone)]}
+        write_atomic(folder / 'provenance.jsonl', ''.join(added.lines))
+        write_atomic(folder / 'balance.json', json.dumps(report, indent=1) + '\n')
+    if progress is not None and added.lines:
+        progress(len(added.lines), len(added.lines))
+    return report
 
 
-def _results(out, path, backgrounds, read: list[str]) -> OutputFolder:
-    keep_apart(out, path, backgrounds)
-    return OutputFolder(out, 'balance_data', inputs=[path, *read])
+class _Added:
+    """The images that were added, each under a name of its own, and a line of ``provenance.jsonl`` for each."""
+
+    def __init__(self, writer, names: list[str]) -> None:
+        self.writer, self.lines = writer, []
+        self._taken = set(map(name_key, names))
+
+    def add(self, wish: str, image: np.ndarray, boxes, labels, crowd, origin: dict) -> None:
+        name = free_name(wish, self._taken)
+        self._taken.add(name_key(name))
+        self.writer.add(name, image, boxes, labels, crowd)
+        self.lines.append(json.dumps({'image': name, **origin, 'boxes': len(boxes)}) + '\n')
 
 
-def _count(table: DataTable, split: str) -> tuple[list[int], np.ndarray]:
-    """Rows of the images of a split, and how many boxes of each class each has; regions to ignore are none."""
-    rows = [row for row, name in enumerate(table.splits) if name == split]
+def balance_text(report: Mapping) -> str:
+    """What :func:`balance_data` did, for the terminal: counts before and after, and what was missed."""
+    width = max(5, *map(len, report['before']))
+    lines = [f'{"class":<{width}} {"before":>8} {"after":>8} {"target":>8}']
+    for name, before in report['before'].items():
+        goal = report['targets'][name] or 'as it is'
+        lines.append(f'{name:<{width}} {before:>8} {report["after"][name]:>8} {goal:>8}')
+    ratios = [f'{report[key]:.1f} : 1' if report[key] else 'unknown' for key in ('ratio_before', 'ratio_after')]
+    lines += [f'largest to smallest class: {ratios[0]} before, {ratios[1]} after',
+              f'{report["copies"]} augmented copies with {report["pasted"]} pasted objects; {report["cut"]} boxes are '
+              f'cut by their windows, {report["painted_over"]} remains of others painted over',
+              f'{len(report["left_out"])} images left out, {report["hard_negatives"]} hard negatives, '
+              f'{report["backgrounds"]} background images']
+    if report['hard_negatives']:
+        lines.append('look at hard_negative_*.png before training: a false alarm may be an object without annotation')
+    if report['backgrounds_unchecked']:
+        lines.append(f'the {report["backgrounds_unchecked"]} background images were not looked at: that they show no '
+                     'object is taken on trust (--hard-negatives CONFIG CHECKPOINT looks)')
+    lines += [f'not taken as background: {file}: {why}' for file, why in report['backgrounds_refused'].items()]
+    lines += [f'TARGET MISSED: "{name}" still lacks {number} boxes: its objects were repeated as often as is allowed'
+              for name, number in report['short'].items()]
+    lines += [f'BOUND MISSED: "{name}" has {number} boxes too many' for name, number in report['above'].items()]
+    if (report['ratio_after'] or 1) > 2 and not report['left_out']:
+        lines.append('copies alone bring the classes no nearer: --most N leaves out images of the frequent ones')
+    return '\n'.join(visible(line, one_line=True) for line in lines)
+
+
+class _Goals(NamedTuple):
+    """Targets (C,) and bounds (C,), int64; a bound of the largest whole number is none."""
+
+    targets: np.ndarray
+    most: np.ndarray
+
+
+_NO_BOUND = np.iinfo(np.int64).max // 4
+
+
+class _State:
+    """How many boxes there are, while copies come and images go."""
+
+    def __init__(self, counts: np.ndarray, goals: _Goals, seed: int) -> None:
+        self.before, self.counts, self.goals = counts.sum(axis=0), counts.copy(), goals
+        self.added = np.zeros(counts.shape[1], np.int64)
+        self.gone: set[int] = set()
+        self.tie = np.random.default_rng(seed).random(len(counts))
+
+    @property
+    def have(self) -> np.ndarray:
+        return self.counts.sum(axis=0) + self.added
+
+    @property
+    def lacking(self) -> np.ndarray:
+        """(C,) boxes that each class lacks."""
+        return np.maximum(self.goals.targets - self.have, 0)
+
+    @property
+    def missing(self) -> int:
+        return int(self.lacking.sum())
+
+    def choose(self, copier: Copier) -> int | None:
+        """The next copy, after images have gone that bring a class above its bound; None: there is no good one."""
+        while (row := image_to_leave_out(self.counts, self.have, *self.goals, tie=self.tie)) is not None:
+            self.gone.add(row)
+            self.counts[row] = 0
+            copier.lost(row)
+        return best_copy(copier.added, np.arange(len(copier.added)), self.have, self.goals.targets, used=copier.used,
+                         room=self.goals.most - self.added, tie=copier.tie)
+
+    def note(self, labels: np.ndarray) -> None:
+        """Boxes of these labels have been added."""
+        self.added += np.bincount(labels, minlength=len(self.added))
+
+
+def _counts(table: DataTable) -> np.ndarray:
+    """Boxes of each class in each image, (N, C); regions to ignore are none."""
     counts = np.zeros((len(table.names), len(table.classes)), np.int64)
     np.add.at(counts, (table.box_image[~table.crowd], table.box_label[~table.crowd]), 1)
-    return rows, counts[rows]
+    return counts
 
 
-def _check(table: DataTable, path, split: str, targets: Mapping[str, int], target: int) -> None:
-    if table.kind not in _COPIERS:
+def _goals(table: DataTable, path, split: str, target: int, targets: Mapping[str, int], most: int | None) -> _Goals:
+    if table.kind not in SET_WRITERS:
         raise ConfigError(f'{path}: a set of the format "{table.kind}" cannot be balanced by copies; expected COCO or '
                           'VOC. For labels of whole images use the sampler cxrdet.ClassBalancedSampler.')
     if split not in table.splits:
@@ -113,132 +210,23 @@ def _check(table: DataTable, path, split: str, targets: Mapping[str, int], targe
             raise ConfigError(f'the target of "{name}" must be 0 or more, got {number}.')
     if target < 0:
         raise ConfigError(f'the target must be 0 or more, got {target}.')
+    wanted = np.array([targets.get(name, target) for name in table.classes], np.int64)
+    if most is not None and most < wanted.max(initial=1):
+        raise ConfigError(f'the bound of boxes of a class must be at least 1 and the largest target, '
+                          f'{wanted.max(initial=1)}; got {most}.')
     findings = [finding for finding in check_table(table) if finding.level == 'error']
     if has_errors(findings):
         raise DataError(f'{path}: {len(findings)} errors in the annotations, the first: {findings[0].text}. Mend them '
                         f'with tools/check_data.py {path} --fix OUT first.')
+    bound = _NO_BOUND if most is None else most
+    return _Goals(wanted, np.where(wanted > 0, bound, _NO_BOUND))
 
 
-def _new_images(table: DataTable, names: list[str], rows: list[int], repeats: np.ndarray, used: np.ndarray, preset: str,
-                min_visibility: float, seed: int):
-    """Wish for a name, image, boxes, labels and origin of every augmented copy; it depends on image, number, seed."""
-    boxes_of: dict[int, list[int]] = {}
-    for box in np.flatnonzero(~table.crowd).tolist():
-        boxes_of.setdefault(int(table.box_image[box]), []).append(box)
-    number = used.copy()
-    for choice in repeats.tolist():
-        row = rows[choice]
-        number[choice] += 1
-        own_seed = int(np.random.SeedSequence((seed, choice, int(number[choice]))).generate_state(1)[0])
-        augmenter = make_augmenter(preset, min_visibility=min_visibility, seed=own_seed)
-        boxes = boxes_of.get(row, [])
-        image, moved, kept = augment(augmenter, read_image(table.files[row]), table.boxes[boxes])
-        stem = Path(names[row]).with_suffix('').as_posix()
-        origin = {'source': table.names[row], 'augmentation': preset, 'seed': own_seed}
-        labels = table.box_label[np.array(boxes, np.int64)[kept]]
-        yield f'{stem}_copy{number[choice]}.png', image, moved, labels, origin
-
-
-def _backgrounds(folder, most: int, seed: int) -> list[str]:
-    if folder is None:
-        return []
-    files = list(image_paths(folder))
-    if not files:
-        raise DataError(f'{folder}: there is no image in this folder of backgrounds.')
-    order = np.random.default_rng(seed).permutation(len(files))
-    return [files[k] for k in sorted(order[:most].tolist())]
-
-
-def _chain(new, backgrounds: list[str]):
-    yield from new
-    for number, file in enumerate(backgrounds):
-        yield (f'background_{number:05d}.png', read_image(file), np.zeros((0, 4)), np.zeros(0, np.int64),
-               {'source': file, 'augmentation': 'background', 'seed': None})
-
-
-class _CocoCopier:
-    """Copies a COCO set and adds images to one of its files."""
-
-    folder = 'images'
-
-    def __init__(self, table: DataTable, names: list[str], out: Path, split: str) -> None:
-        place_images(names, table.files, out / self.folder)
-        self.out = out
-        named = {(place.file, place.number): name for place, name in zip(table.places, names)}
-        self.contents = {file: {**content, 'images': [{**entry, 'file_name': named[str(file), number]}
-                                                      for number, entry in enumerate(content['images'])]}
-                         for file, content in table.source.items()}
-        self.file = next(file for file in self.contents if file.stem == split)
-        self.content = self.contents[self.file]
-        self.content['annotations'] = list(self.content['annotations'])
-        self.ids = [max([entry['id'] for entry in self.content[key] if isinstance(entry['id'], int)], default=0)
-                    for key in ('images', 'annotations')]
-        categories = {entry['name']: entry['id'] for entry in self.content['categories']}
-        self.categories = [categories.get(name) for name in table.classes]
-
-    def add(self, name: str, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> None:
-        _write_image(self.out / self.folder, name, image)
-        self.ids[0] += 1
-        self.content['images'].append({'id': self.ids[0], 'file_name': name, 'height': image.shape[0],
-                                       'width': image.shape[1]})
-        for (x1, y1, x2, y2), label in zip(boxes.tolist(), labels.tolist()):
-            self.ids[1] += 1
-            self.content['annotations'].append({
-                'id': self.ids[1], 'image_id': self.ids[0], 'category_id': self.categories[label], 'iscrowd': 0,
-                'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': (x2 - x1) * (y2 - y1)})
-
-    def close(self) -> None:
-        for file, content in self.contents.items():
-            write_atomic(self.out / 'annotations' / file.name, json.dumps(content))
-
-
-class _VocCopier:
-    """Copies a VOC set and adds images to one of its lists."""
-
-    folder = 'JPEGImages'
-
-    def __init__(self, table: DataTable, names: list[str], out: Path, split: str) -> None:
-        from xml.etree.ElementTree import tostring
-        place_images(names, table.files, out / self.folder)
-        self.table, self.out, self.split = table, out, split
-        self.lists: dict[str, list[str]] = {}
-        for name, member in zip(table.names, table.splits):
-            write_atomic(out / 'Annotations' / f'{name}.xml', tostring(table.source[name], encoding='unicode') + '\n')
-            self.lists.setdefault(member, []).append(name)
-
-    def add(self, name: str, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> None:
-        from xml.etree.ElementTree import Element, SubElement, tostring
-        _write_image(self.out / self.folder, name, image)
-        root = Element('annotation')
-        SubElement(root, 'filename').text = name
-        size = SubElement(root, 'size')
-        for side, value in zip(('width', 'height', 'depth'), (image.shape[1], image.shape[0], 3)):
-            SubElement(size, side).text = str(value)
-        for box, label in zip(boxes.tolist(), labels.tolist()):
-            item = SubElement(root, 'object')
-            SubElement(item, 'name').text = self.table.classes[label]
-            SubElement(item, 'difficult').text = '0'
-            corners = SubElement(item, 'bndbox')
-            for corner, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), box):
-                SubElement(corners, corner).text = f'{value:.2f}'
-        stem = Path(name).with_suffix('').as_posix()
-        write_atomic(self.out / 'Annotations' / f'{stem}.xml', tostring(root, encoding='unicode') + '\n')
-        self.lists[self.split].append(stem)
-
-    def close(self) -> None:
-        for split, names in self.lists.items():
-            if split:
-                write_atomic(self.out / 'ImageSets' / 'Main' / f'{split}.txt', ''.join(f'{name}\n' for name in names))
-
-
-_COPIERS = {'coco': _CocoCopier, 'voc': _VocCopier}
-
-
-def _write_image(folder: Path, name: str, image: np.ndarray) -> None:
-    path = join_inside(folder, name)
-    if path.exists():
-        raise DataError(f'{path}: there is such an image already. Rename it in the source.')
-    done, data = cv2.imencode('.png', image)
-    if not done:
-        raise DataError(f'{path}: the image cannot be written as PNG.')
-    write_atomic(path, data.tobytes())
+def _report(table: DataTable, goals: _Goals, state: _State) -> dict:
+    before, after = state.before, state.have
+    ratios = [imbalance(table.classes, numbers)['ratio'] for numbers in (before, after)]
+    short = {name: int(number) for name, number in zip(table.classes, state.lacking) if number}
+    above = {name: int(number) for name, number in zip(table.classes, after - goals.most) if number > 0}
+    return {'before': dict(zip(table.classes, before.tolist())), 'after': dict(zip(table.classes, after.tolist())),
+            'targets': dict(zip(table.classes, goals.targets.tolist())), 'ratio_before': ratios[0],
+            'ratio_after': ratios[1], 'reached': not short and not above, 'short': short, 'above': above}

@@ -127,7 +127,8 @@ def missing_arguments(part: Part) -> list[str]:
     ``num_classes`` comes from :func:`cxrdet.apis.classes.follow_classes`, the others from the detector around the part.
     """
     complete = isinstance(part.places[0], Registry) and (part.places[0].name in _COMPLETE or (
-        part.places[0].name == 'model' and bool(_COMPLETE_KEYS.match(part.key))))
+        part.places[0].name == 'model' and bool(_COMPLETE_KEYS.match(part.key))
+        and not part.path.endswith('.tta.model')))  # the member whose views it merges is given to it
     if not inspect.isclass(part.found) or not complete:
         return []
     return [name for name, default in takes(part.found).own.items()

@@ -2,6 +2,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from mmengine.config import Config
 
 from cxrdet.apis.check_args import unknown_arguments
@@ -10,6 +11,7 @@ from cxrdet.apis.check_groups import PAIRS
 from cxrdet.apis.check_types import Part
 from cxrdet.core.equal_files import equal_files
 from cxrdet.core.errors import CxrdetError
+from cxrdet.datasets.record_images import read_record_image
 
 ACCEPT = 'allow_shared_images'
 
@@ -34,13 +36,33 @@ def copy_problems(found: list[Part], cfg: Config, mode: str) -> list[str]:
     for one, other, known_as, why in PAIRS:
         if other == 'test' and sides['test'] == sides['val']:
             continue
-        pairs = equal_files(sides[one], sides[other])
+        keys = [_record_keys(found, f'{name}_dataloader') for name in (one, other)]
+        pairs = equal_files(sides[one], sides[other]) or _equal_records(*keys)
         if pairs:
             listed = ', '.join(_shown(*pair) for pair in pairs[:5]) + (', …' if len(pairs) > 5 else '')
-            problems.append(f'{other}_dataloader: {len(pairs)} of its {len(sides[other])} images are in the {known_as} '
+            total = max(len(sides[other]), len(keys[1]))
+            problems.append(f'{other}_dataloader: {len(pairs)} of its {total} images are in the {known_as} '
                             f'set as well, byte by byte: {listed}. {why}: take them out of one set, or, if that is '
                             f'meant, accept it with {ACCEPT} = True in the config (--cfg-options {ACCEPT}=True).')
     return problems
+
+
+def _record_keys(found: list[Part], loader: str) -> dict[str, str]:
+    """Key -> path of the images that lie in TFRecord files."""
+    keys: dict[str, str] = {}
+    for part in leaves(found, [loader]):
+        if hasattr(part.found, 'image_keys') and not unknown_arguments(part):
+            try:
+                keys |= part.found.image_keys(part.cfg)
+            except CxrdetError:
+                continue  # told by the check of files
+    return keys
+
+
+def _equal_records(one: dict[str, str], other: dict[str, str]) -> list[tuple[str, str]]:
+    """Pairs of images of TFRecord files with the same pixels."""
+    return [(one[key], path) for key, path in other.items()
+            if key in one and np.array_equal(read_record_image(one[key]), read_record_image(path))]
 
 
 def _shown(one: str, other: str) -> str:

@@ -26,6 +26,7 @@ from cxrdet.apis.predict import build_model, pick_device
 from cxrdet.core.errors import ConfigError, DataError, error_text
 from cxrdet.datasets.transforms.loading import image_reader, read_image
 from cxrdet.engine.checkpoint import install_safe_loader, read_checkpoint
+from cxrdet.engine.memory import memory_told
 
 __all__ = ['SPLITS', 'TASKS', 'Collected', 'LoadedModel', 'collect', 'collect_predictions', 'load_model']
 
@@ -290,7 +291,8 @@ def _predicted(model: torch.nn.Module, loader: DataLoader, progress: Callable | 
             batch = next(batches)
         except (DataError, OSError) as error:
             raise DataError(error_text(error)) from error
-        samples = model.test_step(batch)
+        with memory_told('test'):
+            samples = model.test_step(batch)
         done += len(samples)
         if progress is not None:
             progress(done, total)

@@ -8,12 +8,24 @@ import numpy as np
 from mmengine.config import Config
 
 from cxrdet.apis.collect import SPLITS, Collected, LoadedModel, collect, load_judged, of_split
+from cxrdet.apis.diagnose_quality import training_quality
 from cxrdet.core import diagnosis_classes as for_classes
 from cxrdet.core import diagnosis_detection as for_boxes
-from cxrdet.core.diagnosis import LIMITS, fit_findings, fit_verdict, imbalance, imbalance_findings, plain, weak_findings
+from cxrdet.core.diagnosis import (
+    LIMITS,
+    fit_findings,
+    fit_verdict,
+    flags_of,
+    imbalance,
+    imbalance_findings,
+    plain,
+    quality_findings,
+    weak_findings,
+)
 from cxrdet.core.error_types import confusion_table, error_table, frequent_confusions
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
+from cxrdet.core.labels import NO_FINDING
 from cxrdet.core.operating_points import read_points
 
 __all__ = ['diagnose', 'diagnosis_of']
@@ -53,15 +65,17 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
     train = collect(loaded, 'train', images=train_images, seed=seed, workers=workers,
                     progress=of_split(progress, 'train')) if train_images else None
     report = {'config': str(loaded.cfg.filename or ''), 'checkpoint': loaded.checkpoint, 'seed': seed} | diagnosis_of(
-        loaded, judged, train, score_thr=score_thr, worst=max(worst, 10))
+        loaded, judged, train, score_thr=score_thr, worst=max(worst, 10), quality=training_quality(loaded.cfg))
     if out is not None:
         write_atomic(out, json.dumps(report, indent=1, allow_nan=False) + '\n')
     return report
 
 
 def diagnosis_of(loaded: LoadedModel, judged: Collected, train: Collected | None = None, *,
-                 score_thr: float | None = None, worst: int = 10) -> dict[str, Any]:
+                 score_thr: float | None = None, worst: int = 10, quality: dict | None = None) -> dict[str, Any]:
     """The diagnosis from predictions that were collected before; arguments as for :func:`diagnose`.
+
+    ``quality`` is what :func:`cxrdet.apis.diagnose_quality.training_quality` gave, None if it was not looked.
 
     Returns: plain dicts, lists, strings and numbers, None for what is not defined (NaN) or infinite. For every task:
 
@@ -82,6 +96,8 @@ def diagnosis_of(loaded: LoadedModel, judged: Collected, train: Collected | None
           ``confusions``: [{'true', 'predicted', 'count', 'share' of the true class}], most common first;
         - ``calibration``: ``ece``, ``temperature``, ``ece_after``, ``mean_score``, ``share_right``,
           ``bins``: [{'low', 'high', 'count', 'mean_score', 'share_right'}];
+        - ``flags``: {'overfit', 'underfit', 'imbalance', 'low_quality_data'}: True, False or None (not known), see
+          :func:`cxrdet.core.diagnosis.flags_of`; ``quality``: the annotations of the training set, as given;
         - ``worst``: [{'image' (path), 'index' (place in ``judged.records``), 'errors', 'why', …}], the worst first;
         - ``findings``: [{'code', 'level' ('problem' or 'note'), 'text', 'classes', 'advice':
           [{'kind' ('config', 'tool', 'plugin', 'setting'), 'name', 'text'}]}], problems first.
@@ -105,7 +121,8 @@ def diagnosis_of(loaded: LoadedModel, judged: Collected, train: Collected | None
     else:
         report |= _single_label(judged, train, worst)
     limit = for_classes.WEAK_AUROC if loaded.task == 'multi-label' else LIMITS['weak']
-    found = fit_findings(report['fit'], loaded.task) + imbalance_findings(
+    report |= {'quality': quality, 'flags': flags_of(report['fit'], report['imbalance'], quality)}
+    found = quality_findings(quality, loaded.task) + fit_findings(report['fit'], loaded.task) + imbalance_findings(
         report['imbalance'], report['per_class'], loaded.task, report['score_name'])
     found += weak_findings(report['per_class'], loaded.task, report['score_name'], limit=limit)
     found += (for_boxes.detection_findings(report) if loaded.task == 'detection'
@@ -174,10 +191,13 @@ def _multi_label(loaded: LoadedModel, judged: Collected, train: Collected | None
     values = for_classes.multi_label_fit(classes, true, prob, *known)
     images = [record['image'] for record in judged.records]
     trained = dict(zip(('train_true', 'train_prob'), known))
-    return {'score_name': 'AUROC', 'fit': _fit('mean AUROC', judged.split, values, chance=0.5),
-            'imbalance': _imbalance(judged, train), 'operating_point': source,
-            'per_class': for_classes.label_rows(classes, true, prob, thresholds, **trained,
-                                                train_counts=None if train is None else train.counts),
+    rows = for_classes.label_rows(classes, true, prob, thresholds, **trained,
+                                  train_counts=None if train is None else train.counts)
+    of = [row for row in rows if row['class'] in values['over'] and row['class'] != NO_FINDING]
+    more = {'AUROC of findings': {'train': None if train is None else _mean([row['train_score'] for row in of]),
+                                  'val': _mean([row['score'] for row in of])}} if NO_FINDING in classes else {}
+    return {'score_name': 'AUROC', 'fit': _fit('mean AUROC', judged.split, values, chance=0.5, more=more),
+            'imbalance': _imbalance(judged, train), 'operating_point': source, 'per_class': rows,
             'confusion': None, 'confusions': [], 'calibration': for_classes.label_calibration(true, prob),
             'confounding': _confounding(judged, train), 'wrong_calls': for_classes.wrong_calls(
                 classes, true, prob, images, most=worst),

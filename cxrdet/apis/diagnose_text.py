@@ -21,7 +21,7 @@ def diagnosis_text(report: dict, *, worst: int = 5) -> str:
         report: what :func:`cxrdet.apis.diagnose.diagnose` gave.
         worst: how many of the worst images are shown.
     """
-    parts = [_head(report), _fit(report), _CLASSES[report['task']](report)]
+    parts = [_head(report) + _flags(report), _fit(report), _CLASSES[report['task']](report)]
     if report['task'] == 'detection':
         parts += [_errors(report), _sizes(report)]
     parts += [_confusion(report), _calibration(report), _confounding(report), _worst(report, worst), _findings(report)]
@@ -35,6 +35,21 @@ def _head(report: dict) -> list[str]:
     images += f'; training: {_count(train)} images' if train else '; no training images judged'
     return _wrapped(f'{report["config"]}, {report["checkpoint"]}') + _wrapped(
         f'{report["task"]}, {len(report["classes"])} classes; {images}')
+
+
+def _flags(report: dict) -> list[str]:
+    """The four flags in a row, and the numbers behind the last one."""
+    words = {True: 'yes', False: 'no', None: 'not known'}
+    lines = _wrapped('Flags: ' + ', '.join(f'{name.replace("_", " ")} {words[value]}'
+                                           for name, value in report['flags'].items()))
+    quality = report['quality']
+    if quality and 'unknown' in quality:
+        lines += _wrapped(f'Annotations of the training set were not checked: {quality["unknown"]}')
+    elif quality:
+        lines += _wrapped(f'Annotations of the training set: {quality["faulty"]} of {quality[quality["of"]]} '
+                          f'{quality["of"]} faulty, {quality["images_without_boxes"]} of {quality["images"]} images '
+                          'without boxes')
+    return lines
 
 
 def _count(numbers: dict) -> str:

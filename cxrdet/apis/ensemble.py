@@ -32,7 +32,7 @@ class Fusion(NamedTuple):
     """How predictions are brought together.
 
     Attributes:
-        method: 'wbf', 'nmw', 'nms', 'soft_nms', 'voting' for boxes, 'probs' or 'logits' for class scores; ``None``
+        method: for boxes one of :data:`cxrdet.core.fusion.FUSIONS`, for class scores 'probs' or 'logits'; ``None``
             stands for 'wbf' and 'probs'.
         options: the method's arguments (:mod:`cxrdet.core.fusion`).
         weights: of the members; ``None``: equal.
@@ -116,7 +116,7 @@ def _spec(cfg: Config, checkpoint: str, trust: bool) -> dict:
     for node in walk(model):
         node.pop('init_cfg', None)
     return dict(model=model, checkpoint=str(Path(checkpoint).absolute()), classes=classes, scope=cfg.default_scope,
-                pipeline=inner_pipeline(_test_dataset(cfg)['pipeline']))
+                pipeline=inner_pipeline(_test_dataset(cfg)['pipeline']), tta_model=cfg.get('tta_model'))
 
 
 def _classes_of(checkpoint: str, trust: bool) -> list[str]:
@@ -179,8 +179,10 @@ def ensemble_classes(cfg: Config, trust: bool = False) -> list[str]:
     """
     model = cfg.get('model') or {}
     members = model.get('members') or []
-    if not members or not all(member.get('checkpoint') for member in members):
-        raise ConfigError('A checkpoint is needed: only an ensemble whose members all name theirs does without')
+    lacking = [f'model.members.{i}.checkpoint' for i, member in enumerate(members) if not member.get('checkpoint')]
+    if not members or lacking:
+        raise ConfigError('A checkpoint is needed: only an ensemble whose members all name theirs does without'
+                          + (f'; here {", ".join(lacking)} would be needed' if lacking else ''))
     return list(model.get('classes') or members[0].get('classes') or _classes_of(members[0]['checkpoint'], trust))
 
 

@@ -40,13 +40,15 @@ from cxrdet.datasets.lenient import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
 from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
+from cxrdet.engine.memory import memory_told
 
-__all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'summary']
+__all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'raw_predictions', 'summary']
 
 _RESULTS = ('predictions.json', 'predictions.csv', 'pictures')
 _DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written as PNG
 
 
+@memory_told('predict')
 def predict(config: Config | str | Path, checkpoint: str | Path, source: str | Path, *, out_dir: str | Path,
             score_thr: float | None = None, operating_point: str | None = None, calibrate: bool = False,
             cam: CamChoice | None = None, device: str = 'auto', batch_size: int = 1, pictures: bool = True,
@@ -78,6 +80,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         ConfigError: a bad config or argument, or a model whose predictions are neither boxes nor classes.
         DataError: no image at ``source``, images that cannot be predicted, or files of others are in the way.
         CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
+        MemoryShortageError: with the switches that take less.
     """
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
     out_dir = Path(out_dir)
@@ -106,6 +109,43 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
             _write_tables(folder, _json(facts, records), _csv(task, settings, records))
     _tell(failed, len(failed) + len(records), out_dir, skip_errors=skip_errors)
     return records
+
+
+def raw_predictions(config: Config | str | Path, checkpoint: str | Path, files: Sequence[str | Path], *,
+                    device: str = 'auto', batch_size: int = 1, trust: bool = False,
+                    progress: Callable[[int, int], None] | None = None) -> tuple[tuple[str, ...], Iterator[tuple]]:
+    """The class names of a trained model, and for each image file the sample with its predictions.
+
+    Args:
+        config, checkpoint, device, batch_size, trust: as for :func:`predict`.
+        files: image files that the test pipeline reads; they are predicted as the iterator is used.
+        progress: called with (done, total) after each image.
+
+    Returns: classes, and an iterator over (file as a Path, data sample of MMDetection or MMPretrain).
+    Raises: as :func:`predict` does; DataError for the first image that cannot be used.
+    """
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
+    target = pick_device(device)
+    install_safe_loader(trust=trust)
+    check_config(cfg, mode='predict')
+    scope = cfg.get('default_scope', 'mmdet')
+    with DefaultScope.overwrite_default_scope(scope):
+        load, prepare = build_pipeline(cfg)
+        model, classes = build_model(cfg, checkpoint, target, trust=trust)
+    files = list(map(Path, files))
+
+    def predicted() -> Iterator[tuple]:
+        with DefaultScope.overwrite_default_scope(scope):
+            _usable(load, prepare, files, skip_errors=False)
+            failed: dict[Path, str] = {}
+            found = _predictions(model, load, prepare, files, batch_size, failed)
+            for done, (path, sample, *_) in enumerate(found, 1):
+                if progress is not None:
+                    progress(done, len(files))
+                yield path, sample
+            if failed:
+                raise DataError(_told(failed, len(files), 'failed'))
+    return classes, predicted()
 
 
 def _check_options(score_thr: float | None, operating_point: str | None, batch_size: int, cam: CamChoice | None,

@@ -14,6 +14,7 @@ from cxrdet.apis.report_pictures import BOX_KINDS, LABEL_KINDS, detection_pictur
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
+from cxrdet.core.labels import are_findings
 from cxrdet.core.lesions import LesionTable, lesion_table
 from cxrdet.core.main_scores import IOUS, detection_scores, multi_label_scores, single_label_scores
 from cxrdet.visualization.panels import (
@@ -160,8 +161,8 @@ def _add_classification(content: Content, loaded: LoadedModel, judged: Collected
     if loaded.task == 'multi-label':
         thresholds = np.array([row['threshold'] for row in content.rows], np.float64)
         use = [name in diagnosis['fit']['over'] for name in classes]
-        content.scores, (low, high) = multi_label_scores(true, prob, thresholds, use, groups=groups, samples=samples,
-                                                         seed=seed)
+        content.scores, (low, high) = multi_label_scores(true, prob, thresholds, use, findings=are_findings(classes),
+                                                         groups=groups, samples=samples, seed=seed)
         if groups is not None:  # else those by DeLong stay
             content.rows = [row | {'low': float(low[i]), 'high': float(high[i])} for i, row in enumerate(content.rows)]
         content.scores_note = (f'Means over {sum(use)} of {len(classes)} classes, those with enough images to judge '

@@ -12,11 +12,12 @@ from cxrdet.apis.packing import pack_for_metrics
 from cxrdet.engine import precision
 from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
 from cxrdet.engine.hooks.operating_points import hand_over
+from cxrdet.engine.memory import memory_told
 from cxrdet.engine.runner import TestRunner
 
 
 def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None = None,
-         launcher: str = 'none', trust: bool = False) -> dict[str, float]:
+         launcher: str = 'none', trust: bool = False, pictures: bool = True) -> dict[str, float]:
     """Evaluate ``checkpoint`` on ``cfg.test_dataloader``.
 
     The class names come from the checkpoint, so the config needs no list of them; the data set is held to them.
@@ -29,12 +30,15 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
         out: Also write the raw predictions to this ``.pkl`` file, as ``--out`` of MMDetection and MMPretrain does.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         trust: Read checkpoints that can only be read by executing code in them. Off: they are refused.
+        pictures: Of classifiers, draw the ROC curves (of several labels also precision and recall) into ``curves/`` in
+            the folder of this test's log, ``<work_dir>/<time>/``, unless the metric's ``out_dir`` names another folder.
 
     Returns:
         The metrics by name, e.g. ``{'coco/bbox_mAP': 0.58, …}``.
 
     Raises:
         ConfigError, DataError, CheckpointError: With everything that was found wrong.
+        MemoryShortageError: With the switches that take less.
     """
     install_safe_loader(trust=trust)
     cfg.launcher = launcher
@@ -56,9 +60,13 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='cxrdet.DumpPredictions', out_file_path=str(out))]
     init_distributed(launcher, cfg)
-    runner = TestRunner.from_cfg(cfg)
-    if checkpoint is not None:
-        load_model_weights(runner.model, checkpoint, trust=trust)
-    precision.evaluate_in(runner.model, precision.of_evaluation(cfg, fp16=cfg.test_cfg.get('fp16', False)))
-    hand_over(runner, meta.get('operating_points'), str(checkpoint))
-    return runner.test()
+    with memory_told('test', cfg):
+        runner = TestRunner.from_cfg(cfg)
+        if checkpoint is not None:
+            load_model_weights(runner.model, checkpoint, trust=trust)
+        precision.evaluate_in(runner.model, precision.of_evaluation(cfg, fp16=cfg.test_cfg.get('fp16', False)))
+        hand_over(runner, meta.get('operating_points'), str(checkpoint))
+        for metric in runner.test_loop.evaluator.metrics if pictures else ():
+            if getattr(metric, 'out_dir', '') is None:
+                metric.out_dir = str(Path(runner.log_dir) / 'curves')
+        return runner.test()

@@ -26,6 +26,7 @@ from cxrdet.engine.checkpoint import (
 )
 from cxrdet.engine.hooks.precision import PrecisionHook
 from cxrdet.engine.lock import RunLock
+from cxrdet.engine.memory import memory_told
 from cxrdet.engine.runner import GuardedRunner
 
 
@@ -54,6 +55,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     Raises:
         ConfigError, DataError, CheckpointError: With everything that was found wrong, before training starts; also if
             another run is training in the work folder.
+        MemoryShortageError: With the switches that take less.
     """
     if new_schedule and not resume:
         raise ConfigError('--new-schedule goes with --resume: a new training has the schedule of its config anyway.')
@@ -75,7 +77,8 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     pack_for_metrics(cfg)
     init_distributed(launcher, cfg)
     check_pretrained(cfg)
-    return _run(cfg, trust=trust, new_schedule=new_schedule)
+    with memory_told('train', cfg):
+        return _run(cfg, trust=trust, new_schedule=new_schedule)
 
 
 def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:

@@ -7,17 +7,22 @@ from cxrdet.core.fusion import check_fusion
 from cxrdet.engine.tta import check_views, tta_pipeline
 
 
-def enable_tta(cfg: Config, fusion: Fusion = Fusion()) -> None:  # noqa: B008
+def enable_tta(cfg: Config, fusion: Fusion = Fusion(), *, of_members: str | None = None) -> None:  # noqa: B008
     """Make the test of ``cfg`` use test-time augmentation: of an ensemble in each member, else by ``cxrdet.TTAHook``.
 
     Args:
         cfg: it is changed.
         fusion: how the boxes of the views are brought together; what it does not say stays as ``tta_model`` has it.
+        of_members: the same for the views of each member of an ensemble of detectors: a name that
+            :func:`cxrdet.core.fusion.fuse` takes.
 
     Raises:
         ConfigError: The config's ``tta_pipeline`` cannot be used, or none can be derived; ``fusion`` is given for
-            something else than the views of a single detector.
+            something else than the views of a single detector, or ``of_members`` for those of something else than an
+            ensemble of detectors.
     """
+    if of_members is not None:
+        _fuse_views_of_members(cfg, of_members)
     if fusion != Fusion():
         _fuse_views(cfg, fusion)
     if _is_ensemble(cfg):
@@ -43,7 +48,7 @@ def _fuse_views(cfg: Config, fusion: Fusion) -> None:
         raise ConfigError('--allow-missing is for the members of an ensemble; all views have the classes of one model')
     if _is_ensemble(cfg):
         raise ConfigError('--fusion, --fusion-options and --weights of a config that is an ensemble stand in it: '
-                          'model.fusion, model.fusion_cfg, model.weights, and model.tta.model for the views')
+                          'model.fusion, model.fusion_cfg, model.weights; for the views there is --tta-fusion')
     if cfg.get('default_scope') == 'mmpretrain':
         raise ConfigError('--fusion, --fusion-options and --weights with --tta are for the boxes of a detector; a '
                           'classifier takes the mean over the views')
@@ -58,6 +63,15 @@ def _fuse_views(cfg: Config, fusion: Fusion) -> None:
         check_fusion(merge.get('fusion', 'wbf'), merge.get('fusion_cfg') or {})
     except ValueError as error:
         raise ConfigError(f'--tta: {error}') from error
+
+
+def _fuse_views_of_members(cfg: Config, fusion: str) -> None:
+    if not str(cfg.model.get('type')).endswith('DetectorEnsemble'):
+        raise ConfigError('--tta-fusion is for the views of the members of an ensemble of detectors; those of a single '
+                          'detector take --fusion')
+    given = cfg.model.get('tta')
+    tta = dict(given) if isinstance(given, dict) else {}
+    cfg.model.tta = tta | dict(model=dict(type='cxrdet.WBFTTAModel', fusion=fusion))
 
 
 def check_tta(cfg: Config) -> None:

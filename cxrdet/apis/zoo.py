@@ -1,9 +1,11 @@
-"""docs/model_zoo.md and the README's table of plugins, generated from configs/metafile.yml."""
+"""docs/model_zoo.md and the README's table of plugins, generated from configs/metafile.yml; and docs/claims.md."""
 from pathlib import Path
 from statistics import mean, stdev
 
 import yaml
 
+from cxrdet.apis.claims import claims_page, read_claims
+from cxrdet.apis.markdown import table
 from cxrdet.core.errors import DataError
 from cxrdet.core.paired import paired_difference
 
@@ -38,12 +40,6 @@ def read_metafile(path: Path) -> dict:
             if missing := [field for field in CELL_FIELDS if field not in cell]:
                 raise DataError(f'{path}: table {name}: a result needs {", ".join(missing)}.')
     return meta
-
-
-def table(head: list[str], rows: list[list[object]]) -> str:
-    """A Markdown table."""
-    lines = [head, ['---'] * len(head), *rows]
-    return '\n'.join('| ' + ' | '.join(str(cell) for cell in line) + ' |' for line in lines)
 
 
 def plugin_table(meta: dict) -> str:
@@ -100,9 +96,11 @@ def _measured_table(name: str, content: dict) -> str:
         rows.setdefault(cell['row'], []).append(cell)
     keys = list(dict.fromkeys(key for cell in content['results'] for key in cell['metrics']))
     costs, configs = content.get('costs') or {}, content.get('configs', {})
+    columns = content.get('columns') or {}
     clocks = ('minutes', 'cpu_minutes') if any('gpu' in cell for cell in content['results']) else ('cpu_minutes',)
     lines = [[f'[{row}](../{configs[row]})' if row in configs else row, len(cells),
               *(_spread([cell['metrics'].get(key) for cell in cells]) for key in keys),
+              *(texts.get(row, '') for texts in columns.values()),
               *(f'{minutes:.1f}' if (minutes := mean(cell[clock] for cell in cells)) else '' for clock in clocks),
               max(cell.get('peak_mib', 0) for cell in cells) or '', *(_cost(costs.get(row)) if costs else ())]
              for row, cells in rows.items()]
@@ -122,8 +120,9 @@ def _measured_table(name: str, content: dict) -> str:
                      'turns in one process, by the same command with `--costs`')
     if cut := sum(bool(cell['interrupted']) for cell in cells):
         facts.append(f'- {cut} run(s) were cut off and resumed; the time of the part that was cut off is not counted')
-    return '\n\n'.join([f'## {content["title"]}', content['text'].strip(), table(
-        ['model', 'runs', *keys, *(CLOCKS[clock] for clock in clocks), 'peak MiB', *(COSTS if costs else ())], lines),
+    heads = ['model', 'runs', *keys, *columns, *(CLOCKS[clock] for clock in clocks), 'peak MiB',
+             *(COSTS if costs else ())]
+    return '\n\n'.join([f'## {content["title"]}', content['text'].strip(), table(heads, lines),
         '\n'.join(facts), *_differences(rows, content.get('baseline')),
         *(f'{what}:\n\n{_bash(command)}' for what, command in content.get('commands', {}).items()),
         *(f'{what}:\n\n{_picture(file)}' for what, file in content.get('pictures', {}).items()),
@@ -188,7 +187,8 @@ def write_docs(root: Path) -> list[Path]:
         raise DataError(f'README.md: the markers "{BEGIN}" and "{END}" must enclose the table of plugins.')
     before, after = readme.split(BEGIN)[0], readme.split(END)[1]
     pages = {root / 'README.md': f'{before}{BEGIN}\n{plugin_table(meta)}\n{END}{after}',
-             root / 'docs' / 'model_zoo.md': model_zoo(meta)}
+             root / 'docs' / 'model_zoo.md': model_zoo(meta),
+             root / 'docs' / 'claims.md': claims_page(read_claims(root / 'benchmarks' / 'claims.yml'), meta)}
     changed = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding='utf-8') != text]
     for path in changed:
         path.write_text(pages[path], encoding='utf-8')

@@ -36,6 +36,7 @@ _ENSEMBLE = Switch('tool', 'tools/test.py', '--ensemble averages several models,
 _FEW = Switch('tool', 'tools/prepare_data.py', 'draws other splits; a larger validation share, or folds, judge rare '
                                                'classes better')
 
+_MEND = Switch('tool', 'tools/check_data.py', 'lists every fault with its place; --fix writes a mended copy')
 _ABSENT = Switch('tool', 'tools/prepare_data.py', 'draws another split, with images of every class on both sides')
 _CLASSES = Switch('setting', 'train_dataloader.dataset.metainfo', 'or leave the class out: '
                   'metainfo=dict(classes=[...]) without it', 'configs/faster_rcnn_bifpn_bccd.py')
@@ -50,17 +51,18 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
     'imbalance': (
         Switch('config', 'configs/_base_/datasets/cell_coco_balanced.py', 'repeats images of rare classes '
                '(ClassBalancedDataset), without copies'),
-        Switch('tool', 'tools/balance_data.py', 'brings rare classes up to --target boxes by augmented copies')),
+        Switch('tool', 'tools/balance_data.py', 'brings rare classes up to --target boxes by augmented copies, '
+               'and holds frequent ones below --most')),
     'weak_class': (_CHECK, Switch('tool', 'tools/balance_data.py', 'gives a class its own number of boxes: --targets'),
                    Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples more')),
-    'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
+    'low_quality': (_MEND,), 'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
     'localisation': (
         Switch('config', 'configs/faster_rcnn_bifpn_focal_giou_cell.py', 'trains boxes by the GIoU loss'),
         Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images place boxes more exactly (the '
                'validation pipeline alike)', 'configs/faster_rcnn_fpn_cell.py'), _CHECK),
     'classification': (
         Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples of the classes more'),
-        Switch('plugin', 'cxrdet.CBAM', 'attention in the pyramid: configs/faster_rcnn_bifpn_cbam_cell.py'), _CHECK),
+        Switch('plugin', 'cxrdet.CBAM', 'attention in the pyramid: configs/faster_rcnn_bifpn_cell.py'), _CHECK),
     'both': (_COMPARE, Switch('config', 'configs/faster_rcnn_bifpn_focal_giou_cell.py',
                               'focal loss for classes, GIoU loss for boxes')),
     'duplicate': (
@@ -69,7 +71,7 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
         Switch('plugin', 'cxrdet.TTAHook', 'merges several views by weighted boxes fusion (tools/test.py --tta)')),
     'background': (
         Switch('tool', 'tools/compare.py', 'draws them beside the ground truth'),
-        Switch('tool', 'tools/balance_data.py', 'adds images without objects as hard negatives: --backgrounds DIR'),
+        Switch('tool', 'tools/balance_data.py', 'adds them as hard negatives: --hard-negatives CONFIG CHECKPOINT'),
         Switch('tool', 'tools/predict.py', 'a higher --score-thr shows fewer of them, and misses more'), _CHECK),
     'missed': (
         Switch('tool', 'tools/predict.py', 'a lower --score-thr shows more, if they were found with low scores'),
@@ -128,7 +130,7 @@ _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
         Switch('plugin', 'cxrdet.MaskedAsymmetricLoss', 'configs/densenet_tiny_asymmetric_nih_128.py: weighs easy '
                'negatives less'),
         Switch('config', 'configs/_base_/datasets/nih_224.py', 'larger images, for small findings')),
-    'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
+    'low_quality': (_MEND,), 'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
     'overconfident': (_TEMPERATURE, _CALIBRATE, _ENSEMBLE), 'underconfident': (_TEMPERATURE, _CALIBRATE),
     'shifted': (
         Switch('plugin', 'cxrdet.PositiveWeightHook', 'a lower cap, or none of it, shifts probabilities less'),
@@ -146,31 +148,31 @@ _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
 
 _SINGLE_LABEL: dict[str, tuple[Switch, ...]] = {
     'overfit': (
-        Switch('config', 'configs/_base_/datasets/csv_images.py', 'its train_pipeline has random crops, all eight '
+        Switch('config', 'configs/_base_/datasets/csv_crops_64.py', 'its train_pipeline has random crops, all eight '
                'orientations, and CutMix'),
         Switch('setting', 'model.head.dropout', 'more dropout before the classifier', 'configs/resnet18_csv.py'),
         _DECAY, _STOP, _BEST),
     'underfit': (
         _CURVES, _EPOCHS, _RATE,
-        Switch('config', 'configs/resnet18_hybrid_csv_finetune.py', 'from pretrained weights'),
-        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_csv.py')),
+        Switch('config', 'configs/resnet18_csv.py', 'from pretrained weights'),
+        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_crops_64.py')),
     'imbalance': (
         Switch('plugin', 'cxrdet.ClassBalancedSampler', 'as train_dataloader.sampler: draws every class equally '
                'often'),),
     'weak_class': (
         _CHECK, Switch('plugin', 'cxrdet.ClassBalancedSampler', 'draws every class equally often'),
-        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_csv.py')),
-    'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
+        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_crops_64.py')),
+    'low_quality': (_MEND,), 'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
     'confusion': (
         _CHECK, Switch('tool', 'tools/predict.py', '--cam shows what the model looks at'),
         Switch('config', 'configs/resnet18_hybrid_csv.py', 'attention in the backbone')),
     'overconfident': (
         Switch('setting', 'model.head.loss.label_smooth_val', 'more of it makes the model less sure',
-               'configs/resnet18_csv.py'), _ENSEMBLE),
+               'configs/resnet18_crops_64.py'), _ENSEMBLE),
     'underconfident': (
         Switch('setting', 'model.head.loss.label_smooth_val', 'less of it makes the model surer',
-               'configs/resnet18_csv.py'),
-        Switch('config', 'configs/_base_/datasets/csv_images.py', 'less CutMix (probs of data_preprocessor.'
+               'configs/resnet18_crops_64.py'),
+        Switch('config', 'configs/_base_/datasets/csv_crops_64.py', 'less CutMix (probs of data_preprocessor.'
                'batch_augments), which makes a model less sure'), _EPOCHS),
 }
 _SINGLE_LABEL['confounded'] = _MULTI_LABEL['confounded'][2:]

@@ -1,44 +1,70 @@
-"""Which images to repeat so that rare classes come up to a number of boxes."""
+"""Which copies to make, and which images to leave out, so that the classes of a set come near to each other.
+
+Own work: greedy choices in numbers of boxes. A copy is worth the boxes of classes that still lack some, less the boxes
+of all other classes, less the copies that there are of the same object.
+"""
 import numpy as np
 
-__all__ = ['plan_repeats']
+__all__ = ['best_copy', 'image_to_leave_out']
 
 
-def plan_repeats(counts, targets, *, have=None, used=None, max_repeats: int = 20, seed: int = 0) -> np.ndarray:
-    """Numbers of the images to repeat, in order, (K,) int64: one entry an additional copy.
+def best_copy(added, source, have, targets, *, used, room=None, max_repeats: int = 20, tie=None) -> int | None:
+    """Number of the copy that is worth most now, or None where no class that lacks boxes can be served.
 
-    The class that lacks the largest share of its target is served first: of its images the one whose boxes of classes
-    that lack some are the largest share of all its boxes, and that has been repeated the least, is taken; ties are
-    drawn. So a copy brings as little as it can of what is plentiful. It ends when every class has its target or none
-    of its images may be repeated any more.
+    The class that lacks the largest share of its target is served first. Of the copies that bring some of it, the one
+    of the largest gain - cost - used is taken, those of lost objects first. Gain: its boxes of classes that lack some,
+    as far as they lack them. Cost: its boxes of the others. Used: copies that there are of the same object.
 
     Args:
-        counts: (N, C) int, boxes of each class in each image.
+        added: (K, C) int, boxes of each class that each copy would bring.
+        source: (K,) int, number of the object that each copy is made for, from 0.
+        have: (C,) boxes of each class that there are.
         targets: (C,) int, boxes of each class that are wanted; 0 for a class that may stay as it is.
-        have: (C,) boxes of each class that there are. Default: those of ``counts``.
-        used: (N,) copies of each image that there are. Default: none.
-        max_repeats: Copies of one image at most.
-        seed: Of the ties.
+        used: (S,) int, copies that there are of each object; below 0 for one that the set has lost, which comes first.
+        room: (C,) boxes of each class that copies may still bring; a copy that brings more is none. Default: any.
+        max_repeats: Copies of one object at most.
+        tie: (K,) float, the larger the first among equals. Default: the first.
 
     Raises: ValueError if the lengths do not fit or a target is below 0.
     """
-    counts, targets = np.asarray(counts, np.int64), np.asarray(targets, np.int64)
-    if counts.ndim != 2 or targets.shape != counts.shape[1:] or (targets < 0).any():
-        raise ValueError(f'expected counts (N, C) and C targets of 0 or more, got {counts.shape} and '
-                         f'{targets.tolist()}')
-    have = counts.sum(axis=0) if have is None else np.asarray(have, np.int64)
-    used = np.zeros(len(counts), np.int64) if used is None else np.array(used, np.int64)
-    tie = np.random.default_rng(seed).random(len(counts))
-    total = np.maximum(counts.sum(axis=1), 1)
-    chosen = []
-    while True:
-        lacking = (have < targets) & (counts[used < max_repeats] > 0).any(axis=0)
-        if not lacking.any():
-            return np.array(chosen, np.int64)
-        served = int(np.argmax(np.where(lacking, 1 - have / np.maximum(targets, 1), -1)))
-        rows = np.flatnonzero((counts[:, served] > 0) & (used < max_repeats))
-        useful = counts[rows][:, have < targets].sum(axis=1) / total[rows]
-        best = rows[np.lexsort((tie[rows], -useful, used[rows]))[0]]
-        chosen.append(best)
-        used[best] += 1
-        have = have + counts[best]
+    added, targets, have, source = (np.asarray(part, np.int64) for part in (added, targets, have, source))
+    if added.ndim != 2 or targets.shape != added.shape[1:] or (targets < 0).any() or len(source) != len(added):
+        raise ValueError(f'expected added (K, C), K sources and C targets of 0 or more, got {added.shape}, '
+                         f'{source.shape} and {targets.tolist()}')
+    repeats = np.asarray(used, np.int64)[source]
+    allowed = repeats < max_repeats
+    if room is not None:
+        allowed &= (added <= np.maximum(room, 0)).all(axis=1)
+    lacking = (have < targets) & (added[allowed] > 0).any(axis=0)
+    if not lacking.any():
+        return None
+    served = int(np.argmax(np.where(lacking, 1 - have / np.maximum(targets, 1), -1)))
+    rows = np.flatnonzero(allowed & (added[:, served] > 0))
+    wanted = have < targets
+    gain = np.minimum(added[rows][:, wanted], (targets - have)[wanted]).sum(axis=1)
+    value = gain - added[rows][:, ~wanted].sum(axis=1) - repeats[rows]
+    order = -np.asarray(tie, np.float64)[rows] if tie is not None else rows
+    return int(rows[np.lexsort((order, -value, repeats[rows] >= 0))[0]])
+
+
+def image_to_leave_out(counts, have, targets, most, *, tie=None) -> int | None:
+    """Number of the image without which the set is nearest to balance, or None where no class is above its bound.
+
+    Of the images with boxes of a class above its bound, the one of the largest gain - cost is taken. Gain: boxes above
+    the bounds that go with it. Cost: boxes that classes would lack of their targets without it.
+
+    Args:
+        counts: (N, C) int, boxes of each class in each image that may go; zeros for one that is gone.
+        have, targets: (C,) as for :func:`best_copy`.
+        most: (C,) int, bound of each class.
+        tie: (N,) float, the larger the first among equals. Default: the first.
+    """
+    counts, have, targets, most = (np.asarray(part, np.int64) for part in (counts, have, targets, most))
+    excess = np.maximum(have - most, 0)
+    rows = np.flatnonzero((counts[:, excess > 0] > 0).any(axis=1))
+    if not len(rows):
+        return None
+    lost = np.maximum(targets - (have - counts[rows]), 0) - np.maximum(targets - have, 0)
+    value = np.minimum(counts[rows], excess).sum(axis=1) - lost.sum(axis=1)
+    order = -np.asarray(tie, np.float64)[rows] if tie is not None else rows
+    return int(rows[np.lexsort((order, -value))[0]])

@@ -12,8 +12,8 @@ import numpy as np
 
 from cxrdet.core.advice import advice_for
 
-__all__ = ['FEW', 'LIMITS', 'finding', 'fit_findings', 'fit_verdict', 'imbalance', 'imbalance_findings', 'listed',
-           'plain', 'reliability_bins', 'weak_findings']
+__all__ = ['FEW', 'LIMITS', 'finding', 'fit_findings', 'fit_verdict', 'flags_of', 'imbalance', 'imbalance_findings',
+           'listed', 'plain', 'quality_findings', 'reliability_bins', 'weak_findings']
 
 #: gap: train minus validation, above it a model overfits; low: a training score below it is underfitting; weak: scores
 #: of classes below it are flagged; ratio: largest class over smallest; ece: expected calibration error; gain: of mAP.
@@ -51,6 +51,32 @@ def fit_findings(fit: dict, task: str) -> list[dict]:
         found.append(finding('underfit', task, f'Underfitting: {name} is only {train:.3f} on the training images '
                              f'themselves (limit {fit["low"]:g}).'))
     return found
+
+
+def flags_of(fit: dict, imbalance: dict, quality: dict | None) -> dict[str, bool | None]:
+    """The four flags of a diagnosis: ``overfit``, ``underfit``, ``imbalance``, ``low_quality_data``; None: not known.
+
+    Args:
+        fit: with ``verdict``, see :func:`fit_verdict`: a gap above 0.1, a training score below 0.5.
+        imbalance: with ``ratio``, see :func:`imbalance`: above 5.
+        quality: with ``low``, see :func:`cxrdet.core.annotation_quality.annotation_quality`; None if it was not looked.
+    """
+    known = fit['verdict'] != 'unknown'
+    ratio = imbalance['ratio']
+    return {'overfit': 'overfit' in fit['verdict'] if known else None,
+            'underfit': 'underfit' in fit['verdict'] if known else None,
+            'imbalance': None if ratio is None else ratio > LIMITS['ratio'],
+            'low_quality_data': (quality or {}).get('low')}
+
+
+def quality_findings(section: dict | None, task: str) -> list[dict]:
+    """The finding of a ``quality`` section (:func:`cxrdet.core.annotation_quality.annotation_quality`), if any."""
+    if not section or not section.get('low'):
+        return []
+    counts = ', '.join(f'{code} {number}' for code, number in sorted(section['counts'].items()))
+    return [finding('low_quality', task, f'Low-quality data: {section["faulty"]} of {section[section["of"]]} '
+                    f'{section["of"]} of the training set are faulty, {section["share"]:.1%} (limit '
+                    f'{section["limit"]:.0%}): {counts}.')]
 
 
 def imbalance(classes: Sequence[str], counts) -> dict[str, Any]:

@@ -28,6 +28,10 @@ class TrainingError(CxrdetError, RuntimeError):
     """A training that cannot go on: its loss is no number any more."""
 
 
+class MemoryShortageError(CxrdetError, RuntimeError):
+    """A run that needs more memory than the GPU or the machine has."""
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return ``' Did you mean "x"?'`` with the closest of ``choices``, or ``''`` where none is close.
 

@@ -57,7 +57,7 @@ class DataTable:
     """A data set as columns: N images, M boxes, C classes.
 
     Attributes:
-        kind: ``coco``, ``voc``, ``nih``, ``csv`` or ``folder``.
+        kind: ``coco``, ``voc``, ``nih``, ``csv``, ``tfrecord`` or ``folder``.
         classes: Names (C).
         names, files: (N) as the annotations name an image, and its path on the disk.
         splits, groups, views: (N) names, ``''`` for unknown; a group is what must not be torn apart, a patient.

@@ -18,8 +18,8 @@ import numpy as np
 from cxrdet.core import fusion_kernels as kernels
 from cxrdet.core.errors import did_you_mean
 
-__all__ = ['CONF_TYPES', 'METHODS', 'best_first', 'check_fusion', 'check_options', 'fuse', 'is_tensor', 'nms',
-           'non_maximum_weighted', 'soft_nms', 'soft_voting', 'weighted_boxes_fusion']
+__all__ = ['CONF_TYPES', 'FUSIONS', 'METHODS', 'PRESETS', 'best_first', 'check_fusion', 'check_options', 'fuse',
+           'is_tensor', 'nms', 'non_maximum_weighted', 'soft_nms', 'soft_voting', 'weighted_boxes_fusion']
 
 Array = Any  # numpy.ndarray or torch.Tensor
 Fused = tuple[Array, Array, Array]
@@ -178,7 +178,11 @@ def soft_voting(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequenc
 
 METHODS: dict[str, Callable[..., Fused]] = {
     'wbf': weighted_boxes_fusion, 'nmw': non_maximum_weighted, 'nms': nms, 'soft_nms': soft_nms, 'voting': soft_voting}
-_USUAL = {'soft_nms': 'decayed', 'wbf': 'one_per_model'}  # what fuse() switches on, and the reference does not know
+PRESETS: dict[str, tuple[str, dict]] = {  # further names that fuse() takes: a method and its arguments
+    'wbf_one_per_model': ('wbf', dict(one_per_model=True)),  # for models that end in soft-NMS
+    'wbf_confident': ('wbf', dict(iou_thr=0.5, skip_box_thr=0.3)),  # few false alarms; AP loses what lies below 0.3
+}
+FUSIONS = (*METHODS, *PRESETS)
 
 
 class _Part(NamedTuple):
@@ -321,19 +325,26 @@ def _single(values: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 def fuse(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array], *, fusion: str = 'wbf',
          weights: Sequence[float] | None = None, **options) -> Fused:
-    """Fuse by the name of the method, best box first whatever the method.
+    """Fuse by name, best box first whatever the method.
+
+    A method goes by its own defaults, which are those of ``ensemble-boxes``; but for soft-NMS, which gives its lowered
+    scores here.
 
     Args:
         boxes, scores, labels, weights: as for :func:`weighted_boxes_fusion`.
-        fusion: a key of ``METHODS``. Soft-NMS gives its lowered scores here, and ``wbf`` has ``one_per_model`` on.
-        **options: its other arguments (``iou_thr``, ``skip_box_thr``, ``conf_type``; ``method`` is that of soft-NMS).
+        fusion: a key of ``METHODS``, or of ``PRESETS``:
+            'wbf_one_per_model': weighted boxes fusion with ``one_per_model``, for models that end in soft-NMS;
+            'wbf_confident': at IoU 0.5 over boxes that score 0.3 and more. For pictures and counts: what is left out
+            counts as missed, so that average precision, which looks at all scores, falls.
+        **options: its other arguments (``iou_thr``, ``skip_box_thr``, ``conf_type``; ``method`` is that of soft-NMS);
+            they go before those of a preset.
 
-    Raises: ValueError for an unknown method or option, and as the method itself.
+    Raises: ValueError for an unknown name or option, and as the method itself.
     """
     check_options(fusion, options)
-    if fusion in _USUAL:
-        options.setdefault(_USUAL[fusion], True)
-    boxes, scores, labels = METHODS[fusion](boxes, scores, labels, weights, **options)
+    name, preset = PRESETS.get(fusion, (fusion, {}))
+    usual = dict(decayed=True) if name == 'soft_nms' else {}
+    boxes, scores, labels = METHODS[name](boxes, scores, labels, weights, **(usual | preset | options))
     order = best_first(scores)
     return boxes[order], scores[order], labels[order]
 
@@ -353,10 +364,11 @@ def check_fusion(fusion: str, options: dict) -> None:
 
 
 def check_options(fusion: str, options: Sequence[str]) -> None:
-    """Raise ValueError if there is no such method, or it does not take one of the ``options``."""
-    if fusion not in METHODS:
-        raise ValueError(f'fusion must be one of {", ".join(METHODS)}, got "{fusion}".{did_you_mean(fusion, METHODS)}')
-    known = METHODS[fusion].__code__.co_varnames[4:METHODS[fusion].__code__.co_argcount]
+    """Raise ValueError if there is no such method or preset, or it does not take one of the ``options``."""
+    if fusion not in FUSIONS:
+        raise ValueError(f'fusion must be one of {", ".join(FUSIONS)}, got "{fusion}".{did_you_mean(fusion, FUSIONS)}')
+    code = METHODS[PRESETS.get(fusion, (fusion, {}))[0]].__code__
+    known = code.co_varnames[4:code.co_argcount]
     for name in options:
         if name not in known:
             raise ValueError(f'fusion "{fusion}" takes no option "{name}".{did_you_mean(name, known)} It takes '

@@ -3,7 +3,7 @@
 The file is a list of records, one an epoch (in iteration-based runs: one a validation)::
 
     {"epoch": 3, "iter": 120,                      done by then; iteration-based runs have no epoch
-     "train": {"loss": 0.41, "loss_cls": 0.2},     means over the iterations of the record
+     "train": {"loss": 0.41, "accuracy": 0.8},      means over the iterations of the record
      "val": {"val/loss": 0.5, "coco/bbox_mAP": 0.31},   absent where no validation was due
      "lr": {"backbone": 1e-05, "head": 0.0001},    rates of the last iteration, 0 for frozen parts
      "precision": "float32",                        that the training ran in
@@ -60,8 +60,10 @@ class Recorder:
         self._since = time.monotonic()
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Add the losses of one iteration."""
+        """Add the losses of one iteration, and its accuracy: NaN where the batch had no label to be right about."""
         for name, value in values.items():
+            if name == 'accuracy' and math.isnan(value):
+                continue
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
 

@@ -2,11 +2,27 @@
 
 Labels are (N, C) of 1, 0 or NaN (unknown); an unknown label counts neither as positive nor as negative.
 """
+from collections.abc import Sequence
+
 import numpy as np
 
 from cxrdet.core.errors import ConfigError
 
-__all__ = ['as_labels', 'class_balanced_weights', 'label_count_weights', 'positive_weights']
+__all__ = ['NO_FINDING', 'are_findings', 'as_labels', 'class_balanced_weights', 'label_count_weights',
+           'positive_weights']
+
+
+#: What NIH ChestX-ray14 calls a film on which nothing was found; where it is a class, it is none of the findings.
+NO_FINDING = 'No Finding'
+
+
+def are_findings(classes: Sequence[str]) -> np.ndarray | None:
+    """Which of the classes are findings, (C,) bool: all but "No Finding"; ``None`` where they all are.
+
+    The literature on NIH ChestX-ray14 gives the mean AUROC over its 14 findings (Wang et al., CVPR 2017; CheXNet).
+    """
+    findings = np.array([name != NO_FINDING for name in classes], bool)
+    return None if findings.all() else findings
 
 
 def as_labels(labels) -> np.ndarray:

@@ -78,7 +78,7 @@ def top_per_class(predictions: Sequence[Mapping], most: int = 100) -> list[dict]
     return kept
 
 
-def multi_label_scores(y_true, y_prob, thresholds, use, *, groups=None, samples: int = 200,
+def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups=None, samples: int = 200,
                        seed: int = 0) -> tuple[list[dict], tuple[np.ndarray, np.ndarray]]:
     """Scores of a multi-label classifier: means over classes of AUROC, average precision, and, at the thresholds,
     sensitivity, specificity and F1.
@@ -87,6 +87,8 @@ def multi_label_scores(y_true, y_prob, thresholds, use, *, groups=None, samples:
         y_true, y_prob: (N, C) labels 1, 0 or NaN, and probabilities.
         thresholds: (C,) lowest probability of a positive decision.
         use: (C,) bool, classes that the means are over.
+        findings: (C,) bool of :func:`cxrdet.core.labels.are_findings`; the mean AUROC over those of them that are in
+            ``use`` is given, too.
         groups, samples, seed: as for :func:`detection_scores`.
 
     Returns: the scores, and the intervals of the AUROC of each class, (C,) each.
@@ -94,7 +96,9 @@ def multi_label_scores(y_true, y_prob, thresholds, use, *, groups=None, samples:
     true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)
     use = np.asarray(use, bool)
     areas = bootstrap_areas(true, prob, groups=groups, samples=samples, seed=seed)
-    scores = [_score('mean AUROC', macro_mean(auroc(true, prob), use), _mean(areas[:, use], axis=1)),
+    means = {'mean AUROC': use} | ({} if findings is None else {'AUROC of findings': use & findings})
+    scores = [*(_score(name, macro_mean(auroc(true, prob), part), _mean(areas[:, part], axis=1))
+                for name, part in means.items()),
               _score('mean AP', macro_mean(average_precision(true, prob), use),
                      _mean(_precision_draws(true[:, use], prob[:, use], groups, samples, seed), axis=1))]
     at = rates(confusion(true, prob, thresholds))

@@ -1,4 +1,5 @@
-"""Names of weights: from the checkpoints of torchvision, timm and CheXNet to the models of MMPretrain and MMDetection.
+"""Names of weights: from the checkpoints of torchvision, timm, CheXNet and of trainings here to MMPretrain's and
+MMDetection's backbones.
 
 A checkpoint is told apart by the names in it, so one table serves the networks of a family of any depth. Every name
 must be known to the table: an unknown one means another architecture, and is an error.
@@ -12,7 +13,7 @@ from cxrdet.core.errors import CheckpointError, ConfigError, did_you_mean
 # Order of the outputs of CheXNet's published re-implementation (14 findings, no No Finding).
 CHEXNET_CLASSES = ('Atelectasis', 'Cardiomegaly', 'Effusion', 'Infiltration', 'Mass', 'Nodule', 'Pneumonia',
                    'Pneumothorax', 'Consolidation', 'Edema', 'Emphysema', 'Fibrosis', 'Pleural_Thickening', 'Hernia')
-SOURCES = ('torchvision', 'timm', 'chexnet')
+SOURCES = ('torchvision', 'timm', 'chexnet', 'cxrdet')
 
 
 class Family(NamedTuple):
@@ -97,7 +98,7 @@ def _unfolded(value: Any) -> Any:
 FAMILIES = (
     Family('ResNet', ('torchvision', 'timm'), r'layer1\.0\.conv1\.weight', r'fc\.', (
         (rf'(conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.[01])){_NORM_OR_CONV}', r'\1.\2'),),
-        fresh=r'layer[1-4]\.attention\..+'),  # what cxrdet.AttentionResNet puts behind its stages
+        fresh=r'layer[1-4]\.(?:\d+\.\w+\.)?attention\..+'),  # what cxrdet.AttentionResNet adds
     Family('DenseNet', ('torchvision', 'timm', 'chexnet'), r'features\.denseblock1\.denselayer1\.norm\.?1\.weight',
            r'classifier\.', _dense_rules()),
     Family('Vision Transformer', ('torchvision',), r'encoder\.pos_embedding', r'heads\.', (
@@ -141,6 +142,9 @@ FAMILIES = (
         *((rf'features\.{2 * i}\.(reduction|norm){_LAYER}', rf'stages.{i - 1}.downsample.\1.\2') for i in range(1, 4)),
         (rf'norm{_LAYER}', r'norm3.\1')), spare=r'norm3\..+', fresh=r'norm[0-2]\..+|.+\.relative_position_index',
         values=((r'stages\.\d\.downsample\..+', _unfolded),)),
+    # Any backbone of a classifier or detector; spare and fresh as above, for EfficientNet, ConvNeXt, Swin Transformer.
+    Family('model with a backbone', ('cxrdet',), r'backbone\..+', r'(?!backbone\.)', ((r'backbone\.(.+)', r'\1'),),
+           spare=r'layers\.6\.(conv|bn)\..+|norm3\..+', fresh=rf'norm[0-2]{_LAYER}'),
 )
 
 
@@ -150,7 +154,7 @@ def rename(names: Iterable[str], source: str) -> tuple[dict[str, str], dict[str,
     Args:
         names: Of the entries of the state dict; a leading ``module.`` (DataParallel), and for CheXNet
             ``densenet121.``, is taken off. DenseNets may have the names of torch before 0.4 (``norm.1``).
-        source: 'torchvision', 'timm' or 'chexnet'.
+        source: One of ``SOURCES``.
 
     Returns:
         Two dicts by the checkpoint's name: that in the backbone, and for the classifier the bare name.

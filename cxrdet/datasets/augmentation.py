@@ -6,10 +6,12 @@ import numpy as np
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.matching import as_boxes
 
-__all__ = ['PRESETS', 'augment', 'make_augmenter']
+__all__ = ['FILL', 'PRESETS', 'augment', 'augment_marked', 'make_augmenter', 'paint_over']
 
 PRESETS = ('cell', 'mild')
 MEAN_COLOUR = (124, 116, 104)  # RGB
+FILL = {'cell': MEAN_COLOUR[::-1], 'mild': (0, 0, 0)}
+"""Colour, BGR, of what comes in from outside of the image, by preset."""
 
 
 def make_augmenter(preset: str = 'cell', *, min_visibility: float = 0.3, seed: int = 0):
@@ -61,3 +63,40 @@ def augment(augmenter, image: np.ndarray, boxes) -> tuple[np.ndarray, np.ndarray
     result = augmenter(image=image[..., ::-1].copy(), bboxes=boxes, rows=np.arange(len(boxes)))
     return (np.ascontiguousarray(result['image'][..., ::-1]), as_boxes(result['bboxes']),
             np.asarray(result['rows'], np.int64).reshape(-1))
+
+
+def augment_marked(preset: str, image: np.ndarray, boxes, *, min_visibility: float, seed: int) -> tuple:
+    """As :func:`augment`, but what is left of a box that goes is painted over: nothing is to be seen without its box.
+
+    Args:
+        preset, min_visibility, seed: Of :func:`make_augmenter`.
+        image, boxes: Of :func:`augment`.
+
+    Returns: Image, boxes (K, 4), the row that each came from (K,), and the number of places that were painted over.
+    """
+    new, moved, rows = augment(make_augmenter(preset, min_visibility=0., seed=seed), image, boxes)
+    if not len(rows):
+        return new, moved, rows, 0
+    kept = augment(make_augmenter(preset, min_visibility=min_visibility, seed=seed), image, boxes)[2]
+    stays = np.isin(rows, kept)
+    painted = paint_over(new, moved[~stays], moved[stays], FILL[preset])
+    return new, moved[stays], rows[stays], painted
+
+
+def paint_over(image: np.ndarray, places, spare, colour) -> int:
+    """Fill rectangles of an image (H, W, 3), which is changed, but for what lies in others; number of those filled.
+
+    Args:
+        places: (R, 4) xyxy in pixels, to be filled to the last pixel that they touch.
+        spare: (K, 4) xyxy, what stays as it is.
+        colour: Three values.
+    """
+    places = as_boxes(places)
+    if not len(places):
+        return 0
+    mask = np.zeros(image.shape[:2], bool)
+    for boxes, value in ((places, True), (as_boxes(spare), False)):
+        for x1, y1, x2, y2 in boxes:
+            mask[int(max(y1, 0)):int(np.ceil(y2)), int(max(x1, 0)):int(np.ceil(x2))] = value
+    image[mask] = colour
+    return len(places)

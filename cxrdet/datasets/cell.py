@@ -33,15 +33,12 @@ from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.paths import check_names
 from cxrdet.core.terminal import visible
 from cxrdet.datasets.box_check import BoxCheck
+from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
 from cxrdet.datasets.coco_io import CocoFile, check_on_bad, counts, read_coco
 from cxrdet.datasets.lenient.files import IMAGE_SUFFIXES
 from cxrdet.datasets.transforms.loading import ImageNamed, read_image_size
 from cxrdet.datasets.voc_io import CORNERS, VocFile, read_list, read_voc
 from cxrdet.registry import DATASETS
-
-CDETECTOR_CLASSES = ('ascus', 'asch', 'lsil', 'hsil', 'scc', 'agc', 'trichomonas', 'candida', 'flora', 'herps',
-                     'actinomyces')
-"""The 11 cervical classes in the order and spelling of the Comparison detector's files ("herps" is theirs)."""
 
 CELL_PALETTE = ((230, 57, 70), (29, 125, 190), (46, 160, 67), (255, 159, 28), (142, 68, 173), (0, 168, 150),
                 (214, 40, 140), (121, 85, 72), (180, 190, 0), (64, 75, 200), (90, 100, 110))
@@ -194,8 +191,8 @@ class CellDataset(_CellReader, CocoDataset):
 
     The reader is made for the cervical cell set of the Comparison detector (Liang et al., "Comparison detector for
     cervical cell/clumps detection in the limited data scenario", Neurocomputing 437, 2021; 7,410 images, 48,587 boxes,
-    :data:`CDETECTOR_CLASSES`; published by CVIU-CSU as COCO JSON; ask the authors for the licence; its small training
-    list is part of the full one), and serves any other COCO set.
+    :data:`~cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; published by CVIU-CSU as COCO JSON; ask the authors for the
+    licence; its small training list is part of the full one), and serves any other COCO set.
 
     Args:
         ann_file: the JSON file, relative to ``data_root``.

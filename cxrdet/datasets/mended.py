@@ -12,6 +12,8 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 from xml.etree.ElementTree import tostring
 
+import cv2
+
 from cxrdet.core.csv_text import csv_text, read_csv
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import read_text, write_atomic
@@ -19,6 +21,7 @@ from cxrdet.core.findings import DataTable
 from cxrdet.core.mending import Change, Plan
 from cxrdet.core.paths import join_inside, name_fault, within
 from cxrdet.datasets.lenient.voc import CORNERS
+from cxrdet.datasets.record_images import read_record_image
 
 __all__ = ['check_mendable', 'copy_names', 'free_name', 'name_key', 'place_images', 'voc_names', 'write_mended']
 
@@ -236,7 +239,40 @@ def _write_rows(table: DataTable, lines: dict[int, str], out: Path, column: str)
     write_atomic(out / file.name.removesuffix('.gz'), csv_text(rows))
 
 
-_WRITERS = {'coco': _write_coco, 'voc': _write_voc, 'csv': _write_csv, 'nih': _write_nih}
+def _write_tfrecord(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
+    """As a COCO set with images in PNG, to the last pixel: one folder and one file a split."""
+    if link:
+        raise ConfigError('the images of a TFRecord file are no files, so that there is nothing to link to (link, '
+                          '--link): they are written as PNG.')
+    boxes: dict[int, list[int]] = {}
+    for box, image in enumerate(table.box_image.tolist()):
+        boxes.setdefault(image, []).append(box)
+    categories = [{'id': number, 'name': name} for number, name in enumerate(table.classes, 1)]
+    contents: dict[str, dict] = {}
+    taken: set[str] = set()
+    for row in _kept(table, plan):
+        split = table.splits[row]
+        name = free_name(f'{split}/{os.path.splitext(table.names[row])[0] or "image"}.png', taken)
+        taken.add(name_key(name))
+        done, data = cv2.imencode('.png', read_record_image(table.files[row]))
+        if not done:
+            raise DataError(f'{table.files[row]}: the image cannot be written as PNG.')
+        write_atomic(join_inside(out / 'images', name), data.tobytes())
+        coco = contents.setdefault(split, {'images': [], 'annotations': [], 'categories': categories})
+        height, width = map(int, table.sizes[row])
+        coco['images'].append({'id': len(coco['images']) + 1, 'file_name': name, 'height': height, 'width': width})
+        for box in boxes.get(row, ()):
+            if box not in plan.drop_boxes:
+                x1, y1, x2, y2 = plan.boxes.get(box, table.boxes[box]).tolist()
+                coco['annotations'].append({
+                    'id': len(coco['annotations']) + 1, 'image_id': len(coco['images']), 'iscrowd': 0,
+                    'category_id': int(table.box_label[box]) + 1, 'bbox': [x1, y1, x2 - x1, y2 - y1],
+                    'area': (x2 - x1) * (y2 - y1)})
+    for split, content in contents.items():
+        write_atomic(out / 'annotations' / f'{split}.json', json.dumps(content))
+
+
+_WRITERS = {'tfrecord': _write_tfrecord, 'coco': _write_coco, 'voc': _write_voc, 'csv': _write_csv, 'nih': _write_nih}
 
 
 def summary(plan: Plan) -> dict[str, int]:

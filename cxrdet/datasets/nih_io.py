@@ -18,8 +18,8 @@ import numpy as np
 from cxrdet.core.csv_text import read_csv
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.files import read_text
+from cxrdet.core.labels import NO_FINDING
 
-NO_FINDING = 'No Finding'
 NIH_FINDINGS = ('Cardiomegaly', 'Emphysema', 'Effusion', 'Hernia', 'Nodule', 'Pneumothorax', 'Atelectasis',
                 'Pleural_Thickening', 'Mass', 'Edema', 'Consolidation', 'Infiltration', 'Fibrosis', 'Pneumonia')
 NIH_CLASSES = (*NIH_FINDINGS, NO_FINDING)

@@ -13,6 +13,7 @@ from cxrdet.core.findings import DataTable, Finding
 from cxrdet.core.phash import near_equal_pairs, perceptual_hash, thumbnail
 from cxrdet.datasets.image_io import THIN, decode_image, has_extra_channels
 from cxrdet.datasets.lenient.files import image_paths
+from cxrdet.datasets.record_images import read_record_image, split_record_path
 
 __all__ = ['ImageFacts', 'check_files', 'check_pixels', 'image_facts', 'scan']
 
@@ -31,17 +32,22 @@ class ImageFacts(NamedTuple):
 
 
 def image_facts(path: str) -> ImageFacts:
-    """Open one image file, as strictly as training does."""
+    """Open one image, as strictly as training does; of one in a TFRecord, the checksum too."""
     try:
-        with open(path, 'rb') as file:
-            data = file.read()
-        if not data:
-            return ImageFacts('the image file is empty (0 bytes).')
-        image = decode_image(data, path)
+        if split_record_path(path) is not None:
+            image = read_record_image(path, check=True)
+            data = image.tobytes()
+        else:
+            with open(path, 'rb') as file:
+                data = file.read()
+            if not data:
+                return ImageFacts('the image file is empty (0 bytes).')
+            image = decode_image(data, path)
     except (OSError, DataError) as error:
         return ImageFacts(str(error).removeprefix(f'{path}: '))
     small = thumbnail(image)
-    return ImageFacts('', *image.shape[:2], has_extra_channels(data), hashlib.sha1(data).hexdigest(),
+    alpha = split_record_path(path) is None and has_extra_channels(data)
+    return ImageFacts('', *image.shape[:2], alpha, hashlib.sha1(data).hexdigest(),
                       perceptual_hash(small), small)
 
 
@@ -72,7 +78,7 @@ def check_files(table: DataTable) -> list[Finding]:
     """Images that are not there or empty, and image files that nothing refers to."""
     findings = []
     for image, file in enumerate(table.files):
-        if image in table.outside:
+        if image in table.outside or split_record_path(file) is not None:
             continue
         if not os.path.isfile(file):
             findings.append(table.about_image('error', 'missing_file', f'no such image file: {file}', image))
@@ -88,8 +94,7 @@ def check_files(table: DataTable) -> list[Finding]:
 def check_pixels(table: DataTable, *, workers: int = 1,
                  progress: Callable[[int, int], None] | None = None) -> list[Finding]:
     """Open every image that is there: undecodable, of another size than stated, thin, with alpha, equal, near-equal."""
-    files = sorted({file for row, file in enumerate(table.files) if row not in table.outside and os.path.isfile(file)
-                    and os.path.getsize(file)})
+    files = sorted({file for row, file in enumerate(table.files) if row not in table.outside and _is_there(file)})
     facts = dict(zip(files, scan(files, workers=workers, progress=progress)))
     first: dict[str, list[int]] = {}
     findings = []
@@ -113,6 +118,10 @@ def check_pixels(table: DataTable, *, workers: int = 1,
             findings.append(table.about_image('warning', 'alpha_channel', text, image))
     good = [file for file in files if not facts[file].fault]
     return findings + _equal(table, good, facts, first)
+
+
+def _is_there(file: str) -> bool:
+    return split_record_path(file) is not None or (os.path.isfile(file) and os.path.getsize(file) > 0)
 
 
 def _equal(table: DataTable, files: list[str], facts: dict[str, ImageFacts],

@@ -19,21 +19,22 @@ Neurocomputing 437, 2021; the set is published by CVIU-CSU as COCO JSON too, in 
 import os
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from cxrdet.core.crc32c import masked_crc32c
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.folders import OutputFolder
 from cxrdet.core.paths import join_inside
-from cxrdet.datasets.cell import CDETECTOR_CLASSES
+from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
 from cxrdet.datasets.coco_io import write_json
 
-_POLYNOMIAL = 0x82F63B78  # Castagnoli, reflected
 IMAGE_SUFFIXES = ('.png', '.jpg')
 
 
@@ -45,7 +46,7 @@ class CDetectorExample:
         name: file name of the image as stored.
         image: (H, W, 3) uint8, RGB.
         boxes: (N, 4) int64 xyxy in pixels, continuous corners (the stored inclusive xmax and ymax plus 1).
-        labels: (N,) int64, index into :data:`~cxrdet.datasets.cell.CDETECTOR_CLASSES` (the stored label minus 1).
+        labels: (N,) int64, index into :data:`~.cell_classes.CDETECTOR_CLASSES` (the stored label minus 1).
     """
 
     name: str
@@ -54,75 +55,20 @@ class CDetectorExample:
     labels: np.ndarray
 
 
-@lru_cache(maxsize=1)
-def _crc_table() -> np.ndarray:
-    table = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        table = (table >> 1) ^ np.where(table & 1, np.uint32(_POLYNOMIAL), np.uint32(0))
-    return table
+class Span(NamedTuple):
+    """Where a record lies: its number in the file from 0, the byte it begins at, and the length of its data."""
+
+    number: int
+    offset: int
+    length: int
 
 
-def _apply(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Product over GF(2) of a 32 x 32 matrix (its columns as 32 integers) with each of ``values`` (uint32)."""
-    result = np.zeros_like(values)
-    for bit in range(32):
-        result ^= np.where(values >> np.uint32(bit) & np.uint32(1), matrix[bit], np.uint32(0))
-    return result
-
-
-@lru_cache(maxsize=64)
-def _zeros(length: int) -> np.ndarray:
-    """The matrix, as 32 columns, that takes a CRC register across ``length`` zero bytes."""
-    if length == 0:
-        return np.uint32(1) << np.arange(32, dtype=np.uint32)
-    if length % 2:
-        columns = _zeros(length - 1)
-        return _crc_table()[columns & np.uint32(255)] ^ (columns >> np.uint32(8))
-    half = _zeros(length // 2)
-    return _apply(half, half)
-
-
-def crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli) of ``data``, as in RFC 3720, appendix B.4; ``crc32c(b'123456789') == 0xE3069283``.
-
-    The data are cut into up to 4,096 lanes that NumPy takes through the table side by side; their registers are joined
-    by the linearity of the CRC (register(A + B) = zeros(|B|) * register(A) xor register(B)). About 50 MB/s.
-    """
-    table = _crc_table()
-    lanes = 1 << min(12, max(0, len(data).bit_length() - 7))
-    # Starting from the register 0xFFFFFFFF equals starting from 0 with the first four bytes inverted; and a register of
-    # 0 stays 0 through leading zeros, so that the front can be padded.
-    padded = np.zeros(-(-max(len(data), 1) // lanes) * lanes, np.uint8)
-    start = len(padded) - len(data)
-    padded[start:] = np.frombuffer(data, np.uint8)
-    if len(data) < 4:
-        register = 0xFFFFFFFF
-        for byte in bytes(data):
-            register = int(table[(register ^ byte) & 255]) ^ (register >> 8)
-        return register ^ 0xFFFFFFFF
-    padded[start:start + 4] ^= np.uint8(255)
-    columns = np.ascontiguousarray(padded.reshape(lanes, -1).T)
-    registers = np.zeros(lanes, np.uint32)
-    for column in columns:
-        registers = table[(registers.astype(np.uint8)) ^ column] ^ (registers >> np.uint32(8))
-    span = len(columns)
-    while len(registers) > 1:
-        registers = _apply(_zeros(span), registers[0::2]) ^ registers[1::2]
-        span *= 2
-    return int(registers[0]) ^ 0xFFFFFFFF
-
-
-def masked_crc32c(data: bytes) -> int:
-    """The checksum as TFRecord stores it: rotated right by 15 bits, plus a constant."""
-    crc = crc32c(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def read_records(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """Offset and data of the records of a TFRecord file, one after the other.
+def record_spans(path: str | Path) -> Iterator[Span]:
+    """The records of a TFRecord file, by their lengths (and the checksums of these) only.
 
     Raises:
-        DataError: the file is missing, empty, compressed, cut off, or a checksum is wrong (with the byte offset).
+        DataError: the file is missing, empty, compressed, cut off, or the checksum of a length is wrong (with number
+            and byte offset of the record).
     """
     try:
         stream = open(path, 'rb')
@@ -132,10 +78,11 @@ def read_records(path: str | Path) -> Iterator[tuple[int, bytes]]:
         size = os.fstat(stream.fileno()).st_size
         if size == 0:
             raise DataError(f'{path}: the TFRecord file is empty (0 bytes).')
-        offset = 0
+        number = offset = 0
         while offset < size:
+            stream.seek(offset)
             head = stream.read(12)
-            where = f'{path}: record at byte {offset}'
+            where = _where(path, number, offset)
             if head.startswith(b'\x1f\x8b') and offset == 0:
                 raise DataError(f'{path}: the file is compressed by gzip; unpack it first.')
             if len(head) < 12:
@@ -146,11 +93,36 @@ def read_records(path: str | Path) -> Iterator[tuple[int, bytes]]:
             if length + 16 > size - offset:
                 raise DataError(f'{where}: the file is truncated: the record has {length + 16} bytes, '
                                 f'{size - offset} are left.')
-            data = stream.read(length)
-            if masked_crc32c(data) != struct.unpack('<I', stream.read(4))[0]:
-                raise DataError(f'{where}: wrong checksum of the data; the file is damaged.')
-            yield offset, data
-            offset += length + 16
+            yield Span(number, offset, length)
+            number, offset = number + 1, offset + length + 16
+
+
+def _where(path: str | Path, number: int, offset: int) -> str:
+    return f'{path}: record {number} at byte {offset}'
+
+
+def read_record(path: str | Path, span: Span) -> bytes:
+    """The data of a record.
+
+    Raises:
+        DataError: the file is shorter than it was, or the checksum is wrong.
+    """
+    with open(path, 'rb') as stream:
+        stream.seek(span.offset + 12)
+        data, check = stream.read(span.length), stream.read(4)
+    if len(check) < 4 or masked_crc32c(data) != struct.unpack('<I', check)[0]:
+        raise DataError(f'{_where(path, span.number, span.offset)}: wrong checksum of the data; the file is damaged.')
+    return data
+
+
+def read_records(path: str | Path) -> Iterator[tuple[Span, bytes]]:
+    """Place and data of the records of a TFRecord file, one after the other.
+
+    Raises:
+        DataError: as :func:`record_spans` and :func:`read_record` do.
+    """
+    for span in record_spans(path):
+        yield span, read_record(path, span)
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -188,8 +160,12 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         at += length
 
 
-def parse_example(data: bytes) -> dict[str, list]:
+def parse_example(data: bytes | memoryview, *, views: Container[str] = ()) -> dict[str, list]:
     """Features of a serialized ``tf.train.Example``: name -> list of bytes, of ints or of floats.
+
+    Args:
+        data: the message.
+        views: names of features whose bytes are not copied: they come as views of ``data``.
 
     Raises:
         ValueError: the data are no such message.
@@ -200,20 +176,21 @@ def parse_example(data: bytes) -> dict[str, list]:
             for entry_number, entry in _fields(message) if number == 1 else ():
                 if entry_number == 1:
                     pair = dict(_fields(entry))
-                    features[pair[1].tobytes().decode()] = _feature(pair.get(2, memoryview(b'')))
+                    name = pair[1].tobytes().decode()
+                    features[name] = _feature(pair.get(2, memoryview(b'')), name in views)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f'not a tf.train.Example ({error})') from None
     return features
 
 
-def _feature(data: memoryview) -> list:
+def _feature(data: memoryview, view: bool) -> list:
     values: list = []
     for kind, items in _fields(data):
         for number, item in _fields(items):
             if number != 1:
                 continue
             if kind == 1:
-                values.append(item.tobytes())
+                values.append(item if view else item.tobytes())
             elif kind == 2:
                 values.extend(np.frombuffer(item, '<f4').tolist())
             elif isinstance(item, int):
@@ -235,36 +212,62 @@ def read_cdetector(path: str | Path) -> Iterator[CDetectorExample]:
 
     Raises:
         DataError: as :func:`read_records` does; or a record is no ``Example``, lacks a feature, or its numbers do not
-            fit together (with the byte offset of the record).
+            fit together (with the number and the byte offset of the record).
     """
-    for offset, data in read_records(path):
-        try:
-            yield _example(parse_example(data))
-        except ValueError as error:  # UnicodeDecodeError is one
-            raise DataError(f'{path}: record at byte {offset}: {error}.') from None
+    for span, data in read_records(path):
+        with record_errors(path, span):
+            yield cdetector_example(parse_example(data))
 
 
-def _example(features: dict[str, list]) -> CDetectorExample:
-    def one(key: str, kind: type):
+@contextmanager
+def record_errors(path: str | Path, span: Span) -> Iterator[None]:
+    """Makes a DataError that names the record of a ValueError (UnicodeDecodeError is one)."""
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(f'{_where(path, span.number, span.offset)}: {error}.') from None
+
+
+def cdetector_example(features: dict[str, list]) -> CDetectorExample:
+    """The image and the boxes of a record; the labels must be those of the set.
+
+    Raises:
+        ValueError: a feature is missing, or the numbers do not fit together.
+    """
+    name, image, table = cdetector_parts(features)
+    labels = table[:, 4]
+    if labels.size and (labels.min() < 1 or labels.max() > len(CDETECTOR_CLASSES)):
+        raise ValueError(f'"{name}": labels {sorted(set(labels.tolist()))}, expected 1 to {len(CDETECTOR_CLASSES)}')
+    return CDetectorExample(name, image, continuous_boxes(table), labels - 1)
+
+
+def continuous_boxes(rows: np.ndarray) -> np.ndarray:
+    """Boxes (N, 4) int64 xyxy, continuous corners, of stored rows (N, 5): ymin, xmin, ymax, xmax (inclusive), label."""
+    return rows[:, [1, 0, 3, 2]] + np.array([0, 0, 1, 1])
+
+
+def cdetector_parts(features: dict[str, list]) -> tuple[str, np.ndarray, np.ndarray]:
+    """Name, image (H, W, 3) uint8 RGB and rows (N, 5) int64, as they are stored, of a record.
+
+    Raises:
+        ValueError: a feature is missing, or the numbers do not fit together.
+    """
+    def one(key: str, *kinds: type):
         values = features.get(key)
-        if values is None or len(values) != 1 or not isinstance(values[0], kind):
-            raise ValueError(f'expected one value ({kind.__name__}) in the feature "{key}"; the record has '
+        if values is None or len(values) != 1 or not isinstance(values[0], kinds):
+            raise ValueError(f'expected one value ({kinds[0].__name__}) in the feature "{key}"; the record has '
                              f'{ {name: len(items) for name, items in features.items()} } (feature: number of values)')
         return values[0]
 
     name = one('img_name', bytes).decode()
-    height, width, pixels, rows = (one('img_height', int), one('img_width', int), one('img', bytes),
+    height, width, pixels, rows = (one('img_height', int), one('img_width', int), one('img', bytes, memoryview),
                                    one('gtboxes_and_label', bytes))
     if height <= 0 or width <= 0 or len(pixels) != height * width * 3:
         raise ValueError(f'"{name}": {len(pixels)} bytes of pixels, expected {height} x {width} x 3')
     if len(rows) % 20:
         raise ValueError(f'"{name}": {len(rows)} bytes in "gtboxes_and_label", expected rows of five int32 (20 bytes)')
     table = np.frombuffer(rows, '<i4').reshape(-1, 5).astype(np.int64)
-    labels = table[:, 4]
-    if labels.size and (labels.min() < 1 or labels.max() > len(CDETECTOR_CLASSES)):
-        raise ValueError(f'"{name}": labels {sorted(set(labels.tolist()))}, expected 1 to {len(CDETECTOR_CLASSES)}')
-    boxes = table[:, [1, 0, 3, 2]] + np.array([0, 0, 1, 1])
-    return CDetectorExample(name, np.frombuffer(pixels, np.uint8).reshape(height, width, 3), boxes, labels - 1)
+    return name, np.frombuffer(pixels, np.uint8).reshape(height, width, 3), table
 
 
 def convert_cdetector(tfrecords: Iterable[str | Path], out_dir: str | Path, split: str, *, suffix: str = '.png',

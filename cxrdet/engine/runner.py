@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine.checkpoint import check_whole
 from cxrdet.engine.lock import RunLock
+from cxrdet.engine.optimizers.no_weight_decay import exempt_from_decay
 from cxrdet.engine.schedule import check_resumed, hyperparameters, restart_schedule, resumed_changes, tell_changes
 from cxrdet.engine.unwrap import unwrap
 from cxrdet.engine.weight_share import check_share, recorded_loads
@@ -37,6 +38,7 @@ class GuardedRunner(Runner):
       are refused, unless the config has ``allow_partial_weights = True``.
     - What a resumed run changes is told, and what it cannot change is refused (:mod:`cxrdet.engine.schedule`).
     - A last batch of one image is refused where batch norm would fail on it, before the first batch.
+    - Parameters whose modules say so are left out of the weight decay (:func:`exempt_from_decay`).
 
     Attributes:
         new_schedule: whether a resumed run takes its rates from the config instead of the checkpoint.
@@ -59,6 +61,10 @@ class GuardedRunner(Runner):
 
     def dump_config(self) -> None:
         """Leave the config of an earlier run there until this one may begin, see :meth:`load_or_resume`."""
+
+    def build_optim_wrapper(self, optim_wrapper):
+        """Build the optimizer wrapper; what asks for no weight decay gets none."""
+        return exempt_from_decay(self.model, super().build_optim_wrapper(optim_wrapper))
 
     def load_or_resume(self) -> None:
         """Load weights or go on from a checkpoint; then the config of this run takes its place in the work folder."""

@@ -13,13 +13,14 @@ from torch import nn
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.checkpoint import load_model_weights, read_checkpoint
-from cxrdet.engine.tta import tta_model, tta_pipeline
+from cxrdet.engine.tta import tta_model as usual_tta_model
+from cxrdet.engine.tta import tta_pipeline
 
 __all__ = ['MAX_PER_IMG', 'Member', 'build_member', 'build_members', 'checked_weights', 'class_orders',
            'inner_pipeline', 'known_labels']
 
 MAX_PER_IMG = 300  # boxes that an ensemble keeps of an image
-KEYS = ('config', 'model', 'checkpoint', 'classes', 'pipeline', 'scope')
+KEYS = ('config', 'model', 'checkpoint', 'classes', 'pipeline', 'scope', 'tta_model')
 # Parts whose ``num_classes`` is not the number of classes of the data set
 _OTHERS = ('backbone', 'neck', 'rpn_head', 'shared_head', 'semantic_head', 'init_cfg')
 
@@ -34,10 +35,11 @@ class Member(nn.Module):
         classes: their names, in the order of the model's labels.
         tta: test-time augmentation: ``True``, or arguments of :func:`cxrdet.engine.tta.tta_pipeline` and, as
             ``model``, the config of the merging model.
+        tta_model: the config of the merging model where ``tta`` names none.
     """
 
     def __init__(self, model: nn.Module, pipeline: Sequence[dict] | None = None, *, classes: Sequence[str],
-                 tta: bool | dict | None = None) -> None:
+                 tta: bool | dict | None = None, tta_model: dict | None = None) -> None:
         super().__init__()
         self.model, self.classes = model, tuple(classes)
         self._runs: Sequence[Any] = (model, )  # in a tuple, so that a wrapper does not double the model's weights
@@ -46,7 +48,7 @@ class Member(nn.Module):
                 raise ConfigError('A member without a pipeline cannot have test-time augmentation: give it one '
                                   '(pipeline=[...], or config=)')
             options = {} if tta is True else dict(tta)
-            merge = options.pop('model', None) or tta_model(pipeline)
+            merge = options.pop('model', None) or tta_model or usual_tta_model(pipeline)
             self._runs = (MODELS.build(dict(merge, module=model)), )
             pipeline = tta_pipeline(pipeline, **options)
         self.pipeline = None if pipeline is None else Compose(copy.deepcopy(list(pipeline)))
@@ -112,14 +114,15 @@ def build_member(spec: dict, where: str, *, tta: bool | dict | None = None) -> M
     for node in (model, model.get('backbone') or {}):
         node.pop('init_cfg', None)  # every weight comes from a checkpoint
     with DefaultScope.overwrite_default_scope(spec.get('scope')):
-        member = Member(MODELS.build(model), spec.get('pipeline'), classes=classes, tta=tta)
+        member = Member(MODELS.build(model), spec.get('pipeline'), classes=classes, tta=tta,
+                        tta_model=spec.get('tta_model'))
     if spec.get('checkpoint') is not None:
         load_model_weights(member.model, spec['checkpoint'])
     return member
 
 
 def _read(where: str, spec: dict, classes: int) -> dict:
-    """Model, test pipeline and scope of the config file that ``spec`` names; ``pipeline`` and ``scope`` given stay."""
+    """What the config file that ``spec`` names says of a member; what ``spec`` gives itself, but the model, stays."""
     if '::' not in str(spec['config']) and not Path(spec['config']).is_file():
         raise ConfigError(f'{where}: no such config file: {spec["config"]}')
     cfg = Config.fromfile(str(spec['config']))
@@ -131,7 +134,8 @@ def _read(where: str, spec: dict, classes: int) -> dict:
     while 'dataset' in dataset or 'datasets' in dataset:
         dataset = dataset.get('dataset') or dataset['datasets'][0]
     steps = dataset.get('pipeline') or cfg.get('test_pipeline') or []
-    return dict(pipeline=inner_pipeline(steps) or None, scope=cfg.get('default_scope')) | spec | dict(model=model)
+    return dict(pipeline=inner_pipeline(steps) or None, scope=cfg.get('default_scope'),
+                tta_model=cfg.get('tta_model')) | spec | dict(model=model)
 
 
 def _set_classes(node: Any, classes: int) -> None:

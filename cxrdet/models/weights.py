@@ -1,4 +1,4 @@
-"""Pretrained weights of torchvision, timm and CheXNet for the backbones of MMPretrain and MMDetection."""
+"""Pretrained weights, of torchvision, timm, CheXNet or a training here, for backbones of MMPretrain and MMDetection."""
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +31,9 @@ class ConvertedPretrained:
     116.28, 103.53) and std (58.395, 57.12, 57.375), as the ``data_preprocessor`` of the NIH configs does, at 224 px;
     some models of timm use mean and std 127.5. A position embedding of another image size is resized.
 
+    The source 'cxrdet' is a checkpoint that a training here, MMPretrain or MMDetection wrote: the backbone of the
+    classifier or detector in it is taken, so that a detector goes on from a pretrained classifier.
+
     The source's classifier is left out. For CheXNet, ``classifier`` names the classes of this model in their order;
     the rows of the published classifier are then taken over by name (No Finding is not among its 14).
 
@@ -39,7 +42,7 @@ class ConvertedPretrained:
     Args:
         checkpoint: A local file (``.safetensors`` too, if that package is installed), a URL, or what else MMEngine
             reads: ``torchvision://resnet34``.
-        source: 'torchvision', 'timm' or 'chexnet'.
+        source: 'torchvision', 'timm', 'chexnet' or 'cxrdet'.
         classifier: Names of this model's classes; only where this is the ``init_cfg`` of a classifier.
 
     Raises:
@@ -178,7 +181,9 @@ def _needed(backbone: nn.Module, fresh: str) -> list[str]:
 def _check(backbone: nn.Module, weights: dict[str, Tensor], family: Family) -> list[str]:
     """Raise unless ``weights`` are the backbone's, all of them; give the names of those that it may do without."""
     alone = [name for name in weights if name not in backbone.state_dict()]
-    spare = [name for name in alone if re.fullmatch(family.spare, name)]
+    attending = {name.partition('.attention.')[0] for name in backbone.state_dict() if '.attention.' in name}
+    spare = [name for name in alone if re.fullmatch(family.spare, name)
+             or name.rpartition('.')[0] in attending]  # a convolution whose place attention has taken
     _raise_faults(backbone, weights, _needed(backbone, family.fresh), [name for name in alone if name not in spare])
     return spare
 

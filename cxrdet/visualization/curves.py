@@ -20,7 +20,8 @@ _COLORS = ['#{2:02x}{1:02x}{0:02x}'.format(*color) for color in PALETTE[:6]]  # 
 _LINES = ('-', '--', ':', '-.')
 #: What a picture shows first, by the last part of the name; values of single classes stay out.
 _MAIN_SCORES = (r'(bbox_)?mAP|AUROC(_mean)?|top1|balanced|mean',
-                r'bbox_mAP_50|AP_mean|(macro_)?F1(_macro)?(@0\.5)?|f1-score',
+                r'accuracy(_micro@0\.5)?',
+                r'bbox_mAP_50|bbox_AR@\d+|AP_mean|(macro_)?F1(_macro)?(@0\.5)?|f1-score',
                 r'AUROC_micro|(precision|recall|sensitivity|specificity)(_macro)?(@0\.5)?')
 _MOST_LINES = 6
 
@@ -118,7 +119,7 @@ def _names(records: Sequence[Mapping]) -> list[str]:
 
 
 def _main_scores(names: Sequence[str]) -> list[str]:
-    names = [name for name in names if not name.startswith(('train/', 'lr/'))]
+    names = [name for name in names if name == 'train/accuracy' or not name.startswith(('train/', 'lr/'))]
     return list(dict.fromkeys(name for pattern in _MAIN_SCORES for name in names
                               if re.fullmatch(pattern, name.rpartition('/')[2], re.IGNORECASE)))
 

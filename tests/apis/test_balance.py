@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrdet.apis.balance import balance_data
+from cxrdet.apis.backgrounds import Backgrounds
+from cxrdet.apis.balance import balance_data, balance_text
 from cxrdet.apis.quality import check_data
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.augmentation import augment, make_augmenter
@@ -101,8 +102,9 @@ def test_backgrounds(source, tmp_path):
     (tmp_path / 'bg').mkdir()
     for k in range(5):
         cv2.imwrite(str(tmp_path / 'bg' / f'{k}.png'), np.random.default_rng(k).integers(0, 99, (50, 60, 3), np.uint8))
-    report = balance_data(source, tmp_path / 'out', target=0, backgrounds=tmp_path / 'bg', max_backgrounds=3)
-    assert (report['copies'], report['backgrounds']) == (0, 3)
+    report = balance_data(source, tmp_path / 'out', target=0, backgrounds=Backgrounds(tmp_path / 'bg', most=3))
+    assert (report['copies'], report['backgrounds'], report['backgrounds_unchecked']) == (0, 3, 3)
+    assert 'were not looked at' in balance_text(report)
     content = json.loads((tmp_path / 'out' / 'annotations' / 'train.json').read_text())
     assert len(content['images']) == 15 and len(content['annotations']) == 27
     assert check_data(tmp_path / 'out').numbers['images'] == 17
@@ -156,9 +158,11 @@ def test_names_of_copies_are_no_others(tmp_path, kind):
     """Nothing is written over, also where the file system takes upper and lower case, or two ways of é, as the same."""
     names = NAMES if kind == 'coco' else ['a.png', 'A_copy1.png', 'x.001.png', 'x.002.png', 'background_00000.png']
     root = write_set(tmp_path / 'set', names, kind)
-    write_set(tmp_path / 'bg', ['0.png'])
+    cv2.imwrite(str(tmp_path / '0.png'), np.full((60, 80, 3), 250, np.uint8))
+    (tmp_path / 'bg').mkdir()
+    (tmp_path / '0.png').rename(tmp_path / 'bg' / '0.png')
     folder = 'images' if kind == 'coco' else 'JPEGImages'
-    report = balance_data(root, tmp_path / 'out', target=3 * len(names), backgrounds=tmp_path / 'bg' / 'images')
+    report = balance_data(root, tmp_path / 'out', target=3 * len(names), backgrounds=tmp_path / 'bg')
     kept = files(root / folder)
     written = files(tmp_path / 'out' / folder)
     assert {name: written[name] for name in kept} == kept
@@ -170,7 +174,7 @@ def test_names_of_copies_are_no_others(tmp_path, kind):
     checked = check_data(tmp_path / 'out', pixels=False)
     assert not checked.failed and checked.numbers['classes']['train'] == report['after']
     again = balance_data(tmp_path / 'out', tmp_path / 'again', target=report['after']['a'] + 3)
-    assert files(tmp_path / 'again' / folder).items() >= written.items() and again['copies'] >= 3
+    assert files(tmp_path / 'again' / folder).items() >= written.items() and again['short'] == {}
 
 
 @pytest.mark.parametrize('name', ['../../secret.png', 'ABSOLUTE/secret.png'])

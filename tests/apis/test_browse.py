@@ -113,7 +113,7 @@ def test_sheets_of_classifiers(tmp_path):
     lines = [f'{k}.png,{"ab"[k % 2]},{"train" if k < 3 else "val"}' for k in range(4)]
     (tmp_path / 'set' / 'metadata.csv').write_text('\n'.join(['path,label,split', *lines]) + '\n')
     (tmp_path / 'set' / 'label2id.json').write_text(json.dumps({'a': 0, 'b': 1}))
-    cfg = load_config(ROOT / 'configs' / 'resnet18_csv.py', data_root=tmp_path / 'set')
+    cfg = load_config(ROOT / 'configs' / 'resnet18_crops_64.py', data_root=tmp_path / 'set')
     sheet = cv2.imread(str(browse(cfg, tmp_path / 'out', split='val', number=1)[0]))
     assert sheet.shape[0] > 240 and sheet[sheet.shape[0] // 2, sheet.shape[1] // 2].tolist() == [180, 180, 180]
 

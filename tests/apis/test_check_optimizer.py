@@ -20,8 +20,8 @@ def test_a_rate_inside_that_paramwise_cfg_needs_outside():
 
 @pytest.mark.parametrize('paramwise', [dict(norm_decay_mult=0.0), dict(custom_keys={'.bias': dict(decay_mult=0.0)})])
 def test_a_decay_that_is_not_given(paramwise):
-    lookahead = dict(type='cxrdet.Lookahead', inner=dict(type='AdamW'), lr=1e-4)
-    line, = problems(optimizer=lookahead, paramwise_cfg=paramwise)
+    optimizer = dict(type='cxrdet.Lookahead', inner=dict(type='AdamW'), lr=1e-4)
+    line, = problems(optimizer=optimizer, paramwise_cfg=paramwise)
     assert line.startswith('optim_wrapper.optimizer.weight_decay: missing, and paramwise_cfg has ')
 
 

@@ -1,11 +1,13 @@
 """Parameters, multiply-adds and time of models."""
+import weakref
+
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS
 from torch import nn
 
-from cxrdet.apis.cost import measure_costs
+from cxrdet.apis.cost import count_saved_bytes, measure_costs
 
 
 class Net(nn.Module):
@@ -64,3 +66,27 @@ def test_leaves_config_and_generator_alone(config):
 
 def test_no_models():
     assert measure_costs({}) == {}
+
+
+def test_bytes_for_the_backward_pass():
+    """By hand: a convolution keeps its input, ReLU its output, a linear layer its input; nothing twice, no weights."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 5 * 7, 2))
+    image = torch.zeros(2, 3, 5, 7)
+    assert count_saved_bytes(net, lambda: net(image)) == 4 * 2 * (3 + 4) * 5 * 7  # the last input is the ReLU's output
+    net[0].requires_grad_(False)
+    assert count_saved_bytes(net, lambda: net(image)) == 4 * 2 * 4 * 5 * 7
+    with torch.no_grad():
+        assert count_saved_bytes(net, lambda: net(image)) == 0
+
+
+def test_nothing_of_a_counted_call_stays():
+    """ReLU keeps its output, which knows the ReLU: a ring that must not hold the tensors."""
+    kept = []
+
+    def run():
+        out = torch.relu(nn.functional.linear(torch.zeros(2, 3), weight))
+        kept.append(weakref.ref(out))
+        return out
+    weight = torch.zeros(4, 3, requires_grad=True)
+    count_saved_bytes(nn.Identity(), run)
+    assert kept[0]() is None

@@ -72,3 +72,17 @@ def test_operating_points_of_the_checkpoint():
                                          'images, so that rates on validation are a little too good')
     test = module.diagnosis_of(loaded, made('multi-label', 'test', 40, classes))
     assert test['operating_point'].endswith('chosen on 99 validation images')
+
+
+def test_the_mean_over_findings_stands_beside_that_over_all_classes():
+    from sklearn.metrics import roc_auc_score
+    classes = ('Effusion', 'No Finding', 'Mass')
+    judged, train = (made('multi-label', split, count, classes) for split, count in (('val', 60), ('train', 80)))
+    report = module.diagnosis_of(LoadedModel(None, None, classes, 'multi-label', {}, 'y.pth'), judged, train)
+    assert report['fit']['over'] == list(classes)
+    for name, part in (('val', judged), ('train', train)):
+        areas = roc_auc_score(part.matrix('truth'), part.matrix('probabilities'), average=None)
+        assert report['fit'][name] == pytest.approx(areas.mean())
+        assert report['fit']['more']['AUROC of findings'][name] == pytest.approx(areas[[0, 2]].mean())
+    text = diagnosis_text({'config': 'configs/x.py', 'checkpoint': 'y.pth'} | report)
+    assert 'AUROC of findings' in text

@@ -195,6 +195,64 @@ def test_ensemble_with_tta(measure, checkpoints, tmp_path):
         np.testing.assert_allclose(one[name][:20], other[name][:20], atol=2e-3)
 
 
+def test_how_the_views_of_members_are_fused_is_an_option(measure, checkpoints, tmp_path):
+    """By default as the member's own config says; --tta-fusion goes before it."""
+    (tmp_path / 'nms.py').write_text(
+        f"_base_ = '{Path(CONFIG).absolute()}'\ntta_model = dict(type='cxrdet.WBFTTAModel', fusion='nms')\n")
+    _, alone, _ = measure(CONFIG, checkpoints['a'], '--tta', '--fusion', 'nms')
+    for config, more in ((tmp_path / 'nms.py', []), (CONFIG, ['--tta-fusion', 'nms'])):
+        _, found, _ = measure('--ensemble', f'{config}:{checkpoints["a"]}', '--tta', *KEEP_ALL, *more)
+        same(boxes_of(found), boxes_of(alone))
+
+
+def test_three_backbones_on_phantoms(tool, cell_phantoms, tmp_path, monkeypatch):
+    """The ensemble's config with random weights in files; what each merging gives, by ensemble-boxes."""
+    from mmengine.registry import MODELS, DefaultScope
+    from mmengine.structures import InstanceData
+    from torchvision.ops import batched_nms
+
+    from cxrdet.apis.classes import follow_classes
+    from cxrdet.apis.config import load_config
+    from cxrdet.models.detectors import DetectorEnsemble
+    peer, config = pytest.importorskip('ensemble_boxes'), Path('configs/ensemble_r50_r101_efficientnet_b4_cell.py')
+    torch.manual_seed(0)
+    for i, name in enumerate(load_config(config).names):
+        cfg = load_config(f'configs/{name}.py')
+        follow_classes(cfg, classes=CLASSES)
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            weights = MODELS.build(cfg.model).state_dict()
+        weights['roi_head.bbox_head.fc_cls.weight'].normal_(0, 0.3)  # scores that differ
+        save(tmp_path / f'{i}.pth', weights, CLASSES)
+    (tmp_path / 'small.py').write_text(
+        f"_base_ = '{config.absolute()}'\nstep = dict(type='Resize', scale=(64, 64), keep_ratio=True)\n"
+        "model = dict(members=[dict(member, pipeline=[step, _base_.val_pipeline[-1]]) for member in "
+        '_base_.model.members])\n')
+    seen, fused = [], DetectorEnsemble._fused
+    monkeypatch.setattr(DetectorEnsemble, '_fused', lambda self, views: seen.append(
+        (self, views, fused(self, views))) or seen[-1][2])
+    code = tool('test').main([
+        str(tmp_path / 'small.py'), '--data-root', str(cell_phantoms), '--work-dir', str(tmp_path), '--valid-limit',
+        '1', '--cfg-options', *NO_WORKERS, *(f'{name}={tmp_path}/{i}.pth' for i, name in enumerate(
+            ('resnet50', 'resnet101', 'efficientnet_b4')))])
+    assert code == 0
+    (ensemble, views, found), = seen
+    assert [type(member.model.backbone).__name__ for member in ensemble.members] == [
+        'ResNet', 'ResNet', 'EfficientNet']
+    assert [type(member.model.neck).__name__ for member in ensemble.members] == ['BiFPN', 'FPN', 'BiFPN']
+    parts = [[(view.bboxes / 96).tolist() for view in views], [view.scores.tolist() for view in views],
+             [view.labels.tolist() for view in views]]
+    every = InstanceData.cat(views)
+    for name, expected in dict(
+            wbf=peer.weighted_boxes_fusion(*parts)[1],
+            wbf_confident=peer.weighted_boxes_fusion(*parts, iou_thr=0.5, skip_box_thr=0.3)[1],
+            nms=every.scores[batched_nms(every.bboxes, every.scores, every.labels, 0.5)].numpy()).items():
+        ensemble.fusion = name
+        scores = fused(ensemble, views).scores.numpy()
+        np.testing.assert_allclose(scores, np.sort(expected)[::-1][:300], atol=1e-5, err_msg=name)
+    ensemble.fusion = 'voting'
+    assert 0 < len(fused(ensemble, views)) <= len(found) <= 300
+
+
 def test_members_in_a_config(checkpoints, measure, alone, tmp_path):
     """An ensemble that a config builds from files, tested without a checkpoint of its own."""
     from mmengine.registry import MODELS
@@ -262,12 +320,22 @@ def test_classes_in_the_order_of_a_data_set_that_keeps_to_its_own(checkpoints, m
     ([CONFIG, '--ensemble-predictions', 'none.pkl'], 'none.pkl: no file of predictions'),
     ([CONFIG, '--ensemble-predictions', 'none.pkl', '--tta'], 'need models, not saved predictions'),
     ([CONFIG, '{a}', '--fusion', 'nms'], 'are for --ensemble and --ensemble-predictions, all but the last also for'),
+    ([CONFIG, '{a}', '--tta-fusion', 'nms'], '--tta-fusion is for --tta'),
+    ([CONFIG, '{a}', '--tta', '--tta-fusion', 'nms'], 'those of a single detector take --fusion'),
     ([CONFIG, '{a}', '--tta', '--weights', '1', '2'], 'WBFTTAModel: 2 weights for 5 views'),
 ])
 def test_what_is_refused(tool, checkpoints, cell_phantoms, capsys, arguments, message):
     arguments = [argument.replace('{a}', checkpoints['a']) for argument in arguments]
     assert tool('test').main([*arguments, '--data-root', str(cell_phantoms), '--cfg-options', *SMALL]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_checkpoints_that_an_ensemble_lacks_are_named():
+    from mmengine.config import Config
+
+    from cxrdet.apis.ensemble import ensemble_classes
+    with pytest.raises(ConfigError, match='here model.members.1.checkpoint would be needed'):
+        ensemble_classes(Config(dict(model=dict(members=[dict(checkpoint='a.pth'), dict(checkpoint=None)]))))
 
 
 def test_classes_that_a_member_lacks(checkpoints, tmp_path):

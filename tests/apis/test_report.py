@@ -1,5 +1,6 @@
 """What the report tells, on made-up predictions of every task; a large one in the browser."""
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from sklearn.metrics import roc_auc_score
 
 from cxrdet.apis import report
 from cxrdet.apis.collect import Collected, LoadedModel
@@ -133,6 +135,15 @@ def test_multi_label_classifier(images):
     text = render_page(content)
     assert 'Right and wrong decisions of each class' in text and 'Decisions by 0.5 for every class' in text
     assert 'The worst single decisions' in text
+
+
+def test_the_mean_over_findings_is_among_the_scores(images):
+    judged = replace(labelled(images, 60), classes=('Effusion', 'Mass', 'No Finding'))
+    model = loaded('multi-label')._replace(classes=judged.classes)
+    scores = {score['name']: score for score in content_of(model, judged, pictures=0, samples=20, cam=False).scores}
+    areas = [roc_auc_score(judged.matrix('truth')[:, i], judged.matrix('probabilities')[:, i]) for i in (0, 1)]
+    assert scores['AUROC of findings']['value'] == pytest.approx(np.mean(areas))
+    assert scores['mean AUROC']['value'] != pytest.approx(np.mean(areas))
 
 
 def test_single_label_classifier(images):

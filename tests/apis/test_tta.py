@@ -8,12 +8,13 @@ from cxrdet.apis.check import config_problems
 from cxrdet.apis.ensemble import Fusion
 from cxrdet.apis.tta import enable_tta
 from cxrdet.core.errors import ConfigError
+from cxrdet.core.fusion import FUSIONS
 from cxrdet.engine.tta import tta_pipeline
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
-@pytest.fixture(params=['faster_rcnn_bifpn_cell_tiny', 'faster_rcnn_bifpn_bccd', 'resnet18_csv'])
+@pytest.fixture(params=['faster_rcnn_bifpn_cell_tiny', 'faster_rcnn_bifpn_bccd', 'resnet18_crops_64'])
 def cfg(request):
     return Config.fromfile(CONFIGS / f'{request.param}.py')
 
@@ -67,7 +68,7 @@ def test_fusion_of_the_views_is_written_into_tta_model():
     """Only what is said is changed; another method does not inherit the options of the one before."""
     cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_bccd.py')
     enable_tta(cfg, Fusion(weights=[2, 1, 1, 1, 1]))
-    assert cfg.tta_model == dict(type='cxrdet.WBFTTAModel', weights=[2, 1, 1, 1, 1])
+    assert cfg.tta_model == dict(type='cxrdet.WBFTTAModel', fusion='wbf_one_per_model', weights=[2, 1, 1, 1, 1])
     cfg.tta_model = dict(type='cxrdet.WBFTTAModel', fusion='wbf', fusion_cfg=dict(conf_type='max'), max_per_img=50)
     enable_tta(cfg, Fusion('soft_nms', dict(sigma=0.4)))
     assert cfg.tta_model == dict(type='cxrdet.WBFTTAModel', fusion='soft_nms', fusion_cfg=dict(sigma=0.4),
@@ -75,6 +76,10 @@ def test_fusion_of_the_views_is_written_into_tta_model():
     enable_tta(cfg, Fusion('nms'))
     assert cfg.tta_model == dict(type='cxrdet.WBFTTAModel', fusion='nms', fusion_cfg={}, max_per_img=50)
     assert config_problems(cfg) == []
+
+
+def test_the_tool_offers_every_fusion(tool):
+    assert set(tool('test').BOX_FUSIONS) == set(FUSIONS)
 
 
 @pytest.mark.parametrize(('change', 'fusion', 'message'), [

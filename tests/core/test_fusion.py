@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 from cxrdet.core import fusion
-from cxrdet.core.fusion import CONF_TYPES, METHODS, fuse, nms, soft_nms, soft_voting, weighted_boxes_fusion
+from cxrdet.core.fusion import (
+    CONF_TYPES,
+    FUSIONS,
+    METHODS,
+    PRESETS,
+    fuse,
+    nms,
+    soft_nms,
+    soft_voting,
+    weighted_boxes_fusion,
+)
 
 A, B, FAR = [10., 10., 30., 30.], [12., 10., 32., 30.], [100., 100., 140., 120.]
 IOU = 18 * 20 / (2 * 400 - 18 * 20)  # of A and B
@@ -63,6 +73,40 @@ def test_equal_to_ensemble_boxes(seed):
             result = getattr(fusion, name)(boxes, scores, labels, **both, **ours)
             for a, b in zip(result, expected):
                 np.testing.assert_allclose(a, np.reshape(b, a.shape), atol=1e-6, rtol=0, err_msg=f'{name}, case {i}')
+
+
+@pytest.mark.parametrize(('name', 'function', 'arguments'), [
+    ('wbf', 'weighted_boxes_fusion', {}),
+    ('wbf_confident', 'weighted_boxes_fusion', dict(iou_thr=0.5, skip_box_thr=0.3)),
+    ('nmw', 'non_maximum_weighted', {}),
+])
+def test_names_mean_what_they_mean_in_ensemble_boxes(name, function, arguments):
+    """Without options; several boxes of one model at one place, as those that soft-NMS leaves."""
+    peer = pytest.importorskip('ensemble_boxes')
+    rng = np.random.default_rng(5)
+    for kind in ('tenths', 'sixteenths'):
+        given = case(rng, kind, models=3)
+        expected = getattr(peer, function)(*map(list, given), **arguments)
+        found = [column[np.argsort(-expected[1], kind='stable')] for column in expected]
+        for a, b in zip(fuse(*given, fusion=name), found):
+            np.testing.assert_allclose(a, b, atol=1e-6, rtol=0)
+        assert len(found[1]) < sum(map(len, given[1]))
+
+
+def test_presets_are_arguments_by_name():
+    given = case(np.random.default_rng(6), 'free', models=3)
+    for name, (method, arguments) in PRESETS.items():
+        for one, other in zip(fuse(*given, fusion=name), fuse(*given, fusion=method, **arguments)):
+            np.testing.assert_array_equal(one, other)
+    assert len(fuse(*given, fusion='wbf_confident', skip_box_thr=0.0)[1]) > len(fuse(*given, fusion='wbf_confident')[1])
+    assert set(FUSIONS) == {*METHODS, *PRESETS}
+
+
+def test_what_the_confident_preset_leaves_out_counts_as_missed():
+    """Two objects, the second below 0.3: it goes in the preset alone."""
+    given = [[A], [A, FAR]], [[0.9], [0.8, 0.2]], [[0], [0, 0]]
+    assert fuse(*given)[1] == pytest.approx([0.85, 0.1])
+    assert fuse(*given, fusion='wbf_confident')[1] == pytest.approx([0.85])
 
 
 def iou_of(one, other):
@@ -150,19 +194,20 @@ def test_one_box_of_each_model_in_a_cluster():
 
 def test_one_model_alone_is_left_as_it_is():
     boxes, scores = np.array([A, B, A], float), np.array([0.9, 0.5, 0.2])
-    fused, score, _ = fuse([boxes], [scores], [np.zeros(3, int)])
+    fused, score, _ = fuse([boxes], [scores], [np.zeros(3, int)], fusion='wbf_one_per_model')
     np.testing.assert_array_equal(fused, boxes)
     np.testing.assert_array_equal(score, scores)
 
 
-def test_nms_is_that_of_torchvision():
+@pytest.mark.parametrize(('options', 'iou_thr'), [(dict(iou_thr=0.3), 0.3), ({}, 0.5)])
+def test_nms_is_that_of_torchvision(options, iou_thr):
     torch = pytest.importorskip('torch')
     ops = pytest.importorskip('torchvision.ops')
     rng = np.random.default_rng(0)
     boxes, scores, labels = case(rng, 'free', models=4, most=120)
-    found, score, label = fuse(boxes, scores, labels, fusion='nms', iou_thr=0.3)
+    found, score, label = fuse(boxes, scores, labels, fusion='nms', **options)
     joined = [torch.from_numpy(np.concatenate(column)) for column in (boxes, scores, labels)]
-    keep = ops.batched_nms(*joined, 0.3).numpy()
+    keep = ops.batched_nms(*joined, iou_thr).numpy()
     assert len(keep) < sum(map(len, scores))
     for a, b in zip((found, score, label), joined):
         np.testing.assert_array_equal(a, b.numpy()[keep])
@@ -187,7 +232,7 @@ def test_soft_voting_by_hand():
     assert label.tolist() == [2, 2]
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', FUSIONS)
 class TestEveryMethod:
 
     def test_labels_are_never_merged(self, method):
@@ -275,6 +320,7 @@ class TestEveryMethod:
     ([[A]], [[0.5]], [[0]], dict(iou_thr=1.5), r'iou_thr must lie in \[0, 1\], got 1.5'),
     ([[A]], [[0.5]], [[0]], dict(conf_type='mean'), 'conf_type must be one of avg, max'),
     ([[A]], [[0.5]], [[0]], dict(fusion='wfb'), 'Did you mean "wbf"'),
+    ([[A]], [[0.5]], [[0]], dict(fusion='wbf_one_per_modl'), 'Did you mean "wbf_one_per_model"'),
     ([[A]], [[0.5]], [[0]], dict(fusion='nms', skip_box_thr=0.1), 'fusion "nms" takes no option "skip_box_thr"'),
     ([[A]], [[0.5]], [[0]], dict(fusion='soft_nms', sigma=0), 'sigma > 0'),
 ])

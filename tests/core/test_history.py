@@ -30,6 +30,7 @@ RECORDS = [
 
 @pytest.mark.parametrize(('name', 'expected'), [
     ('coco/bbox_mAP', 'greater'), ('coco/bbox_mAP_50', 'greater'), ('coco/AP50_WBC', 'greater'), ('F1', 'greater'),
+    ('coco/bbox_AR@100', 'greater'), ('coco/AR_WBC', 'greater'),
     ('accuracy/top1', 'greater'), ('multi-label/AUROC_Mass', 'greater'), ('single-label/f1-score', 'greater'),
     ('specificity', 'greater'), ('val/loss', 'less'), ('val/loss_bbox', 'less'), ('train/loss', 'less'),
     ('multi-label/hamming_macro@0.5', 'less'), ('multi-label/AUROC_mean_low', 'greater'), ('froc/mean', 'greater'),
@@ -41,6 +42,15 @@ RECORDS = [
     ('ECE', 'less'), ('threshold_Mass_f1', None), ('temperature', None), ('toy/score', None)])
 def test_direction_of_a_metric(name, expected):
     assert better_is(name) == expected
+
+
+def test_a_batch_without_labels_has_no_part_in_the_accuracy():
+    """Its loss is 0 and counts; a loss that is NaN stays to be seen."""
+    recorder = Recorder()
+    for loss, accuracy in ((1.0, 0.5), (0.0, math.nan), (2.0, 1.0)):
+        recorder.add({'loss': loss, 'loss_a': math.nan, 'accuracy': accuracy})
+    recorder.close(iteration=3, epoch=1, rates={})
+    assert recorder.records[0]['train'] == {'loss': 1.0, 'loss_a': None, 'accuracy': 0.75}
 
 
 def test_own_rules_come_first_and_the_longest_decides():

@@ -107,6 +107,9 @@ def test_multi_label_scores_are_those_of_scikit_learn(labels):
     true, prob = labels
     bounds, use, groups = [0.5, 0.6, 0.7], np.array([True, True, False]), np.arange(80) // 2
     scores, (low, high) = multi_label_scores(true, prob, bounds, use, samples=30, seed=2, groups=groups)
+    assert 'AUROC of findings' not in named(scores)
+    findings, _ = multi_label_scores(true, prob, bounds, use, findings=np.array([True, False, True]), samples=30)
+    assert named(findings)['AUROC of findings']['value'] == pytest.approx(roc_auc_score(true[:, 0], prob[:, 0]))
     scores, call = named(scores), prob >= bounds
     expected = {'mean AUROC': lambda t, p, c: roc_auc_score(t, p),
                 'mean AP': lambda t, p, c: average_precision_score(t, p),

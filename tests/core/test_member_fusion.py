@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxrdet.core.fusion import METHODS, fuse
+from cxrdet.core.fusion import FUSIONS, fuse
 from cxrdet.core.member_fusion import fusable, fuse_known
 
 A, B = [10., 10., 30., 30.], [12., 10., 32., 30.]
@@ -18,7 +18,7 @@ def given(library=np):
 
 @pytest.mark.parametrize('library', [np, torch], ids=['numpy', 'torch'])
 @pytest.mark.parametrize('weights', [None, [2, 1, 1]])
-@pytest.mark.parametrize('fusion', METHODS)
+@pytest.mark.parametrize('fusion', FUSIONS)
 def test_each_label_is_fused_by_those_who_know_it(fusion, weights, library):
     columns, known = given(library)
     found = np.column_stack([np.asarray(column) for column in fuse_known(*columns, known, fusion=fusion,

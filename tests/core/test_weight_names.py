@@ -37,6 +37,8 @@ SWIN = 'features.1.0.attn.relative_position_bias_table'
     ('torchvision', CONVNEXT, 'classifier.0.weight', 'norm3.weight'),
     ('torchvision', SWIN, 'features.7.1.mlp.3.bias', 'stages.3.blocks.1.ffn.layers.1.bias'),
     ('torchvision', SWIN, 'features.6.reduction.weight', 'stages.2.downsample.reduction.weight'),
+    ('cxrdet', 'backbone.stem.0.weight', 'backbone.stages.1.block.9.conv1.weight', 'stages.1.block.9.conv1.weight'),
+    ('cxrdet', 'backbone.stem.0.weight', 'module.backbone.layer1.0.bn1.bias', 'layer1.0.bn1.bias'),
 ])
 def test_names(source, marker, old, new):
     renamed, head = rename([marker, old], source)
@@ -48,6 +50,7 @@ def test_names(source, marker, old, new):
     ('torchvision', 'layer1.0.conv1.weight', 'fc.bias', 'fc.bias'),
     ('torchvision', VIT_TORCHVISION, 'heads.head.weight', 'heads.head.weight'),
     ('timm', VIT_TIMM, 'head.bias', 'head.bias'),
+    ('cxrdet', 'backbone.conv1.weight', 'roi_head.bbox_head.fc_cls.bias', 'roi_head.bbox_head.fc_cls.bias'),
     ('chexnet', 'module.densenet121.' + DENSE, 'module.densenet121.classifier.0.weight', 'classifier.0.weight'),
 ])
 def test_classifier_is_set_apart(source, marker, name, bare):

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from cxrdet.core.crc32c import crc32c
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.cell import CDETECTOR_CLASSES, CellDataset
-from cxrdet.datasets.tfrecord import convert_cdetector, crc32c, parse_example, read_cdetector, read_records
+from cxrdet.datasets.tfrecord import convert_cdetector, parse_example, read_cdetector, read_records
 
 TABLE = []
 for _byte in range(256):
@@ -205,11 +206,12 @@ GOOD = frame(record()[1])
 @pytest.mark.parametrize(('content', 'text'), [
     (b'', r'the TFRecord file is empty \(0 bytes\)'),
     (b'\x1f\x8b' + bytes(20), 'compressed by gzip; unpack it'),
-    (b'hello world, I am text', 'record at byte 0: wrong checksum of the length'),
-    (GOOD + GOOD[:5], rf'record at byte {len(GOOD)}: the file is truncated: 5 bytes are left'),
-    (GOOD[:-1], rf'record at byte 0: the file is truncated: the record has {len(GOOD)} bytes, {len(GOOD) - 1} are'),
-    (GOOD + GOOD[:40] + bytes([GOOD[40] ^ 1]) + GOOD[41:], rf'record at byte {len(GOOD)}: wrong checksum of the data'),
-    (GOOD[:-1] + bytes([GOOD[-1] ^ 1]), 'record at byte 0: wrong checksum of the data')])
+    (b'hello world, I am text', 'record 0 at byte 0: wrong checksum of the length'),
+    (GOOD + GOOD[:5], rf'record 1 at byte {len(GOOD)}: the file is truncated: 5 bytes are left'),
+    (GOOD[:-1], rf'record 0 at byte 0: the file is truncated: the record has {len(GOOD)} bytes, {len(GOOD) - 1} '),
+    (GOOD + GOOD[:40] + bytes([GOOD[40] ^ 1]) + GOOD[41:],
+     rf'record 1 at byte {len(GOOD)}: wrong checksum of the data'),
+    (GOOD[:-1] + bytes([GOOD[-1] ^ 1]), 'record 0 at byte 0: wrong checksum of the data')])
 def test_damaged_files(tmp_path, content, text):
     path = tmp_path / 'x.tfrecord'
     path.write_bytes(content)
@@ -233,5 +235,5 @@ def test_missing_file(tmp_path):
     ({'img_name': b'\xff'}, 'utf-8')])
 def test_records_that_are_no_images_with_boxes(written, changed, text):
     path = written(record()[1], record(**changed)[1])
-    with pytest.raises(DataError, match=rf'record at byte {len(GOOD)}: .*{text}'):
+    with pytest.raises(DataError, match=rf'record 1 at byte {len(GOOD)}: .*{text}'):
         list(read_cdetector(path))

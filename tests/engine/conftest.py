@@ -73,7 +73,8 @@ def _parts():
         def forward(self, inputs, data_samples=None, mode='tensor'):
             out = self.norm(self.linear(self.dropout(torch.stack(list(inputs)).float())))[:, 0]
             if mode == 'loss':
-                return dict(loss=((out - torch.tensor(data_samples)) ** 2).mean())
+                target = torch.tensor(data_samples)
+                return dict(loss=((out - target) ** 2).mean(), accuracy=((out > 0.5) == (target > 0.5)).float().mean())
             return [SimpleNamespace(score=float(value)) for value in out]
 
     class Metric(BaseMetric):

@@ -118,6 +118,19 @@ def train(folder, *, new_schedule=False, attach=None, **options):
     return said if attach else [list(groups) for groups in RunnerToyRates.seen]
 
 
+@pytest.mark.parametrize('paramwise', [None, dict(custom_keys=dict(head=dict(lr_mult=10.0)))])
+def test_parameters_that_ask_for_no_decay(tmp_path, monkeypatch, paramwise):
+    monkeypatch.setattr(RunnerToyModel, 'no_weight_decay', lambda self: {'backbone.bias'}, raising=False)
+    runner = build(tmp_path, optim_wrapper=dict(
+        optimizer=dict(type='SGD', lr=0.1, weight_decay=0.01), paramwise_cfg=paramwise))
+    runner.train()
+    runner.close()
+    decays = {id(value): group['weight_decay'] for group in runner.optim_wrapper.optimizer.param_groups
+              for value in group['params']}
+    assert {name: decays[id(value)] for name, value in runner.model.named_parameters()} == {
+        'backbone.weight': 0.01, 'backbone.bias': 0.0, 'head.1.weight': 0.01, 'head.1.bias': 0.01}
+
+
 # --- the schedule of a resumed run
 
 SCHEDULES = {

@@ -9,11 +9,15 @@ import pytest
 import timm
 import torch
 import torchvision
+from mmdet.structures import DetDataSample
+from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
 from torch import nn
 
+from cxrdet.apis.config import load_config
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.core.weight_names import CHEXNET_CLASSES
+from cxrdet.core.weight_names import CHEXNET_CLASSES, rename
 from cxrdet.registry import MODELS, WEIGHT_INITIALIZERS
 
 pytestmark = pytest.mark.long
@@ -133,6 +137,30 @@ def test_chexnet_in_a_detector(chexnet):
     torch.testing.assert_close(backbone.stages[3].block[15].conv2.weight,
                                model.densenet121.features.denseblock4.denselayer16.conv2.weight)
     torch.testing.assert_close(backbone.transitions[3][0].running_var, model.densenet121.features.norm5.running_var)
+
+
+def test_chexnet_in_the_recipe_of_a_detector(chexnet):
+    """All of the backbone's weights arrive, and a training step runs and moves them."""
+    model, path = chexnet
+    cfg = load_config('configs/faster_rcnn_bifpn_densenet121_chexnet_cell.py', cfg_options=[f'pretrained={path}'])
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        detector = MODELS.build(cfg.model)
+        detector.backbone.init_weights()
+    names, head = rename(model.state_dict(), 'chexnet')
+    assert head.keys() == {f'densenet121.classifier.0.{part}' for part in ('weight', 'bias')}
+    found = detector.backbone.state_dict()
+    assert found.keys() == set(names.values())
+    for old, new in names.items():
+        if 'num_batches_tracked' not in old:
+            assert torch.equal(found[new], model.state_dict()[old]), old
+    sample = DetDataSample(metainfo=dict(img_shape=(64, 64), scale_factor=(1., 1.)))
+    sample.gt_instances = InstanceData(bboxes=torch.tensor([[8., 8., 40., 40.]]), labels=torch.tensor([0]))
+    step = OptimWrapper(torch.optim.SGD(detector.parameters(), lr=0.1))
+    data = dict(inputs=[torch.zeros(3, 64, 64, dtype=torch.uint8)] * 2, data_samples=[sample, sample.clone()])
+    losses = detector.train_step(data, step)
+    assert torch.isfinite(losses['loss'])
+    conv = 'densenet121.features.denseblock1.denselayer1.conv1.weight'
+    assert not torch.equal(detector.backbone.state_dict()[names[conv]], model.state_dict()[conv])
 
 
 def test_hosts_do_not_initialise_over_it(tmp_path):

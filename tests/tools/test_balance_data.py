@@ -41,11 +41,15 @@ def small_set(tmp_path):
 def test_command(run, small_set, tmp_path, capsys):
     assert run([str(small_set), str(tmp_path / 'out'), '--target', '5']) == 0
     said = capsys.readouterr()
-    lines = said.out.splitlines()[:3]
-    assert [line.split() for line in lines] == [['class', 'before', 'after'], ['often', '9', '9'], ['rare', '1', '5']]
-    assert '4 augmented copies, 0 background images' in said.out
+    lines = said.out.splitlines()[:4]
+    assert [line.split() for line in lines] == [
+        ['class', 'before', 'after', 'target'], ['often', '9', '9', '5'], ['rare', '1', '5', '5'],
+        'largest to smallest class: 9.0 : 1 before, 1.8 : 1 after'.split()]
+    assert '4 augmented copies with 0 pasted objects' in said.out and 'MISSED' not in said.out
     assert run([str(small_set), str(tmp_path / 'out'), '--target', '50', '--targets', 'often=0']) == 0
-    assert '"rare" still lacks 29 boxes' in capsys.readouterr().out  # 20 copies of its only image
+    assert 'TARGET MISSED: "rare" still lacks 29 boxes' in capsys.readouterr().out  # 20 copies of its only object
+    report = json.loads((tmp_path / 'out' / 'balance.json').read_text())
+    assert not report['reached'] and report['short'] == {'rare': 29} and report['ratio_after'] == pytest.approx(21 / 9)
 
 
 @pytest.mark.parametrize('arguments, text', [

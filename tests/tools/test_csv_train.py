@@ -6,12 +6,15 @@ import re
 import cv2
 import numpy as np
 import pytest
+import torch
+import torchvision
 from mmengine.registry import DATASETS, DefaultScope
 
 from cxrdet.apis.config import load_config
+from cxrdet.core.history import read_history
 from cxrdet.engine.checkpoint import read_checkpoint
 
-CONFIG = 'configs/resnet18_csv.py'
+CONFIG = 'configs/resnet18_crops_64.py'
 COLOURS = {'teal': (150, 140, 30), 'pink': (140, 80, 220), 'grey': (90, 90, 90)}
 SMALL = ['img_size=32', 'max_epochs=2', 'batch_size=8', 'num_workers=0', 'param_scheduler.0.end=2',
          'default_hooks.logger.interval=1']
@@ -75,7 +78,7 @@ def test_classes_follow_the_json(run):
 
 
 def test_options_arrive(run):
-    text = (run / 'resnet18_csv.py').read_text()
+    text = (run / 'resnet18_crops_64.py').read_text()
     assert len(re.findall(r'scale=32\b', text)) >= 4
     assert re.search(r'max_epochs=2\b', text)
     assert re.search(r'end=2,\s*\n?\s*eta_min|eta_min.*\n?.*end=2\b', text)
@@ -114,11 +117,49 @@ def test_measured_again_from_the_checkpoint(run, tool, crops, tmp_path):
         CONFIG, str(run / 'epoch_2.pth'), '--data-root', str(crops), '--work-dir', str(tmp_path), '--valid-limit', '6',
         '--out', str(tmp_path / 'raw.pkl'), '--cfg-options', *SMALL]) == 0
     assert (tmp_path / 'raw.pkl').stat().st_size > 0
+    curves, = tmp_path.glob('*/curves/*')
+    assert curves.name == 'roc.png'
     path, = tmp_path.glob('*/*.json')
     measured = json.loads(path.read_text().splitlines()[-1])
     validated = scalars(run)[-1]
     for key in ('accuracy/top1', 'accuracy/balanced', 'accuracy/F1_pink'):
         assert measured[key] == pytest.approx(validated[key], abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.long
+def test_recipe_from_a_local_file_of_torchvisions_weights(tool, crops, tmp_path):
+    """The rates are 0 here, so that what was loaded is there still; without the file the run does not start."""
+    weights = torchvision.models.resnet18(weights=None).state_dict()
+    torch.save(weights, tmp_path / 'resnet18.pth')
+
+    def train(checkpoint):
+        return tool('train').main([
+            'configs/resnet18_hybrid_csv.py', '--data-root', str(crops), '--work-dir', str(tmp_path / 'run'),
+            '--train-limit', '6', '--valid-limit', '3', '--cfg-options', *SMALL[:1], *SMALL[2:4], 'max_epochs=1',
+            'lr=0', 'param_scheduler=[]', f'model.backbone.init_cfg.checkpoint={checkpoint}'])
+    assert train(tmp_path / 'gone.pth') == 2
+    assert train(tmp_path / 'resnet18.pth') == 0
+    state = read_checkpoint(tmp_path / 'run' / 'epoch_1.pth')['state_dict']
+    for name in ('conv1.weight', 'layer4.1.bn2.weight'):
+        assert torch.equal(state[f'backbone.{name}'], weights[name])
+    assert 'backbone.layer4.attention.1.qkv.weight' in state
+
+
+@pytest.mark.long
+def test_named_run_goes_on_in_its_folder(tool, crops, tmp_path):
+    def train(*options, epochs):
+        assert tool('train').main([
+            CONFIG, '--data-root', str(crops), '--work-dir', str(tmp_path), '--run-name', 'auto', '--train-limit', '4',
+            '--valid-limit', '3', *options, '--cfg-options', *SMALL, 'train_cfg.val_interval=1',
+            f'train_cfg.max_epochs={epochs}']) == 0
+    train(epochs=1)
+    folder, = tmp_path.iterdir()
+    assert re.fullmatch(r'resnet18_crops_64_\d{8}_\d{6}', folder.name)
+    train('--resume', epochs=2)
+    assert list(tmp_path.iterdir()) == [folder]
+    assert {'history.json', 'metrics.json', 'training_plot.png', 'epoch_2.pth'} <= {path.name for path in
+                                                                                   folder.iterdir()}
+    assert [record['epoch'] for record in read_history(folder)] == [1, 2]
 
 
 def spoil(folder, tmp_path, edit):

@@ -14,7 +14,7 @@ from cxrdet.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 TINY, CSV, CHEST = (ROOT / 'configs' / name for name in (
-    'faster_rcnn_bifpn_cell_tiny.py', 'resnet18_csv.py', 'resnet18_chest_phantom.py'))
+    'faster_rcnn_bifpn_cell_tiny.py', 'resnet18_crops_64.py', 'resnet18_chest_phantom.py'))
 
 
 class Oracle(torch.nn.Module):
@@ -103,6 +103,11 @@ def test_detector(cells, diagnose):
     assert f'{classes[1]} called {classes[0]}: {second} (100% of its boxes)' in text
     assert 'Overfitting: mAP@0.5 is 1.000 on training images' in text and '-> cxrdet.RoIFocalLoss' in text
     assert report['images'] == {'train': {'total': 12, 'judged': 12}, 'val': {'total': 8, 'judged': 8}}
+    ratio = report['imbalance']['ratio'] > 5
+    assert report['flags'] | {'low_quality_data': None} == {
+        'overfit': True, 'underfit': False, 'imbalance': ratio, 'low_quality_data': None}
+    assert report['quality']['images'] == 12 and report['flags']['low_quality_data'] == report['quality']['low']
+    assert 'Flags: overfit yes, underfit no, ' in text and 'Annotations of the training set: ' in text
 
 
 def test_detector_against_the_metric(cells, diagnose):
@@ -132,6 +137,24 @@ def test_detector_against_the_metric(cells, diagnose):
         for row in report['per_class']:
             assert row[name] == pytest.approx(values[f'{name}_{row["class"]}'], nan_ok=True) or row[name] is None
     assert report['fit']['verdict'] == 'unknown' and 'no training images judged' in text and report['score_thr'] == 0.5
+
+
+def test_faulty_annotations_set_their_flag(tmp_path, diagnose):
+    """Of two training boxes a third is a twin, as the check of data finds it; the fourth flag is set, with advice."""
+    for name in ('annotations', 'images'):
+        (tmp_path / 'set' / name).mkdir(parents=True)
+    for k, split in enumerate(('train', 'val')):
+        cv2.imwrite(str(tmp_path / 'set' / 'images' / f'{split}.png'), np.full((96, 96, 3), 90 * k, np.uint8))
+        boxes = [[10, 10, 30, 30], [50, 50, 30, 30]] + [[10, 10, 30, 30]] * (1 - k)
+        (tmp_path / 'set' / 'annotations' / f'{split}.json').write_text(json.dumps({
+            'images': [{'id': 1, 'file_name': f'{split}.png', 'height': 96, 'width': 96}],
+            'annotations': [{'id': n, 'image_id': 1, 'category_id': 1, 'bbox': box} for n, box in enumerate(boxes)],
+            'categories': [{'id': 1, 'name': 'a'}]}))
+    report, text = diagnose(TINY, tmp_path / 'set', ('a',), lambda sample: boxes_of(
+        sample, lambda box, label: [(box, label, 0.9)]))
+    assert report['flags']['low_quality_data'] and report['quality']['counts']['duplicate_box'] == 1
+    assert report['quality']['share'] == pytest.approx(1 / 3) and 'low_quality' in codes(report)
+    assert 'low quality data yes' in text and '1 of 3 boxes of the training set are faulty' in text
 
 
 @pytest.fixture(scope='module')
@@ -169,6 +192,35 @@ def test_single_label_classifier(crops, diagnose):
     assert set(codes(report)) == {'overfit', 'imbalance', 'overconfident', 'confusion'}
     assert report['worst'][0]['why'] == 'lsil (0.01) called hsil (0.98)' and len(report['worst']) == 7
     assert 'lsil called hsil: 7 (70% of its images)' in text and report['confounding'] == []
+    assert report['flags'] == {'overfit': True, 'underfit': False, 'imbalance': True, 'low_quality_data': False}
+
+
+def test_what_to_annotate_next(crops, diagnose, tmp_path, monkeypatch):
+    """lsil is called right in 3 of 10 (weakness 0.7), scc always: of two images at 1:1, that with lsil comes first."""
+    folder, names = crops
+    (tmp_path / 'new').mkdir()
+    prob = {'sure.png': [.98, .01, .01], 'weak.png': [.5, .5, 0], 'strong.png': [.5, 0, .5], 'most.png': [1 / 3] * 3}
+    for k, name in enumerate(prob):
+        cv2.imwrite(str(tmp_path / 'new' / name), np.full((20, 20, 3), 40 * k, np.uint8))
+
+    def answer(sample):
+        name = Path(sample.img_path).name
+        if name in prob:
+            return sample.set_pred_score(torch.tensor(prob[name]))
+        wrong = 'lsil_val' in name and int(name.split('_')[2].split('.')[0]) < 7
+        return sample.set_pred_score(torch.eye(3)[0 if wrong else int(sample.gt_label)])
+    table = tmp_path / 'next.csv'
+    monkeypatch.setattr(import_module('cxrdet.apis.predict'), 'build_model',
+                        lambda *args, **kwargs: (Oracle(answer, False), names))
+    _, text = diagnose(CSV, folder, names, answer, '--annotate-next', str(tmp_path / 'new'), '--annotate-csv',
+                       str(table), multi_label=False)
+    rows = [line.split(',') for line in table.read_text().splitlines()]
+    assert rows[0] == ['rank', 'image', 'priority', 'uncertainty', 'class', 'weakness']
+    assert [row[1] for row in rows[1:]] == ['most.png', 'weak.png', 'strong.png', 'sure.png']
+    half = np.log(2) / np.log(3)
+    assert [float(row[2]) for row in rows[1:4]] == pytest.approx(
+        [1 + .7 / 3, half * (1 + .7 / 2), half], abs=1e-5)
+    assert 'Annotate next' in text and '1. most.png: 1.233, most of it hsil' in text
 
 
 @pytest.fixture(scope='module')
@@ -193,6 +245,7 @@ def test_multi_label_classifier(films, diagnose):
     assert all(row['score'] in (1, None) for name, row in rows.items() if name != 'Effusion')
     assert report['images']['train']['judged'] == 20 < report['images']['train']['total']
     assert report['fit']['verdict'] in ('good', 'underfit') and report['fit']['low'] == 0.75
+    assert report['flags']['low_quality_data'] is False and report['quality']['of'] == 'images'
     assert 'weak_class' in codes(report) and 'Weak classes, AUROC below 0.65: Effusion 0.000' in text
     calls = report['wrong_calls']
     assert {call['class'] for part in calls.values() for call in part} == {'Effusion'}
@@ -242,6 +295,7 @@ def test_errors_of_the_user(tool, capsys, cells, tmp_path):
             (['no.py', checkpoint], 'error: no.py: no such config file'),
             ([str(TINY), checkpoint, '--data-root', str(tmp_path / 'no')], 'no such folder'),
             ([str(TINY), checkpoint, '--data-root', str(cells[0])], 'none.pth'),
+            ([str(TINY), checkpoint, '--annotate-next', str(tmp_path / 'no')], 'no: no such image or folder'),
             ([str(TINY), checkpoint, '--train-images', '-1'], 'train_images and worst of 0 or more'),
             ([str(TINY), checkpoint, '--score-thr', '2'], 'score_thr in [0, 1], got 200, 5 and 2.0')):
         assert tool('diagnose').main(arguments) == 2

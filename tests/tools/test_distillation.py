@@ -125,7 +125,8 @@ def crops(tmp_path_factory):
 
 def test_classifier_by_its_config(tool, crops, tmp_path):
     """The hybrid network teaches the plain one, whose own config then measures the checkpoint."""
-    quick = ['img_size=32', 'batch_size=3', 'num_workers=0', 'max_epochs=1', 'param_scheduler.0.end=1']
+    quick = ['img_size=32', 'batch_size=3', 'num_workers=0', 'max_epochs=1', 'param_scheduler.0.end=1',
+             'pretrained=None']
 
     def run(name, *options):
         assert tool('train').main([f'configs/{name}.py', '--data-root', str(crops), '--work-dir', str(tmp_path / name),
@@ -138,9 +139,10 @@ def test_classifier_by_its_config(tool, crops, tmp_path):
     scores = []
     for name in ('resnet18_csv', 'resnet18_distilled_csv'):
         assert tool('test').main([f'configs/{name}.py', checkpoint, '--data-root', str(crops), '--work-dir',
-                                  str(tmp_path / 'test'), '--out', str(tmp_path / f'{name}.pkl'), '--cfg-options',
-                                  *quick]) == 0
+                                  str(tmp_path / 'test'), '--out', str(tmp_path / f'{name}.pkl'), '--no-pictures',
+                                  '--cfg-options', *quick]) == 0
         with (tmp_path / f'{name}.pkl').open('rb') as stream:
             scores.append(np.stack([np.asarray(sample['pred_score']) for sample in pickle.load(stream)]))
+    assert not list((tmp_path / 'test').glob('**/roc.png'))
     assert scores[0].shape == (3, 3)
     np.testing.assert_array_equal(*scores)

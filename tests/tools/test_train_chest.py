@@ -28,3 +28,7 @@ def test_it_learns(tool, tmp_path):
     assert last['multi-label/AUROC_mean'] >= 0.75
     assert last['multi-label/AUROC_mean_low'] > 0.6
     assert last['multi-label/AUROC_No Finding'] >= 0.8
+    assert tool('test').main([CONFIG, str(tmp_path / 'run' / 'epoch_20.pth'), '--data-root', str(tmp_path / 'chest'),
+                              '--work-dir', str(tmp_path / 'test'), '--valid-limit', '40', '--cfg-options',
+                              *SMALL]) == 0
+    assert {path.name for path in (tmp_path / 'test').glob('*/curves/*')} == {'metrics.json', 'pr.png', 'roc.png'}

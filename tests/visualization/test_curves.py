@@ -62,6 +62,12 @@ def test_main_scores_of_classifiers():
     assert list(lines(axes)) == ['multi-label/AUROC_mean', 'multi-label/F1_macro@0.5', 'multi-label/AP_mean']
 
 
+@pytest.mark.parametrize('name', ['accuracy/top1', 'multi-label/accuracy_micro@0.5'])
+def test_training_accuracy_is_drawn_beside_that_of_validation(name):
+    axes = draw_history([{'epoch': 1, 'iter': 1, 'train': {'loss': 1.0, 'accuracy': 0.9}, 'val': {name: 0.7}}]).axes[1]
+    assert {label: values.tolist() for label, values in lines(axes).items()} == {'train/accuracy': [0.9], name: [0.7]}
+
+
 def test_runs_beside_each_other():
     figure = compare_histories({'a': RECORDS, 'b': RECORDS[:2]})
     assert [axes.get_title() for axes in figure.axes] == ['train/loss', 'val/loss', 'coco/bbox_mAP']

@@ -1,7 +1,7 @@
 """The augmentation preset of cells, by albumentations: cell_albu, cell_holes and cell_boxes, for an Albu behind Resize.
 
-A crop has a size in pixels, so it stands in the pieces and variants that use the preset. cell_holes are eight of 32 px,
-for images of 640 px; variants of smaller images have their own.
+A crop has a size in pixels, so it stands in the pieces and variants that use the preset. cell_holes are one to
+eight of 32 px, black, for images of 640 px; variants of smaller images have their own.
 
 Boxes turn as ellipses, which cells are nearer to than to rectangles. What comes in from outside the image has the mean
 colour, as the padding of batches has: a mirrored border would show cells twice, grown together. A box of which a
@@ -37,4 +37,4 @@ cell_albu = dict(
         dict(type='Sharpen', alpha=(0.2, 0.5), lightness=(0.5, 1.0), p=0.3),
     ])
 cell_holes = dict(
-    type='CoarseDropout', num_holes_range=(8, 8), hole_height_range=(32, 32), hole_width_range=(32, 32), p=0.3)
+    type='CoarseDropout', num_holes_range=(1, 8), hole_height_range=(32, 32), hole_width_range=(32, 32), fill=0, p=0.3)

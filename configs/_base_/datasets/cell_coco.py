@@ -11,18 +11,15 @@ load_pipeline = [
 ]
 flip = dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal'])
 train_pipeline = [*load_pipeline, flip, dict(type='PackDetInputs')]
-val_pipeline = [
-    dict(type='cxrdet.LoadImage'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=(640, 640), keep_ratio=True),
-    dict(
-        type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances')),
-]
+pack = dict(
+    type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances'))
+val_pipeline = [*load_pipeline, pack]
 
 train_dataloader = dict(
     batch_size=8,
     num_workers=2,
     persistent_workers=True,
+    worker_init_fn=dict(type='cxrdet.worker_init_fn'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='cxrdet.CellDataset',

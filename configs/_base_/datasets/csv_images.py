@@ -1,15 +1,15 @@
 """Images of one class each, listed in a CSV: DATA_ROOT/metadata.csv (path, label, split) and DATA_ROOT/label2id.json.
 
-The classes and their number come from the JSON. The pipeline is meant for crops of stained cells: mirroring and
-turning change nothing, colours are left alone since the stain carries meaning, and the network sees them as L*a*b*, in
-which a small difference of stain is a large number. A frame tells how large the crop was; from 1 to 512 px, so that a
-crop of usual size has a frame near the mean lightness, not a dark one. Pillow's bicubic resizing is smooth both ways;
-OpenCV's "area" makes blocks of crops that are enlarged. Decoded images are kept in memory, up to 512 MB a worker.
+The classes and their number come from the JSON. 224 px, normalised as torchvision's ImageNet weights expect it. Random
+crops, and all eight ways to turn and mirror a square, which is right for cells under the microscope; for pictures that
+have an up and a down put RandomFlip in place of D4. Colours are left alone since a stain carries meaning. Pillow's
+bicubic resizing is smooth both ways; OpenCV's "area" makes blocks of crops that are enlarged. Decoded images are kept
+in memory, up to 512 MB a worker.
 Columns of other names: --cfg-options columns.path=file columns.label=cell_type. Without a split column, rows are dealt
 out by split_seed and shares; see cxrdet.CSVImageDataset.
 """
 data_root = 'data/csv/'
-img_size = 64
+img_size = 224
 batch_size = 32
 num_workers = 1
 pin_memory = False
@@ -18,34 +18,27 @@ shares = dict(train=0.8, val=0.2)
 split_seed = 0
 
 data_preprocessor = dict(
-    type='cxrdet.LabDataPreprocessor',
-    mean=[78., -2., -8.],  # L, a, b of bright-field images
-    std=[22., 9., 10.],
-    batch_augments=dict(augments=[dict(type='CutMix', alpha=1.0)], probs=[0.7]))
+    type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 
 load_pipeline = [
     dict(type='cxrdet.LoadImage', cache=True),
     dict(type='Resize', scale=img_size, backend='pillow', interpolation='bicubic'),
 ]
-size_frame = dict(type='cxrdet.SizeFrame', low=1, high=512, width=1 / 32)
 train_pipeline = [
     *load_pipeline,
     dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.5, 1.0)),
     dict(type='Albumentations', transforms=[dict(type='D4', p=1.0)]),
-    dict(size_frame, jitter=0.15),
     dict(type='PackInputs'),
 ]
-val_pipeline = [*load_pipeline, size_frame, dict(type='PackInputs')]
+val_pipeline = [*load_pipeline, dict(type='PackInputs')]
 # With --tta the mean over the eight ways to turn and mirror a square.
-tta_pipeline = [
-    *load_pipeline,
-    size_frame,
-    dict(type='TestTimeAug', transforms=[
-        [dict(type='RandomFlip', prob=0.),
-         *[dict(type='RandomFlip', prob=1., direction=way) for way in ('horizontal', 'vertical', 'diagonal')]],
-        [dict(type='Albumentations', transforms=[dict(type='Transpose', p=p)]) for p in (0., 1.)],
-        [dict(type='PackInputs')]]),
-]
+tta_views = dict(type='TestTimeAug', transforms=[
+    [dict(type='RandomFlip', prob=0.),
+     *[dict(type='RandomFlip', prob=1., direction=way) for way in ('horizontal', 'vertical', 'diagonal')]],
+    [dict(type='Albumentations', transforms=[dict(type='Transpose', p=p)]) for p in (0., 1.)],
+    [dict(type='PackInputs')]])
+tta_pipeline = [*load_pipeline, tta_views]
+tta_model = dict(type='cxrdet.MeanScoreTTAModel')
 
 train_dataloader = dict(
     batch_size=batch_size,

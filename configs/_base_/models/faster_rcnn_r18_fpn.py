@@ -16,3 +16,4 @@ model = dict(
     test_cfg=dict(
         rpn=dict(nms_pre=500, max_per_img=300),
         rcnn=dict(score_thr=0.001, nms=dict(type='soft_nms', iou_threshold=0.5, min_score=0.001))))
+tta_model = dict(type='cxrdet.WBFTTAModel', fusion='wbf_one_per_model')  # for what soft-NMS leaves beside a box

@@ -1,19 +1,15 @@
-"""ResNet-18, global average pooling, dropout, linear classifier of one label an image; random weights at first.
+"""ResNet-18 with torchvision's ImageNet weights, global average pooling, dropout, linear classifier of one label.
 
-Weights that were trained on RGB images, such as torchvision's: as in resnet18_hybrid_csv_finetune.py.
-Weights of a file for the backbone: --cfg-options pretrained=FILE head_lr_mult=10
+Without a network: --cfg-options pretrained=FILE (or model.backbone.init_cfg.checkpoint=FILE); from random weights:
+--from-scratch, or pretrained=None.
 """
 dropout = 0.1
+imagenet = dict(type='Pretrained', checkpoint='torchvision://resnet18')
 
 model = dict(
     type='ImageClassifier',
-    backbone=dict(type='cxrdet.AttentionResNet', depth=18),
+    backbone=dict(type='cxrdet.AttentionResNet', depth=18, init_cfg=imagenet),
     neck=dict(type='GlobalAveragePooling'),
-    head=dict(
-        type='cxrdet.DropoutLinearClsHead',
-        num_classes=11,
-        in_channels=512,
-        dropout=dropout,
-        loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')))
+    head=dict(type='cxrdet.DropoutLinearClsHead', num_classes=11, in_channels=512, dropout=dropout))
 
 model_shortcuts = dict(dropout=['model.head.dropout'], pretrained=['model.backbone.init_cfg'])

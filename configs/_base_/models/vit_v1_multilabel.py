@@ -11,7 +11,7 @@ model = dict(
         arch=dict(embed_dims=64, num_layers=8, num_heads=4, feedforward_channels=128),
         img_size=224,
         patch_size=32,
-        drop_rate=0.1,
+        layer_cfgs=dict(drop_rate=0.1, attn_drop_rate=0.1),  # MLP and output of the attention; its weights
         with_cls_token=False,
         out_type='featmap'),
     neck=None,

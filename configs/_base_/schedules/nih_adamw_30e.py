@@ -1,8 +1,8 @@
-"""The schedule of adamw_cosine_100e.py in 30 epochs, for multi-label classifiers in batches of 32 in all.
+"""The schedule of adamw_1e-4_cosine_100e.py in 30 epochs, for multi-label classifiers in batches of 32 in all.
 
 Every part of the model ends at a hundredth of its own rate, so that rates by depth keep their proportions.
 """
-_base_ = './adamw_cosine_100e.py'
+_base_ = './adamw_1e-4_cosine_100e.py'
 max_epochs = 30
 train_cfg = dict(max_epochs=max_epochs)
 optim_wrapper = dict(clip_grad=dict(max_norm=5))

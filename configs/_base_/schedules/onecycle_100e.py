@@ -1,5 +1,5 @@
 """AdamW, one cycle over 100 epochs: from 2e-5 up to 5e-4 in the first tenth, then down along a cosine to 2e-9."""
-_base_ = './adamw_cosine_100e.py'
+_base_ = './adamw_1e-4_cosine_100e.py'
 max_epochs = 100
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=5e-4, pct_start=0.1, total_steps=max_epochs, by_epoch=True,

@@ -14,16 +14,19 @@ from cxrdet.datasets.lenient.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.lenient.folder import read_folder
 from cxrdet.datasets.lenient.tables import read_csv_set
 from cxrdet.datasets.lenient.tables_nih import read_nih_set
+from cxrdet.datasets.lenient.tfrecord import read_tfrecord_set
 from cxrdet.datasets.lenient.voc import read_voc_set
 from cxrdet.datasets.nih_io import TABLES
 
 __all__ = ['FORMATS', 'IMAGE_SUFFIXES', 'find_format', 'image_paths', 'read_set']
 
-FORMATS = {'coco': read_coco_set, 'voc': read_voc_set, 'nih': read_nih_set, 'csv': read_csv_set, 'folder': read_folder}
+FORMATS = {'coco': read_coco_set, 'voc': read_voc_set, 'nih': read_nih_set, 'csv': read_csv_set,
+           'tfrecord': read_tfrecord_set, 'folder': read_folder}
 
 
 def find_format(path: str | Path) -> str:
-    """The format of a data set by what lies in ``path``: a folder, a COCO ``.json``, or a ``.csv`` of either kind.
+    """The format of a data set by what lies in ``path``: a folder, a COCO ``.json``, a ``.csv`` of either kind,
+    or a TFRecord file of the Comparison detector.
 
     Raises:
         DataError: There is nothing, or nothing that is known.
@@ -38,15 +41,21 @@ def find_format(path: str | Path) -> str:
             return 'coco'
         if any(path.glob('*.csv')):
             return 'csv'
-        return 'folder'
+        return 'tfrecord' if any(map(_is_record_file, path.iterdir())) else 'folder'
     if not path.exists():
         raise DataError(f'{path}: no such file or folder.')
     if path.name in TABLES:
         return 'nih'
-    kind = {'.json': 'coco', '.csv': 'csv'}.get(path.suffix.lower())
+    kind = {'.json': 'coco', '.csv': 'csv'}.get(path.suffix.lower(), 'tfrecord' if _is_record_file(path) else None)
     if kind is None:
-        raise DataError(f'{path}: expected a folder, a COCO file (.json) or a table (.csv).')
+        raise DataError(f'{path}: expected a folder, a COCO file (.json), a table (.csv) or a TFRecord file '
+                        '(.tfrecord).')
     return kind
+
+
+def _is_record_file(path: Path) -> bool:
+    return path.is_file() and 'record' in path.name.lower() and path.suffix.lower() in ('', '.tfrecord', '.tfrecords',
+                                                                                        '.record', '.records')
 
 
 def read_set(path: str | Path, kind: str = 'auto', *, images: str | Path | None = None,

@@ -7,8 +7,9 @@ import numpy as np
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.files import read_text
 from cxrdet.core.findings import DataTable, Finding, Place
+from cxrdet.core.labels import NO_FINDING
 from cxrdet.datasets.lenient.files import image_paths, read_rows
-from cxrdet.datasets.nih_io import BOX_FINDINGS, BOX_PIXELS, NIH_CLASSES, NO_FINDING, find_table
+from cxrdet.datasets.nih_io import BOX_FINDINGS, BOX_PIXELS, NIH_CLASSES, find_table
 
 LISTS = {'train_val': 'train_val_list.txt', 'test': 'test_list.txt'}
 

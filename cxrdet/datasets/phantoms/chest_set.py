@@ -12,6 +12,7 @@ import numpy as np
 
 from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import DataError
+from cxrdet.core.labels import NO_FINDING
 from cxrdet.datasets.phantoms.chest import ChestScene, render_chest, sample_chest
 from cxrdet.datasets.phantoms.chest_body import Patient, sample_patient
 from cxrdet.datasets.phantoms.chest_findings import CHEST_FINDINGS, PREVALENCE
@@ -24,7 +25,6 @@ ENTRY_COLUMNS = ('Image Index', 'Finding Labels', 'Follow-up #', 'Patient ID', '
 BOX_COLUMNS = ('Image Index', 'Finding Label', 'Bbox [x', 'y', 'w', 'h]')
 BOX_PIXELS = 1024  # the side to which boxes refer, whatever the size of the images
 BOX_NAMES = {'Infiltration': 'Infiltrate'}  # the published list of boxes spells this one differently
-NO_FINDING = 'No Finding'
 FILM_WIDTH_MM = 360.0
 _STREAM = 14  # keeps these random numbers apart from those of other phantoms
 

@@ -3,11 +3,9 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
-from cxrdet.core.boxes import box_area, clip_boxes
 from cxrdet.core.errors import ConfigError
+from cxrdet.core.pasting import paste_patch, pasteable_boxes, turned_patch
 from cxrdet.registry import TRANSFORMS
-
-_TRIES = 20  # places that are tried for an object before it is left out
 
 
 @TRANSFORMS.register_module()
@@ -63,7 +61,8 @@ class BoxCopyPaste(BaseTransform):
         image, boxes, labels = results['img'].copy(), results['gt_bboxes'].numpy().astype(np.float64), []
         for _ in range(self._rng.integers(1, self.max_objects + 1)):
             box, label = self._choose(objects)
-            place = self._paste(image, self._turned(source['img'], box), boxes)
+            place = paste_patch(image, turned_patch(source['img'], box, self._rng), boxes, self._rng,
+                                max_cover=self.max_cover, soft=self.soft)
             if place is not None:
                 boxes, labels = np.concatenate([boxes, [place]]), [*labels, label]
         kind, flags = type(results['gt_bboxes']), results['gt_ignore_flags']
@@ -75,57 +74,15 @@ class BoxCopyPaste(BaseTransform):
 
     def _objects(self, source: dict) -> list[tuple[np.ndarray, int]]:
         """Boxes (whole pixels) and labels of the objects of an image that can be taken."""
-        height, width = source['img'].shape[:2]
         boxes = source['gt_bboxes'].numpy().astype(np.float64)
-        found = []
-        for i, (box, label) in enumerate(zip(boxes, source['gt_bboxes_labels'])):
-            inside = box[0] >= 1 and box[1] >= 1 and box[2] <= width - 1 and box[3] <= height - 1
-            others = np.delete(boxes, i, axis=0)
-            covered = _shared(others, box).max(initial=0) > self.max_cover * box_area(box[None])[0]
-            if inside and not covered and not source['gt_ignore_flags'][i]:
-                whole = np.rint(box).astype(int)
-                if (whole[2:] - whole[:2] >= 2).all():
-                    found.append((whole, int(label)))
-        return found
+        rows = pasteable_boxes(boxes, source['gt_ignore_flags'], source['img'].shape[:2], max_cover=self.max_cover)
+        return [(np.rint(boxes[row]).astype(int), int(source['gt_bboxes_labels'][row])) for row in rows]
 
     def _choose(self, objects: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
         label = self._rng.choice(sorted({label for _, label in objects}))
         of_class = [entry for entry in objects if entry[1] == label]
         return of_class[self._rng.integers(len(of_class))]
 
-    def _turned(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
-        """The patch in one of its eight orientations."""
-        patch = np.rot90(image[box[1]:box[3], box[0]:box[2]], self._rng.integers(4))
-        return patch[:, ::-1] if self._rng.random() < 0.5 else patch
-
-    def _paste(self, image: np.ndarray, patch: np.ndarray, boxes: np.ndarray) -> tuple | None:
-        """Paste into ``image`` (changed) and return the box (x1, y1, x2, y2), or None where there is no room."""
-        (height, width), (rows, columns) = image.shape[:2], patch.shape[:2]
-        if rows > height or columns > width:
-            return None
-        for _ in range(_TRIES):
-            x, y = (int(self._rng.integers(room + 1)) for room in (width - columns, height - rows))
-            place = (x, y, x + columns, y + rows)
-            if (_shared(boxes, place) <= self.max_cover * box_area(boxes)).all():
-                region = image[y:y + rows, x:x + columns]
-                opacity = _ellipse(rows, columns, self.soft)
-                region[...] = np.rint(opacity * patch + (1 - opacity) * region).astype(image.dtype)
-                return place
-        return None
-
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(prob={self.prob}, max_objects={self.max_objects}, '
                 f'max_cover={self.max_cover}, soft={self.soft})')
-
-
-def _shared(boxes: np.ndarray, box) -> np.ndarray:
-    """Areas that boxes (N, 4) share with one box, (N,), in square pixels."""
-    x1, y1, x2, y2 = box
-    return box_area(clip_boxes(boxes - np.array([x1, y1, x1, y1]), y2 - y1, x2 - x1))
-
-
-def _ellipse(rows: int, columns: int, soft: float) -> np.ndarray:
-    """Opacity (rows, columns, 1) of the ellipse that fills a rectangle: 1 inside, falling to 0 over its rim."""
-    y, x = ((np.arange(size) + 0.5) * 2 / size - 1 for size in (rows, columns))
-    depth = 1 - np.hypot(x[None, :], y[:, None])
-    return (np.clip(depth / soft, 0, 1) if soft else (depth >= 0).astype(np.float64))[..., None]

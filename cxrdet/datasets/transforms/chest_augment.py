@@ -1,17 +1,20 @@
 """Augmentation of chest films."""
-import math
-
-import albumentations
 import cv2
+import numpy as np
 from mmcv.transforms import BaseTransform
 
+from cxrdet.core.affine import sampling_matrix
 from cxrdet.core.errors import ConfigError
 from cxrdet.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
 class ChestAugment(BaseTransform):
-    """Mirror, shift, turn, shear and zoom a chest film a little, by albumentations; borders are reflected.
+    """Mirror, shift, turn, shear and zoom a chest film a little; borders are reflected.
+
+    The numbers mean what they mean to Keras' ``ImageDataGenerator`` (see :func:`cxrdet.core.affine.sampling_matrix`),
+    from which the defaults come: each is drawn evenly between the limits, zoom for x and y on its own, and shear is an
+    angle in degrees, so that 0.1 is next to nothing.
 
     Required and changed key: ``img``. Boxes and masks are not moved with it: it is for classification. A film is never
     turned upside down.
@@ -27,8 +30,9 @@ class ChestAugment(BaseTransform):
         hflip: mirror left and right with probability 0.5, see above.
         shift: largest shift as a share of the width and of the height.
         rotation: largest angle in degrees, to either side; 20 for transformers.
-        shear: largest shear along x as the tangent of the angle: 0.1 is 5.7 degrees.
-        zoom: largest change of size as a share: 0.15 draws from 0.85 to 1.15, equally in x and y.
+        shear: largest angle of the shear in degrees.
+        zoom: largest change of the step between pixels as a share: 0.15 draws from 0.85 to 1.15, which makes things
+            1.18 to 0.87 times as large, in x and in y on their own.
         prob: probability of shift, turn, shear and zoom together (not of ``hflip``).
 
     Raises:
@@ -37,7 +41,7 @@ class ChestAugment(BaseTransform):
 
     def __init__(self, hflip: bool = True, shift: tuple[float, float] = (0.10, 0.05), *, rotation: float = 5,
                  shear: float = 0.1, zoom: float = 0.15, prob: float = 1.0) -> None:
-        limits = {'shift': (*shift, 0.5), 'rotation': (rotation, 180), 'shear': (shear, 1), 'zoom': (zoom, 0.9),
+        limits = {'shift': (*shift, 0.5), 'rotation': (rotation, 180), 'shear': (shear, 45), 'zoom': (zoom, 0.9),
                   'prob': (prob, 1)}
         for name, (*values, most) in limits.items():
             if not all(0 <= value <= most for value in values):
@@ -50,18 +54,25 @@ class ChestAugment(BaseTransform):
         self.shear = shear
         self.zoom = zoom
         self.prob = prob
-        angle = math.degrees(math.atan(shear))
-        self.augment = albumentations.Compose([
-            albumentations.HorizontalFlip(p=0.5 if hflip else 0),
-            albumentations.Affine(
-                translate_percent={'x': (-shift[0], shift[0]), 'y': (-shift[1], shift[1])},
-                rotate=(-rotation, rotation), shear={'x': (-angle, angle), 'y': (0, 0)},
-                scale=(1 - zoom, 1 + zoom), keep_ratio=True, interpolation=cv2.INTER_LINEAR,
-                border_mode=cv2.BORDER_REFLECT_101, p=prob)])
+        self._rng = np.random.default_rng()
 
     def transform(self, results: dict) -> dict:
-        results['img'] = self.augment(image=results['img'])['image']
+        image = results['img']
+        if self.hflip and self._rng.random() < 0.5:
+            image = image[:, ::-1]
+        if self._rng.random() < self.prob:
+            height, width = image.shape[:2]
+            matrix = sampling_matrix(
+                height, width, rotation=self._within(self.rotation),
+                shift=(width * self._within(self.shift[0]), height * self._within(self.shift[1])),
+                shear=self._within(self.shear), zoom=(1 + self._within(self.zoom), 1 + self._within(self.zoom)))
+            image = cv2.warpAffine(np.ascontiguousarray(image), matrix, (width, height),
+                                   flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT)
+        results['img'] = np.ascontiguousarray(image)
         return results
+
+    def _within(self, limit: float) -> float:
+        return self._rng.uniform(-limit, limit)
 
     def __repr__(self) -> str:
         return (f'ChestAugment(hflip={self.hflip}, shift={self.shift}, rotation={self.rotation}, shear={self.shear}, '

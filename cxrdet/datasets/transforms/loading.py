@@ -8,6 +8,7 @@ from mmcv.transforms import BaseTransform
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.image_io import THIN, read_image, read_image_size
+from cxrdet.datasets.record_images import read_record_image, split_record_path
 from cxrdet.registry import TRANSFORMS
 
 __all__ = ['ImageNamed', 'LoadImage', 'image_reader', 'read_image', 'read_image_size', 'refused', 'unfold_loading']
@@ -104,7 +105,9 @@ class LoadImage(BaseTransform):
         return results
 
     def read(self, path: str | Path) -> np.ndarray:
-        """The image as it comes from the file, (H, W, 3) uint8, BGR."""
+        """The image as it comes from the file or from a TFRecord (``FILE@BYTE/NAME``), (H, W, 3) uint8, BGR."""
+        if split_record_path(path) is not None:
+            return read_record_image(path)
         return read_image(path, ignore_orientation=self.ignore_orientation, page=self.page)
 
     def _load(self, path: str) -> np.ndarray:

@@ -11,3 +11,4 @@ from .prediction_panel import PredictionPanelHook  # noqa: F401
 from .reproducible import ReproducibleHook  # noqa: F401
 from .restore_best import RestoreBestHook  # noqa: F401
 from .tta import TTAHook  # noqa: F401
+from .weight_histogram import WeightHistogramHook  # noqa: F401

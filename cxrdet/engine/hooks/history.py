@@ -22,10 +22,11 @@ from cxrdet.registry import HOOKS
 class HistoryHook(Hook):
     """Write ``history.json``, ``metrics.json`` and ``training_plot.png`` into the work folder.
 
-    ``history.json`` holds one record an epoch: means of the training's losses over its iterations, validation loss and
-    metrics, learning rates by part of the model, seconds; ``metrics.json`` the best value of every metric with its
-    epoch, and all metrics of the epoch that is best by ``save_best`` (see :mod:`cxrdet.core.history`). The picture has
-    loss, main scores and learning rate. In iteration-based runs a record goes from one validation to the next.
+    ``history.json`` holds one record an epoch: means of the training's losses and accuracy over its iterations (with
+    augmentation and dropout, while the weights move; no second pass is made), validation loss and metrics, learning
+    rates by part of the model, seconds; ``metrics.json`` the best value of every metric with its epoch, and all metrics
+    of the epoch that is best by ``save_best`` (see :mod:`cxrdet.core.history`). The picture has loss, main scores and
+    learning rate. In iteration-based runs a record goes from one validation to the next.
 
     The records travel in the checkpoint: those of a resumed run equal those of an unbroken one, but for the seconds.
     A run that is not resumed, in the work folder of an earlier one, moves the records and checkpoints of that aside.

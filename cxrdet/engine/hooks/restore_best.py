@@ -41,11 +41,11 @@ class RestoreBestHook(Hook):
     def after_train(self, runner) -> None:
         if not self.enabled:
             return
+        barrier()  # the main process has written it; before that the others would not find it and end
         path = _best_path(runner)
         if path is None:
             runner.logger.warning('No best checkpoint was saved in this run: the model keeps its last weights')
             return
-        barrier()  # the main process has written it
         meta = load_model_weights(runner.model, path)
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):

@@ -13,7 +13,8 @@ import numpy as np
 from cxrdet.core.boxes import xyxy_to_xywh
 from cxrdet.core.matching import as_boxes
 
-__all__ = ['AREAS', 'BACKENDS', 'coco_tables', 'mean_precision', 'precision_table', 'resolve_backend']
+__all__ = ['AREAS', 'BACKENDS', 'coco_tables', 'mean_precision', 'precision_and_recall', 'precision_table',
+           'resolve_backend']
 
 #: Module that stands behind each backend, in order of preference (the first is about ten times faster).
 BACKENDS = {'faster-coco-eval': 'faster_coco_eval', 'pycocotools': 'pycocotools'}
@@ -65,18 +66,25 @@ def coco_tables(predictions: Sequence[Mapping], targets: Sequence[Mapping], clas
 
 
 def precision_table(truth: dict, results: Sequence[dict], *, backend: str = 'auto', max_dets: int = 100) -> np.ndarray:
-    """Precision by IoU threshold (0.50, 0.55 ... 0.95), recall (0, 0.01 ... 1), class and area (:data:`AREAS`).
+    """The first table of :func:`precision_and_recall`."""
+    return precision_and_recall(truth, results, backend=backend, max_dets=max_dets)[0]
+
+
+def precision_and_recall(truth: dict, results: Sequence[dict], *, backend: str = 'auto',
+                         max_dets: int = 100) -> tuple[np.ndarray, np.ndarray]:
+    """Precision by IoU threshold (0.50, 0.55 ... 0.95), recall (0, 0.01 ... 1), class and area (:data:`AREAS`), and
+    the highest recall by IoU threshold, class and area.
 
     Args:
         truth, results: as :func:`coco_tables` gives them, with whole numbers as image ids.
         backend: 'auto', 'faster-coco-eval' or 'pycocotools'.
         max_dets: detections of one class that count in an image, best first (COCO: 100).
 
-    Returns: (10, 101, C, 4) float64; NaN for a class without ground truth in that range of areas.
+    Returns: (10, 101, C, 4) and (10, C, 4) float64; NaN for a class without ground truth in that range of areas.
     """
     num_classes = len(truth['categories'])
     if not truth['images'] or not num_classes:
-        return np.full((len(IOU_THRS), 101, num_classes, len(AREAS)), np.nan)
+        return tuple(np.full((len(IOU_THRS), *steps, num_classes, len(AREAS)), np.nan) for steps in ((101,), ()))
     if resolve_backend(backend) == 'pycocotools':
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -97,12 +105,12 @@ def precision_table(truth: dict, results: Sequence[dict], *, backend: str = 'aut
         evaluation.evaluate()
         evaluation.accumulate()
     # pycocotools adds 2.2e-16 to every denominator, faster-coco-eval does not: rounded, they are the same
-    precision = np.asarray(evaluation.eval['precision'], np.float64)[..., 0].round(12)
-    return np.where(precision < 0, np.nan, precision)
+    tables = (np.asarray(evaluation.eval[name], np.float64)[..., 0].round(12) for name in ('precision', 'recall'))
+    return tuple(np.where(table < 0, np.nan, table) for table in tables)
 
 
 def mean_precision(precision: np.ndarray) -> float:
-    """Mean of a part of the table without its NaN; NaN if nothing is left."""
+    """Mean of a part of a table, of recall too, without its NaN; NaN if nothing is left."""
     known = precision[~np.isnan(precision)]
     return float(known.mean()) if known.size else float('nan')
 

@@ -36,16 +36,18 @@ class ConfusionMatrixMetric(BaseMetric):
         picture: draw the matrix. ``True``: into ``vis_data/confusion_matrix.png`` of the run, beside its scalars, anew
             at each evaluation (a visualizer that writes no files leaves it out, with a warning); a path: into this
             file; ``False``: not at all.
+        out_dir: write ``roc.png``, the ROC curve of each class against all others, into this folder;
+            ``tools/test.py`` names one.
         collect_device, prefix: as for every MMEngine metric.
     """
 
     default_prefix = 'accuracy'
 
-    def __init__(self, classwise: bool = True, *, picture: bool | str = True, collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+    def __init__(self, classwise: bool = True, *, picture: bool | str = True, out_dir: str | None = None,
+                 collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.classwise = classwise
-        self.picture = picture
+        self.picture, self.out_dir = picture, out_dir
         self.matrix: np.ndarray | None = None
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
@@ -61,12 +63,13 @@ class ConfusionMatrixMetric(BaseMetric):
             if any(len(labels) != 1 for labels in pair):
                 raise ValueError(f'{type(self).__name__} is for one class an image, got the labels {pair[0]} and the '
                                  f'prediction {pair[1]}')
-            self.results.append((pair[0][0], pair[1][0]))
+            score = sample.get('pred_score') if self.out_dir is not None else None
+            self.results.append((pair[0][0], pair[1][0], None if score is None else score.detach().cpu().tolist()))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         classes = list(self.dataset_meta['classes'])
-        pairs = np.array(results, np.int64).reshape(-1, 2)
+        pairs = np.array([entry[:2] for entry in results], np.int64).reshape(-1, 2)
         self.matrix = confusion_matrix(pairs[:, 0], pairs[:, 1], len(classes))
         report = class_report(self.matrix)
         metrics = {'top1': report.accuracy, 'balanced': report.balanced_accuracy, 'macro_F1': report.macro_f1}
@@ -76,6 +79,11 @@ class ConfusionMatrixMetric(BaseMetric):
                                 f'recall_{name}': float(report.recall[i]), f'F1_{name}': float(report.f1[i])})
         self._log(classes, report)
         self._draw(classes, report)
+        if self.out_dir is not None and results and all(entry[2] is not None for entry in results):
+            from cxrdet.visualization.roc import draw_roc_curves  # matplotlib is slow to import
+            path = Path(self.out_dir, 'roc.png')
+            draw_roc_curves(path, np.eye(len(classes))[pairs[:, 0]], np.array([entry[2] for entry in results]), classes)
+            print_log(f'ROC curves are in {path}', logger='current')
         return metrics
 
     def _log(self, classes: list[str], report: ClassReport) -> None:

@@ -10,7 +10,13 @@ from mmengine.logging import print_log
 
 from cxrdet.core.detection import Rates, detection_counts, precision_recall_f1
 from cxrdet.core.files import write_atomic
-from cxrdet.evaluation.metrics.coco_backend import AREAS, coco_tables, mean_precision, precision_table, resolve_backend
+from cxrdet.evaluation.metrics.coco_backend import (
+    AREAS,
+    coco_tables,
+    mean_precision,
+    precision_and_recall,
+    resolve_backend,
+)
 from cxrdet.registry import METRICS
 
 __all__ = ['DetectionMetric']
@@ -18,7 +24,7 @@ __all__ = ['DetectionMetric']
 
 @METRICS.register_module()
 class DetectionMetric(BaseMetric):
-    """COCO mAP, AP per class, and precision, recall and F1 at one score.
+    """COCO mAP and AR, both per class too, and precision, recall and F1 at one score.
 
     The ground truth is what the data set gives: ``instances`` of each sample, in pixels of the original image, boxes
     with ``ignore_flag`` as COCO's crowds. So no annotation file is named, and COCO, VOC and any other reader are judged
@@ -28,16 +34,18 @@ class DetectionMetric(BaseMetric):
              meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances'))
 
     Scalars (with the prefix ``coco/``): ``bbox_mAP``, ``bbox_mAP_50``, ``bbox_mAP_75``, ``bbox_mAP_s``, ``bbox_mAP_m``,
-    ``bbox_mAP_l`` as in MMDetection's CocoMetric, but neither rounded nor -1; ``precision``, ``recall``, ``F1`` over
-    the boxes of all classes (micro); with ``classwise`` also ``AP_<class>``, ``AP50_<class>``, ``precision_<class>``,
-    ``recall_<class>``, ``F1_<class>``. A class without ground truth is NaN, stays out of the means and is named in the
-    log. Area ranges go by the area of the box.
+    ``bbox_mAP_l`` and ``bbox_AR@100`` (the number is ``max_dets``) as in MMDetection's CocoMetric, but neither rounded
+    nor -1; ``precision``, ``recall``, ``F1`` over the boxes of all classes (micro); with ``classwise`` also
+    ``AP_<class>``, ``AP50_<class>``, ``AR_<class>``, ``precision_<class>``, ``recall_<class>``, ``F1_<class>``. AR is
+    the recall that all counted detections reach, whatever their scores, averaged over the IoU thresholds of the mAP. A
+    class without ground truth is NaN, stays out of the means and is named in the log. Area ranges go by the area of the
+    box.
 
     Args:
         score_thr: lowest score of the predictions that precision, recall and F1 are counted on.
         iou_thr: lowest overlap of a hit for precision, recall and F1.
         classwise: give the scalars of each class too (the table in the log always has them).
-        max_dets: detections of one class that count for the mAP in one image (COCO: 100). More are reported.
+        max_dets: detections of one class that count for mAP and AR in one image (COCO: 100). More are reported.
         backend: 'faster-coco-eval', 'pycocotools' (identical numbers) or 'auto', the first that is installed.
         outfile_prefix: write predictions and ground truth to ``<prefix>.bbox.json`` and ``<prefix>.gt.json`` in COCO's
             format; the category id is the label.
@@ -88,20 +96,22 @@ class DetectionMetric(BaseMetric):
         classes = list(self.dataset_meta['classes'])
         counts = detection_counts(predictions, targets, len(classes), score_thr=self.score_thr, iou_thr=self.iou_thr)
         truth, boxes = coco_tables(predictions, targets, classes)
-        table = precision_table(truth, boxes, backend=self.backend, max_dets=self.max_dets)
+        table, recall = precision_and_recall(truth, boxes, backend=self.backend, max_dets=self.max_dets)
         if self.outfile_prefix is not None:
             self._dump(predictions, targets, classes, image_ids)
 
         selections = {'': np.s_[..., 0], '_50': np.s_[0, ..., 0], '_75': np.s_[5, ..., 0],
                       **{f'_{name}': np.s_[..., i] for i, name in enumerate(AREAS) if i}}
         metrics = {f'bbox_mAP{name}': mean_precision(table[where]) for name, where in selections.items()}
+        metrics[f'bbox_AR@{self.max_dets}'] = mean_precision(recall[..., 0])
         micro, rates = precision_recall_f1(counts.total()), precision_recall_f1(counts)
         metrics.update(precision=float(micro.precision), recall=float(micro.recall), F1=float(micro.f1))
-        average = [(mean_precision(table[:, :, i, 0]), mean_precision(table[0, :, i, 0])) for i in range(len(classes))]
+        average = [tuple(map(mean_precision, (table[:, :, i, 0], table[0, :, i, 0], recall[:, i, 0])))
+                   for i in range(len(classes))]
         if self.classwise:
             for i, name in enumerate(classes):
                 metrics.update({f'AP_{name}': average[i][0], f'AP50_{name}': average[i][1],
-                                f'precision_{name}': float(rates.precision[i]),
+                                f'AR_{name}': average[i][2], f'precision_{name}': float(rates.precision[i]),
                                 f'recall_{name}': float(rates.recall[i]), f'F1_{name}': float(rates.f1[i])})
         self._log(classes, metrics, average, rates, predictions, targets)
         return metrics
@@ -123,10 +133,10 @@ class DetectionMetric(BaseMetric):
         kept = [target['labels'][~target['ignore']] for target in targets]
         boxes = np.bincount(np.concatenate([np.zeros(0, np.int64), *kept]), minlength=len(classes))
         width = max([len('class'), len('all (mean, micro)'), *map(len, classes)])
-        names = ('AP', 'AP50', 'precision', 'recall', 'F1')
+        names = ('AP', 'AP50', 'AR', 'precision', 'recall', 'F1')
         rows = [(name, boxes[i], *average[i], *(rate[i] for rate in rates)) for i, name in enumerate(classes)]
         rows.append(('all (mean, micro)', boxes.sum(), metrics['bbox_mAP'], metrics['bbox_mAP_50'],
-                     metrics['precision'], metrics['recall'], metrics['F1']))
+                     metrics[f'bbox_AR@{self.max_dets}'], metrics['precision'], metrics['recall'], metrics['F1']))
         lines = [f'{"class":<{width}}  {"boxes":>7}' + ''.join(f'  {name:>9}' for name in names)]
         lines += [f'{name:<{width}}  {count:>7}' + ''.join(f'  {value:>9.4f}' for value in values)
                   for name, count, *values in rows]

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 
 from cxrdet.core.calibration import calibration_error, scale
 from cxrdet.core.files import write_atomic
+from cxrdet.core.labels import are_findings
 from cxrdet.core.multilabel import average_precision, confusion, macro_mean, pooled, rates
 from cxrdet.core.operating_points import (
     DEFAULT_POINTS,
@@ -39,7 +40,9 @@ class MultiLabelMetric(BaseMetric):
     Scalars (with the prefix ``multi-label/``):
 
     - ``AUROC_mean``, ``AUROC_<class>``, each with the ends ``_low`` and ``_high`` of its 95 % interval: for the mean a
-      bootstrap by patient, for a class DeLong's or the bootstrap; ``AUROC_micro`` over all entries.
+      bootstrap by patient, for a class DeLong's or the bootstrap; ``AUROC_micro`` over all entries. Where "No Finding"
+      is a class, ``AUROC_mean_findings``, with its interval, is the mean over the others: what the literature gives
+      for the 14 findings of NIH ChestX-ray14, while ``AUROC_mean`` is over all 15 classes.
     - ``AP_mean``, ``AP_micro``, ``AP_<class>``.
     - ``accuracy``, ``precision``, ``recall``, ``specificity``, ``F1``, ``hamming`` at each operating point, e.g.
       ``F1_macro@0.5``, ``F1_micro@youden``; with ``classwise`` also ``F1_<class>@youden``. ``hamming`` is the Hamming
@@ -123,12 +126,14 @@ class MultiLabelMetric(BaseMetric):
         points, temperature = self._points(true, score, classes)
         positives, negatives = ((true == value).sum(axis=0) for value in (1, 0))
         use = (positives >= self.min_positives) & (negatives > 0)
-        areas = self._areas(true, score, use, _groups(results))
+        findings = are_findings(classes)
+        means = {'AUROC_mean': use} | ({} if findings is None else {'AUROC_mean_findings': use & findings})
+        areas = self._areas(true, score, means, _groups(results))
         values = {'AUROC': areas['AUROC'], 'AP': average_precision(true, score),
                   'ECE': calibration_error(true, score, bins=self.bins)}
         at = {name: rates(confusion(true, score, bounds)) for name, bounds in points.items()}
 
-        metrics = {key: areas[key] for key in ('AUROC_mean', 'AUROC_mean_low', 'AUROC_mean_high')}
+        metrics = {f'{name}{end}': areas[f'{name}{end}'] for name in means for end in ('', '_low', '_high')}
         metrics.update(AUROC_micro=auroc(*pooled(true, score))[0], AP_mean=macro_mean(values['AP'], use),
                        AP_micro=average_precision(*pooled(true, score))[0])
         metrics.update(self._calibration(true, score, values['ECE'], use, temperature))
@@ -172,11 +177,13 @@ class MultiLabelMetric(BaseMetric):
         print_log('\n'.join(text), logger='current')
         return points, None if stored is None else stored.temperature
 
-    def _areas(self, true: np.ndarray, score: np.ndarray, use: np.ndarray, groups: np.ndarray) -> dict:
-        """AUROC (C,) with the ends ``low`` and ``high``, and the mean with its own."""
+    def _areas(self, true: np.ndarray, score: np.ndarray, means: Mapping[str, np.ndarray], groups: np.ndarray) -> dict:
+        """AUROC (C,) with the ends ``low`` and ``high``, and the means over the classes in ``means`` with their own."""
+        use = means['AUROC_mean']
         found = {'AUROC': auroc(true, score)}
-        found['AUROC_mean'] = macro_mean(found['AUROC'], use)
-        found['AUROC_mean_low'], found['AUROC_mean_high'] = np.nan, np.nan
+        for name, classes in means.items():
+            found[name] = macro_mean(found['AUROC'], classes)
+            found[f'{name}_low'], found[f'{name}_high'] = np.nan, np.nan
         found['low'], found['high'] = delong_interval(true, score, scale=self.interval_scale)
         columns = np.ones(len(use), bool) if self.interval == 'bootstrap' else use & ~np.isnan(found['AUROC'])
         if self.resamples and columns.any():
@@ -184,8 +191,9 @@ class MultiLabelMetric(BaseMetric):
             if len(true):
                 draws[:, columns] = bootstrap_areas(true[:, columns], score[:, columns], groups=groups,
                                                     samples=self.resamples)
-            means = np.array([macro_mean(draw, use) for draw in draws])
-            found['AUROC_mean_low'], found['AUROC_mean_high'] = percentile_interval(means)
+            for name, classes in means.items():
+                found[f'{name}_low'], found[f'{name}_high'] = percentile_interval(
+                    np.array([macro_mean(draw, classes) for draw in draws]))
             if self.interval == 'bootstrap':
                 found['low'], found['high'] = percentile_interval(draws)
         return found

@@ -13,7 +13,7 @@ _RATES = ('accuracy', 'precision', 'recall', 'specificity', 'F1', 'hamming')
 def class_table(classes: Sequence[str], true: np.ndarray, areas: Mapping, values: Mapping, metrics: Mapping,
                 point: str | None, bounds: np.ndarray | None, table: Rates | None) -> str:
     """One line for each class: positives of known labels, AUROC with its interval, AP, ECE, and rates at ``point``."""
-    width = max([len('class'), len('mean'), *map(len, classes)])
+    width = max([len('of findings'), *map(len, classes)])
     heads = f'{"class":<{width}}  {"positives":>13}  {"AUROC":>6}  {"95 % interval":>15}  {"AP":>6}  {"ECE":>6}'
     if table is not None:
         heads += f'  {"threshold":>9}' + ''.join(f'  {name:>11}' for name in _RATES[1:5]) + f'   at "{point}"'
@@ -26,9 +26,12 @@ def class_table(classes: Sequence[str], true: np.ndarray, areas: Mapping, values
             line += f'  {bounds[i]:>9.4g}' + ''.join(
                 f'  {rate[i]:>11.4f}' for rate in (table.precision, table.recall, table.specificity, table.f1))
         lines.append(line)
-    interval = _interval(metrics['AUROC_mean_low'], metrics['AUROC_mean_high'])
-    lines.append(f'{"mean":<{width}}  {"":>13}  {metrics["AUROC_mean"]:>6.4f}  {interval}  {metrics["AP_mean"]:>6.4f}  '
-                 f'{metrics["ECE_mean"]:>6.4f}')
+    means = {'AUROC_mean': ('mean', f'{metrics["AP_mean"]:>6.4f}  {metrics["ECE_mean"]:>6.4f}'),
+             'AUROC_mean_findings': ('of findings', '')}
+    for key, (name, rest) in means.items():
+        if key in metrics:
+            interval = _interval(metrics[f'{key}_low'], metrics[f'{key}_high'])
+            lines.append(f'{name:<{width}}  {"":>13}  {metrics[key]:>6.4f}  {interval}  {rest}'.rstrip())
     return '\n'.join(lines)
 
 

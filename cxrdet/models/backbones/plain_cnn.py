@@ -1,6 +1,7 @@
-"""A plain convolutional network: convolution, ReLU and max pooling, repeated."""
+"""A plain convolutional network: convolution, optionally batch norm, ReLU and max pooling, repeated."""
 from collections.abc import Sequence
 
+from mmcv.cnn import build_norm_layer
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 
@@ -25,15 +26,16 @@ class PlainCNN(BaseBackbone):
     Args:
         channels: Channels of the stages.
         in_channels: Channels of the images.
+        norm_cfg: Of a normalisation behind each convolution, which has no bias then, e.g. ``dict(type='BN')``.
         out_indices: Stages whose maps are given, counted from 0; by default the last.
-        frozen_stages: The first stages that are not trained; -1 for none.
+        frozen_stages: The first stages that are not trained, statistics of batch norm included; -1 for none.
         init_cfg: MMEngine's initialisation of the convolutions.
 
     Raises:
         ConfigError: If a stage is asked for that is not there.
     """
 
-    def __init__(self, channels: Sequence[int] = (32, 64), in_channels: int = 3, *,
+    def __init__(self, channels: Sequence[int] = (32, 64), in_channels: int = 3, *, norm_cfg: dict | None = None,
                  out_indices: Sequence[int] | None = None, frozen_stages: int = -1,
                  init_cfg: dict | list | None = INIT) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -44,9 +46,19 @@ class PlainCNN(BaseBackbone):
                               f'{frozen_stages}.')
         self.frozen_stages = frozen_stages
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(before, after, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2))
+            nn.Sequential(nn.Conv2d(before, after, 3, bias=norm_cfg is None),
+                          *([build_norm_layer(norm_cfg, after)[1]] if norm_cfg else []),
+                          nn.ReLU(inplace=True), nn.MaxPool2d(2))
             for before, after in zip((in_channels, *channels), channels))
-        self.stages[:max(frozen_stages, 0)].requires_grad_(False)
+        self._freeze()
+
+    def _freeze(self) -> None:
+        self.stages[:max(self.frozen_stages, 0)].requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> 'PlainCNN':
+        super().train(mode)
+        self._freeze()
+        return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, in_channels, H, W) to maps (N, channels[i], h, w) with ``h = (H - 2) // 2`` for each stage passed."""

@@ -22,8 +22,8 @@ class DetectorEnsemble(BaseDetector):
 
     Each member is ``dict(config=FILE, checkpoint=FILE)`` or ``dict(model=dict(type=...), checkpoint=FILE)`` with, if
     need be, ``classes`` (by default those that the checkpoint names), ``pipeline`` (steps between loading and model; by
-    default those of the config's test set) and ``scope`` (the default scope of its config). Without ``checkpoint`` the
-    weights come from that of the ensemble.
+    default those of the config's test set), ``tta_model`` (that of the config) and ``scope`` (the default scope of its
+    config). Without ``checkpoint`` the weights come from that of the ensemble.
 
     The ensemble's own pipeline loads an image and packs it, no more; resizing, padding and normalising are done for
     each member as it was trained, in this process. A member without a pipeline takes the batch as it is. All members
@@ -32,13 +32,14 @@ class DetectorEnsemble(BaseDetector):
 
     Args:
         members: see above.
-        fusion, fusion_cfg: method and arguments, see :mod:`cxrdet.core.fusion`.
+        fusion, fusion_cfg: method or preset, and arguments, see :func:`cxrdet.core.fusion.fuse`.
         weights: of the members. Default: equal.
         classes: names and order of the ensemble's classes. Default: those of the first member.
         allow_missing: members may lack classes or have others. The boxes of a class are then fused over the members
             that know it; others are dropped.
         tta: test-time augmentation in each member: ``True``, or a dict with ``flips``, ``scales``, ``combine`` (see
-            :func:`cxrdet.engine.tta.tta_pipeline`) and ``model`` (default ``dict(type='cxrdet.WBFTTAModel')``).
+            :func:`cxrdet.engine.tta.tta_pipeline`) and ``model`` (default: the member's ``tta_model``, or else
+            ``dict(type='cxrdet.WBFTTAModel')``).
         max_per_img: boxes of an image that are kept.
         data_preprocessor: of BaseModel; the members have their own.
 

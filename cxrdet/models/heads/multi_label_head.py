@@ -21,12 +21,14 @@ class MultiLabelHead(MultiLabelLinearClsHead):
 
     The features of the last stage are flattened; then come, for each number in ``hidden``, a linear layer, batch norm
     (if ``norm``), activation and dropout; without hidden layers batch norm and dropout stand before the classifier.
+    With one share more than hidden layers in ``dropout``, the first one is zeroed of the flattened features.
 
     Args:
         num_classes: C; the tools set it from the data.
         in_channels: Features of an image after flattening: channels after a pooling neck, C * H * W of a map.
         hidden: Units of the hidden layers, e.g. ``(2048, 1024)``.
-        dropout: Share of features that is zeroed in training, within 0 .. 1, not 1.
+        dropout: Share of features that is zeroed in training, within 0 .. 1, not 1; or, of the flattened features and
+            behind each hidden layer, one each: ``(0.5, 0.3)`` for ``hidden=(256,)``.
         norm: Whether to normalise the batch.
         act_cfg: Activation of the hidden layers.
         loss: Config of the loss, called with (N, C) logits and (N, C) labels. It must know what NaN means where labels
@@ -40,18 +42,18 @@ class MultiLabelHead(MultiLabelLinearClsHead):
         ConfigError: If ``dropout``, ``hidden`` or ``thr`` is out of range or of the wrong length.
     """
 
-    def __init__(self, num_classes: int, in_channels: int, *, hidden: Sequence[int] = (), dropout: float = 0.0,
-                 norm: bool = False, act_cfg: dict | None = None, loss: dict | None = None,
+    def __init__(self, num_classes: int, in_channels: int, *, hidden: Sequence[int] = (),
+                 dropout: float | Sequence[float] = 0.0, norm: bool = False, act_cfg: dict | None = None,
+                 loss: dict | None = None,
                  thr: float | Sequence[float] | None = None, topk: int | None = None,
                  init_cfg: dict | list | None = INIT) -> None:
-        if not 0 <= dropout < 1:
-            raise ConfigError(f'MultiLabelHead: dropout must be within 0 .. 1 and below 1, got {dropout}.')
+        shares = _dropout_shares(dropout, len(hidden))
         if any(units < 1 for units in hidden):
             raise ConfigError(f'MultiLabelHead: hidden layers must have at least 1 unit, got {tuple(hidden)}.')
         super().__init__(num_classes, hidden[-1] if hidden else in_channels, loss=loss or dict(
             type='cxrdet.MaskedBCELoss'), thr=thr, topk=topk, init_cfg=init_cfg)
         self.in_channels = in_channels
-        self.hidden = _hidden_layers([in_channels, *hidden], dropout, norm, act_cfg or dict(type='ReLU'))
+        self.hidden = _hidden_layers([in_channels, *hidden], shares, norm, act_cfg or dict(type='ReLU'))
         self._keep_thresholds()
 
     def _keep_thresholds(self) -> None:
@@ -72,20 +74,48 @@ class MultiLabelHead(MultiLabelLinearClsHead):
         return self.hidden(feats[-1].flatten(1))
 
     def _get_loss(self, cls_score: Tensor, data_samples: list[DataSample], **kwargs) -> dict[str, Tensor]:
-        """The mean loss over the known labels; those of an image are its ``gt_score`` (C,), or its ``gt_label``."""
-        target = torch.stack([_labels(sample, cls_score.shape[-1]) for sample in data_samples])
-        return dict(loss=self.loss_module(cls_score, target.to(cls_score.device), **kwargs))
+        """The mean loss over the known labels; those of an image are its ``gt_score`` (C,), or its ``gt_label``.
+
+        In training also ``accuracy``, the share of right decisions at ``thr`` (0.5 without one) among the known labels,
+        NaN without any. Of soft labels, as mixing images makes them, those of at least 0.5 count as present.
+        """
+        target = torch.stack([_labels(sample, cls_score.shape[-1]) for sample in data_samples]).to(cls_score.device)
+        losses = dict(loss=self.loss_module(cls_score, target, **kwargs))
+        if self.training:
+            losses['accuracy'] = _accuracy(cls_score.detach(), target, 0.5 if self.thr is None else self.thr)
+        return losses
 
 
-def _hidden_layers(sizes: list[int], dropout: float, norm: bool, act_cfg: dict) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    if len(sizes) == 1:
-        layers += [nn.BatchNorm1d(sizes[0])] if norm else []
-        layers += [nn.Dropout(dropout)] if dropout else []
-    for units, after in zip(sizes, sizes[1:]):
+def _dropout_shares(dropout: float | Sequence[float], hidden: int) -> list[float]:
+    """What is zeroed of the flattened features, and behind each hidden layer."""
+    if isinstance(dropout, Sequence):
+        shares = list(dropout)
+    else:
+        shares = [0.0] + [dropout] * hidden if hidden else [dropout]
+    if len(shares) != hidden + 1:
+        raise ConfigError(f'MultiLabelHead: {hidden} hidden layer(s) take one dropout, or {hidden + 1}: of the '
+                          f'features before them and behind each; got {dropout}.')
+    if not all(0 <= share < 1 for share in shares):
+        raise ConfigError(f'MultiLabelHead: dropout must be within 0 .. 1 and below 1, got {dropout}.')
+    return shares
+
+
+def _hidden_layers(sizes: list[int], shares: list[float], norm: bool, act_cfg: dict) -> nn.Sequential:
+    def dropout(share: float) -> list[nn.Module]:
+        return [nn.Dropout(share)] if share else []
+
+    layers = [*([nn.BatchNorm1d(sizes[0])] if norm and len(sizes) == 1 else []), *dropout(shares[0])]
+    for units, after, share in zip(sizes, sizes[1:], shares[1:]):
         layers += [nn.Linear(units, after), *([nn.BatchNorm1d(after)] if norm else []),
-                   build_activation_layer(act_cfg), *([nn.Dropout(dropout)] if dropout else [])]
+                   build_activation_layer(act_cfg), *dropout(share)]
     return nn.Sequential(*layers)
+
+
+def _accuracy(logits: Tensor, target: Tensor, thr: Tensor | float) -> Tensor:
+    """Right decisions over known labels, a scalar; logits and labels are (N, C), thresholds one or (C,)."""
+    known = ~target.isnan()
+    right = (logits.sigmoid() >= thr) == (target >= 0.5)
+    return (right & known).sum() / known.sum()
 
 
 def _labels(sample: DataSample, classes: int) -> Tensor:

@@ -16,20 +16,26 @@ class PositionAttention(nn.Module):
     """What :class:`BoTAttention` and :class:`LinearBoTAttention` share: all but the attention itself.
 
     ``y = x + scale * P(heads(Q x, K x, V x))`` with 1x1 convolutions Q, K, V: C -> M and P: M -> C, none with a bias,
-    and one learnable ``scale`` a channel. ``scale`` is 0 at first, so that the layer starts as the identity and a
-    pretrained network keeps its features; the bare parameter is out of reach of the initialisers of mm* configs, which
-    overwrite convolutions and norms. Q, K, V and P get a gradient as soon as ``scale`` has left 0, after one step.
+    and one learnable ``scale`` a channel. ``scale`` is ``init_scale`` at first; with 0 the layer starts as the identity
+    and a pretrained network keeps its features, and Q, K, V and P get a gradient as soon as ``scale`` has left 0, after
+    one step. The bare parameter is out of reach of the initialisers of mm* configs, which overwrite convolutions and
+    norms. Without ``residual`` it is ``y = heads(Q x, K x, V x)``, of M channels: what stands in the blocks of BoTNet
+    in place of a convolution, where the block has a sum and a batch norm of its own.
 
     Args:
         in_channels: C of the map.
         num_heads: heads, each of M / num_heads channels.
         mid_channels: M; None: C.
+        init_scale: first value of ``scale``; only with ``residual``.
+        residual: whether x, P and ``scale`` are there.
 
     Raises:
         ConfigError: if an argument is out of range, or ``num_heads`` does not divide M.
     """
+    __constants__ = ('residual',)
 
-    def __init__(self, in_channels: int, num_heads: int = 4, *, mid_channels: int | None = None) -> None:
+    def __init__(self, in_channels: int, num_heads: int = 4, *, mid_channels: int | None = None,
+                 init_scale: float = 0., residual: bool = True) -> None:
         super().__init__()
         mid_channels = in_channels if mid_channels is None else mid_channels
         if min(in_channels, num_heads, mid_channels) < 1:
@@ -38,22 +44,30 @@ class PositionAttention(nn.Module):
         if mid_channels % num_heads:
             raise ConfigError(f'{type(self).__name__}: num_heads must divide the {mid_channels} channels of the '
                               f'attention, got {num_heads}')
-        self.num_heads, self.head_channels = num_heads, mid_channels // num_heads
+        if init_scale and not residual:
+            raise ConfigError(f'{type(self).__name__}: init_scale={init_scale} needs residual=True: what stands in '
+                              'place of a convolution has no scale, a batch norm follows it')
+        self.num_heads, self.head_channels, self.residual = num_heads, mid_channels // num_heads, residual
+        self.out_channels = in_channels if residual else mid_channels
         self.qkv = nn.Conv2d(in_channels, 3 * mid_channels, 1, bias=False)
-        self.project = nn.Conv2d(mid_channels, in_channels, 1, bias=False)
-        self.scale = nn.Parameter(torch.zeros(in_channels))
+        if residual:
+            self.project = nn.Conv2d(mid_channels, in_channels, 1, bias=False)
+            self.scale = nn.Parameter(torch.full((in_channels,), float(init_scale)))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
         """q, k, v: (N, heads, d, H * W), positions row by row; gives the same shape."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W), of any H and W, to the same shape and dtype."""
+        """(N, C, H, W), of any H and W, to the same shape and dtype; without ``residual`` to (N, M, H, W)."""
         n, height, width = x.shape[0], x.shape[2], x.shape[3]
         shape = (n, 3, self.num_heads, self.head_channels, height * width)
         q, k, v = self.qkv(x).reshape(shape).unbind(1)
         out = self.attend(q, k, v, height, width)
-        out = self.project(out.reshape(n, self.num_heads * self.head_channels, height, width))
+        out = out.reshape(n, self.num_heads * self.head_channels, height, width)
+        if not self.residual:
+            return out
+        out = self.project(out)
         return x + self.scale.to(x.dtype).view(1, -1, 1, 1) * out.to(x.dtype)
 
 
@@ -77,6 +91,7 @@ class BoTAttention(PositionAttention):
         num_heads: heads; 4 in the paper.
         mid_channels: M, channels of q, k and v; None: C. In wide bottleneck blocks a quarter of C is plenty.
         max_distance: largest offset with a vector of its own.
+        **kwargs: ``init_scale`` and ``residual`` of :class:`PositionAttention`.
 
     Raises:
         ConfigError: if an argument is out of range, or ``num_heads`` does not divide M.
@@ -84,8 +99,8 @@ class BoTAttention(PositionAttention):
     _abbr_ = 'bot'
 
     def __init__(self, in_channels: int, num_heads: int = 4, *, mid_channels: int | None = None,
-                 max_distance: int = 16) -> None:
-        super().__init__(in_channels, num_heads, mid_channels=mid_channels)
+                 max_distance: int = 16, **kwargs) -> None:
+        super().__init__(in_channels, num_heads, mid_channels=mid_channels, **kwargs)
         if max_distance < 0:
             raise ConfigError(f'BoTAttention: max_distance must be at least 0, got {max_distance}')
         self.max_distance = max_distance

@@ -36,6 +36,7 @@ class LinearBoTAttention(PositionAttention):
         in_channels: C of the map.
         num_heads: heads, each of M / num_heads channels.
         mid_channels: M, channels of q, k and v; None: C.
+        init_scale, residual: of :class:`cxrdet.models.layers.bot_attention.PositionAttention`.
 
     Raises:
         ConfigError: if an argument is out of range, or ``num_heads`` does not divide M.

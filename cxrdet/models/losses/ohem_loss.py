@@ -17,9 +17,10 @@ class OHEMLoss(nn.Module):
     are kept, and the rest gets no gradient. Candidates are what the loss can judge: neither elements of unknown label
     (NaN) nor those of weight 0. So with ``keep=1`` the result is that of the wrapped loss.
 
-    For the proposals of a detector there is also MMDetection's ``OHEMSampler``, which mines before the box head runs;
-    as ``loss_cls`` of a box head this loss mines among what was sampled. Dense heads (RPN, RetinaNet, FCOS) read
-    ``use_sigmoid`` in the config of their loss: there it must be given, as the wrapped loss has it.
+    In a detector, MMDetection's ``OHEMSampler`` mines among the proposals, before the box head samples (configs
+    ``faster_rcnn_fpn_*_ohem.py``); as ``loss_cls`` of a box head this loss mines among the regions that were sampled
+    (``faster_rcnn_fpn_*_ohem_loss.py``). Dense heads (RPN, RetinaNet, FCOS) read ``use_sigmoid`` in the config of their
+    loss: there it must be given, as the wrapped loss has it. They call it once a level, so it mines in each by itself.
 
     Args:
         loss: Config of a loss that takes ``reduction_override='none'``: the losses of MMPretrain and MMDetection and
@@ -62,8 +63,8 @@ class OHEMLoss(nn.Module):
             pred: As the wrapped loss takes it, the samples first.
             target: Likewise; NaN marks unknown labels.
             weight: Likewise; (N,) or the shape of the loss.
-            avg_factor: What the wrapped loss would divide its sum by. It stands for all candidates, so the sum of the
-                kept ones is divided by their share of it.
+            avg_factor: What the wrapped loss would divide its sum by, unless it chooses that itself (``RoIFocalLoss``).
+                It stands for all candidates, so the sum of the kept ones is divided by their share of it.
             reduction_override: 'none' gives the wrapped loss's elements, 0 where not kept; 'sum' their sum.
             **kwargs: Go to the wrapped loss.
         """
@@ -74,6 +75,8 @@ class OHEMLoss(nn.Module):
         hard = torch.where(kept, loss, 0.0)
         if reduction_override in ('none', 'sum'):
             return hard if reduction_override == 'none' else hard.sum()
+        if hasattr(self.loss, 'get_avg_factor'):
+            avg_factor = self.loss.get_avg_factor(pred, target, weight, avg_factor)
         count = kept.sum().clamp(min=1)
         if avg_factor is not None:
             count = avg_factor * count / candidates.sum().clamp(min=1)

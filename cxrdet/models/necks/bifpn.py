@@ -17,7 +17,7 @@ from cxrdet.registry import MODELS
 
 FUSIONS = ('fast', 'softmax', 'sum')
 EPS = 1e-4
-BATCH_NORM = {'type': 'BN'}
+BATCH_NORM = {'type': 'BN', 'momentum': 0.01, 'eps': 1e-3}  # TensorFlow's 0.99: new statistics count 0.01
 FAN_IN = {'type': 'Kaiming', 'layer': 'Conv2d', 'mode': 'fan_in', 'nonlinearity': 'linear', 'distribution': 'normal'}
 
 
@@ -77,6 +77,10 @@ class FusionNode(nn.Module):
             self.conv = nn.Sequential(conv(3, padding=1, groups=channels, bias=False), conv(1, norm_cfg=norm_cfg))
         else:
             self.conv = conv(3, padding=1, norm_cfg=norm_cfg)
+
+    def no_weight_decay(self) -> set[str]:
+        """The parameters that no optimizer shall decay: decay would level the weights and shrink their sum to eps."""
+        return set() if self.fusion_weight is None else {'fusion_weight'}
 
     def normalised_weight(self) -> Tensor | None:
         """(num_inputs,) float32 (float64 in a double model), what each input counts for; None where all count 1."""
@@ -148,8 +152,11 @@ class BiFPN(BaseModule):
 
     Each input level has its own 1x1 lateral convolution and norm; both passes of the first layer read this one lateral
     (the equations have one ``P_in`` a level; the authors' code adds a second lateral for the bottom-up pass).
-    Levels above the inputs are made from the top input: 1x1 convolution, norm and max pooling of stride 2, further
+    Levels above the inputs are made from the top input: 1x1 convolution, norm and 3x3 max pooling of stride 2, further
     ones by max pooling alone. Then ``num_layers`` layers (:class:`BiFPNLayer`), and last the attention, if any.
+
+    P3 to P7 of EfficientDet, strides 8 to 128, are ``start_level=1, num_outs=5`` over the four stages of a ResNet:
+    ``retinanet_bifpn_cell.py``; ``faster_rcnn_bifpn_p3_p7_cell.py``, with anchors and regions to match.
 
     Args:
         in_channels: channels of each map that the backbone gives, finest first.
@@ -161,10 +168,13 @@ class BiFPN(BaseModule):
         fusion: 'fast' (paper's choice), 'softmax' or 'sum'; see :class:`FusionNode`.
         attention: config of a layer that takes ``in_channels`` and keeps the shape, e.g. ``dict(type='cxrdet.CBAM')``:
             one such layer on every output. A sequence gives one config, or None, for each output.
-        norm_cfg: MMCV's config of the norm layers, batch norm by default; None for none.
+        norm_cfg: MMCV's config of the norm layers; None for none. By default batch norm as the authors train it, eps
+            1e-3 and momentum 0.01 in PyTorch's sense: the running statistics are those of the last few hundred steps.
+            ``dict(type='BN')``, PyTorch's own 1e-5 and 0.1, is what earlier versions had.
         init_cfg: MMEngine's initialisation; by default normal, with variance 1 / fan-in.
 
-    The fusion weights of all nodes end in ``fusion_weight``: an optimizer that decays weights may leave them out by
+    The fusion weights of all nodes end in ``fusion_weight``. Training with ``tools/train.py`` leaves them out of the
+    weight decay of any optimizer; a Runner of MMEngine's needs
     ``paramwise_cfg=dict(custom_keys={'fusion_weight': dict(decay_mult=0.)})``.
 
     Raises:

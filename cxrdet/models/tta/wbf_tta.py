@@ -25,7 +25,8 @@ class WBFTTAModel(DetTTAModel):
 
     Args:
         module: the detector: a model, or its config (the Runner and the tools give it).
-        fusion: 'wbf', 'nmw', 'nms', 'soft_nms' or 'voting'.
+        fusion: 'wbf', 'nmw', 'nms', 'soft_nms', 'voting', or a preset (:data:`cxrdet.core.fusion.PRESETS`); for a
+            detector that ends in soft-NMS, 'wbf_one_per_model'.
         fusion_cfg: the method's arguments, e.g. ``dict(iou_thr=0.55, conf_type='avg')``.
         weights: one per view, in the order of the pipeline. Default: equal.
         max_per_img: boxes of an image that are kept.

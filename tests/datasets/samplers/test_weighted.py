@@ -51,6 +51,27 @@ def test_frequencies(sampler, weights):
     assert ((np.array([counter[k] for k in range(6)]) - expected) ** 2 / expected).sum() < 25.7
 
 
+@pytest.mark.parametrize(('uncounted', 'start', 'shares'), [
+    ((), 'all classes count', {'Mass': 4.12 / 6.24, 'Nodule': 2.04 / 6.24, 'No Finding': 2.08 / 6.24}),
+    (('No Finding',), 'not counted as labels: No Finding',
+     {'Mass': 4.12 / 4.24, 'Nodule': 2.04 / 4.24, 'No Finding': 0.08 / 4.24})])
+def test_the_log_tells_what_counts_and_the_share_of_the_draws(uncounted, start, shares, monkeypatch):
+    lines = []
+    monkeypatch.setattr('cxrdet.datasets.samplers.weighted.print_log', lambda line, **_: lines.append(line))
+    LabelCountSampler(Films(), 0, uncounted=uncounted)
+    line, = lines
+    assert line.startswith(f'LabelCountSampler: {start}')
+    for (name, share), films in zip(shares.items(), (3 / 6, 1 / 6, 2 / 6), strict=True):
+        assert f'{name} {share:.1%} ({films:.1%})' in line
+
+
+def test_shares_of_the_draws_of_nih_chestxray14():
+    """The docstring's numbers: 60,361 of 112,120 films have no finding, the others 81,176 labels."""
+    empty, findings = 60_361, 81_176 + 0.04 * (112_120 - 60_361)
+    assert f'{empty * 1.04 / (empty * 1.04 + findings):.0%}'.replace('%', ' %') in LabelCountSampler.__doc__
+    assert f'{empty * 0.04 / (empty * 0.04 + findings):.0%}'.replace('%', ' %') in LabelCountSampler.__doc__
+
+
 def test_every_class_is_drawn_equally_often():
     """Of single labels, where the share of draws that show a class is its probability."""
     labels = np.eye(3)[[0] * 90 + [1] * 9 + [2]]

@@ -116,18 +116,23 @@ def geometry(size=(640, 640)):
 
 
 @pytest.mark.parametrize(('name', 'shape', 'size'), [('cell', (480, 640), (32, 32)), ('bccd', (288, 384), (14, 19))])
-def test_eight_holes(name, shape, size):
+def test_one_to_eight_black_holes(name, shape, size):
     """Of 32 x 32 px in images of 640 px; of a twentieth of each side in small ones. Some overlap or are cut off."""
     import albumentations
     _, _, holes = Config.fromfile(f'configs/faster_rcnn_fpn_{name}_albu.py').train_pipeline[3].transforms
     assert holes.pop('type') == 'CoarseDropout' and holes.pop('p') == 0.3
-    transform, found = albumentations.CoarseDropout(**holes, p=1.0), []
-    for _ in range(30):
-        mask = transform(image=np.full((*shape, 3), 255, np.uint8))['image'][..., 0] == 0
-        assert mask.sum() <= 8 * size[0] * size[1]
-        _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    transform, found, numbers = albumentations.CoarseDropout(**holes, p=1.0), [], []
+    transform.set_random_seed(0)
+    for _ in range(100):
+        image = transform(image=np.full((*shape, 3), 255, np.uint8))['image']
+        assert set(np.unique(image)) == {0, 255}  # black, in all three channels
+        mask = (image == 0).all(axis=2)
+        assert mask.sum() == (image == 0).any(axis=2).sum() <= 8 * size[0] * size[1]
+        number, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
         found += [(row[3], row[2]) for row in stats[1:].tolist()]
+        numbers.append(number - 1)  # without the background; holes that touch are counted as one
     assert max(set(found), key=found.count) == size
+    assert (min(numbers), max(numbers)) == (1, 8)
 
 
 def discs():

@@ -1,8 +1,10 @@
 """ChestAugment: what it may do to a film and what not, measured on points of light."""
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from cxrdet.core.errors import ConfigError
 from cxrdet.datasets.transforms.chest_augment import ChestAugment
@@ -69,19 +71,59 @@ def test_rotation(degrees):
     assert np.hypot(*away.T) == pytest.approx(np.full(200, 60.5), abs=1.0)
 
 
-def test_shear_moves_along_x_only():
-    away = np.array([spot(image) for image in moved(ChestAugment(False, **STILL | dict(shear=0.1)),
-                                                    marked(100, 160))]) - [100, 160]
-    assert np.abs(away[:, 0]).max() == pytest.approx(6, abs=0.7)  # 0.1 of 60 pixels from the middle
-    assert np.abs(away[:, 1]).max() < 0.3
+def keras(image, theta, shift, shear, zoom):
+    """``apply_affine_transform`` of keras_preprocessing 1.1 with fill_mode 'reflect' and order 1, in its own words:
+    matrices for (row, column), scipy's affine_transform on each channel."""
+    theta, shear = np.deg2rad(theta), np.deg2rad(shear)
+    matrix = np.array([[np.cos(theta), -np.sin(theta), 0], [np.sin(theta), np.cos(theta), 0], [0, 0, 1]])
+    for other in ([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]],
+                  [[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]],
+                  [[zoom[0], 0, 0], [0, zoom[1], 0], [0, 0, 1]]):
+        matrix = matrix @ np.array(other)
+    row, column = image.shape[0] / 2 - 0.5, image.shape[1] / 2 - 0.5
+    matrix = np.array([[1, 0, row], [0, 1, column], [0, 0, 1]]) @ matrix @ np.array(
+        [[1, 0, -row], [0, 1, -column], [0, 0, 1]])
+    channels = [ndimage.affine_transform(image[:, :, i].astype(float), matrix[:2, :2], matrix[:2, 2], order=1,
+                                         mode='reflect') for i in range(image.shape[2])]
+    return np.stack(channels, axis=2)
 
 
-def test_zoom_is_equal_in_x_and_y():
+@pytest.mark.parametrize('limits', [dict(rotation=20), dict(shift=(0.1, 0.05)), dict(shear=15), dict(zoom=0.15),
+                                    dict(shift=(0.1, 0.05), rotation=20, shear=10, zoom=0.15)],
+                         ids=lambda limits: ' '.join(limits))
+def test_pixels_are_those_of_keras(limits):
+    """On a smooth film that is no square, with the numbers that are drawn: step for step as the seed tells."""
+    film = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (60, 90, 3)).astype(np.uint8), (0, 0), 3)
+    transform = ChestAugment(False, **STILL | limits)
+    for seed in range(4):
+        transform._rng = np.random.default_rng(seed)
+        found = transform(dict(img=film))['img']
+        rng = np.random.default_rng(seed)
+        rng.random()
+        drawn = {name: rng.uniform(-limit, limit) for name, limit in (
+            ('theta', transform.rotation), ('x', 90 * transform.shift[0]), ('y', 60 * transform.shift[1]),
+            ('shear', transform.shear), ('zoom x', transform.zoom), ('zoom y', transform.zoom))}
+        expected = keras(film, drawn['theta'], (drawn['y'], drawn['x']), drawn['shear'],
+                         (1 + drawn['zoom y'], 1 + drawn['zoom x']))
+        assert np.abs(found - expected).max() < 1.5  # OpenCV takes places in 32nds of a pixel, and rounds
+
+
+def test_shear_is_in_degrees():
+    """A point 60 px right of the middle moves by 60 tan(10 degrees) at most, up or down; by default next to nothing."""
+    def largest(**limits):
+        away = np.array([spot(image) for image in moved(ChestAugment(False, **STILL | limits), marked(160, 100))])
+        return np.abs(away - [160, 100]).max(axis=0)
+    assert largest(shear=10)[1] == pytest.approx(60 * np.tan(np.radians(10)), abs=0.7)
+    assert (largest(shear=0.1) < 0.15).all()
+
+
+def test_zoom_is_drawn_for_x_and_y_on_their_own():
     away = np.array([spot(image) for image in moved(ChestAugment(False, **STILL | dict(zoom=0.15)),
-                                                    marked(150, 150))]) - 99.5
-    factors = away / 50.5
-    assert factors.min() == pytest.approx(0.85, abs=0.02) and factors.max() == pytest.approx(1.15, abs=0.02)
-    assert np.abs(factors[:, 0] - factors[:, 1]).max() < 0.02
+                                                    marked(150, 150), 400)]) - 99.5
+    steps = 50.5 / away
+    assert steps.min(axis=0) == pytest.approx([0.85] * 2, abs=0.02)
+    assert steps.max(axis=0) == pytest.approx([1.15] * 2, abs=0.02)
+    assert abs(np.corrcoef(steps.T)[0, 1]) < 0.2  # four standard errors
 
 
 def test_borders_are_reflected_not_black():
@@ -115,7 +157,7 @@ def test_numbers_follow_from_the_seed():
     (dict(shift=(0.6, 0)), r'shift must lie within 0 and 0.5, got \[0.6, 0\]'),
     (dict(shift=(0.1, )), 'shift must be two shares'),
     (dict(rotation=-5), r'rotation must lie within 0 and 180, got \[-5\]'),
-    (dict(shear=2), 'shear must lie within 0 and 1'),
+    (dict(shear=50), 'shear must lie within 0 and 45'),
     (dict(zoom=1), 'zoom must lie within 0 and 0.9'),
     (dict(prob=1.5), 'prob must lie within 0 and 1'),
 ])

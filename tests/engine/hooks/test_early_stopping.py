@@ -132,6 +132,18 @@ def test_switched_off():
     assert (runner.train_loop.stop_training, checkpoint) == (False, {})
 
 
+def test_processes_look_for_the_best_weights_after_the_main_one_has_written_them(monkeypatch, tmp_path):
+    from cxrdet.engine.hooks import restore_best
+    path, model = tmp_path / 'best_mAP_epoch_1.pth', torch.nn.Linear(1, 1)
+    saver = HOOKS.build(dict(type='cxrdet.CheckpointHook', save_best='mAP', rule='greater'))
+    saver.best_ckpt_path, saver.out_dir = str(path), str(tmp_path)
+    weights = {name: torch.ones_like(value) for name, value in model.state_dict().items()}
+    monkeypatch.setattr(restore_best, 'barrier', lambda: torch.save(dict(state_dict=weights, meta={}), path))
+    RestoreBestHook().after_train(SimpleNamespace(model=model, hooks=[saver], work_dir=str(tmp_path),
+                                                  logger=logging.getLogger('toy')))
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
 def test_count_and_score_are_resumed():
     hook, checkpoint = EarlyStoppingHook('mAP', patience=3), {}
     for score in (0.5, 0.4, 0.3):

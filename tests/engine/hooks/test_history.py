@@ -51,7 +51,9 @@ def test_records_are_what_mmengine_logged(mode, unbroken):
     assert [record['iter'] for record in records] == [4 * i for i in range(1, len(records) + 1)]
     for i, record in enumerate(records):
         assert record.get('epoch') == (None if mode == 'iterations' else i + 1)
-        assert record['train']['loss'] == pytest.approx(sum(logged['train/loss'][4 * i:4 * i + 4]) / 4, rel=1e-6)
+        for part in ('loss', 'accuracy'):
+            mean = sum(logged[f'train/{part}'][4 * i:4 * i + 4]) / 4
+            assert record['train'][part] == pytest.approx(mean, rel=1e-6)
         assert record['lr'] == {'all': pytest.approx(logged['train/lr'][4 * i + 3])}
         assert ('val' in record) == (mode != 'every second validated' or i % 2 == 1)
     scores = [record['val']['toy/score'] for record in records if 'val' in record]
@@ -68,6 +70,7 @@ def test_best_values(mode, unbroken):
     assert metrics['best']['metrics']['train/loss'] == best['train']['loss']
     path, = folder.glob('best_*.pth')
     assert path.stem.endswith(f'_{metrics["best"].get("epoch", metrics["best"]["iter"])}')
+    assert metrics['best']['metrics']['train/accuracy'] == best['train']['accuracy']
     assert metrics['metrics']['train/loss']['best'] == min(record['train']['loss'] for record in records)
 
 

@@ -1,13 +1,16 @@
 """The rates that the configs' schedules and rates by depth come to, against values worked out by hand."""
 import math
+from pathlib import Path
 
 import pytest
+import yaml
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
 import cxrdet  # noqa: F401
+from cxrdet.apis.config import load_config
 
 PER_EPOCH = 10
 
@@ -18,10 +21,10 @@ def rates(name):
     return [groups[0] for groups in found], optim
 
 
-def rates_of_groups(name, model):
+def rates_of_groups(name, model, options=()):
     """The rates of every iteration, one a group of parameters."""
-    cfg = Config.fromfile(f'configs/{name}.py')
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+    cfg = load_config(f'configs/{name}.py', cfg_options=list(options))
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         optim = build_optim_wrapper(model, cfg.optim_wrapper)
         schedulers = []
         for scheduler in cfg.param_scheduler:
@@ -41,12 +44,19 @@ def rates_of_groups(name, model):
     return found, optim
 
 
-@pytest.mark.parametrize(('name', 'base', 'optimizer'), [
-    ('faster_rcnn_fpn_cell', 1e-4, 'AdamW'), ('faster_rcnn_fpn_cell_lamb', 0.01, 'Lamb'),
-    ('faster_rcnn_fpn_cell_lookahead', 1e-4, 'Lookahead')])
-def test_warm_up_and_cosine(name, base, optimizer):
+@pytest.mark.parametrize(('name', 'base', 'optimizer', 'decay'), [
+    ('_base_/schedules/adamw_1e-3_cosine_100e', 1e-3, 'AdamW', 1e-4),
+    ('_base_/schedules/adamw_1e-4_cosine_100e', 1e-4, 'AdamW', 0.05),
+    ('faster_rcnn_fpn_cell_lamb', 1e-3, 'Lamb', 0.01),
+    ('faster_rcnn_fpn_cell_lookahead', 1e-3, 'Lookahead', 1e-4)])
+def test_warm_up_and_cosine(name, base, optimizer, decay):
     found, optim = rates(name)
     assert type(optim.optimizer).__name__ == optimizer
+    inner = getattr(optim.optimizer, 'inner', optim.optimizer)
+    assert {(group['weight_decay'], group['betas']) for group in inner.param_groups} == {(decay, (0.9, 0.999)),
+                                                                                        (0.0, (0.9, 0.999))}
+    if optimizer == 'Lookahead':
+        assert (type(inner).__name__, optim.optimizer.k, optim.optimizer.alpha) == ('AdamW', 6, 0.5)
     assert len(found) == 1000
     for i, rate in enumerate(found):
         warm = min(1.0, 0.001 + 0.999 * i / 499)
@@ -54,6 +64,38 @@ def test_warm_up_and_cosine(name, base, optimizer):
         assert rate == pytest.approx(warm * expected, rel=2e-3, abs=1.1e-6), i  # 1e-6 is not warmed up
     assert found[0] == pytest.approx(base * 0.001)
     assert found[-1] == pytest.approx(1e-6, rel=0.05)
+
+
+def test_which_of_the_two_the_recipes_take():
+    """The rate and decay that were asked for; the other stands beside it."""
+    for name in ('faster_rcnn_fpn_cell', 'faster_rcnn_bifpn_cell', 'retinanet_bifpn_cell'):
+        cfg = Config.fromfile(f'configs/{name}.py')
+        asked = Config.fromfile('configs/_base_/schedules/adamw_1e-3_cosine_100e.py')
+        assert (cfg.optim_wrapper, cfg.param_scheduler) == (asked.optim_wrapper, asked.param_scheduler)
+
+
+def test_fixed_rate():
+    found, optim = rates('_base_/schedules/adam_fixed_20e')
+    assert type(optim.optimizer).__name__ == 'Adam'
+    assert found == [1e-3] * 20 * PER_EPOCH
+
+
+ROWS = yaml.safe_load(Path('benchmarks/tables/bccd_schedules.yml').read_text())['rows']
+
+
+@pytest.mark.parametrize('row', ROWS)
+def test_rows_of_the_table_are_what_their_names_say(row):
+    name = Path(ROWS[row]['config']).stem
+    found, optim = rates_of_groups(name, nn.Linear(2, 2), ROWS[row].get('options', ()))
+    inner = getattr(optim.optimizer, 'inner', optim.optimizer)
+    words = row.replace(',', '').split()
+    assert row.lower().startswith(type(optim.optimizer).__name__.lower())
+    assert inner.param_groups[0]['weight_decay'] == (float(words[words.index('decay') + 1]) if 'decay' in words else 0)
+    peak = next(float(word) for word in words if word.startswith('1e-'))
+    if 'fixed' in words:
+        assert {round(groups[0], 12) for groups in found} == {peak}
+    else:  # ten iterations an epoch: 120, so that the warm-up of 100 is not over in time
+        assert found[0][0] == pytest.approx(peak * 0.001) and max(found)[0] < peak
 
 
 @pytest.mark.parametrize('name', ['densenet121_nih_depth_rates', 'resnet34_nih_depth_rates'])

@@ -106,6 +106,14 @@ def test_numbers_are_those_of_plain_pycocotools(random_samples, tmp_path):
     evaluation.summarize()
     for name, expected in zip(('', '_50', '_75', '_s', '_m', '_l'), evaluation.stats, strict=False):
         assert metrics[f'coco/bbox_mAP{name}'] == pytest.approx(expected, abs=1e-11)
+    assert metrics['coco/bbox_AR@100'] == pytest.approx(evaluation.stats[8], abs=1e-11)
+    for label, name in enumerate(CLASSES):  # AR of one class, as pycocotools gives it where it knows no other
+        evaluation.params.catIds = [label]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        assert metrics[f'coco/AP_{name}'] == pytest.approx(evaluation.stats[0], abs=1e-11)
+        assert metrics[f'coco/AR_{name}'] == pytest.approx(evaluation.stats[8], abs=1e-11)
     assert [category['name'] for category in truth.dataset['categories']] == list(CLASSES)
     assert truth.dataset['images'][3] == {'id': 3, 'width': 640, 'height': 480, 'file_name': 'image3.png'}
 
@@ -119,14 +127,27 @@ def test_numbers_by_hand():
     assert metrics['coco/bbox_mAP'] == pytest.approx((ap + 1) / 2)  # without Platelets
     assert metrics['coco/bbox_mAP_m'] == pytest.approx((ap + 1) / 2)  # 40 px squares are of medium size
     assert math.isnan(metrics['coco/bbox_mAP_s']) and math.isnan(metrics['coco/bbox_mAP_l'])
+    assert (metrics['coco/AR_RBC'], metrics['coco/AR_WBC'], metrics['coco/bbox_AR@100']) == (1, 1, 1)
     # at score 0.5: two hits, one false alarm, the WBC is missed
     assert metrics['coco/precision'] == pytest.approx(2 / 3)
     assert metrics['coco/recall'] == pytest.approx(2 / 3)
     assert metrics['coco/F1'] == pytest.approx(2 / 3)
     assert (metrics['coco/recall_RBC'], metrics['coco/recall_WBC']) == (1, 0)
     assert math.isnan(metrics['coco/precision_WBC'])
-    for name in ('AP', 'AP50', 'precision', 'recall', 'F1'):
+    for name in ('AP', 'AP50', 'AR', 'precision', 'recall', 'F1'):
         assert math.isnan(metrics[f'coco/{name}_Platelets'])
+
+
+def test_recall_by_hand():
+    """Of three boxes one is met exactly, one at IoU 0.75 (6 of 10 thresholds), one is missed: (1 + 0.6 + 0) / 3.
+
+    The scores do not matter. With a single detection that counts an image, the better scored one is what is left.
+    """
+    case = [sample([(A, 0), (B, 0), ([200, 0, 240, 40], 0)], [(A, 0, 0.1), ([100, 0, 140, 30], 0, 0.01)])]
+    metrics = evaluate(case)
+    assert metrics['coco/AR_RBC'] == metrics['coco/bbox_AR@100'] == pytest.approx(1.6 / 3)
+    few = evaluate(case, max_dets=1)
+    assert few['coco/bbox_AR@1'] == pytest.approx(1 / 3) and 'coco/bbox_AR@100' not in few
 
 
 def test_score_threshold():
@@ -137,8 +158,8 @@ def test_score_threshold():
 
 
 def test_keys_without_classes(random_samples):
-    expected = ['bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75', 'bbox_mAP_s', 'bbox_mAP_m', 'bbox_mAP_l', 'precision',
-                'recall', 'F1']
+    expected = ['bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75', 'bbox_mAP_s', 'bbox_mAP_m', 'bbox_mAP_l', 'bbox_AR@100',
+                'precision', 'recall', 'F1']
     assert list(evaluate(random_samples[:2], classwise=False)) == [f'coco/{name}' for name in expected]
     assert 'val2/F1' in evaluate(random_samples[:2], prefix='val2')
 
@@ -147,7 +168,7 @@ def test_log(log):
     evaluate([sample([(A, 0)], [(A, 0, 0.9)])])
     text = log()
     assert '1 images, 1 predictions; precision, recall and F1 at score >= 0.5, IoU >= 0.5' in text
-    assert 'RBC                      1     1.0000     1.0000     1.0000     1.0000     1.0000' in text
+    assert 'RBC                      1     1.0000     1.0000     1.0000     1.0000     1.0000     1.0000' in text
     assert '2 of 3 classes have no ground truth here; their values are NaN and left out of the means: WBC, ' in text
 
 

@@ -116,6 +116,26 @@ def test_unknown_labels_and_classes_without_positives(log):
             'the means: Hernia') in log()
 
 
+@pytest.mark.parametrize('place', [0, 14])
+def test_the_mean_of_the_literature_is_over_the_14_findings(place, log):
+    """Against scikit-learn; the mean over all 15 classes keeps its name, and both intervals hold their mean."""
+    true, score = draw(c=15, seed=1)
+    classes = [f'F{i}' for i in range(14)]
+    classes.insert(place, 'No Finding')
+    patients = [i // 2 for i in range(len(true))]
+    found, _ = run(samples_of(true, score, patients), classes=classes)
+    areas = roc_auc_score(true, score, average=None)
+    assert found['multi-label/AUROC_mean'] == pytest.approx(areas.mean(), abs=1e-9)
+    name = 'multi-label/AUROC_mean_findings'
+    assert found[name] == pytest.approx(np.delete(areas, place).mean(), abs=1e-9)
+    of_findings, _ = run(samples_of(np.delete(true, place, 1), np.delete(score, place, 1), patients),
+                         classes=[name for name in classes if name != 'No Finding'])
+    for end in ('_low', '_high'):
+        assert found[name + end] == pytest.approx(of_findings['multi-label/AUROC_mean' + end], abs=1e-9)
+    assert name not in of_findings
+    assert f'{found[name]:.4f}' in next(line for line in log().splitlines() if line.startswith('of findings'))
+
+
 def test_a_class_that_every_film_has_stays_out_of_the_means(log):
     true, score = draw()
     true[:, 2], score[:, 2] = 1, 0.9

@@ -171,8 +171,9 @@ def test_plain_is_torchvisions():
     assert parameters(ours) == PLAIN_18
 
 
-def test_initialisers_leave_the_scale_alone():
-    net = build('ResNet18Hybrid')
+@pytest.mark.parametrize('options', [{}, {'init_cfg': None}])  # None is what --from-scratch leaves
+def test_initialisers_leave_the_scale_alone(options):
+    net = build('ResNet18Hybrid', **options)
     net.init_weights()
     attention = net.layer4.attention[1]
     assert attention.scale.abs().max() == 0

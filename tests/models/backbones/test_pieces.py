@@ -2,9 +2,11 @@
 
 The references are torchvision's own models with random weights, of which the maps are taken by name.
 """
+import re
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torchvision
 from mmengine.config import Config, ConfigDict
@@ -23,7 +25,8 @@ pytestmark = pytest.mark.long
 CONFIGS = Path(__file__).parents[3] / 'configs'
 PIECES = {path.stem: path for path in sorted((CONFIGS / '_base_' / 'backbones').glob('*.py'))}
 WANTED = {'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101', 'efficientnet_b0',
-          'efficientnet_b4', 'efficientnet_b7', 'densenet121', 'densenet201', 'swin_t', 'convnext_t'}
+          'efficientnet_b4', 'efficientnet_b7', 'densenet121', 'densenet201', 'swin_t', 'convnext_t',
+          'preact_resnet152'}
 EACH = pytest.mark.parametrize('name', sorted(PIECES))
 
 
@@ -101,6 +104,25 @@ def test_a_local_checkpoint_is_loaded_whole(name, tmp_path):
         assert (value == i + 1).all(), key
 
 
+@pytest.mark.parametrize(('name', 'classifier'), [
+    ('efficientnet_b0', dict(type='mmpretrain.EfficientNet', arch='b0')),
+    ('convnext_t', dict(type='mmpretrain.ConvNeXt', arch='tiny'))])
+def test_the_backbone_of_a_classifier_is_loaded_whole(name, classifier, tmp_path):
+    """As a training writes it; what only a classifier has is left out, norms that it lacks start anew."""
+    own = MODELS.build(classifier).state_dict()
+    told = {f'backbone.{key}': torch.tensor(i % 99 + 2, dtype=value.dtype).expand(value.shape)
+            for i, (key, value) in enumerate(own.items())}
+    torch.save(dict(state_dict=told | {'head.fc.weight': torch.zeros(1)}), tmp_path / 'epoch_1.pth')
+    backbone = build(name, init_cfg=dict(type='cxrdet.ConvertedPretrained', source='cxrdet',
+                                         checkpoint=str(tmp_path / 'epoch_1.pth')))
+    backbone.init_weights()
+    found = backbone.state_dict()
+    assert {key.split('.')[0] for key in found.keys() - own.keys()} <= {'norm0', 'norm1', 'norm2'}
+    assert {key.rpartition('.')[0] for key in own.keys() - found.keys()} <= {'layers.6.conv', 'layers.6.bn'}
+    for key in found.keys() & own.keys():
+        assert (found[key] == told[f'backbone.{key}']).all(), key
+
+
 def stirred(model):
     """Running statistics, biases and scales that no initialisation would give."""
     generator = torch.Generator().manual_seed(1)
@@ -136,7 +158,27 @@ def reference_maps(name, model, images):
     return [*map(layer_norm, found[:3]), layer_norm(found[3], model.norm)]
 
 
-@EACH
+def test_only_the_one_of_timm_starts_at_random():
+    assert [name for name in PIECES if piece(name).backbone.get('init_cfg') is None] == ['preact_resnet152']
+
+
+def test_maps_of_the_pre_activation_resnet():
+    """Against timm's whole classifier with the same weights: the stages' sums, which its last norm and ReLU follow."""
+    backbone = build('preact_resnet152')
+    backbone.eval()
+    model = timm.create_model('resnetv2_152').eval()
+    weights = {re.sub(r'timm_model\.stages_', 'stages.', name).replace('timm_model.stem_', 'stem.'): value
+               for name, value in backbone.state_dict().items()}
+    left = model.load_state_dict(weights, strict=False)
+    assert left.unexpected_keys == [] and all(name.startswith(('norm.', 'head.')) for name in left.missing_keys)
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model.forward_intermediates(image, indices=4, intermediates_only=True, norm=False)
+        for theirs, ours in zip(expected, backbone(image), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize('name', sorted(set(PIECES) - {'preact_resnet152'}))
 def test_weights_of_torchvision(name, monkeypatch):
     """The init_cfg of the piece, with a random model of torchvision in place of the download, gives its maps."""
     init_cfg = piece(name).backbone.init_cfg

@@ -35,6 +35,14 @@ def test_frozen_stages():
     assert [value.requires_grad for value in net.parameters()] == [False, False, True, True]
 
 
+def test_norm_stands_behind_the_convolution_and_freezes_with_its_stage():
+    net = build(norm_cfg=dict(type='BN'), frozen_stages=1).train()
+    assert [type(part).__name__ for part in net.stages[0]] == ['Conv2d', 'BatchNorm2d', 'ReLU', 'MaxPool2d']
+    assert net.stages[0][0].bias is None
+    net(torch.ones(2, 3, 16, 16))
+    assert [int(stage[1].num_batches_tracked) for stage in net.stages] == [0, 1]
+
+
 @pytest.mark.parametrize('kwargs', [dict(out_indices=(2,)), dict(frozen_stages=3)])
 def test_stages_that_are_not_there(kwargs):
     with pytest.raises(ConfigError, match='PlainCNN: 2 stages, but'):

@@ -15,7 +15,7 @@ from cxrdet.core.errors import ConfigError
 pytestmark = pytest.mark.long
 
 CLASSES = ('lsil', 'hsil', 'scc')
-CONFIG = 'configs/resnet18_csv.py'
+CONFIG = 'configs/resnet18_crops_64.py'
 QUICK = ['test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False']
 
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 from mmpretrain.models.heads import LinearClsHead
+from mmpretrain.structures import DataSample
 
 from cxrdet.models.heads import DropoutLinearClsHead
 from cxrdet.registry import MODELS
@@ -32,6 +33,19 @@ def test_training_zeroes_a_share_of_the_features_and_scales_the_rest():
 
 def test_dropout_is_a_tenth_by_default():
     assert DropoutLinearClsHead(2, 4).dropout.p == 0.1
+
+
+@pytest.mark.parametrize('mixed', [False, True])
+def test_training_accuracy_is_the_share_of_right_classes(mixed):
+    """Of four images three are right; an image mixed of two classes counts as the one that has more of it."""
+    head, logits = DropoutLinearClsHead(3, 3, dropout=0), torch.tensor([[2., 0, 1], [0, 3, 1], [0, 1, 2], [5, 4, 0]])
+    torch.nn.init.eye_(head.fc.weight)
+    torch.nn.init.zeros_(head.fc.bias)
+    scores = ([.7, .3, 0], [.2, .8, 0], [.1, .3, .6], [0, .6, .4])
+    samples = [DataSample().set_gt_score(torch.tensor(row)) if mixed else DataSample().set_gt_label(label)
+               for row, label in zip(scores, (0, 1, 2, 1), strict=True)]
+    assert head.loss((logits,), samples)['accuracy'].item() == 0.75
+    assert set(head.eval().loss((logits,), samples)) == {'loss'}
 
 
 def test_empty_batch():

@@ -27,6 +27,9 @@ def test_layers_in_order():
     assert head.fc.in_features == 5
     assert [type(layer).__name__ for layer in build(dropout=0.3, norm=True).hidden] == ['BatchNorm1d', 'Dropout']
     assert len(build().hidden) == 0
+    shares = build(hidden=(6,), dropout=(0.5, 0.3)).hidden
+    assert [type(layer).__name__ for layer in shares] == ['Dropout', 'Linear', 'ReLU', 'Dropout']
+    assert (shares[0].p, shares[3].p) == (0.5, 0.3)
 
 
 def test_forward_by_hand():
@@ -55,6 +58,23 @@ def test_loss_is_the_mean_over_known_labels():
     assert losses['loss'].item() == pytest.approx(by_hand, rel=1e-5)
     losses['loss'].backward()
     assert torch.isfinite(head.fc.weight.grad).all()
+
+
+def test_training_accuracy_is_that_of_scikit_learn():
+    """Right decisions at each class's threshold over the known labels; not given in evaluation, nor without a label."""
+    from sklearn.metrics import accuracy_score
+    rng = np.random.default_rng(0)
+    labels = rng.choice([0.0, 1.0, NAN], (40, 3))
+    feats = (torch.from_numpy(rng.normal(0, 3, (40, 4)).astype(np.float32)),)
+    for thr in (None, (0.2, 0.5, 0.9)):
+        head = build(thr=thr)
+        torch.nn.init.normal_(head.fc.weight)
+        called = head(feats).sigmoid().detach().numpy() >= (0.5 if thr is None else np.array(thr, np.float32))
+        known = ~np.isnan(labels)
+        found = head.loss(feats, samples(*labels))['accuracy']
+        assert found.item() == pytest.approx(accuracy_score(labels[known], called[known]))
+    assert head.loss((feats[0][:1],), samples([NAN] * 3))['accuracy'].isnan()
+    assert set(head.eval().loss(feats, samples(*labels))) == {'loss'}
 
 
 def test_labels_by_index():
@@ -89,6 +109,8 @@ def test_threshold_per_class():
 
 @pytest.mark.parametrize(('kwargs', 'text'), [
     (dict(dropout=1.0), r'dropout must be within 0 \.\. 1 and below 1, got 1\.0'),
+    (dict(hidden=(5,), dropout=(0.5,)), r'1 hidden layer\(s\) take one dropout, or 2'),
+    (dict(hidden=(5,), dropout=(0.5, 1)), 'dropout must be within'),
     (dict(hidden=(0,)), 'at least 1 unit'),
     (dict(thr=1.5), 'thresholds must be within'),
     (dict(thr=(0.5, 0.5)), '2 thresholds for 3 classes'),

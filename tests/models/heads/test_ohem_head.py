@@ -40,6 +40,24 @@ def test_as_the_loss_of_a_head():
     assert head.fc_cls.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize('name', ['cell', 'bccd'])
+def test_loss_of_the_configs(name):
+    """Of 20 sampled regions the 14 with the highest cross-entropy; a region of weight 0 is none of the 20."""
+    cfg = Config.fromfile(f'configs/faster_rcnn_fpn_{name}_ohem_loss.py').model
+    head = build(cfg.roi_head.bbox_head.loss_cls)
+    assert (head.loss_cls.keep, cfg.train_cfg.rcnn.sampler.type) == (0.7, 'RandomSampler')
+    scores = torch.randn(21, 4, generator=torch.manual_seed(2), requires_grad=True)
+    labels, weights = torch.arange(21) % 4, torch.ones(21)
+    weights[5] = 0
+    each = -scores.log_softmax(1)[range(21), labels]
+    hardest = (each * weights).sort(descending=True)
+    found = losses(head, scores, labels, weights)
+    assert found['loss_cls'].item() == pytest.approx(hardest.values[:14].sum().item() / 14, rel=1e-5)
+    assert found.keys() == {'loss_cls', 'acc'}
+    found['loss_cls'].backward()
+    assert scores.grad.any(1).nonzero().flatten().tolist() == sorted(hardest.indices[:14].tolist())
+
+
 def dense(kind, loss):
     """A dense head of three classes (RPN: one) over one level of 8 x 8 places."""
     torch.manual_seed(0)
@@ -86,6 +104,27 @@ def test_retinanet(keep):
     found.backward()
 
 
+def test_rpn():
+    """Two levels: in each the hardest 0.7 of its sampled anchors, and the levels' sums by what was sampled in all."""
+    head = dense('RPNHead', dict(type='cxrdet.OHEMLoss', loss=dict(type='CrossEntropyLoss', use_sigmoid=True), keep=0.7,
+                                 use_sigmoid=True))
+    generator, avg_factor = torch.manual_seed(4), 12
+    for anchors, sampled in ((64, 10), (16, 2), (4, 0)):
+        scores = torch.randn(1, 1, anchors, 1, generator=generator)
+        labels = torch.randint(0, 2, (1, anchors), generator=generator)
+        weights = torch.zeros(1, anchors)
+        weights[0, torch.randperm(anchors, generator=generator)[:sampled]] = 1
+        boxes = torch.zeros(1, anchors, 4)
+        found, _ = head.loss_by_feat_single(scores, torch.zeros(1, 4, anchors, 1), boxes, labels, weights, boxes, boxes,
+                                            avg_factor=avg_factor)
+        target = 1.0 - labels[0]  # of the one class of an RPN the label is 0; 1 is the background
+        each = torch.nn.functional.binary_cross_entropy_with_logits(scores.flatten(), target, reduction='none')
+        kept = math.ceil(0.7 * sampled)
+        hardest = each[weights[0] > 0].sort(descending=True).values[:kept].sum().item()
+        expected = hardest / (avg_factor * kept / sampled) if sampled else 0
+        assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_around_the_focal_loss_the_head_still_reads_sigmoids():
     focal = dict(type='cxrdet.RoIFocalLoss', gamma=2.0, alpha=0.25)
     head, plain = build(dict(type='cxrdet.OHEMLoss', loss=focal, keep=0.5)), build(focal)
@@ -94,8 +133,9 @@ def test_around_the_focal_loss_the_head_still_reads_sigmoids():
     labels = torch.tensor([0, 1, 2, 3, 3, 3])
     target = torch.nn.functional.one_hot(labels, 4)[:, :3].float()
     each = sigmoid_focal_loss(scores, target, alpha=0.25, gamma=2)
-    assert head.loss_cls(scores, labels).item() == pytest.approx(
-        each.flatten().sort(descending=True).values[:9].mean().item(), rel=1e-5)
+    half = each.flatten().sort(descending=True).values[:9].sum().item() / (3 / 2)  # by half of the three positives
+    assert losses(head, scores, labels, torch.ones(6))['loss_cls'].item() == pytest.approx(half, rel=1e-5)
+    assert head.loss_cls(scores, labels).item() == pytest.approx(half, rel=1e-5)
     torch.testing.assert_close(head.loss_cls.get_activation(scores)[:, :3], scores.sigmoid())
     with pytest.raises(AttributeError, match='has no attribute .tempered'):
         getattr(head.loss_cls, 'tempered')  # noqa: B009

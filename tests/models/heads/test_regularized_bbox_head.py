@@ -69,19 +69,60 @@ def test_dropout_out_of_range(dropout):
         build(dropout=dropout)
 
 
+def head_losses(head, regions):
+    scores, deltas = head(regions)
+    labels = torch.arange(len(regions)) % 4
+    return head.loss(scores, deltas, None, labels, torch.ones(len(regions)), torch.zeros(len(regions), 4),
+                     torch.ones(len(regions), 4))
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
+def test_l2_by_hand(dtype):
+    """All weights of the four linear layers w: l2 w^2 times 64 (144 + 64 + 4 + 12) of them; no biases, no norms."""
+    head, regions = build(l2=0.5).to(dtype), torch.randn(8, 16, 3, 3).to(dtype)
+    for part in head.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.constant_(part.weight, 0.25)
+            nn.init.constant_(part.bias, 7)
+    losses = head_losses(head, regions)
+    assert losses['loss_l2'].dtype == torch.float32
+    assert losses['loss_l2'].item() == pytest.approx(0.5 * 0.25**2 * 64 * (144 + 64 + 4 + 12), rel=1e-5)
+    losses['loss_l2'].backward()
+    assert torch.allclose(head.shared_fcs[0].linear.weight.grad.float(), torch.tensor(2 * 0.5 * 0.25))
+    assert head.fc_cls.bias.grad is None and head.shared_fcs[0].norm.weight.grad is None
+
+
+def test_l2_stands_beside_the_losses_of_the_parent():
+    """The same in training and on validation, absent where it is not asked for."""
+    regions = torch.randn(8, 16, 3, 3)
+    with_l2, without = (head_losses(build(l2=l2).eval(), regions) for l2 in (1e-4, 0.0))
+    assert with_l2.keys() - without.keys() == {'loss_l2'} and 'loss_l2' not in without
+    torch.testing.assert_close(with_l2['loss_cls'], without['loss_cls'])
+    weights = [value.square().sum() for name, value in build().named_parameters()
+               if name.endswith(('linear.weight', 'fc_cls.weight', 'fc_reg.weight'))]
+    assert len(weights) == 4 and with_l2['loss_l2'].item() == pytest.approx(1e-4 * sum(weights).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize('l2', [-1e-4, float('nan')])
+def test_l2_out_of_range(l2):
+    with pytest.raises(ConfigError, match=f'l2 must be a number from 0 on, got {l2}'):
+        build(l2=l2)
+
+
 @pytest.mark.parametrize('name', ['cell', 'bccd'])
-def test_l2_of_the_config(name):
-    """1e-4 for the weights of the head, the schedule's 0.05 elsewhere, none for biases and norms."""
-    cfg = Config.fromfile(f'configs/faster_rcnn_fpn_{name}_regularized.py')
-    cfg.model.backbone.init_cfg = None
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        model = MODELS.build(cfg.model)
-        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    found = {id(parameter): group['weight_decay'] for group in wrapper.param_groups for parameter in group['params']}
-    decays = {key: found[id(parameter)] for key, parameter in model.named_parameters() if id(parameter) in found}
-    head = 'roi_head.bbox_head.'
-    for part in ('shared_fcs.0.linear', 'shared_fcs.1.linear', 'fc_cls', 'fc_reg'):
-        assert decays[f'{head}{part}.weight'] == pytest.approx(1e-4) and decays[f'{head}{part}.bias'] == 0
-    assert decays[f'{head}shared_fcs.0.norm.weight'] == decays[f'{head}shared_fcs.0.norm.bias'] == 0
-    assert decays['neck.lateral_convs.0.conv.weight'] == decays['rpn_head.rpn_conv.weight'] == pytest.approx(0.05)
-    assert model.roi_head.bbox_head.shared_fcs[0].dropout.p == 0.3
+def test_the_config_regularises_no_less_than_its_twin(name):
+    """No weight of the head decays less than in the baseline; the L2 term of 1e-4 comes on top."""
+    decays = {}
+    for config in (f'faster_rcnn_fpn_{name}', f'faster_rcnn_fpn_{name}_regularized'):
+        cfg = Config.fromfile(f'configs/{config}.py')
+        cfg.model.backbone.init_cfg = None
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            model = MODELS.build(cfg.model)
+            wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+        found = {id(value): group['weight_decay'] for group in wrapper.param_groups for value in group['params']}
+        decays[config] = {key.replace('.linear.', '.'): found[id(value)] for key, value in model.named_parameters()
+                          if id(value) in found}
+    twin, own = decays.values()
+    assert twin.keys() <= own.keys() and all(own[key] >= twin[key] for key in twin)
+    head = model.roi_head.bbox_head
+    assert head.l2 == 1e-4 and head.shared_fcs[0].dropout.p == 0.3

@@ -6,7 +6,7 @@ from mmengine.registry import init_default_scope
 
 from cxrdet.models.necks.bifpn import BiFPN, BiFPNLayer, FusionNode, resize_to
 
-BN = {'type': 'BN'}
+BN = {'type': 'BN', 'momentum': 0.01, 'eps': 1e-3}
 SIZES_317x243 = [(80, 61), (40, 31), (20, 16), (10, 8)]  # strides 4, 8, 16, 32, each rounded up
 
 
@@ -55,7 +55,7 @@ class Reference:
             return x
         parts = ('running_mean', 'running_var', 'weight', 'bias')
         mean, var, gamma, beta = (self.state[f'{name}.{part}'][None, :, None, None] for part in parts)
-        return (x - mean) / np.sqrt(var + 1e-5) * gamma + beta
+        return (x - mean) / np.sqrt(var + 1e-3) * gamma + beta
 
     def conv_norm(self, x, name, groups=1):
         return self.norm(conv(x, self.state[f'{name}.conv.weight'], self.state.get(f'{name}.conv.bias'), groups),
@@ -176,6 +176,17 @@ def test_normalised_weight_by_hand(fusion, vector, expected):
     np.testing.assert_allclose(node.normalised_weight().detach().numpy(), expected, rtol=1e-6)
 
 
+def test_batch_norm_of_the_authors():
+    """eps 1e-3; running statistics keep 0.99 of themselves: of a mean 5, 0.05 is taken over in the first step."""
+    net = BiFPN([2, 3, 4], 4, num_outs=5, num_layers=1)
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert len(norms) == 4 + 8 and {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}
+    norms[0].train()(torch.full((2, 4, 3, 3), 5.0))
+    torch.testing.assert_close(norms[0].running_mean, torch.full((4,), 0.05))
+    earlier = BiFPN([2], 4, num_outs=1, norm_cfg={'type': 'BN'}).laterals[0].bn
+    assert (earlier.eps, earlier.momentum) == (1e-5, 0.1)
+
+
 def test_each_node_has_its_own_weight_vector():
     net = BiFPN([2, 3, 4], 4, num_outs=5, num_layers=3)
     vectors = {name: tuple(p.shape) for name, p in net.named_parameters() if name.endswith('fusion_weight')}
@@ -291,6 +302,26 @@ def test_start_level_leaves_out_the_finer_inputs():
     inputs = pyramid([2, 3, 4], SIZES_317x243[:3], dtype=torch.float32)
     for out, want in zip(net(inputs), twin(inputs[1:]), strict=True):
         torch.testing.assert_close(out, want)
+
+
+def test_p3_to_p7_of_efficientdet():
+    """The stride-4 map is left out; P6 is a 3x3 max pooling, stride 2, of norm(conv1x1(C5)), P7 one of P6."""
+    net = random_state(BiFPN([2, 3, 4, 5], 6, num_outs=5, start_level=1).double()).eval()
+    seen = []
+    net.layers[0].register_forward_pre_hook(lambda _, args: seen.extend(args[0]))
+    inputs = pyramid([2, 3, 4, 5], [(32, 48), (16, 24), (8, 12), (4, 6)])
+    with torch.no_grad():
+        outs = net(inputs)
+        p6 = torch.nn.functional.conv2d(inputs[3], net.laterals[3].conv.weight)
+        norm = net.laterals[3].bn
+        p6 = (p6 - norm.running_mean[:, None, None]) / (norm.running_var + 1e-3).sqrt()[:, None, None]
+        p6 = torch.nn.functional.max_pool2d(
+            p6 * norm.weight[:, None, None] + norm.bias[:, None, None], 3, stride=2, padding=1)
+        p7 = torch.nn.functional.max_pool2d(p6, 3, stride=2, padding=1)
+    assert [tuple(out.shape[2:]) for out in outs] == [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]
+    assert len(net.laterals) == 4 and len(seen) == 5
+    torch.testing.assert_close(seen[3], p6)
+    torch.testing.assert_close(seen[4], p7)
 
 
 # ---------------------------------------------------------------- errors

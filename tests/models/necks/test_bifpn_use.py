@@ -1,7 +1,8 @@
 """BiFPN as it is used: in half precision, in channels_last, traced, with attention, and inside MMDetection."""
 import pytest
 import torch
-from mmengine.registry import init_default_scope
+from mmengine.config import Config
+from mmengine.registry import TASK_UTILS, init_default_scope
 
 from cxrdet.models.necks.bifpn import BiFPN
 from cxrdet.registry import MODELS
@@ -94,6 +95,26 @@ def test_same_shapes_as_fpn(kwargs):
     ours = MODELS.build(dict(type='cxrdet.BiFPN', in_channels=channels, out_channels=8, **kwargs))
     theirs = FPN(channels, 8, add_extra_convs='start_level' in kwargs, **kwargs)
     assert [out.shape for out in ours(inputs)] == [out.shape for out in theirs(inputs)]
+
+
+@pytest.mark.parametrize('name', ['retinanet_bifpn_cell', 'faster_rcnn_bifpn_p3_p7_cell'])
+def test_configs_on_p3_to_p7(name):
+    """Strides 8 to 128 in pyramid, anchors and regions alike; the smallest anchors have the 16 px of the flagship."""
+    cfg = Config.fromfile(f'configs/{name}.py').model
+    neck = MODELS.build(cfg.neck)
+    outs = neck([torch.zeros(1, c, 256 // s, 384 // s) for c, s in zip(cfg.neck.in_channels, (4, 8, 16, 32))])
+    strides = [256 // out.shape[2] for out in outs]
+    anchors = TASK_UTILS.build(cfg.get('rpn_head', cfg.bbox_head if 'bbox_head' in cfg else None).anchor_generator)
+    assert strides == [8, 16, 32, 64, 128] == [384 // out.shape[3] for out in outs]
+    assert anchors.strides == [(stride, stride) for stride in strides]
+    if 'roi_head' in cfg:
+        extractor = MODELS.build(cfg.roi_head.bbox_roi_extractor)
+        assert extractor.featmap_strides == strides[:4]
+        sides = torch.tensor([20., 111., 113., 230., 450., 2000.])
+        rois = torch.stack([sides * 0, sides * 0, sides * 0, sides, sides], 1)
+        assert extractor.map_roi_levels(rois, 4).tolist() == [0, 0, 0, 1, 2, 3]
+        areas = [(base[:, 2] - base[:, 0]) * (base[:, 3] - base[:, 1]) for base in anchors.base_anchors]
+        assert [round(area.mean().item() ** 0.5) for area in areas] == [16, 32, 64, 128, 256]
 
 
 def test_faster_rcnn_with_bifpn_trains_a_step_and_predicts():

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.fusion import METHODS
+from cxrdet.core.fusion import FUSIONS
 from cxrdet.engine.tta import tta_pipeline
 from cxrdet.models.tta import WBFTTAModel
 
@@ -89,7 +89,7 @@ def test_every_view_gives_the_same_boxes(name):
     assert len(sizes) == 8  # four scales of two images
 
 
-@pytest.mark.parametrize('fusion', METHODS)
+@pytest.mark.parametrize('fusion', FUSIONS)
 def test_merged_boxes(fusion):
     steps = tta_pipeline(PIPELINES['resize, pad'])
     first, second = model_of(fusion=fusion).test_step(pseudo_collate([views(shape, steps) for shape in TRUTH]))

@@ -1,0 +1,39 @@
+"""A linear classifier whose scores start at a small probability."""
+import math
+
+from torch import nn
+
+from cxrdet.core.errors import ConfigError
+from cxrdet.registry import MODELS
+
+
+@MODELS.register_module()
+class PriorLinear(nn.Linear):
+    """``nn.Linear`` whose bias starts at ``-log((1 - prior) / prior)``, so that each sigmoid starts near ``prior``.
+
+    Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, arXiv 1708.02002, section 4.1: without it, the many
+    regions of background, each called an object with probability 0.5, are all that the first steps learn from. As
+    ``cls_predictor_cfg=dict(type='cxrdet.PriorLinear')`` in any box head of MMDetection whose class scores are read
+    through a sigmoid (:class:`cxrdet.RoIFocalLoss`); weights start, and checkpoints look, as those of a plain one.
+
+    Args:
+        in_features, out_features: As for ``nn.Linear``; a head gives them.
+        prior: Probability, within 0 .. 1, neither of them.
+
+    Raises:
+        ConfigError: If ``prior`` is out of range.
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, prior: float = 0.01) -> None:
+        if not 0 < prior < 1:
+            raise ConfigError(f'PriorLinear: prior is a probability above 0 and below 1, got {prior}.')
+        self.start = -math.log((1 - prior) / prior)
+        super().__init__(in_features, out_features)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Set the bias; MMEngine calls this after the ``init_cfg`` of the head, which sets it to 0."""
+        nn.init.constant_(self.bias, self.start)
