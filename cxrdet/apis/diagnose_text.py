@@ -177,7 +177,7 @@ def _calibration(report: dict) -> list[str]:
                      f'temperature {part["temperature"]:.2f}, fitted on the same images, {part["ece_after"]:.3f}')
     bins = [row for row in part['bins'] if row['count']]
     return lines + _table(['scores', 'number', 'mean score', 'share right'], [
-        [f'{row["low"]:.1f} - {row["high"]:.1f}', row['count'], row['mean_score'], row['share_right']] for row in bins])
+        [f'{row["low"]:.2f} - {row["high"]:.2f}', row['count'], row['mean_score'], row['share_right']] for row in bins])
 
 
 def _confounding(report: dict) -> list[str]:

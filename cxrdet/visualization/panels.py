@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cxrdet.core.average_precision import class_precisions
-from cxrdet.core.calibration import calibration_error
+from cxrdet.core.calibration import BINS, calibration_error
 from cxrdet.core.curve_bands import calibration_curve, pr_band, pr_curve
 from cxrdet.core.froc import froc, froc_interval
 from cxrdet.core.history import series
@@ -160,7 +160,7 @@ def froc_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samp
     return panels
 
 
-def calibration_panel(y_true, y_prob, title: str, *, groups=None, bins: int = 10, samples: int = 200) -> Panel:
+def calibration_panel(y_true, y_prob, title: str, *, groups=None, bins: int = BINS, samples: int = 200) -> Panel:
     """Share of positives against mean probability, with bootstrap intervals, and the expected calibration error.
 
     Args:
@@ -171,7 +171,7 @@ def calibration_panel(y_true, y_prob, title: str, *, groups=None, bins: int = 10
     curve = calibration_curve(y_true, y_prob, groups=groups, bins=bins, samples=samples)
     lines, note = [_reference([0, 1], [0, 1])], 'no curve: no known label'
     if len(curve.count):
-        error = calibration_error(y_true, y_prob)[0]
+        error = calibration_error(y_true, y_prob, bins=bins)[0]
         note = f'calibration error {error:.3f}, {curve.count.sum()} entries'
         lines.append(Line(curve.mean, curve.share, band=(curve.mean, curve.low, curve.high), marks=True))
     return Panel(title, 'mean probability', 'share of positives', lines, note, note_at='upper left')

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from cxrdet.core.calibration import BINS
 from cxrdet.core.files import atomic_path
 from cxrdet.core.lesions import LesionTable
 from cxrdet.core.roc import as_columns
@@ -62,7 +63,7 @@ def draw_froc_curves(path: str | os.PathLike, table: LesionTable, classes: Seque
 
 
 def draw_calibration_curves(path: str | os.PathLike, y_true, y_prob, classes: Sequence[str], *, groups=None,
-                            bins: int = 10, samples: int = 200) -> None:
+                            bins: int = BINS, samples: int = 200) -> None:
     """Write the calibration curve of each class to a picture file.
 
     Args:

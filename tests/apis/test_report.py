@@ -87,6 +87,8 @@ def test_detector(images):
         assert row['score'] == pytest.approx(row['AP50']) and row['AP_low'] < row['AP'] < row['AP_high']
     assert len(content.pictures) == 8 and len(content.curves['FROC at IoU 0.5']) == 4
     assert content.calibration[0].note.startswith(f'calibration error {content.diagnosis["calibration"]["ece"]:.3f}')
+    tabled = [row['mean_score'] for row in content.diagnosis['calibration']['bins'] if row['count']]
+    assert content.calibration[0].lines[-1].x.tolist() == pytest.approx(tabled)
     assert 'draws of whole images' in content.scores_note and 'No patients are known' in content.scores_note
     text = render_page(content)
     assert '<script>alert' not in text and text.count('&lt;script&gt;alert(1)&lt;/script&gt;') > 10

@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from cxrdet.core.calibration import calibration_error, scale
+from cxrdet.core.calibration import BINS, calibration_error, scale
 from cxrdet.core.files import write_atomic
 from cxrdet.core.labels import are_findings
 from cxrdet.core.multilabel import average_precision, confusion, macro_mean, pooled, rates
@@ -75,7 +75,7 @@ class MultiLabelMetric(BaseMetric):
     default_prefix = 'multi-label'
 
     def __init__(self, operating_points: Mapping | None = None, *, min_positives: int = 1, interval: str = 'delong',
-                 interval_scale: str = 'logit', resamples: int = 1000, classwise: bool = False, bins: int = 15,
+                 interval_scale: str = 'logit', resamples: int = 1000, classwise: bool = False, bins: int = BINS,
                  out_dir: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if interval not in ('delong', 'bootstrap'):
