@@ -101,8 +101,8 @@ def _multi_label_classes(report: dict) -> list[str]:
         rows.append([row['class'], row['train'], row['val'], row['train_score'], row['score'], interval, row['AP'],
                      row['sensitivity'], row['specificity'], row['ece'],
                      ' '.join(filter(None, ['< 0.65' if row['flag'] else '', few]))])
-    return _wrapped(f'Classes; positives, AUROC with 95 % interval, and sensitivity and specificity decided by '
-                    f'{report["operating_point"]}') + _table(
+    return _wrapped(f'Classes; positives, AUROC with 95 % interval ({report["interval"]["about"]}), and sensitivity '
+                    f'and specificity decided by {report["operating_point"]}') + _table(
         ['class', 'train', report['split'], 'AUROC tr.', f'AUROC {report["split"]}', '95 %', 'AP', 'sens.', 'spec.',
          'ECE', 'flag'], rows)
 
