@@ -8,16 +8,10 @@ from mmengine.logging import print_log
 from cxrdet.apis.check_args import takes
 from cxrdet.apis.check_data import leaves, named_classes
 from cxrdet.apis.check_types import Part, parts
+from cxrdet.core.class_counts import COUNT_KEYS, OTHER_COUNTS
 from cxrdet.core.errors import ConfigError, DataError
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-
-# Subtrees of a model whose ``num_classes`` counts something else: a proposal network has one class, a backbone may
-# carry an unused classifier, a semantic head numbers the stuff of segmentation maps, a re-identification net persons.
-# The members of an ensemble were trained each with its own classes.
-_OTHERS = {'backbone', 'rfp_backbone', 'teacher_backbone', 'shared_head', 'neck', 'rpn_head', 'semantic_head', 'reid',
-           'language_model', 'text_encoder', 'target_generator', 'init_cfg', 'train_cfg', 'test_cfg', 'members'}
-_KEYS = ('num_classes', 'num_things_classes')
 
 
 def follow_classes(cfg: Config, classes: Sequence[str] | None = None) -> tuple[str, ...] | None:
@@ -74,8 +68,8 @@ def class_places(found: Sequence[Part], cfg: Config) -> Iterator[tuple[str, dict
     """Where the model takes the number of classes: (path, dict, key), also where the config leaves the key out."""
     for part in found:
         top, *rest = part.path.split('.')
-        if top == 'model' and not _OTHERS & set(rest):
-            yield from ((part.path, part.cfg, key) for key in _KEYS if key in part.cfg or _counts(part, key))
+        if top == 'model' and not OTHER_COUNTS & set(rest):
+            yield from ((part.path, part.cfg, key) for key in COUNT_KEYS if key in part.cfg or _counts(part, key))
         elif top in ('val_evaluator', 'test_evaluator') and isinstance(part.cfg.get('num_classes'), int):
             yield part.path, part.cfg, 'num_classes'
     for path, owner in (('data_preprocessor', cfg), ('model.data_preprocessor', cfg.model)):

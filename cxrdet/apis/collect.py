@@ -24,6 +24,7 @@ from cxrdet.apis.config import load_config, set_data_root
 from cxrdet.apis.machine import fit_loaders
 from cxrdet.apis.predict import build_model, pick_device
 from cxrdet.core.errors import ConfigError, DataError, error_text
+from cxrdet.core.roc import group_numbers
 from cxrdet.datasets.transforms.loading import image_reader, read_image
 from cxrdet.engine.checkpoint import install_safe_loader, read_checkpoint
 from cxrdet.engine.memory import memory_told
@@ -101,6 +102,12 @@ class Collected:
         """``boxes``, ``labels``, ``ignore``, ``width``, ``height`` of the ground truth of each image."""
         return [{name: record[f'gt_{name}'] for name in ('boxes', 'labels', 'ignore')}
                 | {name: record[name] for name in ('width', 'height')} for record in self.records]
+
+    def groups(self) -> np.ndarray | None:
+        """(N,) number of the patient (or group) of each record, None where none is known."""
+        known = [record['facts'].get('patient_id', record['facts'].get('group')) for record in self.records]
+        numbers, any_known = group_numbers(known, [record.get('image') for record in self.records])
+        return numbers if any_known else None
 
     def matrix(self, name: str) -> np.ndarray:
         """``probabilities`` or ``truth`` of a classifier, (N, C) float64."""

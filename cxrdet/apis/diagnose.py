@@ -27,6 +27,7 @@ from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.labels import NO_FINDING
 from cxrdet.core.operating_points import read_points
+from cxrdet.core.roc import auroc_interval
 
 __all__ = ['diagnose', 'diagnosis_of']
 
@@ -108,8 +109,8 @@ def diagnosis_of(loaded: LoadedModel, judged: Collected, train: Collected | None
     (:func:`cxrdet.core.diagnosis_detection.error_section`) and ``by_size``
     (:func:`cxrdet.core.diagnosis_detection.size_sections`); the last label of ``confusion`` is 'background'.
     Of a classifier ``confounding`` (:func:`cxrdet.core.diagnosis_classes.confounding`) and, multi-label,
-    ``operating_point`` (how it is decided) and ``wrong_calls``
-    (:func:`cxrdet.core.diagnosis_classes.wrong_calls`).
+    ``operating_point`` (how it is decided), ``interval`` (``method`` and ``about`` of that of the AUROC) and
+    ``wrong_calls`` (:func:`cxrdet.core.diagnosis_classes.wrong_calls`).
     """
     report: dict[str, Any] = {
         'task': loaded.task, 'classes': list(loaded.classes), 'split': judged.split,
@@ -191,14 +192,16 @@ def _multi_label(loaded: LoadedModel, judged: Collected, train: Collected | None
     values = for_classes.multi_label_fit(classes, true, prob, *known)
     images = [record['image'] for record in judged.records]
     trained = dict(zip(('train_true', 'train_prob'), known))
-    rows = for_classes.label_rows(classes, true, prob, thresholds, **trained,
+    interval = auroc_interval(true, prob, groups=judged.groups())
+    rows = for_classes.label_rows(classes, true, prob, thresholds, **trained, interval=interval,
                                   train_counts=None if train is None else train.counts)
     of = [row for row in rows if row['class'] in values['over'] and row['class'] != NO_FINDING]
     more = {'AUROC of findings': {'train': None if train is None else _mean([row['train_score'] for row in of]),
                                   'val': _mean([row['score'] for row in of])}} if NO_FINDING in classes else {}
     return {'score_name': 'AUROC', 'fit': _fit('mean AUROC', judged.split, values, chance=0.5, more=more),
             'imbalance': _imbalance(judged, train), 'operating_point': source, 'per_class': rows,
-            'confusion': None, 'confusions': [], 'calibration': for_classes.label_calibration(true, prob),
+            'interval': {'method': interval.method, 'about': interval.about}, 'confusion': None, 'confusions': [],
+            'calibration': for_classes.label_calibration(true, prob),
             'confounding': _confounding(judged, train), 'wrong_calls': for_classes.wrong_calls(
                 classes, true, prob, images, most=worst),
             'worst': for_classes.wrong_images(classes, true, prob, images, single=False, most=worst)}

@@ -101,8 +101,8 @@ def _multi_label_classes(report: dict) -> list[str]:
         rows.append([row['class'], row['train'], row['val'], row['train_score'], row['score'], interval, row['AP'],
                      row['sensitivity'], row['specificity'], row['ece'],
                      ' '.join(filter(None, ['< 0.65' if row['flag'] else '', few]))])
-    return _wrapped(f'Classes; positives, AUROC with 95 % interval, and sensitivity and specificity decided by '
-                    f'{report["operating_point"]}') + _table(
+    return _wrapped(f'Classes; positives, AUROC with 95 % interval ({report["interval"]["about"]}), and sensitivity '
+                    f'and specificity decided by {report["operating_point"]}') + _table(
         ['class', 'train', report['split'], 'AUROC tr.', f'AUROC {report["split"]}', '95 %', 'AP', 'sens.', 'spec.',
          'ECE', 'flag'], rows)
 
@@ -177,7 +177,7 @@ def _calibration(report: dict) -> list[str]:
                      f'temperature {part["temperature"]:.2f}, fitted on the same images, {part["ece_after"]:.3f}')
     bins = [row for row in part['bins'] if row['count']]
     return lines + _table(['scores', 'number', 'mean score', 'share right'], [
-        [f'{row["low"]:.1f} - {row["high"]:.1f}', row['count'], row['mean_score'], row['share_right']] for row in bins])
+        [f'{row["low"]:.2f} - {row["high"]:.2f}', row['count'], row['mean_score'], row['share_right']] for row in bins])
 
 
 def _confounding(report: dict) -> list[str]:

@@ -17,6 +17,7 @@ from cxrdet.core.folders import OutputFolder
 from cxrdet.core.labels import are_findings
 from cxrdet.core.lesions import LesionTable, lesion_table
 from cxrdet.core.main_scores import IOUS, detection_scores, multi_label_scores, single_label_scores
+from cxrdet.core.roc import AurocInterval, auroc_interval
 from cxrdet.visualization.panels import (
     Panel,
     calibration_panel,
@@ -95,9 +96,7 @@ def content_of(loaded: LoadedModel, judged: Collected, train: Collected | None =
         raise ConfigError(f'The {judged.split} set has no image to judge.')
     diagnosis = diagnosis_of(loaded, judged, train, score_thr=score_thr)
     groups, unit = facts.groups_of(judged)
-    content_note = (f'Bands are pointwise 95 % intervals of the same bootstrap of whole {unit}s.' + (
-        ' The interval behind an AUROC is DeLong\'s, which takes images as independent.'
-        if loaded.task != 'detection' else ''))
+    content_note = f'Bands are pointwise 95 % intervals of the same bootstrap of whole {unit}s.'
     name = Path(str(loaded.cfg.filename or loaded.checkpoint)).stem
     content = Content(title=f'Report of {name}', diagnosis=diagnosis, rows=diagnosis['per_class'],
                       curves_note=content_note, about=(
@@ -161,23 +160,27 @@ def _add_classification(content: Content, loaded: LoadedModel, judged: Collected
     if loaded.task == 'multi-label':
         thresholds = np.array([row['threshold'] for row in content.rows], np.float64)
         use = [name in diagnosis['fit']['over'] for name in classes]
-        content.scores, (low, high) = multi_label_scores(true, prob, thresholds, use, findings=are_findings(classes),
-                                                         groups=groups, samples=samples, seed=seed)
-        if groups is not None:  # else those by DeLong stay
-            content.rows = [row | {'low': float(low[i]), 'high': float(high[i])} for i, row in enumerate(content.rows)]
+        content.scores = multi_label_scores(true, prob, thresholds, use, findings=are_findings(classes),
+                                            groups=groups, samples=samples, seed=seed)
+        low, high = (np.array([row[end] for row in content.rows], np.float64) for end in ('low', 'high'))
+        interval = AurocInterval(low, high, **diagnosis['interval'])
         content.scores_note = (f'Means over {sum(use)} of {len(classes)} classes, those with enough images to judge '
                                f'({", ".join(diagnosis["fit"]["over"])}). Decisions by '
-                               f'{diagnosis["operating_point"]}. Intervals of single classes are '
-                               f'{"by DeLong" if groups is None else "from the same bootstrap"}.')
+                               f'{diagnosis["operating_point"]}.')
     else:
         content.scores = single_label_scores(true, prob, groups=groups, samples=samples, seed=seed)
         content.scores_note = 'Means are over classes; AUROC is of each class against all others.'
+        interval = auroc_interval(true, prob, groups=groups)
+    content.curves_note += f' The interval behind the AUROC of a class is {interval.about}.'
+    content.scores_note += f' The interval of a single class is {interval.about}.'
     shown = _most_common(classes, np.nansum(true == 1, axis=0))
     names = [classes[i] for i in shown]
     if len(shown) < len(classes):
         content.scores_note += f' Curves are drawn of the {len(shown)} most frequent classes.'
     own = true[:, shown], prob[:, shown]
-    content.curves = {CURVES[2]: roc_panels(*own, names, groups=groups, samples=samples),
+    content.curves = {CURVES[2]: roc_panels(
+        *own, names, groups=groups, samples=samples,
+        interval=interval._replace(low=interval.low[shown], high=interval.high[shown])),
                       CURVES[3]: pr_panels(*own, names, groups=groups, samples=samples)}
     content.calibration = _label_calibration(loaded.task, true, prob, shown, names, groups, samples)
     content.pictures, note = label_pictures(loaded, judged, thresholds, most=pictures, cam=cam)

@@ -32,11 +32,8 @@ _PACKAGES = ('torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmde
 
 def groups_of(judged: Collected) -> tuple[np.ndarray | None, str]:
     """Patient (or group) of each image, None where none is known; and what is resampled, in words."""
-    known = [record['facts'].get('patient_id', record['facts'].get('group')) for record in judged.records]
-    if not known or all(value is None for value in known):
-        return None, 'image'
-    names = [f'patient {value}' if value is not None else f'image {i}' for i, value in enumerate(known)]
-    return np.unique(names, return_inverse=True)[1].reshape(-1), 'patient'
+    groups = judged.groups()
+    return groups, 'image' if groups is None else 'patient'
 
 
 def data_facts(loaded: LoadedModel, judged: Collected, train: Collected | None) -> list[tuple[str, str]]:

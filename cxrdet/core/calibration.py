@@ -5,42 +5,91 @@ Labels are 1, 0 or NaN (unknown); unknown entries are left out.
 Sources: C. Guo et al., "On calibration of modern neural networks", ICML 2017 (sections 2 and 4.2), for one probability
 of each label instead of the confidence of the top class.
 """
+from typing import NamedTuple
+
 import numpy as np
 
 from cxrdet.core.multilabel import pooled
 from cxrdet.core.roc import as_columns
 
-__all__ = ['calibration_error', 'fit_softmax_temperature', 'fit_temperature', 'scale', 'to_logit']
+__all__ = ['BINS', 'CalibrationBins', 'calibration_bins', 'calibration_error', 'fit_softmax_temperature',
+           'fit_temperature', 'scale', 'to_logit']
+
+#: Bins of every calibration error, plot and table, as in Guo et al.
+BINS = 15
 
 _WIDEST = 100.  # temperatures lie in [1 / _WIDEST, _WIDEST]
 
 
-def calibration_error(y_true, y_prob, *, bins: int = 15) -> np.ndarray:
+class CalibrationBins(NamedTuple):
+    """Probabilities in K bins of equal width.
+
+    Attributes:
+        place: (N,) int, the bin of each entry; -1 where the label is unknown.
+        edges: (K + 1,) from 0 to 1.
+        count: (K,) int, entries.
+        mean, share: (K,) mean probability, and share of positives, in [0, 1]; NaN in an empty bin.
+    """
+
+    place: np.ndarray
+    edges: np.ndarray
+    count: np.ndarray
+    mean: np.ndarray
+    share: np.ndarray
+
+    def error(self) -> float:
+        """Expected calibration error: the mean gap between ``mean`` and ``share``, by ``count``; NaN of nothing."""
+        used = self.count > 0
+        return float(np.average(np.abs(self.mean - self.share)[used], weights=self.count[used])) if used.any() \
+            else float('nan')
+
+
+def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
+    """Sort the probabilities of one class into ``bins`` of equal width, each open below and closed above.
+
+    The first holds 0, too. What is printed, drawn and tabled of calibration is all made of these bins.
+
+    Args:
+        y_true: (N,) labels: 1, 0 or NaN (left out).
+        y_prob: (N,) probabilities in [0, 1].
+        bins: Number of bins.
+
+    Raises: ValueError as :func:`cxrdet.core.roc.as_columns`, for more than one class, probabilities out of range or
+        less than one bin.
+    """
+    true, prob = as_columns(y_true, y_prob)
+    if true.shape[1] != 1:
+        raise ValueError(f'expected the labels of one class, (N,), got {true.shape}')
+    if bins < 1:
+        raise ValueError(f'expected at least one bin, got {bins}')
+    true, prob = true[:, 0], prob[:, 0]
+    known = ~np.isnan(true)
+    if known.any() and not 0 <= prob[known].min() <= prob[known].max() <= 1:
+        raise ValueError(f'expected probabilities in [0, 1], got values from {prob[known].min()} to '
+                         f'{prob[known].max()}')
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.where(known, np.searchsorted(edges[1:-1], prob), -1)
+    count = np.bincount(place[known], minlength=bins)
+    mean, share = (np.divide(np.bincount(place[known], weights=values[known], minlength=bins), count,
+                             out=np.full(bins, np.nan), where=count > 0) for values in (prob, true))
+    return CalibrationBins(place, edges, count, mean, share)
+
+
+def calibration_error(y_true, y_prob, *, bins: int = BINS) -> np.ndarray:
     """Expected calibration error of each class, (C,) float64 in [0, 1]; NaN for a class without known labels.
 
-    [0, 1] is cut into ``bins`` of equal width, each open below and closed above (the first holds 0, too). In each the
-    gap between the mean probability and the share of positives counts by the number of its entries. For the error over
-    all classes together, pass :func:`cxrdet.core.multilabel.pooled` arrays.
+    In each of :func:`calibration_bins` the gap between the mean probability and the share of positives counts by the
+    number of its entries. For the error over all classes together, pass :func:`cxrdet.core.multilabel.pooled` arrays.
 
     Args:
         y_true: (N, C) or (N,) labels: 1, 0 or NaN.
         y_prob: Probabilities of the same shape, in [0, 1].
         bins: Number of bins.
 
-    Raises: ValueError as :func:`cxrdet.core.roc.as_columns`, for probabilities out of range or less than one bin.
+    Raises: ValueError as :func:`calibration_bins`.
     """
-    true, prob = as_columns(y_true, y_prob)
-    if bins < 1:
-        raise ValueError(f'expected at least one bin, got {bins}')
-    known = ~np.isnan(true)
-    if (prob[known] < 0).any() or (prob[known] > 1).any():
-        raise ValueError(f'expected probabilities in [0, 1], got values from {prob[known].min()} to '
-                         f'{prob[known].max()}')
-    edges, errors = np.linspace(0, 1, bins + 1)[1:-1], []
-    for labels, values, given in zip(true.T, prob.T, known.T):
-        gap = np.bincount(np.searchsorted(edges, values[given]), weights=values[given] - labels[given], minlength=bins)
-        errors.append(np.abs(gap).sum() / given.sum() if given.any() else np.nan)
-    return np.array(errors)
+    return np.array([calibration_bins(*pair, bins=bins).error()
+                     for pair in zip(*(array.T for array in as_columns(y_true, y_prob)))])
 
 
 def to_logit(prob) -> np.ndarray:

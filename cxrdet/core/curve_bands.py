@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cxrdet.core.calibration import BINS, calibration_bins
 from cxrdet.core.lesions import LesionTable
-from cxrdet.core.roc import as_columns, draws_of_groups, percentile_interval
+from cxrdet.core.roc import draws_of_groups, percentile_interval
 
 __all__ = ['CalibrationCurve', 'bootstrap_average_precision', 'calibration_curve', 'pr_band', 'pr_curve']
 
@@ -94,9 +95,9 @@ def bootstrap_average_precision(tables: Sequence[LesionTable], *, groups=None, s
     return np.array(out).T.reshape(-1, *shape) if out else np.zeros((0, *shape))
 
 
-def calibration_curve(y_true, y_prob, *, groups=None, bins: int = 10, level: float = 0.95, samples: int = 200,
+def calibration_curve(y_true, y_prob, *, groups=None, bins: int = BINS, level: float = 0.95, samples: int = 200,
                       seed: int = 0) -> CalibrationCurve:
-    """Share of positives against mean probability in ``bins`` of equal width, each open below and closed above.
+    """Share of positives against mean probability in the bins of :func:`cxrdet.core.calibration.calibration_bins`.
 
     Args:
         y_true: (N,) labels: 1, 0 or NaN (left out).
@@ -105,19 +106,11 @@ def calibration_curve(y_true, y_prob, *, groups=None, bins: int = 10, level: flo
         bins: number of bins.
         level, samples, seed: of the bootstrap, as for :func:`pr_band`.
 
-    Raises: ValueError as :func:`cxrdet.core.roc.as_columns`, for more than one class, probabilities out of range or
-        less than one bin.
+    Raises: ValueError as :func:`cxrdet.core.calibration.calibration_bins`.
     """
-    true, prob = as_columns(y_true, y_prob)
-    if true.shape[1] != 1 or bins < 1:
-        raise ValueError(f'expected the labels of one class, (N,), and at least one bin, got {true.shape} and {bins}')
-    known = ~np.isnan(true[:, 0])
-    true, prob = true[known, 0], prob[known, 0]
-    if prob.size and not 0 <= prob.min() <= prob.max() <= 1:
-        raise ValueError(f'expected probabilities in [0, 1], got values from {prob.min()} to {prob.max()}')
-    place = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], prob)
-    used, place, count = np.unique(place, return_inverse=True, return_counts=True)
-    mean, share = (np.bincount(place, weights=values, minlength=len(used)) / count for values in (prob, true))
+    found = calibration_bins(y_true, y_prob, bins=bins)
+    known, used = found.place >= 0, np.flatnonzero(found.count)
+    true, place = np.asarray(y_true, np.float64).reshape(-1)[known], np.searchsorted(used, found.place[known])
     shares = [np.zeros((0, len(used)))]
     for draws in draws_of_groups(len(true), groups=None if groups is None else np.asarray(groups)[known],
                                  samples=samples, seed=seed):
@@ -125,7 +118,7 @@ def calibration_curve(y_true, y_prob, *, groups=None, bins: int = 10, level: flo
                 for weight in (true, np.ones(len(true)))]
         shares.append(np.divide(*sums, out=np.full(sums[0].shape, np.nan), where=sums[1] > 0))
     low, high = percentile_interval(np.concatenate(shares), level=level)
-    return CalibrationCurve(mean, share, count, low, high)
+    return CalibrationCurve(found.mean[used], found.share[used], found.count[used], low, high)
 
 
 def _resampled(scores, is_hit, image, targets, groups, samples: int, seed: int, *, envelope: bool):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cxrdet.core.advice import advice_for
+from cxrdet.core.calibration import calibration_bins
 
 __all__ = ['FEW', 'LIMITS', 'finding', 'fit_findings', 'fit_verdict', 'flags_of', 'imbalance', 'imbalance_findings',
            'listed', 'plain', 'quality_findings', 'reliability_bins', 'weak_findings']
@@ -150,27 +151,18 @@ def _numbers(row: dict) -> str:
     return f'{row["val"]} in validation' + ('' if row['train'] is None else f', {row["train"]} in training')
 
 
-def reliability_bins(right, score, *, bins: int = 10) -> list[dict]:
-    """Scores against the share of right answers: ``low``, ``high``, ``count``, ``mean_score``, ``share_right``.
-
-    Bins of equal width as in :func:`cxrdet.core.calibration.calibration_error`; the means of an empty bin are NaN.
+def reliability_bins(right, score) -> list[dict]:
+    """Scores against the share of right answers, a row for each of :func:`cxrdet.core.calibration.calibration_bins`:
+    ``low``, ``high``, ``count``, ``mean_score``, ``share_right``; the means of an empty bin are NaN.
 
     Args:
         right: (N,) 1 or 0; NaN entries are left out.
         score: (N,) in [0, 1].
     """
-    right, score = (np.asarray(values, np.float64).reshape(-1) for values in (right, score))
-    known = ~np.isnan(right)
-    right, score = right[known], score[known]
-    edges, rows = np.linspace(0, 1, bins + 1), []
-    place = np.searchsorted(edges[1:-1], score)
-    for number, (low, high) in enumerate(zip(edges, edges[1:])):
-        mine = place == number
-        count = int(mine.sum())
-        rows.append({'low': float(low), 'high': float(high), 'count': count,
-                     'mean_score': float(score[mine].mean()) if count else float('nan'),
-                     'share_right': float(right[mine].mean()) if count else float('nan')})
-    return rows
+    bins = calibration_bins(right, score)
+    columns = bins.edges[:-1], bins.edges[1:], bins.count, bins.mean, bins.share
+    return [dict(zip(('low', 'high', 'count', 'mean_score', 'share_right'), row))
+            for row in zip(*(column.tolist() for column in columns))]
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

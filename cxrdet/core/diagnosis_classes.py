@@ -12,7 +12,7 @@ from cxrdet.core.confounding import confounded_labels
 from cxrdet.core.confusion import class_report, confusion_matrix
 from cxrdet.core.diagnosis import FEW, LIMITS, finding, listed, reliability_bins
 from cxrdet.core.multilabel import average_precision, confusion, pooled, rates
-from cxrdet.core.roc import auroc, delong_interval
+from cxrdet.core.roc import AurocInterval, auroc, auroc_interval
 
 __all__ = ['WEAK_AUROC', 'classifier_findings', 'confounding', 'label_calibration', 'label_rows', 'multi_label_fit',
            'single_label_calibration', 'single_label_fit', 'single_label_rows', 'wrong_calls', 'wrong_images']
@@ -44,13 +44,13 @@ def _accuracy(true, prob) -> float:
     return float(right.mean()) if len(right) else float('nan')
 
 
-def label_rows(classes: Sequence[str], true, prob, thresholds, *, train_true=None, train_prob=None,
-               train_counts=None) -> list[dict[str, Any]]:
+def label_rows(classes: Sequence[str], true, prob, thresholds, *, interval: AurocInterval | None = None,
+               train_true=None, train_prob=None, train_counts=None) -> list[dict[str, Any]]:
     """A row a class of a multi-label classifier: ``class``, ``train`` and ``val`` (positive images), ``score`` (AUROC),
-    ``low`` and ``high`` (its 95 % interval by DeLong), ``train_score``, ``AP``, ``threshold`` and, by it,
-    ``sensitivity``, ``specificity``, ``precision``, ``tp``, ``fp``, ``fn``, ``tn``; ``ece``; ``flag``: the AUROC is
-    below 0.65."""
-    areas, low, high = auroc(true, prob), *delong_interval(true, prob)
+    ``low`` and ``high`` (its 95 % ``interval``, by default for images without patients), ``train_score``, ``AP``,
+    ``threshold`` and, by it, ``sensitivity``, ``specificity``, ``precision``, ``tp``, ``fp``, ``fn``, ``tn``;
+    ``ece``; ``flag``: the AUROC is below 0.65."""
+    areas, (low, high, *_) = auroc(true, prob), interval or auroc_interval(true, prob)
     trained = None if train_true is None else auroc(train_true, train_prob)
     counts = confusion(true, prob, thresholds)
     at, ap, ece = rates(counts), average_precision(true, prob), calibration_error(true, prob)

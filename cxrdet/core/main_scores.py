@@ -79,7 +79,7 @@ def top_per_class(predictions: Sequence[Mapping], most: int = 100) -> list[dict]
 
 
 def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups=None, samples: int = 200,
-                       seed: int = 0) -> tuple[list[dict], tuple[np.ndarray, np.ndarray]]:
+                       seed: int = 0) -> list[dict]:
     """Scores of a multi-label classifier: means over classes of AUROC, average precision, and, at the thresholds,
     sensitivity, specificity and F1.
 
@@ -90,8 +90,6 @@ def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups
         findings: (C,) bool of :func:`cxrdet.core.labels.are_findings`; the mean AUROC over those of them that are in
             ``use`` is given, too.
         groups, samples, seed: as for :func:`detection_scores`.
-
-    Returns: the scores, and the intervals of the AUROC of each class, (C,) each.
     """
     true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)
     use = np.asarray(use, bool)
@@ -110,7 +108,7 @@ def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups
     drawn = rates(type(confusion(true, prob))(*counts))
     for name, key in (('mean sensitivity', 'recall'), ('mean specificity', 'specificity'), ('mean F1', 'f1')):
         scores.append(_score(name, macro_mean(getattr(at, key), use), _mean(getattr(drawn, key)[:, use], axis=1)))
-    return scores, percentile_interval(areas)
+    return scores
 
 
 def single_label_scores(y_true, y_prob, *, groups=None, samples: int = 200, seed: int = 0) -> list[dict]:

@@ -9,13 +9,17 @@ form by ranks of X. Sun, W. Xu, IEEE Signal Processing Letters 21(11), 2014; M. 
 Medical Tests for Classification and Prediction", 2003 (its interval on the logit scale); B. Efron, R. Tibshirani,
 "An Introduction to the Bootstrap", 1993 (percentile interval over resampled groups).
 """
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ['as_columns', 'auroc', 'bootstrap_areas', 'bootstrap_interval', 'delong_interval', 'draws_of_groups',
-           'midrank', 'percentile_interval']
+__all__ = ['DRAWS', 'AurocInterval', 'as_columns', 'auroc', 'auroc_interval', 'bootstrap_areas', 'bootstrap_interval',
+           'delong_interval', 'draws_of_groups', 'group_numbers', 'midrank', 'percentile_interval']
+
+#: Bootstrap draws of an interval.
+DRAWS = 1000
 
 
 def as_columns(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
@@ -54,11 +58,62 @@ def auroc(y_true, y_score) -> np.ndarray:
     return np.array([_placements(*pair)[0] for pair in zip(*(a.T for a in as_columns(y_true, y_score)))])
 
 
+class AurocInterval(NamedTuple):
+    """Intervals of the AUROC of C classes, and what they are.
+
+    Attributes:
+        low, high: (C,) ends, in [0, 1]; NaN where there is none.
+        method: 'bootstrap' or 'DeLong'.
+        about: the same in words that finish the sentence "The interval is …".
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    method: str
+    about: str
+
+
+def auroc_interval(y_true, y_score, *, groups=None, draws=None, samples: int = DRAWS, seed: int = 0) -> AurocInterval:
+    """The 95 % interval that this package gives of :func:`auroc`, whether in a log, a table or a plot.
+
+    Where groups are known, :func:`bootstrap_interval` over them, for rows of one group are not independent; otherwise
+    :func:`delong_interval` on the logit scale, which holds the true area more often than the linear one.
+
+    Args:
+        y_true, y_score: As for :func:`auroc`.
+        groups: (N,) patient of each row; None: not known.
+        draws: Of :func:`bootstrap_areas` with these groups, where they are at hand; None: made here.
+        samples: Number of draws; with 0 it is DeLong's interval.
+        seed: Of the draws.
+
+    Raises: ValueError as :func:`as_columns`, or if ``groups`` do not fit.
+    """
+    if groups is None or not samples:
+        return AurocInterval(*delong_interval(y_true, y_score, scale='logit'), 'DeLong',
+                             "DeLong's on the logit scale, which takes images as independent")
+    if draws is None:
+        draws = bootstrap_areas(y_true, y_score, groups=groups, samples=samples, seed=seed)
+    return AurocInterval(*percentile_interval(draws), 'bootstrap',
+                         f'by percentiles of {samples} bootstrap draws of whole patients')
+
+
+def group_numbers(patients: Sequence, files: Sequence) -> tuple[np.ndarray, bool]:
+    """Number of the patient of each image, (N,) int64 by first appearance, and whether any patient is known.
+
+    An image without a patient (None) has its file for one, or, without a file, itself.
+    """
+    numbers: dict = {}
+    keys = [('patient', str(patient)) if patient is not None else ('file', str(file)) if file is not None else
+            ('row', row) for row, (patient, file) in enumerate(zip(patients, files, strict=True))]
+    return (np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64),
+            any(patient is not None for patient in patients))
+
+
 def delong_interval(y_true, y_score, *, level: float = 0.95, scale: str = 'linear') -> tuple[np.ndarray, np.ndarray]:
     """Confidence interval of :func:`auroc` by DeLong's variance: lower and upper ends, each (C,) float64 in [0, 1].
 
-    NaN where the area is NaN or a class has a single positive or negative. Rows are taken as independent; where several
-    films show one patient, use :func:`bootstrap_interval` with ``groups``.
+    NaN where the area is NaN or a class has a single positive or negative. Rows are taken as independent;
+    :func:`auroc_interval` is for films of which several may show one patient.
 
     Args:
         y_true, y_score: As for :func:`auroc`.
@@ -101,7 +156,7 @@ def delong_interval(y_true, y_score, *, level: float = 0.95, scale: str = 'linea
     return low, high
 
 
-def bootstrap_interval(y_true, y_score, *, groups=None, level: float = 0.95, samples: int = 1000,
+def bootstrap_interval(y_true, y_score, *, groups=None, level: float = 0.95, samples: int = DRAWS,
                        seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval of :func:`auroc` over resampled groups: lower and upper ends, each (C,) float64 in [0, 1].
 
@@ -121,7 +176,7 @@ def bootstrap_interval(y_true, y_score, *, groups=None, level: float = 0.95, sam
     return percentile_interval(bootstrap_areas(y_true, y_score, groups=groups, samples=samples, seed=seed), level=level)
 
 
-def bootstrap_areas(y_true, y_score, *, groups=None, samples: int = 1000, seed: int = 0) -> np.ndarray:
+def bootstrap_areas(y_true, y_score, *, groups=None, samples: int = DRAWS, seed: int = 0) -> np.ndarray:
     """The areas that :func:`bootstrap_interval` is made of, (samples, C) float64; NaN where a draw leaves none.
 
     Their mean over classes, draw by draw, gives the interval of the mean. Arguments as for :func:`bootstrap_interval`.

@@ -10,6 +10,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from cxrdet.core.class_counts import COUNT_KEYS, OTHER_COUNTS
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.checkpoint import load_model_weights, read_checkpoint
@@ -21,8 +22,6 @@ __all__ = ['MAX_PER_IMG', 'Member', 'build_member', 'build_members', 'checked_we
 
 MAX_PER_IMG = 300  # boxes that an ensemble keeps of an image
 KEYS = ('config', 'model', 'checkpoint', 'classes', 'pipeline', 'scope', 'tta_model')
-# Parts whose ``num_classes`` is not the number of classes of the data set
-_OTHERS = ('backbone', 'neck', 'rpn_head', 'shared_head', 'semantic_head', 'init_cfg')
 
 
 class Member(nn.Module):
@@ -140,10 +139,9 @@ def _read(where: str, spec: dict, classes: int) -> dict:
 
 def _set_classes(node: Any, classes: int) -> None:
     if isinstance(node, dict):
-        if 'num_classes' in node:
-            node['num_classes'] = classes
+        node.update({key: classes for key in COUNT_KEYS if key in node})
         for key, value in node.items():
-            if key not in _OTHERS:
+            if key not in OTHER_COUNTS:
                 _set_classes(value, classes)
     elif isinstance(node, (list, tuple)):
         for value in node:

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from cxrdet.core.average_precision import class_precisions
-from cxrdet.core.calibration import calibration_error
+from cxrdet.core.calibration import BINS, calibration_error
 from cxrdet.core.curve_bands import calibration_curve, pr_band, pr_curve
 from cxrdet.core.froc import froc, froc_interval
 from cxrdet.core.history import series
 from cxrdet.core.lesions import LesionTable
 from cxrdet.core.multilabel import average_precision
-from cxrdet.core.roc import as_columns, auroc, delong_interval
+from cxrdet.core.roc import AurocInterval, as_columns, auroc, auroc_interval
 from cxrdet.core.thresholds import roc_band, roc_points
 
 __all__ = ['Line', 'Panel', 'calibration_panel', 'detection_pr_panels', 'froc_panels', 'history_panels', 'pr_panels',
@@ -66,28 +66,30 @@ class Panel(NamedTuple):
     note_at: str = 'lower right'
 
 
-def roc_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
-    """The ROC curve of each class, with AUROC, DeLong's 95 % interval and a pointwise 95 % bootstrap band.
+def roc_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: int = 200,
+               interval: AurocInterval | None = None) -> list[Panel]:
+    """The ROC curve of each class, with AUROC, its 95 % interval and what it is, and a pointwise 95 % bootstrap band.
 
     A class that lacks positives or negatives gets an empty panel that says so.
 
     Args:
         y_true, y_score: (N, C) labels 1, 0 or NaN, and scores.
         classes: C names.
-        groups: (N,) patient of each row, for the band; None: each row for itself.
+        groups: (N,) patient of each row; None: each row for itself.
         samples: draws of the band; 0 leaves it out.
+        interval: of the AUROC; None: that of :func:`cxrdet.core.roc.auroc_interval`.
 
     Raises: ValueError as :func:`cxrdet.core.roc.as_columns`, or if there is not one name a class.
     """
     true, score = _checked(y_true, y_score, classes)
-    areas, (low, high) = auroc(true, score), delong_interval(true, score)
+    areas, (low, high, method, _) = auroc(true, score), interval or auroc_interval(true, score, groups=groups)
     panels = []
     for i, name in enumerate(classes):
         lines, note = [_reference([0, 1], [0, 1])], 'no curve: lacks positives or negatives'
         if not np.isnan(areas[i]):
             band = roc_band(true[:, i], score[:, i], groups=groups, samples=samples) if samples else None
             lines.append(Line(*roc_points(true[:, i], score[:, i])[:2], band=band))
-            note = f'AUROC {areas[i]:.3f}' + ('' if np.isnan(low[i]) else f' [{low[i]:.2f}, {high[i]:.2f}]')
+            note = f'AUROC {areas[i]:.3f}' + ('' if np.isnan(low[i]) else f' [{low[i]:.2f}, {high[i]:.2f}] {method}')
         panels.append(Panel(_title(name, true[:, i]), 'false positive rate (1 - specificity)',
                             'true positive rate (sensitivity)', lines, note))
     return panels
@@ -160,7 +162,7 @@ def froc_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samp
     return panels
 
 
-def calibration_panel(y_true, y_prob, title: str, *, groups=None, bins: int = 10, samples: int = 200) -> Panel:
+def calibration_panel(y_true, y_prob, title: str, *, groups=None, bins: int = BINS, samples: int = 200) -> Panel:
     """Share of positives against mean probability, with bootstrap intervals, and the expected calibration error.
 
     Args:
@@ -171,7 +173,7 @@ def calibration_panel(y_true, y_prob, title: str, *, groups=None, bins: int = 10
     curve = calibration_curve(y_true, y_prob, groups=groups, bins=bins, samples=samples)
     lines, note = [_reference([0, 1], [0, 1])], 'no curve: no known label'
     if len(curve.count):
-        error = calibration_error(y_true, y_prob)[0]
+        error = calibration_error(y_true, y_prob, bins=bins)[0]
         note = f'calibration error {error:.3f}, {curve.count.sum()} entries'
         lines.append(Line(curve.mean, curve.share, band=(curve.mean, curve.low, curve.high), marks=True))
     return Panel(title, 'mean probability', 'share of positives', lines, note, note_at='upper left')

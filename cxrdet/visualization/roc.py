@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from cxrdet.core.calibration import BINS
 from cxrdet.core.files import atomic_path
 from cxrdet.core.lesions import LesionTable
-from cxrdet.core.roc import as_columns
+from cxrdet.core.roc import AurocInterval, as_columns
 from cxrdet.visualization.boxes import PALETTE
 from cxrdet.visualization.panels import (
     Line,
@@ -35,12 +36,12 @@ _PANEL = 2.6  # inches
 
 
 def draw_roc_curves(path: str | os.PathLike, y_true, y_score, classes: Sequence[str], *, groups=None,
-                    samples: int = 200) -> None:
+                    samples: int = 200, interval: AurocInterval | None = None) -> None:
     """Write :func:`~cxrdet.visualization.panels.roc_panels` (same arguments, same errors) to a picture file.
 
     The suffix of ``path`` gives the format (png, pdf, svg ...).
     """
-    draw_panels(path, roc_panels(y_true, y_score, classes, groups=groups, samples=samples))
+    draw_panels(path, roc_panels(y_true, y_score, classes, groups=groups, samples=samples, interval=interval))
 
 
 def draw_pr_curves(path: str | os.PathLike, y_true, y_score, classes: Sequence[str], *, groups=None,
@@ -62,7 +63,7 @@ def draw_froc_curves(path: str | os.PathLike, table: LesionTable, classes: Seque
 
 
 def draw_calibration_curves(path: str | os.PathLike, y_true, y_prob, classes: Sequence[str], *, groups=None,
-                            bins: int = 10, samples: int = 200) -> None:
+                            bins: int = BINS, samples: int = 200) -> None:
     """Write the calibration curve of each class to a picture file.
 
     Args:

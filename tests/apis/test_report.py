@@ -1,7 +1,7 @@
 """What the report tells, on made-up predictions of every task; a large one in the browser."""
+import json
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from cxrdet.apis.report_facts import fingerprint, groups_of, training_panels
 from cxrdet.apis.report_pictures import choose
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.history import to_json
+from cxrdet.evaluation.metrics import MultiLabelMetric
 from cxrdet.visualization.report import render_page
 
 CLASSES = ('RBC', '<script>alert(1)</script>', 'Platelets')
@@ -87,6 +88,8 @@ def test_detector(images):
         assert row['score'] == pytest.approx(row['AP50']) and row['AP_low'] < row['AP'] < row['AP_high']
     assert len(content.pictures) == 8 and len(content.curves['FROC at IoU 0.5']) == 4
     assert content.calibration[0].note.startswith(f'calibration error {content.diagnosis["calibration"]["ece"]:.3f}')
+    tabled = [row['mean_score'] for row in content.diagnosis['calibration']['bins'] if row['count']]
+    assert content.calibration[0].lines[-1].x.tolist() == pytest.approx(tabled)
     assert 'draws of whole images' in content.scores_note and 'No patients are known' in content.scores_note
     text = render_page(content)
     assert '<script>alert' not in text and text.count('&lt;script&gt;alert(1)&lt;/script&gt;') > 10
@@ -128,13 +131,60 @@ def test_multi_label_classifier(images):
     content = content_of(loaded('multi-label'), labelled(images, 60), pictures=5, samples=20, cam=False)
     scores = {score['name']: score for score in content.scores}
     assert scores['mean AUROC']['value'] == pytest.approx(content.diagnosis['fit']['val'])
-    assert 'draws of whole patients' in content.scores_note and 'from the same bootstrap' in content.scores_note
+    assert 'percentiles of 20 bootstrap draws of whole patients' in content.scores_note
+    assert 'of a single class is by percentiles of 1000 bootstrap draws of whole patients' in content.scores_note
     assert dict(content.data)['Judged'] == '60 validation images, 30 patients'
     assert set(content.kinds) == {'missed', 'false'} and len(content.pictures) == 5
     assert all(kind in content.kinds for picture in content.pictures for _, kind in picture.marks)
     text = render_page(content)
     assert 'Right and wrong decisions of each class' in text and 'Decisions by 0.5 for every class' in text
     assert 'The worst single decisions' in text
+
+
+@pytest.mark.parametrize('patients', [True, False])
+def test_one_interval_of_an_auroc_everywhere(patients, images, tmp_path):
+    """In the metric, the diagnosis, the table of the report and its ROC panels: by hand of films of one patient each
+    drawn as a whole; without patients DeLong's on the logit scale."""
+    judged = labelled(images, 60, patients=patients)
+    for number, record in enumerate(judged.records):
+        record['image'] = f'{number}.png'
+    true, prob = judged.matrix('truth'), judged.matrix('probabilities')
+    if patients:
+        draws = np.random.default_rng(0).integers(30, size=(1000, 30))  # two films each; 50 draws at a time
+        times = np.repeat([np.bincount(draw, minlength=30) for draw in draws], 2, axis=1)
+        areas = []
+        for label, score in zip(true.T, prob.T):
+            wins = score[label == 1][:, None] > score[label == 0]
+            over, under = times[:, label == 1], times[:, label == 0]
+            areas.append(((over @ wins) * under).sum(axis=1) / over.sum(axis=1) / under.sum(axis=1))
+        expected = np.quantile(areas, (0.025, 0.975), axis=1)
+    else:
+        area, spread = np.array([delong_by_hand(true[:, i], prob[:, i]) for i in range(3)]).T
+        middle, width = np.log(area / (1 - area)), 1.959964 * spread / area / (1 - area)
+        expected = 1 / (1 + np.exp(-np.array([middle - width, middle + width])))
+    content = content_of(loaded('multi-label'), judged, pictures=0, samples=20, cam=False)
+    for rows in (content.rows, content.diagnosis['per_class']):
+        np.testing.assert_allclose([[row[end] for row in rows] for end in ('low', 'high')], expected, rtol=1e-6)
+    what = 'bootstrap' if patients else 'DeLong'
+    for panel, low, high in zip(content.curves['ROC'], *expected, strict=True):
+        assert panel.note.endswith(f' [{low:.2f}, {high:.2f}] {what}')
+    about = content.diagnosis['interval']['about']
+    assert what in about and all(about in text for text in (content.scores_note, content.curves_note))
+    metric = MultiLabelMetric(out_dir=str(tmp_path))
+    metric.dataset_meta = {'classes': CLASSES}
+    metric.process(None, [{'pred_score': torch.tensor(record['probabilities']), 'img_path': record['image'],
+                           'gt_score': torch.tensor(record['truth'])} | record['facts'] for record in judged.records])
+    found = metric.evaluate(60)
+    np.testing.assert_allclose([[found[f'multi-label/AUROC_{name}_{end}'] for name in CLASSES]
+                                for end in ('low', 'high')], expected, rtol=1e-6)
+    assert json.loads((tmp_path / 'metrics.json').read_text())['interval'] == about
+
+
+def delong_by_hand(true, score):
+    """Area and DeLong's standard error, pair by pair."""
+    wins = (score[true == 1][:, None] > score[true == 0]).astype(float)
+    variances = [wins.mean(axis=axis).var(ddof=1) / wins.shape[1 - axis] for axis in (0, 1)]
+    return wins.mean(), np.sqrt(sum(variances))
 
 
 def test_the_mean_over_findings_is_among_the_scores(images):
@@ -198,8 +248,9 @@ def test_fingerprint_follows_files_and_labels(images, tmp_path):
 
 def test_groups():
     def judged(*facts):
-        return SimpleNamespace(records=[{'facts': fact} for fact in facts])
+        return Collected('detection', CLASSES, 'val', np.zeros((0, 3)), [], [{'facts': fact} for fact in facts])
     groups, unit = groups_of(judged({'patient_id': 3}, {'patient_id': 3}, {}))
+    assert groups_of(judged({'group': 'a'}, {'group': 'b'}))[0].tolist() == [0, 1]
     assert unit == 'patient' and groups[0] == groups[1] != groups[2]
     assert groups_of(judged({}, {})) == (None, 'image')
 

@@ -1,11 +1,14 @@
 """Everything that the advice names exists: files, plugins, settings, options; and every finding has advice."""
 import re
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 import yaml
+from scipy import stats
 
 from cxrdet.core.advice import ADVICE, KINDS, Switch, advice_for
+from cxrdet.core.evidence import Evidence, _read, tell, worth
 
 ROOT = Path(__file__).parents[2]
 SWITCHES = sorted({switch for codes in ADVICE.values() for switches in codes.values() for switch in switches})
@@ -19,8 +22,46 @@ def test_the_table():
     assert all(switches for codes in ADVICE.values() for switches in codes.values())
     first = advice_for('overfit', 'detection')[0]
     assert set(first) == {'kind', 'name', 'text'}
+    assert {switch.measured for switch in SWITCHES if switch.measured} <= {*_read()}
     with pytest.raises(KeyError):
         advice_for('nothing', 'detection')
+
+
+def differences(table, row):
+    """Of the first two metrics of a table: mean over the folds and both ends, by the formula of Nadeau and Bengio."""
+    content = yaml.safe_load((ROOT / 'configs/metafile.yml').read_text())['tables'][table]
+    cells = [{cell['run']: cell['metrics'] for cell in content['results'] if cell['row'] == name}
+             for name in (row, content['baseline']['row'])]
+    for metric in content['baseline']['metrics']:
+        gaps = [cells[0][run][metric] - cells[1][run][metric] for run in cells[0]]
+        half = stats.t.ppf(0.975, len(gaps) - 1) * stdev(gaps) * (
+            1 / len(gaps) + content['baseline']['test_to_train']) ** 0.5
+        yield metric, mean(gaps), mean(gaps) - half, mean(gaps) + half
+
+
+@pytest.mark.parametrize('task', ['multi-label', 'single-label'])
+def test_advice_for_imbalance_says_what_it_cost(task):
+    hints = {hint['name']: hint['text'] for hint in advice_for('imbalance', task)}
+    for name, row in (('cxrdet.ClassBalancedSampler', 'DenseNet, class-balanced sampling'),
+                      ('cxrdet.PositiveWeightHook', 'DenseNet, positive weights')):
+        told = [f'{metric} {change:+.3f} ({low:+.3f} to {high:+.3f})'
+                for metric, change, low, high in differences('nih_779', row)]
+        if name in hints:
+            assert hints[name].endswith(f'; made things worse on 779 chest films: {", ".join(told)}')
+    if task == 'multi-label':
+        assert list(hints) == ['cxrdet.LabelCountSampler', 'cxrdet.PositiveWeightHook', 'cxrdet.ClassBalancedSampler']
+        assert 'made no sure difference on 779 chest films: AUROC +0.0' in hints['cxrdet.LabelCountSampler']
+
+
+def test_best_first():
+    def found(change, low, high):
+        return Evidence('t', 'r', 'films', 'AUROC', change, low, high, 1 if low is None else 3),
+    order = [found(.3, .2, .4), found(.1, .01, .2), (), found(-.1, -.3, .1), found(-.5, None, None),
+             found(-.1, -.15, -.05), found(-.3, -.4, -.2)]
+    assert sorted([*order[:2][::-1], *order[2:5], *order[5:][::-1]], key=worth) == order
+    assert [tell(part).split(' on')[0] for part in order] == [
+        'helped', 'helped', '', 'made no sure difference', 'made no sure difference', *['made things worse'] * 2]
+    assert tell(order[4]).endswith('films: AUROC -0.500 in a single run')
 
 
 def test_every_finding_has_advice():

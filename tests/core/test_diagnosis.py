@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.calibration import calibration_curve
 
 from cxrdet.core.calibration import calibration_error
 from cxrdet.core.diagnosis import (
@@ -79,18 +80,24 @@ def test_weak_findings():
 
 
 def test_reliability_bins():
-    score, right = [0.05, 0.1, 0.1001, 0.95, 1.0, 0.5], [0, 1, 1, 1, 0, math.nan]
+    score, right = [0.05, 0.1, 2 / 15, 0.95, 1.0, 0.5], [0, 1, 0, 1, 0, math.nan]
     bins = reliability_bins(right, score)
-    assert [part['count'] for part in bins] == [2, 1, 0, 0, 0, 0, 0, 0, 0, 2]
-    assert bins[0]['mean_score'] == pytest.approx(0.075) and bins[0]['share_right'] == 0.5
-    assert math.isnan(bins[4]['mean_score']) and (bins[9]['low'], bins[9]['high']) == (0.9, 1.0)
+    assert [part['count'] for part in bins] == [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]
+    assert bins[1]['mean_score'] == pytest.approx(7 / 60) and bins[1]['share_right'] == 0.5
+    assert math.isnan(bins[4]['mean_score']) and bins[14]['low'] == pytest.approx(14 / 15) and bins[14]['high'] == 1
+    assert all(part['count'] == 0 for part in reliability_bins([], []))
+
+
+def test_table_of_scores_sums_up_to_the_printed_calibration_error():
     rng = np.random.default_rng(0)
     score = rng.random(500)
     right = (rng.random(500) < score ** 2).astype(float)
-    bins = [part for part in reliability_bins(right, score, bins=15) if part['count']]
+    share, mean = calibration_curve(right, score, n_bins=15)  # of scikit-learn
+    bins = [part for part in reliability_bins(right, score) if part['count']]
+    np.testing.assert_allclose([part['mean_score'] for part in bins], mean)
+    np.testing.assert_allclose([part['share_right'] for part in bins], share)
     ece = sum(abs(part['mean_score'] - part['share_right']) * part['count'] for part in bins) / 500
     assert ece == pytest.approx(calibration_error(right, score)[0])
-    assert all(part['count'] == 0 for part in reliability_bins([], []))
 
 
 def test_lists_and_json():

@@ -1,6 +1,7 @@
 """What the panels of curves hold; the numbers behind them are tested in tests/core."""
 import numpy as np
 import pytest
+from sklearn.calibration import calibration_curve
 
 from cxrdet.core.froc import froc
 from cxrdet.core.lesions import LesionTable
@@ -42,6 +43,20 @@ def test_classifier_curves_have_bands_and_say_what_is_missing(make, text, data):
     at, low, high = curve.band
     assert (low <= high).all() and (high > low).any() and len(at) == 101
     assert make(*data, ['a', 'b'], samples=0)[0].lines[-1].band is None
+
+
+def test_drawn_calibration_is_that_of_the_printed_error():
+    rng = np.random.default_rng(3)
+    prob = rng.random(200)
+    true = (rng.random(200) < prob ** 3).astype(float)
+    share, mean = calibration_curve(true, prob, n_bins=15)  # of scikit-learn
+    panel = calibration_panel(true, prob, 'a', samples=5)
+    np.testing.assert_allclose([panel.lines[-1].x, panel.lines[-1].y], [mean, share])
+    count = np.histogram(prob, np.linspace(0, 1, 16))[0]
+    assert panel.note == f'calibration error {np.abs(mean - share) @ count / 200:.3f}, 200 entries'
+    few = calibration_panel(true, prob, 'a', bins=2, samples=5)
+    halves = [abs((prob - true)[part].sum()) for part in (prob <= 0.5, prob > 0.5)]
+    assert len(few.lines[-1].x) == 2 and few.note == f'calibration error {sum(halves) / 200:.3f}, 200 entries'
 
 
 def test_detector_curves(table):

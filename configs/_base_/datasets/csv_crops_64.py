@@ -25,7 +25,7 @@ train_pipeline = [
     dict(size_frame, jitter=0.15),
     dict(type='PackInputs'),
 ]
-val_pipeline = [*load_pipeline, size_frame, dict(type='PackInputs')]
+val_pipeline = [*load_pipeline, size_frame, dict(type='PackInputs', meta_keys={{_base_.meta_keys}})]
 tta_pipeline = [*load_pipeline, size_frame, {{_base_.tta_views}}]
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

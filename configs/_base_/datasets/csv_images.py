@@ -14,6 +14,7 @@ batch_size = 32
 num_workers = 1
 pin_memory = False
 columns = dict()
+meta_keys = ('img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', 'group')
 shares = dict(train=0.8, val=0.2)
 split_seed = 0
 
@@ -30,13 +31,13 @@ train_pipeline = [
     dict(type='Albumentations', transforms=[dict(type='D4', p=1.0)]),
     dict(type='PackInputs'),
 ]
-val_pipeline = [*load_pipeline, dict(type='PackInputs')]
+val_pipeline = [*load_pipeline, dict(type='PackInputs', meta_keys=meta_keys)]
 # With --tta the mean over the eight ways to turn and mirror a square.
 tta_views = dict(type='TestTimeAug', transforms=[
     [dict(type='RandomFlip', prob=0.),
      *[dict(type='RandomFlip', prob=1., direction=way) for way in ('horizontal', 'vertical', 'diagonal')]],
     [dict(type='Albumentations', transforms=[dict(type='Transpose', p=p)]) for p in (0., 1.)],
-    [dict(type='PackInputs')]])
+    [dict(type='PackInputs', meta_keys=meta_keys)]])
 tta_pipeline = [*load_pipeline, tta_views]
 tta_model = dict(type='cxrdet.MeanScoreTTAModel')
 

@@ -11,6 +11,7 @@ from mmengine.visualization import Visualizer
 
 from cxrdet.core.confusion import ClassReport, class_report, confusion_matrix, top_confusions
 from cxrdet.core.files import write_atomic
+from cxrdet.core.roc import group_numbers
 from cxrdet.registry import METRICS
 from cxrdet.visualization.confusion import draw_confusion
 
@@ -37,7 +38,8 @@ class ConfusionMatrixMetric(BaseMetric):
             at each evaluation (a visualizer that writes no files leaves it out, with a warning); a path: into this
             file; ``False``: not at all.
         out_dir: write ``roc.png``, the ROC curve of each class against all others, into this folder;
-            ``tools/test.py`` names one.
+            ``tools/test.py`` names one. Images of one ``patient_id`` or ``group`` (``meta_keys`` of PackInputs) are
+            resampled together.
         collect_device, prefix: as for every MMEngine metric.
     """
 
@@ -64,7 +66,8 @@ class ConfusionMatrixMetric(BaseMetric):
                 raise ValueError(f'{type(self).__name__} is for one class an image, got the labels {pair[0]} and the '
                                  f'prediction {pair[1]}')
             score = sample.get('pred_score') if self.out_dir is not None else None
-            self.results.append((pair[0][0], pair[1][0], None if score is None else score.detach().cpu().tolist()))
+            self.results.append((pair[0][0], pair[1][0], None if score is None else score.detach().cpu().tolist(),
+                                 sample.get('patient_id', sample.get('group')), sample.get('img_path')))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
@@ -82,7 +85,9 @@ class ConfusionMatrixMetric(BaseMetric):
         if self.out_dir is not None and results and all(entry[2] is not None for entry in results):
             from cxrdet.visualization.roc import draw_roc_curves  # matplotlib is slow to import
             path = Path(self.out_dir, 'roc.png')
-            draw_roc_curves(path, np.eye(len(classes))[pairs[:, 0]], np.array([entry[2] for entry in results]), classes)
+            groups, known = group_numbers(*([entry[i] for entry in results] for i in (3, 4)))
+            draw_roc_curves(path, np.eye(len(classes))[pairs[:, 0]], np.array([entry[2] for entry in results]), classes,
+                            groups=groups if known else None)
             print_log(f'ROC curves are in {path}', logger='current')
         return metrics
 

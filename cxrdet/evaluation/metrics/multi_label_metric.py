@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from cxrdet.core.calibration import calibration_error, scale
+from cxrdet.core.calibration import BINS, calibration_error, scale
 from cxrdet.core.files import write_atomic
 from cxrdet.core.labels import are_findings
 from cxrdet.core.multilabel import average_precision, confusion, macro_mean, pooled, rates
@@ -22,7 +22,15 @@ from cxrdet.core.operating_points import (
     read_points,
     written,
 )
-from cxrdet.core.roc import auroc, bootstrap_areas, delong_interval, percentile_interval
+from cxrdet.core.roc import (
+    DRAWS,
+    AurocInterval,
+    auroc,
+    auroc_interval,
+    bootstrap_areas,
+    group_numbers,
+    percentile_interval,
+)
 from cxrdet.evaluation.metrics.multi_label_table import class_table, point_table
 from cxrdet.registry import METRICS
 
@@ -40,7 +48,8 @@ class MultiLabelMetric(BaseMetric):
     Scalars (with the prefix ``multi-label/``):
 
     - ``AUROC_mean``, ``AUROC_<class>``, each with the ends ``_low`` and ``_high`` of its 95 % interval: for the mean a
-      bootstrap by patient, for a class DeLong's or the bootstrap; ``AUROC_micro`` over all entries. Where "No Finding"
+      bootstrap by patient, for a class :func:`cxrdet.core.roc.auroc_interval` (the bootstrap where patients are known,
+      else DeLong's); ``AUROC_micro`` over all entries. Where "No Finding"
       is a class, ``AUROC_mean_findings``, with its interval, is the mean over the others: what the literature gives
       for the 14 findings of NIH ChestX-ray14, while ``AUROC_mean`` is over all 15 classes.
     - ``AP_mean``, ``AP_micro``, ``AP_<class>``.
@@ -59,11 +68,7 @@ class MultiLabelMetric(BaseMetric):
         operating_points: by name, a threshold, one for each class, or a rule of :mod:`cxrdet.core.thresholds`. None:
             ``DEFAULT_POINTS`` of :mod:`cxrdet.core.operating_points`.
         min_positives: classes with fewer positives stay out of the means; small validation sets need about 10.
-        interval: of the classes: 'delong' (rows taken as independent) or 'bootstrap' (by patient).
-        interval_scale: of DeLong's, 'logit' or 'linear' (as other tools print it). With few positives the first holds
-            the true area more often: 91 against 87 % for 15 of 155 at 0.90, see
-            :func:`cxrdet.core.roc.delong_interval`.
-        resamples: draws of the bootstrap; 0 leaves the intervals of the mean out.
+        resamples: draws of the bootstrap; 0 leaves the intervals of the mean out, and those of classes are DeLong's.
         classwise: give the rates of each class at each operating point as scalars, too.
         bins: of the calibration error.
         out_dir: write ``metrics.json`` (with all rates of all classes), ``roc.png`` and ``pr.png`` into this folder.
@@ -74,20 +79,15 @@ class MultiLabelMetric(BaseMetric):
 
     default_prefix = 'multi-label'
 
-    def __init__(self, operating_points: Mapping | None = None, *, min_positives: int = 1, interval: str = 'delong',
-                 interval_scale: str = 'logit', resamples: int = 1000, classwise: bool = False, bins: int = 15,
-                 out_dir: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(self, operating_points: Mapping | None = None, *, min_positives: int = 1, resamples: int = DRAWS,
+                 classwise: bool = False, bins: int = BINS, out_dir: str | None = None,
+                 collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if interval not in ('delong', 'bootstrap'):
-            raise ValueError(f'interval must be "delong" or "bootstrap", got "{interval}"')
-        if interval_scale not in ('logit', 'linear'):
-            raise ValueError(f'interval_scale must be "logit" or "linear", got "{interval_scale}"')
-        if min_positives < 1 or resamples < 0 or bins < 1 or (interval == 'bootstrap' and not resamples):
-            raise ValueError('expected min_positives, bins >= 1 and resamples >= 0 (>= 1 for bootstrap intervals), '
+        if min_positives < 1 or resamples < 0 or bins < 1:
+            raise ValueError('expected min_positives, bins >= 1 and resamples >= 0, '
                              f'got {min_positives}, {bins} and {resamples}')
         self.points = check_points(DEFAULT_POINTS if operating_points is None else operating_points)
         self.min_positives, self.resamples = min_positives, resamples
-        self.interval, self.interval_scale = interval, interval_scale
         self.classwise, self.bins, self.out_dir = classwise, bins, out_dir
         self.chosen: OperatingPoints | None = None  # on the last data that was judged; in the main process
         self._stored: tuple[dict | None, str] | None = None
@@ -128,7 +128,9 @@ class MultiLabelMetric(BaseMetric):
         use = (positives >= self.min_positives) & (negatives > 0)
         findings = are_findings(classes)
         means = {'AUROC_mean': use} | ({} if findings is None else {'AUROC_mean_findings': use & findings})
-        areas = self._areas(true, score, means, _groups(results))
+        groups, patients = group_numbers(*([entry[i] for entry in results] for i in (2, 3)))
+        areas = self._areas(true, score, means, groups, patients)
+        interval = areas['interval']
         values = {'AUROC': areas['AUROC'], 'AP': average_precision(true, score),
                   'ECE': calibration_error(true, score, bins=self.bins)}
         at = {name: rates(confusion(true, score, bounds)) for name, bounds in points.items()}
@@ -140,8 +142,8 @@ class MultiLabelMetric(BaseMetric):
         for name, bounds in points.items():
             metrics.update(_summary(name, at[name], rates(confusion(true, score, bounds).total()), use))
         for i, name in enumerate(classes):
-            metrics.update({f'AUROC_{name}': areas['AUROC'][i], f'AUROC_{name}_low': areas['low'][i],
-                            f'AUROC_{name}_high': areas['high'][i], f'AP_{name}': values['AP'][i],
+            metrics.update({f'AUROC_{name}': areas['AUROC'][i], f'AUROC_{name}_low': interval.low[i],
+                            f'AUROC_{name}_high': interval.high[i], f'AP_{name}': values['AP'][i],
                             f'ECE_{name}': values['ECE'][i]})
         by_class = {f'{_shown(rate)}_{name}@{point}': getattr(table, rate)[i] for point, table in at.items()
                     for i, name in enumerate(classes) for rate in table._fields}
@@ -151,7 +153,7 @@ class MultiLabelMetric(BaseMetric):
         metrics = {key: value if isinstance(value, int) else float(value) for key, value in metrics.items()}
         self._log(classes, true, metrics, areas, values, points, at, use)
         if self.out_dir is not None:
-            self._write(classes, true, score, _groups(results), metrics | by_class, points)
+            self._write(classes, true, score, groups, interval, metrics | by_class, points)
         return metrics
 
     def _points(self, true: np.ndarray, score: np.ndarray, classes: list[str]) -> tuple[dict, float | None]:
@@ -177,25 +179,18 @@ class MultiLabelMetric(BaseMetric):
         print_log('\n'.join(text), logger='current')
         return points, None if stored is None else stored.temperature
 
-    def _areas(self, true: np.ndarray, score: np.ndarray, means: Mapping[str, np.ndarray], groups: np.ndarray) -> dict:
-        """AUROC (C,) with the ends ``low`` and ``high``, and the means over the classes in ``means`` with their own."""
-        use = means['AUROC_mean']
+    def _areas(self, true: np.ndarray, score: np.ndarray, means: Mapping[str, np.ndarray], groups: np.ndarray,
+               patients: bool) -> dict:
+        """AUROC (C,) with its ``interval``, and the means over the classes in ``means`` with the ends of their own."""
         found = {'AUROC': auroc(true, score)}
+        draws = bootstrap_areas(true, score, groups=groups, samples=self.resamples) \
+            if self.resamples else np.zeros((0, true.shape[1]))
         for name, classes in means.items():
             found[name] = macro_mean(found['AUROC'], classes)
-            found[f'{name}_low'], found[f'{name}_high'] = np.nan, np.nan
-        found['low'], found['high'] = delong_interval(true, score, scale=self.interval_scale)
-        columns = np.ones(len(use), bool) if self.interval == 'bootstrap' else use & ~np.isnan(found['AUROC'])
-        if self.resamples and columns.any():
-            draws = np.full((self.resamples, len(use)), np.nan)
-            if len(true):
-                draws[:, columns] = bootstrap_areas(true[:, columns], score[:, columns], groups=groups,
-                                                    samples=self.resamples)
-            for name, classes in means.items():
-                found[f'{name}_low'], found[f'{name}_high'] = percentile_interval(
-                    np.array([macro_mean(draw, classes) for draw in draws]))
-            if self.interval == 'bootstrap':
-                found['low'], found['high'] = percentile_interval(draws)
+            found[f'{name}_low'], found[f'{name}_high'] = percentile_interval(
+                np.array([macro_mean(draw, classes) for draw in draws]))
+        found['interval'] = auroc_interval(true, score, groups=groups if patients else None, draws=draws,
+                                           samples=self.resamples)
         return found
 
     def _calibration(self, true: np.ndarray, score: np.ndarray, of_classes: np.ndarray, use: np.ndarray,
@@ -211,8 +206,9 @@ class MultiLabelMetric(BaseMetric):
     def _log(self, classes: list[str], true: np.ndarray, metrics: dict, areas: dict, values: dict, points: dict,
              at: dict, use: np.ndarray) -> None:
         shown = next((name for name in points if is_rule(self.points[name])), next(iter(points), None))
-        text = [f'{len(true)} images', class_table(classes, true, areas, values, metrics, shown, points.get(shown),
-                                                   at.get(shown)), point_table(metrics, points, at, use)]
+        text = [f'{len(true)} images; the interval of a class is {areas["interval"].about}',
+                class_table(classes, true, areas, values, metrics, shown, points.get(shown), at.get(shown)),
+                point_table(metrics, points, at, use)]
         undefined = [name for i, name in enumerate(classes) if np.isnan(areas['AUROC'][i])]
         few = [name for i, name in enumerate(classes) if not use[i] and name not in undefined]
         text += [f'{len(undefined)} of {len(classes)} classes lack positives or negatives here; their AUROC is NaN and '
@@ -221,25 +217,18 @@ class MultiLabelMetric(BaseMetric):
                  f'out of the means: {", ".join(few)}'] if few else []
         print_log('\n'.join(filter(None, text)), logger='current')
 
-    def _write(self, classes: list[str], true: np.ndarray, score: np.ndarray, groups: np.ndarray, metrics: dict,
-               points: dict) -> None:
+    def _write(self, classes: list[str], true: np.ndarray, score: np.ndarray, groups: np.ndarray,
+               interval: AurocInterval, metrics: dict, points: dict) -> None:
         from cxrdet.visualization.roc import draw_pr_curves, draw_roc_curves  # matplotlib is slow to import
         folder = Path(self.out_dir)
-        content = {'images': len(true), 'classes': classes, 'metrics': _plain(metrics),
+        content = {'images': len(true), 'classes': classes, 'interval': interval.about, 'metrics': _plain(metrics),
                    'thresholds': {name: _plain(dict(zip(classes, bounds, strict=True))) for name, bounds in
                                   points.items()}}
         write_atomic(folder / 'metrics.json', json.dumps(content, indent=1, ensure_ascii=False))
-        draw_roc_curves(folder / 'roc.png', true, score, classes, groups=groups, samples=min(self.resamples, 200))
+        draw_roc_curves(folder / 'roc.png', true, score, classes, groups=groups, interval=interval,
+                        samples=min(self.resamples, 200))
         draw_pr_curves(folder / 'pr.png', true, score, classes, groups=groups, samples=min(self.resamples, 200))
         print_log(f'Metrics, ROC and precision-recall curves are in {folder}', logger='current')
-
-
-def _groups(results: Sequence[tuple]) -> np.ndarray:
-    """Number of the patient of each image; of the file, or of the image itself, where no patient is known."""
-    numbers: dict = {}
-    keys = [('patient', str(entry[2])) if entry[2] is not None else
-            ('file', str(entry[3])) if entry[3] is not None else ('row', row) for row, entry in enumerate(results)]
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def _shown(rate: str) -> str:

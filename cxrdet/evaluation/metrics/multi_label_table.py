@@ -17,11 +17,11 @@ def class_table(classes: Sequence[str], true: np.ndarray, areas: Mapping, values
     heads = f'{"class":<{width}}  {"positives":>13}  {"AUROC":>6}  {"95 % interval":>15}  {"AP":>6}  {"ECE":>6}'
     if table is not None:
         heads += f'  {"threshold":>9}' + ''.join(f'  {name:>11}' for name in _RATES[1:5]) + f'   at "{point}"'
-    lines = [heads]
+    lines, interval = [heads], areas['interval']
     for i, name in enumerate(classes):
         count = f'{int((true[:, i] == 1).sum())} of {int((~np.isnan(true[:, i])).sum())}'
         line = (f'{name:<{width}}  {count:>13}  {areas["AUROC"][i]:>6.4f}  '
-                f'{_interval(areas["low"][i], areas["high"][i])}  {values["AP"][i]:>6.4f}  {values["ECE"][i]:>6.4f}')
+                f'{_interval(interval.low[i], interval.high[i])}  {values["AP"][i]:>6.4f}  {values["ECE"][i]:>6.4f}')
         if table is not None:
             line += f'  {bounds[i]:>9.4g}' + ''.join(
                 f'  {rate[i]:>11.4f}' for rate in (table.precision, table.recall, table.specificity, table.f1))

@@ -40,16 +40,18 @@ def test_roc_curves_are_of_each_class_against_the_others(tmp_path, monkeypatch):
 
     from cxrdet.visualization import roc
     drawn, draw = [], roc.draw_roc_curves
-    monkeypatch.setattr(roc, 'draw_roc_curves', lambda *args: (drawn.extend(args), draw(*args)))
+    monkeypatch.setattr(roc, 'draw_roc_curves', lambda *args, groups: (drawn.extend((*args, groups)), draw(*args)))
     rng = np.random.default_rng(0)
     true, score = np.arange(12) % 4, rng.dirichlet(np.ones(4), 12)
     metric = ConfusionMatrixMetric(picture=False, out_dir=str(tmp_path / 'curves'))
     metric.dataset_meta = {'classes': CLASSES}
     for rows in (slice(0, 7), slice(7, 12)):
         metric.process(None, [DataSample().set_gt_label(int(label)).set_pred_score(torch.tensor(row)).set_pred_label(
-            int(row.argmax())).to_dict() for label, row in zip(true[rows], score[rows], strict=True)])
+            int(row.argmax())).to_dict() | {'group': group} for label, row, group in zip(
+                true[rows], score[rows], [f'smear {i % 3}' for i in range(12)][rows], strict=True)])
     metric.evaluate(size=12)
-    path, onehot, scores, classes = drawn
+    path, onehot, scores, classes, groups = drawn
+    assert groups.tolist() == [0, 1, 2] * 4
     assert (path, tuple(classes)) == (tmp_path / 'curves' / 'roc.png', CLASSES)
     assert cv2.imread(str(path)) is not None
     assert roc_auc_score(onehot, scores) == pytest.approx(roc_auc_score(true, score, multi_class='ovr'))

@@ -163,14 +163,6 @@ def test_over_how_many_classes_the_mean_precision_is(log):
     assert log().count('macro precision') == 1
 
 
-def test_scale_of_the_intervals():
-    true, score = draw()
-    found, _ = run(samples_of(true, score), interval_scale='linear')
-    low, high = delong_interval(true, score)
-    assert [found[f'multi-label/AUROC_{name}_low'] for name in CLASSES] == low.tolist()
-    assert [found[f'multi-label/AUROC_{name}_high'] for name in CLASSES] == high.tolist()
-
-
 def test_least_number_of_positives(log):
     true, score = draw()
     true[:, 1] = 0
@@ -196,12 +188,12 @@ def test_patients_are_resampled_together():
     true, score = draw(n=60)
     copies = np.repeat(true, 3, axis=0), np.repeat(score, 3, axis=0)
     patients = [f'{i // 3:05d}' for i in range(180)]
-    found, _ = run(samples_of(*copies, patients), interval='bootstrap', resamples=80)
+    found, _ = run(samples_of(*copies, patients), resamples=80)
     expected = bootstrap_interval(*copies, groups=patients, samples=80)
     for i, name in enumerate(CLASSES):
         ends = (found[f'multi-label/AUROC_{name}_low'], found[f'multi-label/AUROC_{name}_high'])
         assert ends == pytest.approx((expected[0][i], expected[1][i]))
-    alone, _ = run(samples_of(*copies), interval='bootstrap', resamples=80)
+    alone, _ = run(samples_of(*copies), resamples=80)
     width, narrow = (result['multi-label/AUROC_mean_high'] - result['multi-label/AUROC_mean_low']
                      for result in (found, alone))
     assert narrow < 0.8 * width
@@ -303,10 +295,8 @@ def test_samples_that_do_not_fit(sample, text):
 
 
 @pytest.mark.parametrize(('options', 'text'), [
-    ({'interval': 'wald'}, 'must be "delong" or "bootstrap", got "wald"'),
-    ({'interval_scale': 'log'}, 'interval_scale must be "logit" or "linear", got "log"'),
     ({'min_positives': 0}, 'expected min_positives, bins >= 1 .* got 0'),
-    ({'interval': 'bootstrap', 'resamples': 0}, '>= 1 for bootstrap intervals'),
+    ({'resamples': -1}, 'resamples >= 0, got 1, 15 and -1'),
     ({'operating_points': {'a': 'best'}}, 'youden, F1 or sensitivity'),
 ])
 def test_bad_arguments(options, text):

@@ -1,0 +1,76 @@
+"""What a switch changed where it was measured: evidence.csv, written by ``make docs`` from the tables of the model zoo.
+
+A line is the difference of a row of a table from its baseline in the same runs, with a 95 % interval
+(:func:`cxrdet.core.paired.paired_difference`); the ends are empty where there is a single run.
+"""
+import csv
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ['FILE', 'Evidence', 'evidence_for', 'tell', 'worth']
+
+FILE = Path(__file__).with_name('evidence.csv')
+
+
+class Evidence(NamedTuple):
+    """One metric of a measured switch.
+
+    Attributes:
+        table, row: of the model zoo.
+        data: on which it was measured, in words.
+        metric: name of the metric; more is better.
+        change: mean difference.
+        low, high: ends of its interval, None for a single run.
+        runs: number of them.
+    """
+
+    table: str
+    row: str
+    data: str
+    metric: str
+    change: float
+    low: float | None
+    high: float | None
+    runs: int
+
+
+@functools.cache
+def _read() -> dict[tuple[str, str], tuple[Evidence, ...]]:
+    found: dict[tuple[str, str], tuple[Evidence, ...]] = {}
+    with FILE.open(encoding='utf-8', newline='') as file:
+        for line in csv.DictReader(file):
+            low, high = (float(line[end]) if line[end] else None for end in ('low', 'high'))
+            entry = Evidence(line['table'], line['row'], line['data'], line['metric'], float(line['change']), low, high,
+                             int(line['runs']))
+            key = entry.table, entry.row
+            found[key] = (*found.get(key, ()), entry)
+    return found
+
+
+def evidence_for(table: str, row: str) -> tuple[Evidence, ...]:
+    """The evidence of a row, its main metric first; none where it is not measured."""
+    return _read().get((table, row), ())
+
+
+def worth(found: Sequence[Evidence]) -> tuple[int, float]:
+    """A key that sorts switches from the best to the worst: an interval above 0, none that tells, one below 0; of the
+    first and the last kind, the larger change of the main metric first."""
+    verdict = _verdict(found)
+    return verdict, -found[0].change if verdict else 0.
+
+
+def tell(found: Sequence[Evidence]) -> str:
+    """The evidence in words: 'made things worse on 779 chest films: AUROC -0.066 (-0.126 to -0.006)'."""
+    if not found:
+        return ''
+    verdict = {-1: 'helped on', 0: 'made no sure difference on', 1: 'made things worse on'}[_verdict(found)]
+    numbers = ', '.join(f'{entry.metric} {entry.change:+.3f}' + (
+        '' if entry.low is None else f' ({entry.low:+.3f} to {entry.high:+.3f})') for entry in found)
+    return f'{verdict} {found[0].data}: {numbers}' + (' in a single run' if found[0].low is None else '')
+
+
+def _verdict(found: Sequence[Evidence]) -> int:
+    known = [entry for entry in found if entry.low is not None]
+    return 1 if any(entry.high < 0 for entry in known) else -1 if any(entry.low > 0 for entry in known) else 0
