@@ -24,6 +24,7 @@ from cxrdet.apis.config import load_config, set_data_root
 from cxrdet.apis.machine import fit_loaders
 from cxrdet.apis.predict import build_model, pick_device
 from cxrdet.core.errors import ConfigError, DataError, error_text
+from cxrdet.core.main_scores import top_per_class
 from cxrdet.core.roc import group_numbers
 from cxrdet.datasets.transforms.loading import image_reader, read_image
 from cxrdet.engine.checkpoint import install_safe_loader, read_checkpoint
@@ -95,8 +96,9 @@ class Collected:
         return np.nansum(self.labels, axis=0).astype(np.int64)
 
     def predictions(self) -> list[dict]:
-        """``boxes``, ``scores``, ``labels`` of each image, as the functions of :mod:`cxrdet.core` take them."""
-        return [{name: record[name] for name in ('boxes', 'scores', 'labels')} for record in self.records]
+        """``boxes``, ``scores``, ``labels`` of each image, as the functions of :mod:`cxrdet.core` take them: the 100
+        best of each class, as COCO counts them, so that all that is told of them is of the same boxes."""
+        return top_per_class(self.records)
 
     def targets(self) -> list[dict]:
         """``boxes``, ``labels``, ``ignore``, ``width``, ``height`` of the ground truth of each image."""

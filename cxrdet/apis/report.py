@@ -15,7 +15,7 @@ from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
 from cxrdet.core.labels import are_findings
-from cxrdet.core.lesions import LesionTable, lesion_table
+from cxrdet.core.lesions import LesionTable
 from cxrdet.core.main_scores import IOUS, detection_scores, multi_label_scores, single_label_scores
 from cxrdet.core.roc import AurocInterval, auroc_interval
 from cxrdet.visualization.panels import (
@@ -132,7 +132,8 @@ def _add_detection(content: Content, judged: Collected, groups, samples: int, se
     content.scores, by_class, table = detection_scores(
         judged.predictions(), judged.targets(), len(classes), score_thr=score_thr, groups=groups, samples=samples,
         seed=seed)
-    content.rows = [row | extra for row, extra in zip(content.rows, by_class, strict=True)]
+    content.rows = [row | extra | {'score': extra['AP50']}  # of the matching that its interval is of
+                    for row, extra in zip(content.rows, by_class, strict=True)]
     content.scores_note = (f'mAP is COCO\'s, the mean over IoU {IOUS[0]} to {IOUS[-1]}; FROC is the mean sensitivity '
                            'at 1/8 to 8 false positives an image, at IoU 0.5. Precision, recall and F1 are over all '
                            f'boxes with a score of {score_thr:.2f} or more.')
@@ -144,8 +145,7 @@ def _add_detection(content: Content, judged: Collected, groups, samples: int, se
     content.curves = {CURVES[0]: detection_pr_panels(parts, names, groups=groups, samples=samples),
                       CURVES[1]: froc_panels(parts, names, groups=groups, samples=samples)}
     owners = np.arange(len(judged.records)) if groups is None else groups
-    every = lesion_table(judged.predictions(), judged.targets(), len(classes))  # not only the 100 best of an image
-    content.calibration = [_box_calibration(every, label, owners, samples, title) for label, title in
+    content.calibration = [_box_calibration(table, label, owners, samples, title) for label, title in
                            [(None, 'all classes'), *zip(shown, names, strict=True)]]
     content.pictures = detection_pictures(judged, score_thr=score_thr, most=pictures)
     content.kinds = BOX_KINDS

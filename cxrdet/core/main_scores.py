@@ -30,8 +30,8 @@ def detection_scores(predictions: Sequence[Mapping], targets: Sequence[Mapping],
     """Scores of a detector.
 
     Args:
-        predictions, targets: one mapping an image, as for :func:`cxrdet.core.lesions.lesion_table`; of each image and
-            class the 100 best detections count, as in COCO.
+        predictions, targets: one mapping an image, as for :func:`cxrdet.core.lesions.lesion_table`. All detections
+            count that are given; COCO counts those of :func:`top_per_class`.
         num_classes: C.
         score_thr: lowest score of what precision, recall and F1 are of.
         groups: (I,) patient of each image; None: each image for itself.
@@ -42,8 +42,7 @@ def detection_scores(predictions: Sequence[Mapping], targets: Sequence[Mapping],
         at 0.75 if it is among ``ious``, FROC, precision, recall and F1; a dict a class with ``AP``, ``AP_low``,
         ``AP_high``, ``AP50``, ``AP50_low``, ``AP50_high``; and the matching at IoU 0.5.
     """
-    kept = top_per_class(predictions)
-    tables = [lesion_table(kept, targets, num_classes, iou_thr=iou) for iou in ious]
+    tables = [lesion_table(predictions, targets, num_classes, iou_thr=iou) for iou in ious]
     asked = tables[0].lesions.sum(axis=0)
     values = np.array([class_precisions(table.labels, table.scores, table.hits, asked) for table in tables])
     draws = bootstrap_average_precision(tables, groups=groups, samples=samples, seed=seed)
@@ -65,7 +64,7 @@ def detection_scores(predictions: Sequence[Mapping], targets: Sequence[Mapping],
 
 
 def top_per_class(predictions: Sequence[Mapping], most: int = 100) -> list[dict]:
-    """Predictions with only the ``most`` best detections of each image and class."""
+    """Predictions with only the ``most`` best detections of each image and class, as COCO counts them."""
     kept = []
     for prediction in predictions:
         labels, scores = np.asarray(prediction['labels']), np.asarray(prediction['scores'], np.float64)

@@ -18,6 +18,7 @@ from cxrdet.apis.report_pictures import choose
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.history import to_json
 from cxrdet.evaluation.metrics import MultiLabelMetric
+from cxrdet.evaluation.metrics.coco_backend import coco_tables, precision_table
 from cxrdet.visualization.report import render_page
 
 CLASSES = ('RBC', '<script>alert(1)</script>', 'Platelets')
@@ -93,6 +94,33 @@ def test_detector(images):
     assert 'draws of whole images' in content.scores_note and 'No patients are known' in content.scores_note
     text = render_page(content)
     assert '<script>alert' not in text and text.count('&lt;script&gt;alert(1)&lt;/script&gt;') > 10
+
+
+def test_more_than_a_hundred_detections_of_an_image(images):
+    """AP50, its bracket, the diagnosis and the calibration are of the hundred best of a class, as pycocotools has it.
+
+    Of six equal images, ranks 1 to 5 find five of ten boxes, ranks 101 to 105 the rest: AP50 is 51 / 101, with the
+    latter 0.55; and as all draws of equal images are equal, the bracket lies about the value.
+    """
+    truth = np.array([[60 * i, 10, 60 * i + 40, 50] for i in range(10)], np.float64)
+    false = np.array([[4 * i, 300, 4 * i + 30, 330] for i in range(140)], np.float64)
+    found = np.concatenate([truth[:5], false[:95], truth[5:], false[95:]])
+    records = [dict(image=path, width=640, height=480, facts={'img_id': i}, boxes=found, labels=np.zeros(150, int),
+                    scores=np.linspace(0.9, 0.1, 150), gt_boxes=truth, gt_labels=np.zeros(10, int),
+                    gt_ignore=np.zeros(10, bool)) for i, path in enumerate(images[:6])]
+    judged = Collected('detection', CLASSES, 'val', np.tile([10., 0, 0], (6, 1)), [{}] * 6, records)
+    tables = coco_tables([{name: record[name] for name in ('boxes', 'scores', 'labels')} for record in records],
+                         judged.targets(), CLASSES)
+    reference = precision_table(*tables, backend='pycocotools')[0, :, 0, 0].mean()
+    assert reference == pytest.approx(51 / 101)
+    content = content_of(loaded('detection'), judged, pictures=0, samples=10)
+    row = content.rows[0]
+    assert row['AP50'] == pytest.approx(reference) and row['score'] == pytest.approx(reference)
+    assert row['AP50_low'] == pytest.approx(reference, abs=0.011) == row['AP50_high']
+    assert content.diagnosis['fit']['val'] == pytest.approx(reference)
+    assert content.diagnosis['errors']['mAP'] == pytest.approx(reference)
+    assert content.diagnosis['calibration']['detections'] == 600
+    assert content.calibration[0].note.endswith('600 entries')
 
 
 @pytest.mark.parametrize('lost', ['detections of one class', 'all detections', 'boxes of one class', 'all boxes',
