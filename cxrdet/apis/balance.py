@@ -70,8 +70,7 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     given = backgrounds if isinstance(backgrounds, Backgrounds) else Backgrounds(backgrounds)
     table = read_set(path, allow_outside=allow_outside)
     goals = _goals(table, path, split, target, targets or {}, most)
-    make_augmenter(preset)  # raises for an unknown one
-    _check_arguments(paste, min_visibility, given.folder)
+    _check_arguments(preset, min_visibility, paste, given.folder)
     keep_apart(out, path, given.folder)
     rows = [row for row, name in enumerate(table.splits) if name == split]
     read = [path, *table.folders, *table.files]
@@ -102,7 +101,8 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     return report
 
 
-def _check_arguments(paste: int, min_visibility: float, backgrounds: str | Path | None) -> None:
+def _check_arguments(preset: str, min_visibility: float, paste: int, backgrounds: str | Path | None) -> None:
+    make_augmenter(preset)  # raises for an unknown one
     if paste < 0 or not 0 <= min_visibility <= 1:
         raise ConfigError('expected paste of 0 or more and min_visibility within 0 .. 1, got '
                           f'{paste} and {min_visibility}.')
