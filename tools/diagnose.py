@@ -22,9 +22,9 @@ def parse_args(argv=None):
     parser.add_argument('--annotate-next', metavar='IMAGES',
                         help='folder of unlabelled images: also write a list of which to annotate next, those first '
                              'that the model is unsure of, the more so in weak classes')
-    parser.add_argument('--annotate-csv', default='annotate_next.csv', metavar='FILE.csv',
+    parser.add_argument('--annotate-csv', metavar='FILE.csv',
                         help='the file of that list (default: annotate_next.csv)')
-    parser.add_argument('--annotate-by', choices=['entropy', 'margin'], default='entropy',
+    parser.add_argument('--annotate-by', choices=['entropy', 'margin'],
                         help='what the model is unsure by (default: entropy)')
     parser.add_argument('--device', default='auto', help='auto (a GPU if there is one), cpu, cuda, cuda:1 …')
     parser.add_argument('--workers', type=int, default=2, metavar='N', help='processes that read images (default: 2)')
@@ -32,7 +32,12 @@ def parse_args(argv=None):
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='read a checkpoint that needs code in it to be executed')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='override settings of the config')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.annotate_next is None and (args.annotate_csv or args.annotate_by):
+        parser.error('--annotate-csv and --annotate-by are for --annotate-next IMAGES')
+    args.annotate_csv = args.annotate_csv or 'annotate_next.csv'
+    args.annotate_by = args.annotate_by or 'entropy'
+    return args
 
 
 def main(argv=None) -> int:

@@ -65,12 +65,12 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
 
     Raises:
         DataError: The set has errors, lacks the split, or ``out`` holds files of others, or what is read.
-        ConfigError: A class is unknown, or the format is neither COCO nor VOC.
+        ConfigError: A class is unknown, a number out of range, or the format is neither COCO nor VOC.
     """
     given = backgrounds if isinstance(backgrounds, Backgrounds) else Backgrounds(backgrounds)
     table = read_set(path, allow_outside=allow_outside)
     goals = _goals(table, path, split, target, targets or {}, most)
-    make_augmenter(preset)  # raises for an unknown one
+    _check_arguments(preset, min_visibility, paste, given.folder)
     keep_apart(out, path, given.folder)
     rows = [row for row, name in enumerate(table.splits) if name == split]
     read = [path, *table.folders, *table.files]
@@ -99,6 +99,15 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     if progress is not None and added.lines:
         progress(len(added.lines), len(added.lines))
     return report
+
+
+def _check_arguments(preset: str, min_visibility: float, paste: int, backgrounds: str | Path | None) -> None:
+    make_augmenter(preset)  # raises for an unknown one
+    if paste < 0 or not 0 <= min_visibility <= 1:
+        raise ConfigError('expected paste of 0 or more and min_visibility within 0 .. 1, got '
+                          f'{paste} and {min_visibility}.')
+    if backgrounds is not None and not Path(backgrounds).is_dir():
+        raise DataError(f'{backgrounds}: no such folder of backgrounds.')
 
 
 class _Added:

@@ -9,6 +9,7 @@ from cxrdet.core.errors import ConfigError
 __all__ = ['RUN_TIME', 'run_folder']
 
 AUTO = 'auto'
+_LONGEST = 200  # bytes; file systems take 255, and files beside the folder may be named after it
 RUN_TIME = 'CXRDET_RUN_TIME'  # set by the launchers, so that all processes of a run name the same folder
 
 
@@ -25,13 +26,14 @@ def run_folder(work_dir: str | os.PathLike, config: str | os.PathLike, run_name:
         launcher: of the processes; those of one run must name the same folder.
 
     Raises:
-        ConfigError: if the name is a path, ``auto`` is to resume from a given file, or a launcher has not said when
-            it started.
+        ConfigError: if the name is a path, too long or cannot be printed, ``auto`` is to resume from a given file, or
+            a launcher has not said when it started.
     """
     if run_name != AUTO:
-        if not run_name.strip(' .') or {'/', '\\'} & set(run_name):
-            raise ConfigError(f'--run-name {run_name!r}: expected the name of a folder in {work_dir}, or auto; '
-                              'another place is set by --work-dir.')
+        if (not run_name.strip(' .') or {'/', '\\'} & set(run_name) or not run_name.isprintable()
+                or len(os.fsencode(run_name)) > _LONGEST):
+            raise ConfigError(f'--run-name {run_name!r}: expected the name of a folder in {work_dir}, of at most '
+                              f'{_LONGEST} bytes, or auto; another place is set by --work-dir.')
         return Path(work_dir) / run_name
     if resume and resume is not True:
         raise ConfigError(f'--run-name auto --resume {resume}: which run is to go on? --resume alone takes the newest, '

@@ -88,6 +88,8 @@ class PatchCamelyon(ImageNamed, BaseDataset):
         if len(rows.shape) != 4 or rows.shape[3] != 3 or rows.dtype != np.uint8:
             raise DataError(f'{patches}: "x": expected patches (N, 96, 96, 3) of uint8, got {rows.shape} of '
                             f'{rows.dtype}.')
+        if not len(rows):
+            raise DataError(f'{patches}: "x": there is no patch in it.')
         if labels.shape != (len(rows), *[1] * (labels.ndim - 1)):
             raise DataError(f'{targets}: "y": expected the labels of {patches}, ({len(rows)}, 1, 1, 1), got '
                             f'{labels.shape}. Both files must be whole, and of the same split.')

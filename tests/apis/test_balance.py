@@ -212,6 +212,9 @@ def test_input_in_the_new_set(source, tmp_path):
     ({'split': 'trian'}, DataError, 'no split "trian". Did you mean "train"'),
     ({'targets': {'A': 5}}, ConfigError, 'no class "A". Did you mean "a"'),
     ({'targets': {'a': -5}}, ConfigError, 'the target of "a" must be 0 or more, got -5'),
+    ({'paste': -1}, ConfigError, 'paste of 0 or more .* got -1 and 0.3'),
+    ({'min_visibility': 4}, ConfigError, 'min_visibility within 0 .. 1, got 1 and 4'),
+    ({'backgrounds': 'nowhere'}, DataError, 'nowhere: no such folder of backgrounds'),
     ({'preset': 'wild'}, ConfigError, 'the augmentation must be one of cell, mild, got "wild"'),
 ])
 def test_refusals(source, tmp_path, options, error, text):

@@ -55,3 +55,13 @@ def test_claims_name_rows_that_exist():
                 assert {claim['row'], claim.get('against', claim['row'])} <= set(rows['rows']), claim['what']
                 assert {claim['metric'], *(claim[end] for end in ('low', 'high') if end in claim)} <= (
                     set(rows['metrics'])), claim['what']
+
+
+@pytest.mark.parametrize('claimed', [  # the gains, in points of mAP, of the plan for the cell detector; then its goal
+    ('Augmentation', '+5 to +8'), ('Focal and GIoU', '+3 to +5'), ('Warm-up', '+2 to +3'),
+    ('EfficientNet', '+5 to +10'), ('BiFPN', '+2 to +3'), ('CBAM', '+1 to +2'), ('Multi-scale', '+2 to +3'),
+    ('OHEM', '+2 to +3'), ('Test-time', '+1 to +2'), ('Ensemble', '+3 to +5'),
+    ('Medical preprocessing', '+5 to +10'), ('All of it', '85 to 95')])
+def test_every_claimed_gain_is_there(claimed):
+    claims = read_claims(REPOSITORY / 'benchmarks' / 'claims.yml')['groups'][0]['claims']
+    assert [claim['claimed'] for claim in claims if claim['what'].startswith(claimed[0])] == [claimed[1]]

@@ -50,6 +50,7 @@ def test_processes_of_one_run_agree(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(('name', 'resume', 'message'), [
     ('', False, "--run-name ''"), ('..', False, r"--run-name '\.\.'"), ('a/b', True, '--run-name .a/b.*--work-dir'),
+    ('a\nb', False, r"--run-name 'a.nb'"), ('a\0b', False, '--run-name'), ('é' * 101, False, 'at most 200 bytes'),
     ('auto', 'runs/a_1/epoch_2.pth', '--run-name a_1 ')])
 def test_what_is_refused(tmp_path, name, resume, message):
     with pytest.raises(ConfigError, match=message):

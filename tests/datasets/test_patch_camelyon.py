@@ -19,7 +19,8 @@ def write(folder, split='train', *, patches=None, labels=None, keys='xy'):
     folder.mkdir(exist_ok=True)
     for part, key, values in zip('xy', keys, (patches, labels)):
         with h5py.File(folder / FILES.format(split, part), 'w') as file:
-            file.create_dataset(key, data=values, compression='gzip', chunks=(1, *values.shape[1:]))
+            file.create_dataset(key, data=values, **({} if not len(values) else dict(
+                compression='gzip', chunks=(1, *values.shape[1:]))))
     return folder
 
 
@@ -68,9 +69,10 @@ def test_only_the_rows_that_are_asked_for_are_read(root):
     (lambda root: write(root, keys=('images', 'y')), r'train_x\.h5: expected an array "x", there are: images'),
     (lambda root: write(root, patches=np.zeros((5, 96, 96, 3), np.float32)), r'train_x\.h5: "x".*got \(5.*float32'),
     (lambda root: write(root, patches=np.zeros((5, 3, 96, 96), np.uint8)), r'train_x\.h5: "x".*got \(5, 3, 96, 96\)'),
+    (lambda root: write(root, patches=np.zeros((0, 96, 96, 3), np.uint8)), r'train_x\.h5: "x": there is no patch'),
     (lambda root: write(root, labels=np.zeros((4, 1, 1, 1), np.uint8)), r'train_y\.h5: "y".*\(5, 1, 1, 1\), got \(4,'),
     (lambda root: write(root, labels=np.array([0, 1, 0, 7, 9]).reshape(-1, 1, 1, 1)), r'train_y\.h5: "y".*row 3 is 7'),
-], ids=['missing', 'no HDF5', 'key', 'type', 'shape', 'length', 'label'])
+], ids=['missing', 'no HDF5', 'key', 'type', 'shape', 'empty', 'length', 'label'])
 def test_bad_files_are_told_by_file_and_key(root, change, text):
     change(root)
     with pytest.raises(DataError, match=text):

@@ -310,3 +310,9 @@ def test_score_threshold_is_for_detectors(crops, monkeypatch, tmp_path):
         module.diagnose(CSV, 'x.pth', score_thr=0.5)
     with pytest.raises(ConfigError, match='split must be one of val, test, got "train"'):
         module.diagnose(CSV, 'x.pth', split='train')
+
+
+def test_options_of_the_list_need_the_list(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool('diagnose').main(['a.py', 'a.pth', '--annotate-csv', 'next.csv'])
+    assert 'are for --annotate-next IMAGES' in capsys.readouterr().err

@@ -39,6 +39,7 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
 
     def __init__(self, monitor: str | None = None, rule: str | None = None, *, min_delta: float = 0.001,
                  patience: int = 5, stopping_threshold: float | None = None, enabled: bool = True) -> None:
+        _check_switches(enabled, patience)
         if not min_delta >= 0 or patience < 1 or rule not in (None, 'greater', 'less'):
             raise ConfigError('EarlyStoppingHook: expected min_delta >= 0, patience >= 1 and rule "greater" or "less", '
                               f'got {min_delta}, {patience} and {rule!r}.')
@@ -108,3 +109,9 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
                                   'validations without improvement begins anew')
         else:
             self.wait_count, self.best_score = int(state['wait_count']), float(state['best_score'])
+
+
+def _check_switches(enabled, patience) -> None:
+    if not (isinstance(enabled, int) and isinstance(patience, int)):
+        raise ConfigError('EarlyStoppingHook: expected enabled (early_stop) True or False and patience a whole number, '
+                          f'got {enabled!r} and {patience!r}.')

@@ -46,7 +46,7 @@ class RegularizedBBoxHead(Shared2FCBBoxHead):
                  **kwargs) -> None:
         if not 0 <= dropout < 1:
             raise ConfigError(f'RegularizedBBoxHead: dropout must be within 0 .. 1 and below 1, got {dropout}.')
-        if not 0 <= l2 < float('inf'):
+        if not isinstance(l2, (int, float)) or not 0 <= l2 < float('inf'):
             raise ConfigError(f'RegularizedBBoxHead: l2 must be a number from 0 on, got {l2}; 1e-4 is usual.')
         kwargs.setdefault('init_cfg', copy.deepcopy(INIT))
         super().__init__(fc_out_channels, **kwargs)

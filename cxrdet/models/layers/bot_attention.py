@@ -4,6 +4,8 @@ Papers: Srinivas, Lin, Parmar, Shlens, Abbeel, Vaswani, "Bottleneck Transformers
 arXiv 2101.11605, section 3 and figure 4; the clipped offsets are those of Shaw, Uszkoreit, Vaswani, "Self-Attention
 with Relative Position Representations", NAACL 2018, arXiv 1803.02155, section 3.2. Own implementation.
 """
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,6 +46,8 @@ class PositionAttention(nn.Module):
         if mid_channels % num_heads:
             raise ConfigError(f'{type(self).__name__}: num_heads must divide the {mid_channels} channels of the '
                               f'attention, got {num_heads}')
+        if not isinstance(init_scale, (int, float)) or not math.isfinite(init_scale):
+            raise ConfigError(f'{type(self).__name__}: init_scale must be a finite number, got {init_scale!r}')
         if init_scale and not residual:
             raise ConfigError(f'{type(self).__name__}: init_scale={init_scale} needs residual=True: what stands in '
                               'place of a convolution has no scale, a batch norm follows it')

@@ -66,7 +66,8 @@ def test_a_score_that_is_no_number_is_warned_of(caplog):
 
 @pytest.mark.parametrize(('options', 'text'), [
     (dict(monitor='mAP', patience=0), 'patience >= 1'), (dict(monitor='mAP', min_delta=-1), 'min_delta >= 0'),
-    (dict(monitor='mAP', rule='more'), "got 0.001, 5 and 'more'"),
+    (dict(enabled='no'), "early_stop. True or False.*got 'no' and 5"), (dict(patience='x'), "got True and 'x'"),
+    (dict(patience=1.5), 'whole number'), (dict(monitor='mAP', rule='more'), "got 0.001, 5 and 'more'"),
     (dict(monitor='toy/score'), 'is more of "toy/score" better, or less')])
 def test_bad_arguments(options, text):
     with pytest.raises(ConfigError, match=text):

@@ -180,6 +180,8 @@ def test_mmpretrains_resnet_with_attention_in_its_blocks():
 @pytest.mark.parametrize(('make', 'message'), [
     (lambda: build('ResNet18ECA', position='block'), r"position: .*'block'.*Did you mean"),
     (lambda: build('ResNet18BoT', position='blocks', init_scale=1), r'init_scale=1 needs residual=True'),
+    (lambda: build('ResNet18BoT', init_scale='abc'), r"init_scale must be a finite number, got 'abc'"),
+    (lambda: build('ResNet18BoT', init_scale=float('nan')), 'init_scale must be a finite number, got nan'),
     (lambda: build('ResNet18ECA', position='blocks', frozen_stages=1), r'stage 1 is frozen'),
     (lambda: build('AttentionResNet', depth=18, position='blocks', attention=dict(
         type='cxrdet.BoTAttention', mid_channels=32)), r'expected 64 channels, got 32'),
@@ -187,7 +189,7 @@ def test_mmpretrains_resnet_with_attention_in_its_blocks():
         dict(type='cxrdet.BoTAttention'), dict(type='cxrdet.LinearBoTAttention')]]), 'one convolution .* got 2'),
     (lambda: build('with_attention', position='blocks', attention=dict(type='cxrdet.ECA'), backbone=dict(
         type='mmpretrain.SEResNet', depth=50)), r'MMPretrain, got a block .*SEBottleneck'),
-], ids=['position', 'scale', 'frozen', 'channels', 'two', 'host'])
+], ids=['position', 'scale', 'scale text', 'scale nan', 'frozen', 'channels', 'two', 'host'])
 def test_bad_arguments(make, message):
     with pytest.raises(ConfigError, match=message):
         make()

@@ -103,7 +103,7 @@ def test_l2_stands_beside_the_losses_of_the_parent():
     assert len(weights) == 4 and with_l2['loss_l2'].item() == pytest.approx(1e-4 * sum(weights).item(), rel=1e-5)
 
 
-@pytest.mark.parametrize('l2', [-1e-4, float('nan')])
+@pytest.mark.parametrize('l2', [-1e-4, float('nan'), 'x'])
 def test_l2_out_of_range(l2):
     with pytest.raises(ConfigError, match=f'l2 must be a number from 0 on, got {l2}'):
         build(l2=l2)
