@@ -1,6 +1,7 @@
 """Ensembles from trained models: a config, or a folder with config and checkpoint that every tool takes."""
 import copy
 import io
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 
 from cxrdet.apis.check import check_config
@@ -86,11 +88,23 @@ def ensemble_config(members: Sequence[str], *, config: Config | None = None, fus
     # MMEngine merges dicts key by key; a model of another kind replaces the old one
     whole.pop('data_preprocessor', None)
     whole.pop('model')
+    if boxes and (fusion.method or 'wbf') in ('wbf', 'wbf_confident'):
+        _tell_of_soft_nms(configs, pairs)
     whole['model'] = ConfigDict(_boxes_model(fusion) if boxes else _classes_model(fusion), members=specs,
                                 weights=fusion.weights, classes=classes)
     _strip(whole)
     drop_helpers(whole)
     return whole
+
+
+def _tell_of_soft_nms(configs: Sequence[Config], pairs: Sequence[tuple[str, str]]) -> None:
+    """Warn where members leave many lowered boxes of one object, which draw the scores of fused boxes down."""
+    names = [path for cfg, (path, _) in zip(configs, pairs)
+             if any(node.get('type') == 'soft_nms' for node in walk(cfg.model))]
+    if names:
+        print_log(f'{", ".join(dict.fromkeys(names))}: soft-NMS leaves lowered boxes beside each object, whose scores '
+                  'weighted boxes fusion takes into the mean: all scores fall. --fusion wbf_one_per_model takes one '
+                  'box of each member into a fused box.', logger='current', level=logging.WARNING)
 
 
 def _boxes_model(fusion: Fusion) -> dict:

@@ -59,6 +59,9 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     """
     if new_schedule and not resume:
         raise ConfigError('--new-schedule goes with --resume: a new training has the schedule of its config anyway.')
+    if 'members' in cfg.get('model', {}):
+        raise ConfigError('An ensemble is not trained: train its members, each by its own config, and give their '
+                          'checkpoints to tools/test.py.')
     torch.set_flush_denormal(True)  # gradients that fade below 1e-38 slow CPU kernels down several times
     install_safe_loader(trust=trust)
     RunLock(cfg.work_dir).look()

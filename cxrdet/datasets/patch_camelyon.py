@@ -86,7 +86,7 @@ class PatchCamelyon(ImageNamed, BaseDataset):
         patches, targets = (os.path.join(self.data_root or '', FILES.format(self.split, part)) for part in 'xy')
         rows, labels = Hdf5Rows(patches, 'x'), read_hdf5(targets, 'y')
         if len(rows.shape) != 4 or rows.shape[3] != 3 or rows.dtype != np.uint8:
-            raise DataError(f'{patches}: "x": expected patches (N, 96, 96, 3) of uint8, got {rows.shape} of '
+            raise DataError(f'{patches}: "x": expected patches (N, height, width, 3) of uint8, got {rows.shape} of '
                             f'{rows.dtype}.')
         if not len(rows):
             raise DataError(f'{patches}: "x": there is no patch in it.')

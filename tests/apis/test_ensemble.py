@@ -338,6 +338,25 @@ def test_checkpoints_that_an_ensemble_lacks_are_named():
         ensemble_classes(Config(dict(model=dict(members=[dict(checkpoint='a.pth'), dict(checkpoint=None)]))))
 
 
+@pytest.mark.parametrize(('method', 'told'), [
+    (None, True), ('wbf', True), ('wbf_one_per_model', False), ('nms', False)])
+def test_members_that_end_in_soft_nms(checkpoints, monkeypatch, method, told):
+    """Their lowered boxes beside each object draw the scores of the paper's fusion down, which is told."""
+    import cxrdet.apis.ensemble as module
+    lines = []
+    monkeypatch.setattr(module, 'print_log', lambda text, **_: lines.append(text))
+    members = [f'configs/faster_rcnn_fpn_bccd.py:{checkpoints["a"]}'] * 2
+    module.ensemble_config(members, fusion=module.Fusion(method=method))
+    assert any('soft-NMS' in line and 'wbf_one_per_model' in line for line in lines) == told
+
+
+def test_an_ensemble_is_not_trained():
+    from cxrdet.apis import train
+    from cxrdet.apis.config import load_config
+    with pytest.raises(ConfigError, match='An ensemble is not trained: train its members'):
+        train(load_config('configs/ensemble_r50_r101_efficientnet_b4_cell.py'))
+
+
 def test_classes_that_a_member_lacks(checkpoints, tmp_path):
     from cxrdet.apis.ensemble import Fusion, ensemble_config
     content = torch.load(checkpoints['b'], weights_only=True)
