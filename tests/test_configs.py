@@ -1,5 +1,7 @@
 """Every config parses, is short, and builds a model that runs forward without any download."""
 import ast
+import copy
+import functools
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,16 @@ def code_lines(path: Path) -> int:
     tree = ast.parse(text)
     head = tree.body[0].end_lineno if ast.get_docstring(tree) else 0
     return sum(bool(line.strip()) and not line.strip().startswith('#') for line in text.splitlines()[head:])
+
+
+@functools.cache
+def _parsed(path: Path) -> Config:
+    return Config.fromfile(str(path))
+
+
+def parsed(path: Path) -> Config:
+    """The config of a file, which a test may change."""
+    return copy.deepcopy(_parsed(path))
 
 
 def test_configs_are_found():
@@ -43,7 +55,7 @@ def test_piece_says_what_it_is(path):
 @pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
 def test_config_as_a_run_saves_it_can_be_used_again(path, tmp_path):
     from cxrdet.apis.check_keys import drop_helpers, key_problems
-    cfg = Config.fromfile(str(path))
+    cfg = parsed(path)
     assert key_problems(cfg) == []
     drop_helpers(cfg)
     cfg.dump(tmp_path / 'saved.py')
@@ -61,7 +73,7 @@ def test_recipe_stops_early_and_ends_with_the_best_weights(path):
     assert hooks.early_stopping.type == 'cxrdet.EarlyStoppingHook'
     assert hooks.restore_best.type == 'cxrdet.RestoreBestHook'
     assert hooks.checkpoint.save_best
-    detector = Config.fromfile(str(path)).default_scope == 'mmdet'
+    detector = parsed(path).default_scope == 'mmdet'
     assert hooks.early_stopping.patience in ([15] if detector else range(3, 8))
 
 
@@ -76,7 +88,7 @@ def test_one_switch_turns_the_early_stop_off(name):
 @pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
 def test_model_is_built_and_runs(path):
     import cxrdet  # noqa: F401
-    cfg = Config.fromfile(str(path))
+    cfg = parsed(path)
     init_default_scope(cfg.default_scope)
     for member in cfg.model.get('members', ()):
         member.classes = ['a', 'b']  # which a checkpoint would name
@@ -119,7 +131,7 @@ def check_detector(cfg):
 
 @pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
 def test_every_run_piece_is_there(path):
-    cfg = Config.fromfile(str(path))
+    cfg = parsed(path)
     assert cfg.default_scope in ('mmdet', 'mmpretrain')
     assert cfg.custom_imports.imports == ['cxrdet']
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper', 'param_scheduler',
@@ -132,7 +144,7 @@ def test_hooks_and_metrics_are_built(path, tmp_path):
     from mmengine.registry import HOOKS, METRICS, VISUALIZERS
 
     import cxrdet  # noqa: F401
-    cfg = Config.fromfile(str(path))
+    cfg = parsed(path)
     init_default_scope(cfg.default_scope)
     VISUALIZERS.build(dict(cfg.visualizer, name=str(tmp_path), save_dir=str(tmp_path)))  # some hooks ask for it
     for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:
