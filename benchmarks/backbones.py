@@ -18,7 +18,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 import cxrdet  # noqa: F401
 from cxrdet.apis.cost import count_multiply_adds, count_saved_bytes, least_times
-from cxrdet.apis.zoo import table
+from cxrdet.apis.markdown import table
 from cxrdet.core.files import write_atomic
 
 ROOT = Path(__file__).parents[1]

@@ -3,13 +3,7 @@ Run: python tools/train.py configs/faster_rcnn_cell_phase1.py --data-root data/c
 """
 _base_ = [
     './_base_/models/faster_rcnn_r50_fpn.py', './_base_/datasets/cell_coco_albu.py',
-    './_base_/schedules/adamw_1e-3_cosine_100e.py', './_base_/default_runtime.py'
+    './_base_/schedules/adamw_1e-3_cosine_100e.py', './_base_/default_runtime.py',
+    './_base_/losses/focal_giou.py'
 ]
-model = dict(
-    rpn_head=dict(loss_cls=dict(loss_weight=0.5)),
-    roi_head=dict(
-        bbox_head=dict(
-            reg_decoded_bbox=True,
-            cls_predictor_cfg=dict(type='cxrdet.PriorLinear', prior=0.01),
-            loss_cls=dict(_delete_=True, type='cxrdet.RoIFocalLoss', gamma=2.0, alpha=0.25, loss_weight=1.0),
-            loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=1.5))))
+model = dict(rpn_head={{_base_.focal_giou_rpn}}, roi_head=dict(bbox_head={{_base_.focal_giou_head}}))

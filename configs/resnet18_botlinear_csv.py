@@ -2,11 +2,5 @@
 Run: python tools/train.py configs/resnet18_botlinear_csv.py --data-root data/crops
 in the blocks of stage 4, as in the paper: --cfg-options position=blocks
 """
-_base_ = './resnet18_csv.py'
-num_heads, init_scale, position = 4, 0., 'stage'
-model = dict(backbone=dict(
-    _delete_=True, type='cxrdet.ResNet18BoTLinear', init_cfg={{_base_.imagenet}},
-    num_heads=num_heads, init_scale=init_scale, position=position))
-attention_shortcuts = dict(
-    num_heads=['model.backbone.num_heads'], init_scale=['model.backbone.init_scale'],
-    position=['model.backbone.position'])
+_base_ = './resnet18_bot_csv.py'
+model = dict(backbone=dict(type='cxrdet.ResNet18BoTLinear'))

@@ -10,7 +10,7 @@ from cxrdet.apis.hard_negatives import HardNegative, alarms_in, hard_negatives
 from cxrdet.core.equal_files import equal_files
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.findings import DataTable
-from cxrdet.datasets.augmentation import FILL
+from cxrdet.datasets.augmentation import FILL, only_window
 from cxrdet.datasets.image_io import read_image
 from cxrdet.datasets.lenient import find_format, image_paths, read_set
 
@@ -61,10 +61,7 @@ class Found:
     def images(self, preset: str) -> Iterator[tuple[str, np.ndarray, dict]]:
         """Wish for a name, image and origin of each; of a hard negative, all but its window is painted over."""
         for number, item in enumerate(self.negatives):
-            x1, y1, x2, y2 = item.window
-            image = read_image(item.file)
-            ground = np.full_like(image, FILL[preset])
-            ground[y1:y2, x1:x2] = image[y1:y2, x1:x2]
+            ground = only_window(read_image(item.file), item.window, FILL[preset])
             yield f'hard_negative_{number:05d}.png', ground, {
                 'source': item.file, 'augmentation': 'hard negative', 'seed': None, 'window': item.window.tolist(),
                 'called': item.name, 'score': round(item.score, 6)}

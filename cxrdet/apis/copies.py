@@ -7,7 +7,7 @@ import numpy as np
 from cxrdet.core.findings import DataTable
 from cxrdet.core.pasting import paste_patch, pasteable_boxes, turned_patch
 from cxrdet.core.windows import cut_boxes, window_around
-from cxrdet.datasets.augmentation import FILL, augment_marked, paint_over
+from cxrdet.datasets.augmentation import FILL, augment_marked, only_window, paint_over
 from cxrdet.datasets.image_io import read_image
 
 __all__ = ['MAX_REPEATS', 'Copier', 'Copy']
@@ -92,8 +92,7 @@ class Copier:
         kept, boxes, remains = self._cut(row, window)
         painted = paint_over(image, remains, boxes, FILL[self.preset])
         x1, y1, x2, y2 = window
-        ground = np.full_like(image, FILL[self.preset])
-        ground[y1:y2, x1:x2] = image[y1:y2, x1:x2]
+        ground = only_window(image, window, FILL[self.preset])
         labels, crowd = table.box_label[kept], table.crowd[kept]
         lacking = lacking - np.bincount(labels[~crowd], minlength=len(table.classes))
         cut = int((np.abs(boxes - table.boxes[kept]).max(axis=1, initial=0) > 0.5).sum())

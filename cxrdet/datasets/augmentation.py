@@ -6,7 +6,7 @@ import numpy as np
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.matching import as_boxes
 
-__all__ = ['FILL', 'PRESETS', 'augment', 'augment_marked', 'make_augmenter', 'paint_over']
+__all__ = ['FILL', 'PRESETS', 'augment', 'augment_marked', 'make_augmenter', 'only_window', 'paint_over']
 
 PRESETS = ('cell', 'mild')
 MEAN_COLOUR = (124, 116, 104)  # RGB
@@ -100,3 +100,11 @@ def paint_over(image: np.ndarray, places, spare, colour) -> int:
             mask[int(max(y1, 0)):int(np.ceil(y2)), int(max(x1, 0)):int(np.ceil(x2))] = value
     image[mask] = colour
     return len(places)
+
+
+def only_window(image: np.ndarray, window, colour) -> np.ndarray:
+    """A copy of an image (H, W, 3) that is filled with a colour outside a window, x1, y1, x2, y2 in whole pixels."""
+    x1, y1, x2, y2 = window
+    found = np.full_like(image, colour)
+    found[y1:y2, x1:x2] = image[y1:y2, x1:x2]
+    return found

@@ -12,7 +12,8 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.image_header import KINDS, REPLACE, TIFF_MAGIC, ImageHeader, read_header
 from cxrdet.datasets.tiff_io import inks_to_bgr, open_tiff, turn_upright
 
-__all__ = ['MAX_MEGAPIXELS', 'THIN', 'decode_image', 'has_extra_channels', 'read_image', 'read_image_size']
+__all__ = ['MAX_MEGAPIXELS', 'THIN', 'decode_image', 'has_extra_channels', 'png_bytes', 'read_image',
+           'read_image_size']
 
 MAX_MEGAPIXELS = 'CXRDET_MAX_MEGAPIXELS'
 """Environment variable: millions of pixels that an image may have to be decoded; 400 where it is not set."""
@@ -243,3 +244,11 @@ def _range(low: float, high: float, inner) -> tuple[float, float]:
 def _scaled(image: np.ndarray, low: float, high: float) -> np.ndarray:
     scale = 255.0 / (high - low) if high > low else 0.0
     return np.rint((image.clip(low, high) - low) * scale).astype(np.uint8)
+
+
+def png_bytes(image: np.ndarray, name: str | Path) -> bytes:
+    """An image (H, W, 3) or (H, W), blue first, as a PNG file; raises DataError with its ``name`` if that fails."""
+    done, data = cv2.imencode('.png', image)
+    if not done:
+        raise DataError(f'{name}: the image cannot be written as PNG.')
+    return data.tobytes()

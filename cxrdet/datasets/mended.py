@@ -12,14 +12,13 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 from xml.etree.ElementTree import tostring
 
-import cv2
-
 from cxrdet.core.csv_text import csv_text, read_csv
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import read_text, write_atomic
 from cxrdet.core.findings import DataTable
 from cxrdet.core.mending import Change, Plan
 from cxrdet.core.paths import join_inside, name_fault, within
+from cxrdet.datasets.image_io import png_bytes
 from cxrdet.datasets.lenient.voc import CORNERS
 from cxrdet.datasets.record_images import read_record_image
 
@@ -254,10 +253,8 @@ def _write_tfrecord(table: DataTable, plan: Plan, out: Path, link: bool) -> None
         split = table.splits[row]
         name = free_name(f'{split}/{os.path.splitext(table.names[row])[0] or "image"}.png', taken)
         taken.add(name_key(name))
-        done, data = cv2.imencode('.png', read_record_image(table.files[row]))
-        if not done:
-            raise DataError(f'{table.files[row]}: the image cannot be written as PNG.')
-        write_atomic(join_inside(out / 'images', name), data.tobytes())
+        data = png_bytes(read_record_image(table.files[row]), table.files[row])
+        write_atomic(join_inside(out / 'images', name), data)
         coco = contents.setdefault(split, {'images': [], 'annotations': [], 'categories': categories})
         height, width = map(int, table.sizes[row])
         coco['images'].append({'id': len(coco['images']) + 1, 'file_name': name, 'height': height, 'width': width})

@@ -4,13 +4,13 @@ from collections.abc import Container
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-import cv2
 import numpy as np
 
 from cxrdet.core.errors import DataError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.findings import DataTable
 from cxrdet.core.paths import join_inside
+from cxrdet.datasets.image_io import png_bytes
 from cxrdet.datasets.mended import place_images
 
 __all__ = ['SET_WRITERS']
@@ -36,10 +36,7 @@ class _SetWriter:
         path = join_inside(self.out / self.folder, name)
         if path.exists():
             raise DataError(f'{path}: there is such an image already. Rename it in the source.')
-        done, data = cv2.imencode('.png', image)
-        if not done:
-            raise DataError(f'{path}: the image cannot be written as PNG.')
-        write_atomic(path, data.tobytes())
+        write_atomic(path, png_bytes(image, path))
         self._note(name, image.shape[:2], boxes, labels, crowd)
 
     def close(self, left_out: Container[int] = ()) -> None:

@@ -1,5 +1,4 @@
 """The table of backbones: what is measured of one, that a run goes on where it was, and the page in the docs."""
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -9,11 +8,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
-def backbones():
-    spec = importlib.util.spec_from_file_location('backbones', REPOSITORY / 'benchmarks' / 'backbones.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def backbones(benchmark):
+    return benchmark('backbones')
 
 
 @pytest.mark.long

@@ -1,19 +1,12 @@
 """The table of MMDetection's families over the operator bridge."""
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope='module')
-def bridge():
-    spec = importlib.util.spec_from_file_location('benchmark_bridge', REPOSITORY / 'benchmarks' / 'bridge.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def bridge(benchmark):
+    return benchmark('bridge')
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,4 @@
 """The command that fills the model zoo's tables, with made-up trainings: what runs, in what order, and what stays."""
-import importlib.util
 import json
 import threading
 from pathlib import Path
@@ -29,11 +28,9 @@ rows:
 
 
 @pytest.fixture
-def zoo(tmp_path, monkeypatch):
+def zoo(benchmark, tmp_path, monkeypatch):
     """The module with its metafile in a folder of the test and a tool that only notes how it was called."""
-    spec = importlib.util.spec_from_file_location('zoo', REPOSITORY / 'benchmarks' / 'zoo.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = benchmark('zoo')
     root = tmp_path / 'repository'
     for folder in ('configs', 'docs', 'tools', 'benchmarks', 'cxrdet/core'):
         (root / folder).mkdir(parents=True)
@@ -280,10 +277,8 @@ def test_bad_table(zoo, tmp_path, old, new, message):
         zoo.read_table(tmp_path / 'table.yml')
 
 
-def test_every_table_can_be_read():
-    spec = importlib.util.spec_from_file_location('zoo', REPOSITORY / 'benchmarks' / 'zoo.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def test_every_table_can_be_read(benchmark):
+    module = benchmark('zoo')
     for path in (REPOSITORY / 'benchmarks' / 'tables').glob('*.yml'):
         for row in module.read_table(path)['rows'].values():
             assert 'config' not in row or (REPOSITORY / row['config']).is_file(), f'{path.name}: {row["config"]}'
