@@ -42,9 +42,9 @@ coverage: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 
-# What is generated from configs/metafile.yml: docs/model_zoo.md, the plugin table of the README, cxrdet/core/evidence.csv.
+# What is generated from configs/metafile.yml: docs/model_zoo.md, the plugin table of the README, cxrdet/analysis/evidence.csv.
 docs: $(READY)
-	$(BIN)/python tools/make_docs.py
+	$(BIN)/python benchmarks/make_docs.py
 
 clean:
 	rm -rf $(VENV) $(DEMO)

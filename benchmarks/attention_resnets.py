@@ -11,8 +11,8 @@ import time
 from functools import partial
 
 import torch
+from cost import count_multiply_adds
 
-from cxrdet.apis.cost import count_multiply_adds
 from cxrdet.models.backbones import (
     AttentionResNet,
     ResNet18BoT,

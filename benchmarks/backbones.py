@@ -13,12 +13,12 @@ import platform
 from pathlib import Path
 
 import torch
+from cost import count_multiply_adds, count_saved_bytes, least_times
+from md_table import table
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 import cxrdet  # noqa: F401
-from cxrdet.apis.cost import count_multiply_adds, count_saved_bytes, least_times
-from cxrdet.apis.markdown import table
 from cxrdet.core.files import write_atomic
 
 ROOT = Path(__file__).parents[1]

@@ -82,8 +82,8 @@ def build(path: Path):
     from mmengine.model import revert_sync_batchnorm
     from mmengine.registry import init_default_scope
 
-    from cxrdet.apis.config import walk
     from cxrdet.apis.train import drop_pretrained
+    from cxrdet.preflight.config import walk
     cfg = Config.fromfile(path)
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     drop_pretrained(cfg)

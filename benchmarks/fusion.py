@@ -18,7 +18,7 @@ import ensemble_boxes
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from cxrdet.core import fusion
+from cxrdet.core.detection import fusion
 
 
 def scene(models: int, count: int, classes: int, size: float, seed: int = 0) -> tuple[list, list, list]:

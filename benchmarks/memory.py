@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from cost import count_saved_bytes
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 
 import cxrdet  # noqa: F401
-from cxrdet.apis.config import load_config
-from cxrdet.apis.cost import count_saved_bytes
+from cxrdet.preflight.config import load_config
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 CASES = [('faster_rcnn_bifpn_cell', 640), ('faster_rcnn_bifpn_cell', 480), ('faster_rcnn_bifpn_cell', 320),

@@ -64,8 +64,8 @@ def build(config: str, folder: str, name: str):
     from mmengine.runner import Runner
 
     from cxrdet.apis import load_config
-    from cxrdet.apis.classes import follow_classes
     from cxrdet.engine import precision
+    from cxrdet.preflight.classes import follow_classes
     torch.set_flush_denormal(True)
     cfg = load_config(config, data_root=folder, work_dir=f'{folder}/{name}')
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)

@@ -20,8 +20,8 @@ def timed(cfg, checkpoint: str, tta: bool, fusion: str | None) -> tuple[dict, fl
     from mmengine.registry import HOOKS
 
     from cxrdet.apis import test
-    from cxrdet.apis.ensemble import Fusion
-    from cxrdet.apis.tta import enable_tta
+    from cxrdet.inference.ensemble import Fusion
+    from cxrdet.inference.tta import enable_tta
     clock = {}
 
     @HOOKS.register_module(force=True)

@@ -238,8 +238,9 @@ class Zoo:
 
     def costs(self) -> dict[str, dict]:
         """Parameters, multiply-adds and time of an image of every row that is trained, measured side by side."""
-        from cxrdet.apis.config import load_config
-        from cxrdet.apis.cost import measure_costs
+        from cost import measure_costs
+
+        from cxrdet.preflight.config import load_config
         jobs = {job.row: job for job in reversed(self.jobs) if 'config' in job.spec}
         found = measure_costs({row: load_config(jobs[row].spec['config'], data_root=self.data,
                                                 cfg_options=list(jobs[row].options))
@@ -298,7 +299,8 @@ def stored(name: str) -> list[dict]:
 
 def store(name: str, table: dict, result: dict | None = None, costs: dict | None = None) -> None:
     """Put a result, or the rows' costs, into the tables at the metafile's end, and write the pages made from it."""
-    from cxrdet.apis.zoo import write_docs
+    from zoo_pages import write_docs
+
     from cxrdet.core.files import write_atomic
     text = METAFILE.read_text(encoding='utf-8')
     tables = yaml.safe_load(text).get('tables') or {}

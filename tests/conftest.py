@@ -13,6 +13,7 @@ import pytest
 
 os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
 REPOSITORY = Path(__file__).parents[1]
+sys.path.append(str(REPOSITORY / 'benchmarks'))  # whose scripts import each other by name
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -97,7 +98,7 @@ def write_tfrecord():
     """Write a TFRecord file of the Comparison detector: ``write(path, [(name, pixels RGB, rows of five)])``."""
     import numpy as np
 
-    from cxrdet.core.crc32c import masked_crc32c
+    from cxrdet.datasets.formats.crc32c import masked_crc32c
 
     def varint(value):
         return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)

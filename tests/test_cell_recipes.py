@@ -4,9 +4,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope, init_default_scope
 
-from cxrdet.apis.config import load_config
-from cxrdet.apis.tta import enable_tta
 from cxrdet.engine.seeding import seed_dataset, seed_generators
+from cxrdet.inference.tta import enable_tta
+from cxrdet.preflight.config import load_config
 from cxrdet.registry import MODELS
 
 CELL = [f'faster_rcnn_cell_phase{phase}' for phase in range(4)]

@@ -54,7 +54,7 @@ def test_piece_says_what_it_is(path):
 
 @pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
 def test_config_as_a_run_saves_it_can_be_used_again(path, tmp_path):
-    from cxrdet.apis.check_keys import drop_helpers, key_problems
+    from cxrdet.preflight.keys import drop_helpers, key_problems
     cfg = parsed(path)
     assert key_problems(cfg) == []
     drop_helpers(cfg)
@@ -66,7 +66,7 @@ def test_config_as_a_run_saves_it_can_be_used_again(path, tmp_path):
 
 @pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
 def test_recipe_stops_early_and_ends_with_the_best_weights(path):
-    from cxrdet.apis.config import load_config
+    from cxrdet.preflight.config import load_config
     hooks = load_config(path).default_hooks
     assert hooks.early_stopping.enabled
     assert hooks.restore_best.enabled
@@ -79,7 +79,7 @@ def test_recipe_stops_early_and_ends_with_the_best_weights(path):
 
 @pytest.mark.parametrize('name', ['faster_rcnn_bifpn_cell', 'resnet18_csv', 'densenet121_nih_unfreeze'])
 def test_one_switch_turns_the_early_stop_off(name):
-    from cxrdet.apis.config import load_config
+    from cxrdet.preflight.config import load_config
     hooks = load_config(REPOSITORY / f'configs/{name}.py', cfg_options=['early_stop=False', 'patience=4']).default_hooks
     assert not (hooks.early_stopping.enabled or hooks.restore_best.enabled)
     assert hooks.early_stopping.patience == 4

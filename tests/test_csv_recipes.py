@@ -4,7 +4,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from cxrdet.apis.config import load_config
+from cxrdet.preflight.config import load_config
 from cxrdet.registry import MODELS
 
 HYBRID = 'configs/resnet18_hybrid_csv.py'

@@ -81,7 +81,7 @@ def test_classifier_gives_the_probabilities_of_the_cpu(name, exact):
 @pytest.mark.parametrize('method', ['wbf', 'nmw', 'nms', 'soft_nms', 'voting'])
 def test_fusion_of_boxes_on_the_gpu(method):
     """The fused boxes stay there, and are those of the CPU."""
-    from cxrdet.core.fusion import fuse
+    from cxrdet.core.detection.fusion import fuse
     generator = torch.Generator().manual_seed(0)
     boxes, scores, labels = [], [], []
     for _ in range(3):
@@ -113,7 +113,7 @@ def losses(work_dir):
 @pytest.mark.parametrize('name', [name for name in DETECTORS if name.endswith('cell')])
 def test_training_in_float16(name, tool, cell_phantoms, tmp_path):
     """Every step has a finite loss, and the weights that are saved are finite."""
-    from cxrdet.engine.checkpoint import read_checkpoint
+    from cxrdet.checkpoints.files import read_checkpoint
     assert train(tool, f'configs/{name}.py', cell_phantoms, tmp_path, '--amp',
                  settings=['train_dataloader.batch_size=2', 'precision=float16']) == 0
     assert 'MixedPrecisionOptimWrapper' in (tmp_path / f'{name}.py').read_text()

@@ -3,9 +3,9 @@ import re
 from pathlib import Path
 
 import pytest
+from claims import claims_page, read_claims
+from zoo_pages import evidence_table, model_zoo, plugin_table, read_metafile
 
-from cxrdet.apis.claims import claims_page, read_claims
-from cxrdet.apis.zoo import evidence_table, model_zoo, plugin_table, read_metafile
 from cxrdet.core.errors import DataError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -30,7 +30,7 @@ def meta():
 
 def test_pages_are_up_to_date(meta):
     assert (REPOSITORY / 'docs' / 'model_zoo.md').read_text() == model_zoo(meta), 'run make docs'
-    assert (REPOSITORY / 'cxrdet/core/evidence.csv').read_text() == evidence_table(meta), 'run make docs'
+    assert (REPOSITORY / 'cxrdet/analysis/evidence.csv').read_text() == evidence_table(meta), 'run make docs'
     claims = claims_page(read_claims(REPOSITORY / 'benchmarks' / 'claims.yml'), meta)
     assert (REPOSITORY / 'docs' / 'claims.md').read_text() == claims, 'run make docs'
     assert plugin_table(meta) in (REPOSITORY / 'README.md').read_text(), 'run make docs'
@@ -61,7 +61,7 @@ def test_the_named_config_shows_the_plugin(meta):
     from mmengine.registry import MODELS, DefaultScope
 
     import cxrdet  # noqa: F401
-    from cxrdet.apis.config import walk
+    from cxrdet.preflight.config import walk
     read = cache(lambda file: Config.fromfile(REPOSITORY / file))
 
     def in_model(name: str, file: str) -> bool:

@@ -2,6 +2,7 @@
 import ast
 import re
 import subprocess
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / 'cxrdet'
 MODULES = sorted(PACKAGE.rglob('*.py'))
-FLOORS = {'core': 0, 'ops': 0, 'registry': 0, 'version': 0, 'compat': 0,
-          'models': 1, 'datasets': 1, 'engine': 1, 'evaluation': 1, 'visualization': 1, 'apis': 2}
+ORDER = (('core', 'ops', 'registry', 'version', 'compat'), ('datasets', 'checkpoints', 'visualization'),
+         ('models', 'engine', 'evaluation'), ('preflight', 'curation'), ('inference',), ('analysis',), ('apis',))
+FLOORS = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}
 HOSTS = {'mmengine', 'mmcv', 'mmdet', 'mmpretrain'}
 
 
@@ -24,7 +26,7 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = '.'.join(package[:len(package) - node.level]) + '.' if node.level else ''
             module = (base + (node.module or '')).rstrip('.')
-            found |= {f'{module}.{alias.name}' for alias in node.names} if module == 'cxrdet' else {module}
+            found |= {f'{module}.{alias.name}' for alias in node.names} | ({module} - {'cxrdet'})
     return found
 
 
@@ -47,6 +49,24 @@ def test_imports_run_upwards(path):
             assert top not in HOSTS, f'core must be free of {top}'
         if own == 'registry':
             assert top not in HOSTS - {'mmengine'}, f'registry may import mmengine only, not {top}'
+
+
+def test_no_circles():
+    """Neither modules nor rooms import each other in a circle."""
+    names = {'.'.join(path.relative_to(REPOSITORY).with_suffix('').parts).removesuffix('.__init__'): path
+             for path in MODULES}
+    modules = {name: {other for other in imports(path) if other in names and other != name}
+               for name, path in names.items()}
+    rooms = {}
+    for name, others in modules.items():
+        if name != 'cxrdet':
+            rooms.setdefault(name.split('.')[1], set()).update(other.split('.')[1] for other in others - {'cxrdet'})
+    for graph in (modules, {name: others - {name} for name, others in rooms.items()}):
+        TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_front_door_is_small():
+    assert len(list((PACKAGE / 'apis').glob('*.py'))) <= 10
 
 
 @pytest.mark.parametrize('path', [*MODULES, *sorted((REPOSITORY / 'tools').glob('*.py'))],

@@ -45,11 +45,12 @@ def parse_args(argv=None):
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    from cxrdet.apis.backgrounds import Backgrounds
-    from cxrdet.apis.balance import balance_data, balance_text
     from cxrdet.core.errors import ConfigError, CxrdetError, error_text
     from cxrdet.core.progress import progress_bar
     from cxrdet.core.terminal import guard_output, say, say_error
+    from cxrdet.curation.backgrounds import Backgrounds
+    from cxrdet.curation.balance import balance_data, balance_text
+    from cxrdet.inference.detector import detector
     guard_output()
     try:
         targets = {}
@@ -58,9 +59,9 @@ def main(argv=None) -> int:
             if not name or not number.isdecimal():
                 raise ConfigError(f'--targets takes CLASS=N, got "{text}".')
             targets[name] = int(number)
-        backgrounds = Backgrounds(args.backgrounds, args.hard_negatives, most=args.max_backgrounds,
-                                  score_thr=args.alarm_score, device=args.device, trust=args.trust_checkpoint,
-                                  progress=progress_bar)
+        found = args.hard_negatives and detector(*args.hard_negatives, device=args.device, trust=args.trust_checkpoint,
+                                                 progress=progress_bar)
+        backgrounds = Backgrounds(args.backgrounds, found, most=args.max_backgrounds, score_thr=args.alarm_score)
         report = balance_data(args.path, args.out, target=args.target, targets=targets, most=args.most,
                               split=args.split, backgrounds=backgrounds, preset=args.augmentation,
                               min_visibility=args.min_visibility, paste=args.paste, seed=args.seed,

@@ -25,11 +25,11 @@ def parse_args(argv=None):
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    from cxrdet.apis.browse import browse
-    from cxrdet.apis.config import load_config
     from cxrdet.core.errors import CxrdetError, error_text
     from cxrdet.core.progress import progress_bar
     from cxrdet.core.terminal import guard_output, say, say_error
+    from cxrdet.curation.browse import browse
+    from cxrdet.preflight.config import load_config
     guard_output()
     try:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root)

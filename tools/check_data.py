@@ -31,10 +31,10 @@ def parse_args(argv=None):
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    from cxrdet.apis.quality import check_data
     from cxrdet.core.errors import CxrdetError
     from cxrdet.core.progress import progress_bar
     from cxrdet.core.terminal import guard_output, say, say_error
+    from cxrdet.curation.check_data import check_data
     guard_output()
     try:
         report = check_data(args.path, kind=args.format, images=args.images, pixels=not args.no_pixels,

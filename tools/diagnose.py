@@ -42,14 +42,14 @@ def parse_args(argv=None):
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    from cxrdet.apis.annotate_next import annotate_next
-    from cxrdet.apis.config import load_config
-    from cxrdet.apis.diagnose import diagnose
-    from cxrdet.apis.diagnose_text import diagnosis_text
-    from cxrdet.apis.predict import find_images
+    from cxrdet.analysis.annotate_next import annotate_next
+    from cxrdet.analysis.diagnose import diagnose
+    from cxrdet.analysis.diagnose_text import diagnosis_text
     from cxrdet.core.errors import CxrdetError, error_text
     from cxrdet.core.progress import labelled_progress_bar, progress_bar
     from cxrdet.core.terminal import guard_output, say, say_error, visible
+    from cxrdet.inference.predict import find_images
+    from cxrdet.preflight.config import load_config
     guard_output()
     try:
         config = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root)

@@ -16,7 +16,7 @@ def parse_args(argv=None):
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    from cxrdet.apis.curves import plot_curves
+    from cxrdet.analysis.curves import plot_curves
     from cxrdet.core.errors import CxrdetError
     from cxrdet.core.terminal import guard_output, say, say_error
     guard_output()

@@ -42,10 +42,10 @@ def parse_args(argv=None):
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    from cxrdet.apis.config import load_config
-    from cxrdet.apis.predict import CamChoice, predict, summary
     from cxrdet.core.errors import CxrdetError
     from cxrdet.core.terminal import guard_output, say, say_error
+    from cxrdet.inference.predict import CamChoice, predict, summary
+    from cxrdet.preflight.config import load_config
     guard_output()
     cam = None
     if args.cam or args.cam_classes or args.cam_layer:

@@ -93,9 +93,9 @@ def add_force(sub):
 def main(argv=None) -> int:
     args = vars(parse_args(argv))
     command = args.pop('command')
-    from cxrdet.apis import prepare
     from cxrdet.core.errors import CxrdetError
     from cxrdet.core.terminal import guard_output, say, say_error
+    from cxrdet.curation import prepare
     guard_output()
     try:
         if command == 'cell-phantom':
@@ -107,7 +107,7 @@ def main(argv=None) -> int:
         elif command == 'cdetector':
             report = prepare.prepare_cdetector(args.pop('sources'), image_dir=args.pop('images'), **args)
         elif command == 'nih':
-            from cxrdet.apis.prepare_nih import prepare_nih
+            from cxrdet.curation.prepare_nih import prepare_nih
             images = args.pop('images')
             report = prepare_nih(args.pop('table'), None if images == '-' else images, **args)
         elif command == 'bccd':

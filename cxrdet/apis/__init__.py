@@ -3,8 +3,8 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-_HOME = {'compare': 'compare', 'diagnose': 'diagnose', 'load_config': 'config', 'predict': 'predict',
-         'report': 'report', 'test': 'test', 'train': 'train'}
+_HOME = {'compare': 'analysis.compare', 'diagnose': 'analysis.diagnose', 'load_config': 'preflight.config',
+         'predict': 'inference.predict', 'report': 'analysis.report', 'test': 'apis.test', 'train': 'apis.train'}
 __all__ = ['compare', 'diagnose', 'load_config', 'predict', 'report', 'test', 'train']
 
 
@@ -14,7 +14,7 @@ class _Front(ModuleType):
     def __getattr__(self, name: str):
         if name not in _HOME:
             raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-        return getattr(import_module(f'{__name__}.{_HOME[name]}'), name)
+        return getattr(import_module(f'cxrdet.{_HOME[name]}'), name)
 
     def __setattr__(self, name: str, value) -> None:
         if not (name in _HOME and isinstance(value, ModuleType)):

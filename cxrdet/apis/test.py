@@ -3,17 +3,17 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from cxrdet.apis.check import check_config
-from cxrdet.apis.classes import follow_classes
-from cxrdet.apis.device import set_device
-from cxrdet.apis.distributed import init_distributed
-from cxrdet.apis.ensemble import classes_of_data, data_classes, ensemble_classes
-from cxrdet.apis.packing import pack_for_metrics
+from cxrdet.checkpoints.files import install_safe_loader, load_model_weights, read_checkpoint
 from cxrdet.engine import precision
-from cxrdet.engine.checkpoint import install_safe_loader, load_model_weights, read_checkpoint
+from cxrdet.engine.device import set_device
+from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.operating_points import hand_over
 from cxrdet.engine.memory import memory_told
 from cxrdet.engine.runner import TestRunner
+from cxrdet.inference.ensemble import classes_of_data, data_classes, ensemble_classes
+from cxrdet.preflight.check import check_config
+from cxrdet.preflight.classes import follow_classes
+from cxrdet.preflight.packing import pack_for_metrics
 
 
 def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None = None,
@@ -25,7 +25,8 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     validation and stored in the checkpoint, and none is chosen on the test set.
 
     Args:
-        cfg: From :func:`cxrdet.apis.load_config`; :func:`cxrdet.apis.tta.enable_tta` gives it test-time augmentation.
+        cfg: From :func:`cxrdet.apis.load_config`; :func:`cxrdet.inference.tta.enable_tta` gives it test-time
+            augmentation.
         checkpoint: A file written by training. ``None`` for an ensemble whose members name theirs.
         out: Also write the raw predictions to this ``.pkl`` file, as ``--out`` of MMDetection and MMPretrain does.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.

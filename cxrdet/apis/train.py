@@ -8,26 +8,26 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from cxrdet.apis.check import check_config
-from cxrdet.apis.check_keys import drop_helpers
-from cxrdet.apis.classes import follow_classes
-from cxrdet.apis.config import walk
-from cxrdet.apis.device import set_device
-from cxrdet.apis.distributed import init_distributed
-from cxrdet.apis.packing import pack_for_metrics
-from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.engine import precision
-from cxrdet.engine.checkpoint import (
+from cxrdet.checkpoints.files import (
     check_resumable,
     check_whole,
     find_resumable,
     install_safe_loader,
     read_checkpoint,
 )
+from cxrdet.core.config_tree import walk
+from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.engine import precision
+from cxrdet.engine.device import set_device
+from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.precision import PrecisionHook
 from cxrdet.engine.lock import RunLock
 from cxrdet.engine.memory import memory_told
 from cxrdet.engine.runner import GuardedRunner
+from cxrdet.preflight.check import check_config
+from cxrdet.preflight.classes import follow_classes
+from cxrdet.preflight.keys import drop_helpers
+from cxrdet.preflight.packing import pack_for_metrics
 
 
 def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_scale_lr: bool = False,
@@ -36,7 +36,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     """Check the config, let the classes follow the data, and train.
 
     Args:
-        cfg: From :func:`cxrdet.apis.load_config`. ``cfg.device``: see :func:`cxrdet.apis.device.set_device`.
+        cfg: From :func:`cxrdet.apis.load_config`. ``cfg.device``: see :func:`cxrdet.engine.device.set_device`.
         resume: ``True`` goes on from the newest whole checkpoint of the work folder (and starts anew if there is none);
             a path goes on from that checkpoint.
         amp: Mixed precision where the hardware computes it, see :mod:`cxrdet.engine.precision`.

@@ -1,22 +1,24 @@
 """The few scores that a model is known by, with percentile intervals over resampled images or patients.
 
 Sources: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993; the scores themselves are those of
-:mod:`cxrdet.core.average_precision`, :mod:`~cxrdet.core.roc`, :mod:`~cxrdet.core.multilabel` and
-:mod:`~cxrdet.core.confusion`. Every draw takes whole groups with replacement and computes the score anew; a mean over
-classes is taken draw by draw, over the classes that have a value there.
+:mod:`cxrdet.core.detection.average_precision`, :mod:`~cxrdet.core.classification.roc`,
+:mod:`~cxrdet.core.classification.multilabel` and :mod:`~cxrdet.core.classification.confusion`. Every draw takes whole
+groups with replacement and computes the score anew; a mean over classes is taken draw by draw, over the classes that
+have a value there.
 """
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from cxrdet.core.average_precision import class_precisions
-from cxrdet.core.confusion import class_report, confusion_matrix
-from cxrdet.core.curve_bands import bootstrap_average_precision
-from cxrdet.core.froc import froc, froc_interval
-from cxrdet.core.lesions import LesionTable, lesion_table
-from cxrdet.core.multilabel import average_precision, confusion, macro_mean, rates
-from cxrdet.core.roc import auroc, bootstrap_areas, draws_of_groups, percentile_interval
+from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
+from cxrdet.core.bootstrap_curves import bootstrap_average_precision
+from cxrdet.core.classification.confusion import class_report, confusion_matrix
+from cxrdet.core.classification.multilabel import average_precision, confusion, macro_mean, rates
+from cxrdet.core.classification.roc import auroc, bootstrap_areas
+from cxrdet.core.detection.average_precision import class_precisions
+from cxrdet.core.detection.froc import froc, froc_interval
+from cxrdet.core.detection.lesions import LesionTable, lesion_table
 
 __all__ = ['IOUS', 'detection_scores', 'multi_label_scores', 'single_label_scores', 'top_per_class']
 
@@ -30,8 +32,8 @@ def detection_scores(predictions: Sequence[Mapping], targets: Sequence[Mapping],
     """Scores of a detector.
 
     Args:
-        predictions, targets: one mapping an image, as for :func:`cxrdet.core.lesions.lesion_table`. All detections
-            count that are given; COCO counts those of :func:`top_per_class`.
+        predictions, targets: one mapping an image, as for :func:`cxrdet.core.detection.lesions.lesion_table`. All
+            detections count that are given; COCO counts those of :func:`top_per_class`.
         num_classes: C.
         score_thr: lowest score of what precision, recall and F1 are of.
         groups: (I,) patient of each image; None: each image for itself.
@@ -86,8 +88,8 @@ def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups
         y_true, y_prob: (N, C) labels 1, 0 or NaN, and probabilities.
         thresholds: (C,) lowest probability of a positive decision.
         use: (C,) bool, classes that the means are over.
-        findings: (C,) bool of :func:`cxrdet.core.labels.are_findings`; the mean AUROC over those of them that are in
-            ``use`` is given, too.
+        findings: (C,) bool of :func:`cxrdet.core.classification.labels.are_findings`; the mean AUROC over those of them
+            that are in ``use`` is given, too.
         groups, samples, seed: as for :func:`detection_scores`.
     """
     true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)

@@ -6,10 +6,10 @@ from itertools import chain, islice
 import numpy as np
 from mmengine.logging import print_log
 
-from cxrdet.core.box_layout import likely_cause, no_boxes_text
-from cxrdet.core.boxes import xyxy_to_xywh
+from cxrdet.core.detection.box_layout import likely_cause, no_boxes_text
+from cxrdet.core.detection.boxes import xyxy_to_xywh
 from cxrdet.core.errors import DataError
-from cxrdet.datasets.coco_io import counts
+from cxrdet.datasets.formats.coco import counts
 
 _LOOKED_AT = 20_000  # boxes, for the likely cause of a mistake
 

@@ -28,16 +28,16 @@ from pathlib import Path
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from mmengine.logging import print_log
 
-from cxrdet.core.boxes import box_fault
+from cxrdet.core.detection.boxes import box_fault
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.paths import check_names
 from cxrdet.core.terminal import visible
 from cxrdet.datasets.box_check import BoxCheck
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
-from cxrdet.datasets.coco_io import CocoFile, check_on_bad, counts, read_coco
-from cxrdet.datasets.lenient.files import IMAGE_SUFFIXES
+from cxrdet.datasets.formats.coco import CocoFile, check_on_bad, counts, read_coco
+from cxrdet.datasets.formats.lenient.files import IMAGE_SUFFIXES
+from cxrdet.datasets.formats.voc import CORNERS, VocFile, read_list, read_voc
 from cxrdet.datasets.transforms.loading import ImageNamed, read_image_size
-from cxrdet.datasets.voc_io import CORNERS, VocFile, read_list, read_voc
 from cxrdet.registry import DATASETS
 
 CELL_PALETTE = ((230, 57, 70), (29, 125, 190), (46, 160, 67), (255, 159, 28), (142, 68, 173), (0, 168, 150),
@@ -199,7 +199,7 @@ class CellDataset(_CellReader, CocoDataset):
         metainfo: ``dict(classes=(...))`` to hold the file to these classes, in this order; boxes of other classes are
             dropped and counted. Without it the file says which there are.
         data_prefix: where images are, relative to ``data_root``; the default is ``dict(img='images/')``.
-        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.coco_io.read_coco`.
+        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.formats.coco.read_coco`.
         allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
         **kwargs: ``allow_outside=True`` lets names lead out of ``data_root`` and the folder of images (else an error);
             of ``mmdet.CocoDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
@@ -286,9 +286,9 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
         metainfo: ``dict(classes=(...))`` to hold the files to these classes, in this order.
         data_prefix: where images and annotations are; the default is
             ``dict(img='JPEGImages/', ann='Annotations/')``.
-        corners: ``'exclusive'`` or ``'inclusive'``, see above and :func:`cxrdet.datasets.voc_io.read_voc`.
+        corners: ``'exclusive'`` or ``'inclusive'``, see above and :func:`cxrdet.datasets.formats.voc.read_voc`.
         ignore_difficult: give boxes marked ``difficult`` the ``ignore_flag`` 1, as MMDetection does.
-        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.voc_io.read_voc`.
+        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.formats.voc.read_voc`.
         allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
         **kwargs: ``allow_outside`` as above; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline`` …
 

@@ -7,8 +7,8 @@ from mmdet.datasets import BaseDetDataset
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.cell import _CellReader
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
-from cxrdet.datasets.record_images import index_records, record_files, record_path
-from cxrdet.datasets.tfrecord import continuous_boxes
+from cxrdet.datasets.formats.record_images import index_records, record_files, record_path
+from cxrdet.datasets.formats.tfrecord import continuous_boxes
 from cxrdet.registry import DATASETS
 
 __all__ = ['CellTFRecordDataset']
@@ -16,14 +16,15 @@ __all__ = ['CellTFRecordDataset']
 
 @DATASETS.register_module()
 class CellTFRecordDataset(_CellReader, BaseDetDataset):
-    """A detection set in TFRecord files of the Comparison detector (format: :mod:`cxrdet.datasets.tfrecord`).
+    """A detection set in TFRecord files of the Comparison detector (format: :mod:`cxrdet.datasets.formats.tfrecord`).
 
     It gives the same images, boxes, labels and ``img_id`` (position, from 1) as :class:`cxrdet.CellDataset` on what
     ``tools/prepare_data.py cdetector`` makes of the same files. At the start the files are indexed by the lengths of
-    their records (:mod:`cxrdet.datasets.record_images`); a sample then reads its own record, so that data loaders
-    shuffle and have workers as with image files. ``img_path`` is ``FILE@BYTE/NAME``, which ``cxrdet.LoadImage`` reads.
-    Labels are stored as 1..11, for :data:`cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; boxes with others are an
-    error, or dropped and counted as ``unknown_class``. Citation and licence: see :class:`cxrdet.CellDataset`. Unit of
+    their records (:mod:`cxrdet.datasets.formats.record_images`); a sample then reads its own record, so that data
+    loaders shuffle and have workers as with image files. ``img_path`` is ``FILE@BYTE/NAME``, which ``cxrdet.LoadImage``
+    reads. Labels are stored as 1..11, for :data:`cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; boxes with others are
+    an error, or dropped and counted as ``unknown_class``. Citation and licence: see :class:`cxrdet.CellDataset`. Unit
+    of
     split: the file; patients are unknown.
 
     Args:
@@ -59,7 +60,8 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
 
     @classmethod
     def image_keys(cls, cfg: dict) -> dict[str, str]:
-        """Key (:class:`cxrdet.datasets.record_images.RecordImage`) -> path of the images that a config describes.
+        """Key (:class:`cxrdet.datasets.formats.record_images.RecordImage`) -> path of the images that a config
+        describes.
 
         Raises:
             DataError: the files cannot be read.

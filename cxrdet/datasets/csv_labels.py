@@ -10,7 +10,7 @@ from mmpretrain.datasets import BaseDataset
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.terminal import visible
-from cxrdet.datasets.csv_io import CsvRow, balanced_choice, read_label2id, read_rows, split_rows
+from cxrdet.datasets.formats.csv_labels import CsvRow, balanced_choice, read_label2id, read_rows, split_rows
 from cxrdet.datasets.transforms.loading import ImageNamed
 from cxrdet.registry import DATASETS
 
@@ -41,7 +41,7 @@ class CSVImageDataset(ImageNamed, BaseDataset):
         label2id: the JSON, relative to ``data_root``.
         split: the rows to take; ``None`` takes all.
         columns: names of the columns ``path``, ``label``, ``split`` and ``group``, where they are called otherwise, see
-            :func:`cxrdet.datasets.csv_io.read_rows`.
+            :func:`cxrdet.datasets.formats.csv_labels.read_rows`.
         shares: without a split column: name of a split -> its share. Default: train 0.8, val 0.2.
         split_seed: without a split column: of the draw.
         split_names: with a split column: the values that it may hold.

@@ -13,10 +13,10 @@ from mmengine.logging import print_log
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.paths import check_names
 from cxrdet.datasets.cell import match_classes
-from cxrdet.datasets.coco_io import counts
-from cxrdet.datasets.nih_io import NIH_CLASSES, NihTable, find_images, find_table, read_table
+from cxrdet.datasets.formats.coco import counts
+from cxrdet.datasets.formats.nih import NIH_CLASSES, NihTable, find_images, find_table, read_table
+from cxrdet.datasets.formats.voc import read_list
 from cxrdet.datasets.transforms.loading import ImageNamed
-from cxrdet.datasets.voc_io import read_list
 from cxrdet.registry import DATASETS
 
 LABEL_POLICIES = ('as_given', 'unknown', 'negatives_unknown', 'positives_unknown')
@@ -54,8 +54,8 @@ class NIHChestXray14(ImageNamed, BaseDataset):
 
     Args:
         ann_file: the table, ``.csv`` or ``.csv.gz``, of either release, relative to ``data_root``; by default the one
-            that is there, see :data:`cxrdet.datasets.nih_io.TABLES`.
-        metainfo: ``dict(classes=(...))`` for some of :data:`cxrdet.datasets.nih_io.NIH_CLASSES`, in any order; the
+            that is there, see :data:`cxrdet.datasets.formats.nih.TABLES`.
+        metainfo: ``dict(classes=(...))`` for some of :data:`cxrdet.datasets.formats.nih.NIH_CLASSES`, in any order; the
             default is all 15 in that order, No Finding last.
         data_prefix: the folder of the images, relative to ``data_root``: a name or ``dict(img_path=name)``. They may
             lie in it, in ``images`` or in ``images_001`` … ``images_012`` below it (and ``images`` in these).

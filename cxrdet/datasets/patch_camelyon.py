@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.datasets.cell import match_classes
-from cxrdet.datasets.hdf5_io import Hdf5Rows, read_hdf5
+from cxrdet.datasets.formats.hdf5 import Hdf5Rows, read_hdf5
 from cxrdet.datasets.transforms.loading import ImageNamed
 from cxrdet.registry import DATASETS
 

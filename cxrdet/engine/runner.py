@@ -6,13 +6,13 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from cxrdet.checkpoints.files import check_whole
+from cxrdet.checkpoints.weight_share import check_share, recorded_loads
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.engine.checkpoint import check_whole
 from cxrdet.engine.lock import RunLock
 from cxrdet.engine.optimizers.no_weight_decay import exempt_from_decay
 from cxrdet.engine.schedule import check_resumed, hyperparameters, restart_schedule, resumed_changes, tell_changes
 from cxrdet.engine.unwrap import unwrap
-from cxrdet.engine.weight_share import check_share, recorded_loads
 
 __all__ = ['GuardedRunner', 'TestRunner']
 

@@ -7,8 +7,8 @@ from mmengine.logging import print_log
 from mmengine.optim import _ParamScheduler
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 
-from cxrdet.core.config_text import changed_settings, read_config_text
 from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.engine.config_text import changed_settings, read_config_text
 
 __all__ = ['check_resumed', 'hyperparameters', 'param_groups', 'restart_schedule', 'resumed_changes', 'tell_changes']
 

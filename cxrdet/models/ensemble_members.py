@@ -10,10 +10,10 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from cxrdet.checkpoints.files import load_model_weights, read_checkpoint
 from cxrdet.core.class_counts import COUNT_KEYS, OTHER_COUNTS
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.datasets.transforms.loading import unfold_loading
-from cxrdet.engine.checkpoint import load_model_weights, read_checkpoint
 from cxrdet.engine.tta import tta_model as usual_tta_model
 from cxrdet.engine.tta import tta_pipeline
 

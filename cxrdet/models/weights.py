@@ -12,7 +12,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.core.weight_names import Family, family_of, rename, rows, rows_by_name
+from cxrdet.models.weight_names import Family, family_of, rename, rows, rows_by_name
 from cxrdet.registry import WEIGHT_INITIALIZERS
 
 

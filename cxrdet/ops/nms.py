@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxrdet.core.boxes import box_iou
 from cxrdet.core.compiled import compiled
+from cxrdet.core.detection.boxes import box_iou
 from cxrdet.ops.kernels import exact_dtype, torchvision_ops
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cxrdet.core.matching import as_boxes, match_labelled_boxes
+from cxrdet.core.detection.matching import as_boxes, match_labelled_boxes
 from cxrdet.core.terminal import visible
 
 __all__ = ['LEGEND', 'Look', 'PALETTE', 'STATES', 'STYLES', 'class_look', 'compare_boxes', 'draw_boxes', 'draw_legend',

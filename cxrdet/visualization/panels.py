@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cxrdet.core.average_precision import class_precisions
-from cxrdet.core.calibration import BINS, calibration_error
-from cxrdet.core.curve_bands import calibration_curve, pr_band, pr_curve
-from cxrdet.core.froc import froc, froc_interval
+from cxrdet.core.bootstrap_curves import calibration_curve, pr_band, pr_curve
+from cxrdet.core.classification.calibration import BINS, calibration_error
+from cxrdet.core.classification.multilabel import average_precision
+from cxrdet.core.classification.roc import AurocInterval, as_columns, auroc, auroc_interval
+from cxrdet.core.classification.thresholds import roc_band, roc_points
+from cxrdet.core.detection.average_precision import class_precisions
+from cxrdet.core.detection.froc import froc, froc_interval
+from cxrdet.core.detection.lesions import LesionTable
 from cxrdet.core.history import series
-from cxrdet.core.lesions import LesionTable
-from cxrdet.core.multilabel import average_precision
-from cxrdet.core.roc import AurocInterval, as_columns, auroc, auroc_interval
-from cxrdet.core.thresholds import roc_band, roc_points
 
 __all__ = ['Line', 'Panel', 'calibration_panel', 'detection_pr_panels', 'froc_panels', 'history_panels', 'pr_panels',
            'roc_panels']
@@ -77,9 +77,9 @@ def roc_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples:
         classes: C names.
         groups: (N,) patient of each row; None: each row for itself.
         samples: draws of the band; 0 leaves it out.
-        interval: of the AUROC; None: that of :func:`cxrdet.core.roc.auroc_interval`.
+        interval: of the AUROC; None: that of :func:`cxrdet.core.classification.roc.auroc_interval`.
 
-    Raises: ValueError as :func:`cxrdet.core.roc.as_columns`, or if there is not one name a class.
+    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, or if there is not one name a class.
     """
     true, score = _checked(y_true, y_score, classes)
     areas, (low, high, method, _) = auroc(true, score), interval or auroc_interval(true, score, groups=groups)
@@ -119,7 +119,7 @@ def detection_pr_panels(table: LesionTable, classes: Sequence[str], *, groups=No
     """The precision-recall curve of the boxes of each class, with COCO's average precision and a bootstrap band.
 
     Args:
-        table: from :func:`cxrdet.core.lesions.lesion_table`.
+        table: from :func:`cxrdet.core.detection.lesions.lesion_table`.
         classes: C names.
         groups: (I,) patient of each image; None: each image for itself.
         samples: draws of the band; 0 leaves it out.
@@ -168,7 +168,7 @@ def calibration_panel(y_true, y_prob, title: str, *, groups=None, bins: int = BI
     Args:
         y_true, y_prob: (N,) labels 1, 0 or NaN, and probabilities in [0, 1].
         groups: (N,) group of each entry, for example the image of a box; None: each entry for itself.
-        bins, samples: see :func:`cxrdet.core.curve_bands.calibration_curve`.
+        bins, samples: see :func:`cxrdet.core.bootstrap_curves.calibration_curve`.
     """
     curve = calibration_curve(y_true, y_prob, groups=groups, bins=bins, samples=samples)
     lines, note = [_reference([0, 1], [0, 1])], 'no curve: no known label'

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from cxrdet.core.matching import as_boxes
+from cxrdet.core.detection.matching import as_boxes
 from cxrdet.core.terminal import visible
 from cxrdet.visualization.boxes import LEGEND, PALETTE, Look, draw_boxes, draw_legend, side_by_side
 

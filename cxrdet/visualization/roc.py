@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cxrdet.core.calibration import BINS
+from cxrdet.core.classification.calibration import BINS
+from cxrdet.core.classification.roc import AurocInterval, as_columns
+from cxrdet.core.detection.lesions import LesionTable
 from cxrdet.core.files import atomic_path
-from cxrdet.core.lesions import LesionTable
-from cxrdet.core.roc import AurocInterval, as_columns
 from cxrdet.visualization.boxes import PALETTE
 from cxrdet.visualization.panels import (
     Line,

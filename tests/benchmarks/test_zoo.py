@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from cxrdet.apis.zoo import model_zoo, read_metafile
+from zoo_pages import model_zoo, read_metafile
 
 REPOSITORY = Path(__file__).parents[2]
 TABLE = """

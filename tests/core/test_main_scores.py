@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score, roc_auc_score
 
+from cxrdet.core.bootstrap import draws_of_groups
 from cxrdet.core.main_scores import detection_scores, multi_label_scores, single_label_scores, top_per_class
-from cxrdet.core.roc import draws_of_groups
 
 
 def boxes(rng, count):

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.cell import CellDataset
 from cxrdet.datasets.cell_tfrecord import CellTFRecordDataset
-from cxrdet.datasets.record_images import index_records, read_record_image, split_record_path
-from cxrdet.datasets.tfrecord import convert_cdetector, record_spans
+from cxrdet.datasets.formats.record_images import index_records, read_record_image, split_record_path
+from cxrdet.datasets.formats.tfrecord import convert_cdetector, record_spans
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 LOAD = [dict(type='cxrdet.LoadImage'), dict(type='LoadAnnotations', with_bbox=True)]
@@ -127,8 +127,8 @@ def test_a_file_that_changes_while_it_is_used(tmp_path, write_tfrecord):
 
 def test_images_on_both_sides_are_found(tmp_path, write_tfrecord):
     """The second image of training is the first of validation, under another name; the third differs in one pixel."""
-    from cxrdet.apis.check_copies import copy_problems
-    from cxrdet.apis.check_types import parts
+    from cxrdet.preflight.copies import copy_problems
+    from cxrdet.preflight.types import parts
     rng = np.random.default_rng(5)
     pixels = [rng.integers(0, 256, (90, 80, 3), np.uint8) for _ in range(4)]
     other = pixels[2].copy()

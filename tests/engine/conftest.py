@@ -97,7 +97,7 @@ def make_runner(tmp_path_factory):
     from mmengine.runner import Runner
 
     import cxrdet  # noqa: F401
-    from cxrdet.engine.checkpoint import find_resumable, install_safe_loader
+    from cxrdet.checkpoints.files import find_resumable, install_safe_loader
     parts = _parts()
 
     def make(work_dir, *, resume=False, workers=0, persistent=False, by_iter=False, accumulate=1, ema=False, seed=1,

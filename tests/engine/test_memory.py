@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from cxrdet.apis.config import load_config
 from cxrdet.core.errors import MemoryShortageError
 from cxrdet.engine.memory import memory_told
+from cxrdet.preflight.config import load_config
 
 CONFIG = 'configs/faster_rcnn_bifpn_cell_tiny.py'
 # as torch 2.12 words it
@@ -68,7 +68,7 @@ def test_testing_and_predicting_end_with_it(cell_phantoms, tmp_path, monkeypatch
     from cxrdet.apis import predict, test
     cfg = load_config(CONFIG, data_root=cell_phantoms, work_dir=tmp_path)
     monkeypatch.setattr('cxrdet.engine.runner.TestRunner.from_cfg', out_of_memory)
-    monkeypatch.setattr(import_module('cxrdet.apis.predict'), 'build_model', out_of_memory)
+    monkeypatch.setattr(import_module('cxrdet.inference.predict'), 'build_model', out_of_memory)
     torch.save(dict(state_dict={}, meta={}), tmp_path / 'any.pth')
     with pytest.raises(MemoryShortageError, match='test_dataloader.batch_size'):
         test(cfg, tmp_path / 'any.pth')

@@ -19,7 +19,7 @@ MODES = {
 
 def state(folder: Path, by_iter: bool) -> dict:
     """All that a run leaves, but times and dates."""
-    from cxrdet.engine.checkpoint import read_checkpoint
+    from cxrdet.checkpoints.files import read_checkpoint
     pointer = Path((folder / 'last_checkpoint').read_text())
     assert pointer.name == ('iter_12.pth' if by_iter else 'epoch_3.pth')
     last = read_checkpoint(folder / pointer.name)

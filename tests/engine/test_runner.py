@@ -13,8 +13,8 @@ from mmengine.registry import DATASETS, HOOKS, MODELS
 from mmengine.runner import Runner
 from torch import nn
 
+from cxrdet.checkpoints.files import read_checkpoint
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.engine.checkpoint import read_checkpoint
 from cxrdet.engine.runner import GuardedRunner
 
 ITERATIONS = 4  # of an epoch: 8 samples in batches of 2

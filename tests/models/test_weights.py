@@ -15,9 +15,9 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import nn
 
-from cxrdet.apis.config import load_config
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.core.weight_names import CHEXNET_CLASSES, rename
+from cxrdet.models.weight_names import CHEXNET_CLASSES, rename
+from cxrdet.preflight.config import load_config
 from cxrdet.registry import MODELS, WEIGHT_INITIALIZERS
 
 pytestmark = pytest.mark.long

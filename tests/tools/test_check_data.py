@@ -82,7 +82,7 @@ def test_bad_usage(run, small_set, tmp_path, capsys):
 
 def test_no_framework_is_needed(small_set):
     """Neither torch nor MMDetection is imported: a check starts in a second."""
-    code = ('import sys; from cxrdet.apis.quality import check_data; '
+    code = ('import sys; from cxrdet.curation.check_data import check_data; '
             f'check_data({str(small_set)!r}); '
             'print([name for name in ("torch", "mmcv", "mmdet", "mmpretrain") if name in sys.modules])')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
@@ -91,14 +91,12 @@ def test_no_framework_is_needed(small_set):
 
 def test_the_front_door_of_the_apis():
     """Functions bear the names of their modules; importing a module must not put it in place of the function."""
-    code = ('import cxrdet.apis, cxrdet.apis.config as config; from cxrdet.apis import load_config; import importlib; '
-            'm = importlib.import_module("cxrdet.apis.config"); '
-            'print(callable(load_config), load_config is m.load_config, hasattr(cxrdet.apis, "nothing"))')
+    code = ('import cxrdet.apis, cxrdet.apis.train as module; from cxrdet.apis import load_config, train; '
+            'print(callable(load_config), train is module.train, hasattr(cxrdet.apis, "nothing"))')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ['True', 'True', 'False']
     from importlib import import_module
 
     import cxrdet.apis
-    for name in ('train', 'test', 'predict', 'compare'):  # function and module of one name
-        module = import_module(f'cxrdet.apis.{name}')
-        assert getattr(cxrdet.apis, name) is getattr(module, name)
+    for room, name in (('apis', 'train'), ('apis', 'test'), ('inference', 'predict'), ('analysis', 'compare')):
+        assert getattr(cxrdet.apis, name) is getattr(import_module(f'cxrdet.{room}.{name}'), name)

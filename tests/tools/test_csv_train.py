@@ -10,9 +10,9 @@ import torch
 import torchvision
 from mmengine.registry import DATASETS, DefaultScope
 
-from cxrdet.apis.config import load_config
+from cxrdet.checkpoints.files import read_checkpoint
 from cxrdet.core.history import read_history
-from cxrdet.engine.checkpoint import read_checkpoint
+from cxrdet.preflight.config import load_config
 
 CONFIG = 'configs/resnet18_crops_64.py'
 COLOURS = {'teal': (150, 140, 30), 'pink': (140, 80, 220), 'grey': (90, 90, 90)}

@@ -32,8 +32,8 @@ class Oracle(torch.nn.Module):
 def diagnose(tool, monkeypatch, tmp_path, capsys):
     """Run the tool with an oracle in place of the model; gives the report of the JSON file and the text."""
     def run(config, data_root, classes, answer, *options, multi_label=None):
-        from cxrdet.apis import collect
-        from cxrdet.apis.classes import follow_classes
+        from cxrdet.inference import split_predictions as collect
+        from cxrdet.preflight.classes import follow_classes
 
         def build_model(cfg, *args, **kwargs):
             follow_classes(cfg, classes=classes)
@@ -210,7 +210,7 @@ def test_what_to_annotate_next(crops, diagnose, tmp_path, monkeypatch):
         wrong = 'lsil_val' in name and int(name.split('_')[2].split('.')[0]) < 7
         return sample.set_pred_score(torch.eye(3)[0 if wrong else int(sample.gt_label)])
     table = tmp_path / 'next.csv'
-    monkeypatch.setattr(import_module('cxrdet.apis.predict'), 'build_model',
+    monkeypatch.setattr(import_module('cxrdet.inference.predict'), 'build_model',
                         lambda *args, **kwargs: (Oracle(answer, False), names))
     _, text = diagnose(CSV, folder, names, answer, '--annotate-next', str(tmp_path / 'new'), '--annotate-csv',
                        str(table), multi_label=False)
@@ -261,8 +261,8 @@ def test_untrained_classifiers_run_through(config, crops, films, tool, tmp_path,
 
     from mmengine.registry import MODELS, DefaultScope
 
-    from cxrdet.apis.classes import follow_classes
-    from cxrdet.apis.config import load_config
+    from cxrdet.preflight.classes import follow_classes
+    from cxrdet.preflight.config import load_config
     data = crops[0] if config == CSV else films
     cfg = load_config(config, data_root=data)
     follow = copy.deepcopy(cfg)
@@ -303,8 +303,9 @@ def test_errors_of_the_user(tool, capsys, cells, tmp_path):
 
 
 def test_score_threshold_is_for_detectors(crops, monkeypatch, tmp_path):
-    module = import_module('cxrdet.apis.diagnose')
-    monkeypatch.setattr('cxrdet.apis.collect.load_model', lambda cfg, *args, **kwargs: module.LoadedModel(
+    module = import_module('cxrdet.analysis.diagnose')
+    loaded = 'cxrdet.inference.split_predictions.load_model'
+    monkeypatch.setattr(loaded, lambda cfg, *args, **kwargs: module.LoadedModel(
         cfg, None, crops[1], 'single-label', {}, 'x.pth'))
     with pytest.raises(ConfigError, match='score_thr is for detectors; a classifier is judged at its operating point'):
         module.diagnose(CSV, 'x.pth', score_thr=0.5)

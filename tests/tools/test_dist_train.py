@@ -115,7 +115,7 @@ def test_the_error_of_one_process_ends_the_run(failed):
 
 
 def test_what_was_trained_before_stands_and_can_be_tested(failed, cell_phantoms, tmp_path):
-    from cxrdet.engine.checkpoint import find_resumable, read_checkpoint
+    from cxrdet.checkpoints.files import find_resumable, read_checkpoint
     folder = failed[0]
     assert find_resumable(folder / 'run') == folder / 'run' / 'epoch_1.pth'
     assert read_checkpoint(folder / 'run' / 'epoch_1.pth')['meta']['iter'] == 2  # 8 images, 2 in each of 2 processes

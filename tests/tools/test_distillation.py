@@ -9,8 +9,8 @@ import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 
-from cxrdet.apis.config import load_config
-from cxrdet.engine.checkpoint import read_checkpoint
+from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.preflight.config import load_config
 
 TEACHER = 'configs/faster_rcnn_bifpn_cell_tiny.py'
 QUICK = ['train_dataloader.num_workers=0', 'val_dataloader.num_workers=0', 'test_dataloader.num_workers=0',

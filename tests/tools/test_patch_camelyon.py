@@ -7,8 +7,8 @@ import pytest
 import torch
 import torchvision
 
+from cxrdet.checkpoints.files import read_checkpoint
 from cxrdet.core.errors import CheckpointError
-from cxrdet.engine.checkpoint import read_checkpoint
 from cxrdet.registry import MODELS
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

@@ -18,7 +18,7 @@ def runs(tmp_path):
 
 @pytest.fixture
 def names(monkeypatch):
-    import cxrdet.apis.curves as curves
+    import cxrdet.analysis.curves as curves
     seen, draw = [], curves.compare_histories
     monkeypatch.setattr(curves, 'compare_histories', lambda runs, keys: seen.extend(runs) or draw(runs, keys))
     return seen

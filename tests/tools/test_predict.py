@@ -23,7 +23,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_arguments_reach_predict(tool, monkeypatch, capsys, tmp_path):
-    module = import_module('cxrdet.apis.predict')
+    module = import_module('cxrdet.inference.predict')
     seen = {}
 
     def predict(cfg, *args, **options):
@@ -42,7 +42,7 @@ def test_arguments_reach_predict(tool, monkeypatch, capsys, tmp_path):
 
 
 def test_arguments_for_classifiers(tool, monkeypatch, capsys, tmp_path):
-    module = import_module('cxrdet.apis.predict')
+    module = import_module('cxrdet.inference.predict')
     seen = {}
     monkeypatch.setattr(module, 'predict', lambda *args, **options: seen.update(options) or [
         {'classes': ['Mass'], 'probabilities': [0.9]}, {'classes': [], 'probabilities': [0.1]}])

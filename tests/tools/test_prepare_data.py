@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from cxrdet.datasets.cell import CDETECTOR_CLASSES
-from cxrdet.datasets.tfrecord import masked_crc32c
+from cxrdet.datasets.formats.tfrecord import masked_crc32c
 
 COMMANDS = ('cell-phantom', 'chest-phantom', 'bccd', 'voc', 'cdetector')
 SCRIPT = Path(__file__).parents[2] / 'tools' / 'prepare_data.py'

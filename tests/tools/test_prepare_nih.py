@@ -170,7 +170,7 @@ def test_an_official_list_without_any_film(run, films, tmp_path, capsys, kept, l
 
 
 def test_a_split_that_fails_its_own_check(run, films, tmp_path, capsys, monkeypatch):
-    import cxrdet.apis.prepare_nih as module
+    import cxrdet.curation.prepare_nih as module
 
     def careless(labels, groups, shares, **options):  # validation and test are told apart by film
         return np.where(groups < 30, 0, 1 + np.arange(len(groups)) % 2)

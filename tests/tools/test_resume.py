@@ -70,8 +70,8 @@ def unbroken(start, tmp_path_factory):
 def test_killed_twice_and_resumed(start, unbroken, tmp_path):
     import torch
 
+    from cxrdet.checkpoints.files import read_checkpoint
     from cxrdet.core.history import read_history
-    from cxrdet.engine.checkpoint import read_checkpoint
     child = start(tmp_path)
     wait_for(child, tmp_path / 'epoch_1.pth')  # the validation comes next
     os.kill(child, signal.SIGKILL)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from cxrdet.checkpoints.files import read_checkpoint
 from cxrdet.core.history import read_history
-from cxrdet.engine.checkpoint import read_checkpoint
 
 ONE_STEP = ['train_cfg.max_epochs=1', 'train_dataloader.batch_size=2',
             *(f'{split}_dataloader.{key}' for split in ('train', 'val', 'test')

@@ -6,8 +6,8 @@ import cv2
 import pytest
 import torch
 
+from cxrdet.checkpoints.files import read_checkpoint
 from cxrdet.core.history import read_history
-from cxrdet.engine.checkpoint import read_checkpoint
 from cxrdet.engine.precision import choose
 
 CONFIG = 'configs/faster_rcnn_bifpn_cell_tiny.py'

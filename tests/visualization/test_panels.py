@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from cxrdet.core.froc import froc
-from cxrdet.core.lesions import LesionTable
+from cxrdet.core.detection.froc import froc
+from cxrdet.core.detection.lesions import LesionTable
 from cxrdet.visualization.panels import (
     calibration_panel,
     detection_pr_panels,

@@ -69,7 +69,7 @@ def test_names_that_do_not_fit(data, tmp_path):
 
 
 def test_calibration_and_froc_pages(data, tmp_path, monkeypatch):
-    from cxrdet.core.lesions import LesionTable
+    from cxrdet.core.detection.lesions import LesionTable
     seen = texts(monkeypatch)
     true, score = np.nan_to_num(data[0]), 1 / (1 + np.exp(-data[1]))
     draw_calibration_curves(tmp_path / 'calibration.png', true, score, CLASSES, samples=20)

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from cxrdet.core.classification.labels import NO_FINDING
 from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import DataError
-from cxrdet.core.labels import NO_FINDING
 from cxrdet.datasets.phantoms.chest import ChestScene, render_chest, sample_chest
 from cxrdet.datasets.phantoms.chest_body import Patient, sample_patient
 from cxrdet.datasets.phantoms.chest_findings import CHEST_FINDINGS, PREVALENCE

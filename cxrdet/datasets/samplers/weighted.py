@@ -6,8 +6,8 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.logging import print_log
 from torch.utils.data import Sampler
 
+from cxrdet.core.classification.labels import class_balanced_weights, label_count_weights
 from cxrdet.core.errors import ConfigError, did_you_mean
-from cxrdet.core.labels import class_balanced_weights, label_count_weights
 from cxrdet.datasets.label_matrix import label_matrix
 from cxrdet.registry import DATA_SAMPLERS
 
@@ -111,7 +111,7 @@ class ClassBalancedSampler(WeightedSampler):
         dataset: A data set with labels, see :func:`cxrdet.datasets.label_matrix.label_matrix`.
         seed: See :class:`WeightedSampler`.
         power: 1 balances fully, 0 draws classes by their numbers of films, 0.5 lies between; see
-            :func:`cxrdet.core.labels.class_balanced_weights`.
+            :func:`cxrdet.core.classification.labels.class_balanced_weights`.
         num_samples: See :class:`WeightedSampler`.
 
     Raises:

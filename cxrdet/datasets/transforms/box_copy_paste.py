@@ -3,8 +3,8 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
+from cxrdet.core.detection.pasting import paste_patch, pasteable_boxes, turned_patch
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.pasting import paste_patch, pasteable_boxes, turned_patch
 from cxrdet.registry import TRANSFORMS
 
 

@@ -1,4 +1,4 @@
-"""Loading images strictly, see :mod:`cxrdet.datasets.image_io`."""
+"""Loading images strictly, see :mod:`cxrdet.datasets.formats.images`."""
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.datasets.image_io import THIN, read_image, read_image_size
-from cxrdet.datasets.record_images import read_record_image, split_record_path
+from cxrdet.datasets.formats.images import THIN, read_image, read_image_size
+from cxrdet.datasets.formats.record_images import read_record_image, split_record_path
 from cxrdet.registry import TRANSFORMS
 
 __all__ = ['ImageNamed', 'LoadImage', 'image_reader', 'read_image', 'read_image_size', 'refused', 'unfold_loading']

@@ -7,10 +7,10 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
+from cxrdet.checkpoints.files import check_resumable, publish
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.core.files import remove_leftovers, write_atomic
 from cxrdet.core.history import better_is
-from cxrdet.engine.checkpoint import check_resumable, publish
 from cxrdet.engine.resume import validate_resumed
 from cxrdet.registry import HOOKS
 

@@ -6,7 +6,7 @@ from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.stages import select_parts
+from cxrdet.engine.stages import select_parts
 from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 
@@ -33,7 +33,7 @@ class GradualUnfreezeHook(Hook):
 
     Args:
         stages: in the order of ``begin`` (epoch, the first is 1), each with ``parts`` as in
-            :func:`cxrdet.core.stages.select_parts` and optionally ``lr_mult`` > 0.
+            :func:`cxrdet.engine.stages.select_parts` and optionally ``lr_mult`` > 0.
 
     Raises: ConfigError before training: a stage that is no such dict, an unknown part, an iteration-based run, or
         DistributedDataParallel without ``find_unused_parameters = True`` in the config.

@@ -6,8 +6,8 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce
 from mmengine.hooks import Hook
 
+from cxrdet.checkpoints.files import find_resumable
 from cxrdet.core.errors import CheckpointError, TrainingError
-from cxrdet.engine.checkpoint import find_resumable
 from cxrdet.registry import HOOKS
 
 

@@ -4,8 +4,8 @@ import torch
 from mmengine.hooks import EMAHook, Hook
 from torch import nn
 
+from cxrdet.core.classification.labels import positive_weights
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.labels import positive_weights
 from cxrdet.datasets.label_matrix import label_matrix
 from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
@@ -22,7 +22,7 @@ class PositiveWeightHook(Hook):
     and a balancing sampler together correct twice.
 
     Args:
-        cap: Upper limit of a weight, see :func:`cxrdet.core.labels.positive_weights`.
+        cap: Upper limit of a weight, see :func:`cxrdet.core.classification.labels.positive_weights`.
 
     Raises:
         ConfigError: If ``cap`` is not above 0, or no module of the model has a ``pos_weight``.

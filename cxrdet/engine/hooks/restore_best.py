@@ -4,8 +4,8 @@ from pathlib import Path
 from mmengine.dist import barrier
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 
+from cxrdet.checkpoints.files import load_model_weights
 from cxrdet.core.errors import ConfigError
-from cxrdet.engine.checkpoint import load_model_weights
 from cxrdet.engine.hooks.operating_points import OperatingPointHook
 from cxrdet.registry import HOOKS
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cxrdet.core.boxes import xyxy_to_xywh
-from cxrdet.core.matching import as_boxes
+from cxrdet.core.detection.boxes import xyxy_to_xywh
+from cxrdet.core.detection.matching import as_boxes
 
 __all__ = ['AREAS', 'BACKENDS', 'coco_tables', 'mean_precision', 'precision_and_recall', 'precision_table',
            'resolve_backend']

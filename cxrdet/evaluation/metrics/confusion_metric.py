@@ -9,9 +9,9 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmengine.visualization import Visualizer
 
-from cxrdet.core.confusion import ClassReport, class_report, confusion_matrix, top_confusions
+from cxrdet.core.classification.confusion import ClassReport, class_report, confusion_matrix, top_confusions
+from cxrdet.core.classification.roc import group_numbers
 from cxrdet.core.files import write_atomic
-from cxrdet.core.roc import group_numbers
 from cxrdet.registry import METRICS
 from cxrdet.visualization.confusion import draw_confusion
 
@@ -28,7 +28,7 @@ class ConfusionMatrixMetric(BaseMetric):
     ``balanced`` (mean recall), ``macro_F1`` and, with ``classwise``, ``precision_<class>``, ``recall_<class>``,
     ``F1_<class>``. So ``save_best='accuracy/top1'`` works. A class without images is NaN, stays out of the means and is
     named in the log; so is the precision of a class that was never predicted, see
-    :class:`cxrdet.core.confusion.ClassReport`.
+    :class:`cxrdet.core.classification.confusion.ClassReport`.
 
     After each evaluation ``matrix`` holds the counts, (C, C) int64, true classes in the rows (on the main process).
 

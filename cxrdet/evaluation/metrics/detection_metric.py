@@ -8,8 +8,9 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from cxrdet.core.detection import Rates, detection_counts, precision_recall_f1
+from cxrdet.core.detection.counts import detection_counts
 from cxrdet.core.files import write_atomic
+from cxrdet.core.rates import Rates, precision_recall_f1
 from cxrdet.evaluation.metrics.coco_backend import (
     AREAS,
     coco_tables,

@@ -5,9 +5,9 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from cxrdet.core.average_precision import class_precisions
-from cxrdet.core.froc import RATES, froc, froc_interval, image_auroc, lesion_auroc
-from cxrdet.core.lesions import lesion_table
+from cxrdet.core.detection.average_precision import class_precisions
+from cxrdet.core.detection.froc import RATES, froc, froc_interval, image_auroc, lesion_auroc
+from cxrdet.core.detection.lesions import lesion_table
 from cxrdet.registry import METRICS
 
 __all__ = ['FROCMetric']
@@ -24,7 +24,7 @@ class FROCMetric(BaseMetric):
     Scalars (with the prefix ``froc/``): ``sensitivity_0.125`` … ``sensitivity_8`` (at that many false positives an
     image, lesions and detections of all classes together) and their ``mean``, with ``mean_low`` and ``mean_high``;
     ``lesion_AUROC``, ``image_AUROC``; ``AP10`` … ``AP50``, mean over classes at IoU 0.1 … 0.5; with ``classwise`` also
-    ``mean_<class>``. See :mod:`cxrdet.core.froc`. What has no lesions is NaN.
+    ``mean_<class>``. See :mod:`cxrdet.core.detection.froc`. What has no lesions is NaN.
 
     Args:
         iou_thr: Lowest overlap of a hit. 0.5 as for DeepLesion (Yan et al., 2018); where a lesion has no clear border,

@@ -8,11 +8,10 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from cxrdet.core.calibration import BINS, calibration_error, scale
-from cxrdet.core.files import write_atomic
-from cxrdet.core.labels import are_findings
-from cxrdet.core.multilabel import average_precision, confusion, macro_mean, pooled, rates
-from cxrdet.core.operating_points import (
+from cxrdet.core.classification.calibration import BINS, calibration_error, scale
+from cxrdet.core.classification.labels import are_findings
+from cxrdet.core.classification.multilabel import average_precision, confusion, macro_mean, pooled, rates
+from cxrdet.core.classification.operating_points import (
     DEFAULT_POINTS,
     OperatingPoints,
     check_points,
@@ -22,7 +21,7 @@ from cxrdet.core.operating_points import (
     read_points,
     written,
 )
-from cxrdet.core.roc import (
+from cxrdet.core.classification.roc import (
     DRAWS,
     AurocInterval,
     auroc,
@@ -31,6 +30,7 @@ from cxrdet.core.roc import (
     group_numbers,
     percentile_interval,
 )
+from cxrdet.core.files import write_atomic
 from cxrdet.evaluation.metrics.multi_label_table import class_table, point_table
 from cxrdet.registry import METRICS
 
@@ -48,8 +48,8 @@ class MultiLabelMetric(BaseMetric):
     Scalars (with the prefix ``multi-label/``):
 
     - ``AUROC_mean``, ``AUROC_<class>``, each with the ends ``_low`` and ``_high`` of its 95 % interval: for the mean a
-      bootstrap by patient, for a class :func:`cxrdet.core.roc.auroc_interval` (the bootstrap where patients are known,
-      else DeLong's); ``AUROC_micro`` over all entries. Where "No Finding"
+      bootstrap by patient, for a class :func:`cxrdet.core.classification.roc.auroc_interval` (the bootstrap where
+      patients are known, else DeLong's); ``AUROC_micro`` over all entries. Where "No Finding"
       is a class, ``AUROC_mean_findings``, with its interval, is the mean over the others: what the literature gives
       for the 14 findings of NIH ChestX-ray14, while ``AUROC_mean`` is over all 15 classes.
     - ``AP_mean``, ``AP_micro``, ``AP_<class>``.
@@ -65,8 +65,9 @@ class MultiLabelMetric(BaseMetric):
     :meth:`use_operating_points` hands over those of a checkpoint (``tools/test.py`` does it), and none is chosen.
 
     Args:
-        operating_points: by name, a threshold, one for each class, or a rule of :mod:`cxrdet.core.thresholds`. None:
-            ``DEFAULT_POINTS`` of :mod:`cxrdet.core.operating_points`.
+        operating_points: by name, a threshold, one for each class, or a rule of
+            :mod:`cxrdet.core.classification.thresholds`. None: ``DEFAULT_POINTS`` of
+            :mod:`cxrdet.core.classification.operating_points`.
         min_positives: classes with fewer positives stay out of the means; small validation sets need about 10.
         resamples: draws of the bootstrap; 0 leaves the intervals of the mean out, and those of classes are DeLong's.
         classwise: give the rates of each class at each operating point as scalars, too.

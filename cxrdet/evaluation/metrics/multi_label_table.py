@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cxrdet.core.multilabel import Rates
+from cxrdet.core.classification.multilabel import Rates
 
 __all__ = ['class_table', 'point_table']
 

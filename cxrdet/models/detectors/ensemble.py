@@ -8,9 +8,9 @@ from mmdet.models.utils import samplelist_boxtype2tensor
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
+from cxrdet.core.detection.fusion import check_fusion
+from cxrdet.core.detection.member_fusion import fuse_known
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.fusion import check_fusion
-from cxrdet.core.member_fusion import fuse_known
 from cxrdet.models.ensemble_members import MAX_PER_IMG, build_members, checked_weights, class_orders, known_labels
 from cxrdet.models.fusable_boxes import FusableBoxes
 from cxrdet.registry import MODELS
@@ -32,7 +32,7 @@ class DetectorEnsemble(BaseDetector):
 
     Args:
         members: see above.
-        fusion, fusion_cfg: method or preset, and arguments, see :func:`cxrdet.core.fusion.fuse`.
+        fusion, fusion_cfg: method or preset, and arguments, see :func:`cxrdet.core.detection.fusion.fuse`.
         weights: of the members. Default: equal.
         classes: names and order of the ensemble's classes. Default: those of the first member.
         allow_missing: members may lack classes or have others. The boxes of a class are then fused over the members

@@ -7,8 +7,8 @@ from mmdet.structures.bbox import bbox_flip
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from cxrdet.core.detection.fusion import check_fusion, fuse
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.fusion import check_fusion, fuse
 from cxrdet.models.fusable_boxes import FusableBoxes
 from cxrdet.registry import MODELS
 
@@ -21,12 +21,12 @@ class WBFTTAModel(DetTTAModel):
     makes them (:func:`cxrdet.engine.tta.tta_pipeline`), the detector gives its boxes in pixels of the original image,
     and the flip is undone here. ``flip`` and ``flip_direction`` must be among the ``meta_keys`` of flipped views.
 
-    Sources: ``mmengine.model.BaseTTAModel``; see :mod:`cxrdet.core.fusion` for the methods.
+    Sources: ``mmengine.model.BaseTTAModel``; see :mod:`cxrdet.core.detection.fusion` for the methods.
 
     Args:
         module: the detector: a model, or its config (the Runner and the tools give it).
-        fusion: 'wbf', 'nmw', 'nms', 'soft_nms', 'voting', or a preset (:data:`cxrdet.core.fusion.PRESETS`); for a
-            detector that ends in soft-NMS, 'wbf_one_per_model'.
+        fusion: 'wbf', 'nmw', 'nms', 'soft_nms', 'voting', or a preset (:data:`cxrdet.core.detection.fusion.PRESETS`);
+            for a detector that ends in soft-NMS, 'wbf_one_per_model'.
         fusion_cfg: the method's arguments, e.g. ``dict(iou_thr=0.55, conf_type='avg')``.
         weights: one per view, in the order of the pipeline. Default: equal.
         max_per_img: boxes of an image that are kept.

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from cxrdet.checkpoints.files import read_checkpoint
 from cxrdet.core.errors import ConfigError
-from cxrdet.engine.checkpoint import read_checkpoint
 from cxrdet.engine.hooks.early_stopping import EarlyStoppingHook
 from cxrdet.engine.hooks.restore_best import RestoreBestHook
 from cxrdet.registry import HOOKS

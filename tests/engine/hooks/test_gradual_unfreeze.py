@@ -9,10 +9,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from cxrdet.checkpoints.files import read_checkpoint
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.stages import backbone_stages
-from cxrdet.engine.checkpoint import read_checkpoint
 from cxrdet.engine.hooks.gradual_unfreeze import STAGES, GradualUnfreezeHook
+from cxrdet.engine.stages import backbone_stages
 from cxrdet.registry import HOOKS
 
 pytestmark = pytest.mark.long

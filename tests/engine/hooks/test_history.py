@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from cxrdet.checkpoints.files import read_checkpoint
 from cxrdet.core.errors import ConfigError
-from cxrdet.engine.checkpoint import read_checkpoint
 from cxrdet.engine.hooks.history import HistoryHook
 from cxrdet.registry import HOOKS
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from cxrdet.checkpoints.files import read_checkpoint
 from cxrdet.core.errors import TrainingError
-from cxrdet.engine.checkpoint import read_checkpoint
 from cxrdet.engine.hooks.non_finite_loss import NonFiniteLossHook, image_names
 from cxrdet.registry import HOOKS
 

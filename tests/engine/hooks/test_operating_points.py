@@ -8,8 +8,8 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 import cxrdet  # noqa: F401
-from cxrdet.core.operating_points import choose_points
-from cxrdet.engine.checkpoint import install_safe_loader, read_checkpoint
+from cxrdet.checkpoints.files import install_safe_loader, read_checkpoint
+from cxrdet.core.classification.operating_points import choose_points
 from cxrdet.engine.hooks.operating_points import OperatingPointHook, hand_over
 from cxrdet.registry import HOOKS
 

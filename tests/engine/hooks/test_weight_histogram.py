@@ -9,9 +9,9 @@ from mmengine.visualization import LocalVisBackend, TensorboardVisBackend
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from cxrdet.apis.config import load_config
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.hooks import WeightHistogramHook
+from cxrdet.preflight.config import load_config
 
 
 def runner(folder, *, loop=EpochBasedTrainLoop, board=True):

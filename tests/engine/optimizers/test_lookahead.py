@@ -8,10 +8,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.checkpoints.safe_pickle import safe_load
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.engine.checkpoint import read_checkpoint
 from cxrdet.engine.optimizers import Lookahead
-from cxrdet.engine.safe_pickle import safe_load
 from cxrdet.registry import OPTIMIZERS
 
 

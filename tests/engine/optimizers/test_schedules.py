@@ -10,7 +10,7 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
 import cxrdet  # noqa: F401
-from cxrdet.apis.config import load_config
+from cxrdet.preflight.config import load_config
 
 PER_EPOCH = 10
 

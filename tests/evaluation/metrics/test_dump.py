@@ -3,8 +3,8 @@ import cxrdet  # noqa: F401  # isort: skip (it serves the operators that mmdet i
 import numpy as np
 import torch
 
-from cxrdet.apis.ensemble_files import read_predictions
 from cxrdet.evaluation.metrics import DumpPredictions
+from cxrdet.inference.ensemble_files import read_predictions
 
 
 def test_boxes_and_scores(tmp_path):

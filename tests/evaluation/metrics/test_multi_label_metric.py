@@ -11,8 +11,8 @@ from mmengine.logging import MMLogger
 from mmpretrain.structures import DataSample
 from sklearn.metrics import average_precision_score, f1_score, hamming_loss, recall_score, roc_auc_score
 
-from cxrdet.core.operating_points import choose_points
-from cxrdet.core.roc import bootstrap_interval, delong_interval
+from cxrdet.core.classification.operating_points import choose_points
+from cxrdet.core.classification.roc import bootstrap_interval, delong_interval
 from cxrdet.evaluation.metrics.multi_label_metric import MultiLabelMetric
 from cxrdet.registry import METRICS
 

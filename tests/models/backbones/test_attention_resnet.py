@@ -7,8 +7,8 @@ import torchvision
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from cxrdet.checkpoints.files import install_safe_loader
 from cxrdet.core.errors import CheckpointError
-from cxrdet.engine.checkpoint import install_safe_loader
 from cxrdet.models.backbones import AttentionResNet, add_attention
 from cxrdet.models.backbones.attention_resnet import behind
 from cxrdet.models.layers import ECA, BoTAttention, CoordinateAttention, LinearBoTAttention

@@ -17,8 +17,8 @@ from torch.nn import functional
 from torchvision.models.feature_extraction import create_feature_extractor
 
 import cxrdet  # noqa: F401
-from cxrdet.apis.check import config_problems
-from cxrdet.apis.config import load_config
+from cxrdet.preflight.check import config_problems
+from cxrdet.preflight.config import load_config
 
 pytestmark = pytest.mark.long
 

@@ -108,8 +108,8 @@ def test_steps_inside_the_loading_belong_to_the_member():
     from mmengine.config import Config
     from mmengine.registry import DefaultScope
 
-    from cxrdet.apis.ensemble import _strip
-    from cxrdet.apis.predict import build_pipeline
+    from cxrdet.inference.ensemble import _strip
+    from cxrdet.inference.predict import build_pipeline
     from cxrdet.models.ensemble_members import inner_pipeline
     load, clahe, pack = dict(type='cxrdet.LoadImage', cache=True), dict(type='cxrdet.CLAHE'), dict(type='PackInputs')
     resize = dict(type='Resize', scale=32)
@@ -138,8 +138,8 @@ def crops(tmp_path_factory):
     """Six images of three classes, and two networks of random weights."""
     from mmengine.registry import DefaultScope
 
-    from cxrdet.apis.classes import follow_classes
-    from cxrdet.apis.config import load_config
+    from cxrdet.preflight.classes import follow_classes
+    from cxrdet.preflight.config import load_config
     folder, rng = tmp_path_factory.mktemp('crops'), np.random.default_rng(0)
     rows = ['path,label,split']
     for i in range(6):
@@ -194,8 +194,8 @@ def test_tool(crops, tool, tmp_path, monkeypatch):
 @pytest.mark.parametrize('turned', [False, True])
 def test_labels_of_saved_predictions_go_by_name(crops, tmp_path, turned):
     """The labels stand in a file whose classes have another order than those of the file that may come first."""
-    from cxrdet.apis.config import load_config
-    from cxrdet.apis.ensemble_files import test_predictions as evaluate
+    from cxrdet.inference.ensemble_files import test_predictions as evaluate
+    from cxrdet.preflight.config import load_config
     order = CLASSES[1:] + CLASSES[:1]
     records, images = [], []
     for i in range(4):  # image i shows class i % 3, and both files know it

@@ -10,8 +10,8 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 from torch.nn import functional
 
+from cxrdet.checkpoints.files import load_model_weights
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.engine.checkpoint import load_model_weights
 
 pytestmark = pytest.mark.long
 

@@ -9,8 +9,8 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 
+from cxrdet.core.detection.fusion import FUSIONS
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.fusion import FUSIONS
 from cxrdet.engine.tta import tta_pipeline
 from cxrdet.models.tta import WBFTTAModel
 

@@ -1,0 +1,258 @@
+"""Why is a trained model no better? Its scores on training and validation images, its errors, and what to turn."""
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from cxrdet.analysis import diagnosis_classes as for_classes
+from cxrdet.analysis import diagnosis_detection as for_boxes
+from cxrdet.analysis.diagnose_annotations import training_quality
+from cxrdet.analysis.diagnosis import (
+    LIMITS,
+    fit_findings,
+    fit_verdict,
+    flags_of,
+    imbalance_findings,
+    plain,
+    quality_findings,
+    weak_findings,
+)
+from cxrdet.core.classification.labels import NO_FINDING, imbalance
+from cxrdet.core.classification.operating_points import read_points
+from cxrdet.core.classification.roc import auroc_interval
+from cxrdet.core.detection.error_types import confusion_table, error_table, frequent_confusions
+from cxrdet.core.errors import ConfigError
+from cxrdet.core.files import write_atomic
+from cxrdet.inference.split_predictions import SPLITS, Collected, LoadedModel, collect, load_judged, of_split
+
+__all__ = ['diagnose', 'diagnosis_of']
+
+PREDICT_SCORE = 0.3  # what tools/predict.py shows unasked
+
+
+def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str = 'val', train_images: int = 200,
+             score_thr: float | None = None, out: str | Path | None = None, seed: int = 0, device: str = 'auto',
+             workers: int = 2, worst: int = 10, trust: bool = False,
+             progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
+    """Judge a trained detector or classifier.
+
+    Args:
+        config: a file, or what :func:`cxrdet.apis.load_config` gave.
+        checkpoint: a file written by training, or the ``ensemble.pth`` of a bundle.
+        split: ``val`` or ``test``: which images its scores are of.
+        train_images: training images it is compared on, drawn with ``seed``; 0: none, then over- and underfitting are
+            not judged. Class numbers are those of the whole training set all the same.
+        score_thr: detectors: lowest score of a detection that is shown. None: the one of the best F1 on the split.
+        out: write the result to this JSON file.
+        worst: how many of the worst images are named, at least 10.
+        device, workers, trust: see :mod:`cxrdet.inference.split_predictions`.
+        progress: called with (split, done, total) after each batch.
+
+    Returns: the diagnosis, see :func:`diagnosis_of`.
+    Raises: ConfigError, DataError, CheckpointError with what was found wrong.
+    """
+    if split not in SPLITS[1:]:
+        raise ConfigError(f'split must be one of {", ".join(SPLITS[1:])}, got "{split}"')
+    if train_images < 0 or worst < 0 or (score_thr is not None and not 0 <= score_thr <= 1):
+        raise ConfigError('expected train_images and worst of 0 or more and score_thr in [0, 1], got '
+                          f'{train_images}, {worst} and {score_thr}')
+    loaded = load_judged(config, checkpoint, split=split, train_images=train_images, score_thr=score_thr,
+                         device=device, trust=trust)
+    judged = collect(loaded, split, seed=seed, workers=workers, progress=of_split(progress, split))
+    train = collect(loaded, 'train', images=train_images, seed=seed, workers=workers,
+                    progress=of_split(progress, 'train')) if train_images else None
+    report = {'config': str(loaded.cfg.filename or ''), 'checkpoint': loaded.checkpoint, 'seed': seed} | diagnosis_of(
+        loaded, judged, train, score_thr=score_thr, worst=max(worst, 10), quality=training_quality(loaded.cfg))
+    if out is not None:
+        write_atomic(out, json.dumps(report, indent=1, allow_nan=False) + '\n')
+    return report
+
+
+def diagnosis_of(loaded: LoadedModel, judged: Collected, train: Collected | None = None, *,
+                 score_thr: float | None = None, worst: int = 10, quality: dict | None = None) -> dict[str, Any]:
+    """The diagnosis from predictions that were collected before; arguments as for :func:`diagnose`.
+
+    ``quality`` is what :func:`cxrdet.analysis.diagnose_annotations.training_quality` gave, None if it was not looked.
+
+    Returns: plain dicts, lists, strings and numbers, None for what is not defined (NaN) or infinite. For every task:
+
+        - ``task``: 'detection', 'multi-label' or 'single-label'; ``classes``: names; ``split``: 'val' or 'test';
+        - ``images``: {'train': {'total', 'judged'}, split: {'total', 'judged'}}; ``train`` is None without training
+          images;
+        - ``fit``: ``metric`` (its name), ``train``, ``val`` (its values, on the same classes), ``gap``, ``low`` (limit
+          of the training value), ``verdict`` ('good', 'overfit', 'underfit', 'overfit and underfit', 'unknown'),
+          ``split``, ``over`` (the classes), ``more`` (further scores: name -> {'train', 'val'});
+        - ``imbalance``: ``of`` ('boxes' or 'images'), ``part`` ('training', or the split where no training images are
+          judged), ``counts`` (class -> number there), ``largest``, ``smallest`` ({'class', 'count'}),
+          ``ratio``, ``absent`` (names);
+        - ``per_class``: a row a class, at least ``class``, ``train``, ``val`` (numbers), ``score``, ``train_score``,
+          ``flag``; see :func:`cxrdet.analysis.diagnosis_detection.class_rows`,
+          :func:`cxrdet.analysis.diagnosis_classes.label_rows` and
+          :func:`cxrdet.analysis.diagnosis_classes.single_label_rows`; ``score_name`` says what ``score`` is;
+        - ``confusion``: {'labels', 'matrix', 'rows': 'true', 'columns': 'predicted'} or None (multi-label), and
+          ``confusions``: [{'true', 'predicted', 'count', 'share' of the true class}], most common first;
+        - ``calibration``: ``ece``, ``temperature``, ``ece_after``, ``mean_score``, ``share_right``,
+          ``bins``: [{'low', 'high', 'count', 'mean_score', 'share_right'}];
+        - ``flags``: {'overfit', 'underfit', 'imbalance', 'low_quality_data'}: True, False or None (not known), see
+          :func:`cxrdet.analysis.diagnosis.flags_of`; ``quality``: the annotations of the training set, as given;
+        - ``worst``: [{'image' (path), 'index' (place in ``judged.records``), 'errors', 'why', …}], the worst first;
+        - ``findings``: [{'code', 'level' ('problem' or 'note'), 'text', 'classes', 'advice':
+          [{'kind' ('config', 'tool', 'plugin', 'setting'), 'name', 'text'}]}], problems first.
+
+    Of a detector also ``score_thr`` (all counts are of detections from this score on), ``score_curve``
+    (:func:`cxrdet.analysis.diagnosis_detection.score_curve`), ``best_score_thr`` and ``default_score`` (its rows at the
+    best F1 and at 0.3), ``operating`` (the row at ``score_thr``), ``errors``
+    (:func:`cxrdet.analysis.diagnosis_detection.error_section`) and ``by_size``
+    (:func:`cxrdet.analysis.diagnosis_detection.size_sections`); the last label of ``confusion`` is 'background'.
+    Of a classifier ``confounding`` (:func:`cxrdet.analysis.diagnosis_classes.confounding`) and, multi-label,
+    ``operating_point`` (how it is decided), ``interval`` (``method`` and ``about`` of that of the AUROC) and
+    ``wrong_calls`` (:func:`cxrdet.analysis.diagnosis_classes.wrong_calls`).
+    """
+    report: dict[str, Any] = {
+        'task': loaded.task, 'classes': list(loaded.classes), 'split': judged.split,
+        'images': {'train': None if train is None else _numbers(train), judged.split: _numbers(judged)}}
+    if loaded.task == 'detection':
+        report |= _detection(judged, train, score_thr, worst)
+    elif loaded.task == 'multi-label':
+        report |= _multi_label(loaded, judged, train, worst)
+    else:
+        report |= _single_label(judged, train, worst)
+    limit = for_classes.WEAK_AUROC if loaded.task == 'multi-label' else LIMITS['weak']
+    report |= {'quality': quality, 'flags': flags_of(report['fit'], report['imbalance'], quality)}
+    found = quality_findings(quality, loaded.task) + fit_findings(report['fit'], loaded.task) + imbalance_findings(
+        report['imbalance'], report['per_class'], loaded.task, report['score_name'])
+    found += weak_findings(report['per_class'], loaded.task, report['score_name'], limit=limit)
+    found += (for_boxes.detection_findings(report) if loaded.task == 'detection'
+              else for_classes.classifier_findings(report, loaded.task))
+    report['findings'] = sorted(found, key=lambda item: item['level'] != 'problem')
+    return plain(report)
+
+
+def _numbers(part: Collected) -> dict[str, int]:
+    return {'total': part.total, 'judged': len(part.records)}
+
+
+def _fit(metric: str, split: str, values: dict, *, chance: float = 0., more: dict | None = None) -> dict[str, Any]:
+    train, val = values['train'], values['val']
+    return {'metric': metric, 'split': 'validation' if split == 'val' else split, **values,
+            'gap': None if train is None else train - val, 'low': chance + LIMITS['low'] * (1 - chance),
+            'verdict': fit_verdict(train, val, chance=chance), 'more': more or {}}
+
+
+def _imbalance(judged: Collected, train: Collected | None) -> dict[str, Any]:
+    part = judged if train is None else train
+    return {'of': 'boxes' if judged.task == 'detection' else 'images',
+            'part': 'training' if train is not None else 'validation' if judged.split == 'val' else judged.split,
+            'counts': dict(zip(judged.classes, part.counts.tolist()))} | imbalance(judged.classes, part.counts)
+
+
+def _detection(judged: Collected, train: Collected | None, score_thr: float | None, worst: int) -> dict[str, Any]:
+    from cxrdet.evaluation.metrics.coco_backend import coco_tables, mean_precision, precision_table
+    classes, number = judged.classes, len(judged.classes)
+    table = error_table(judged.predictions(), judged.targets(), number)
+    trained = None if train is None else error_table(train.predictions(), train.targets(), number)
+    curve = for_boxes.score_curve(table)
+    best = for_boxes.best_score(curve)
+    score_thr = best if score_thr is None else score_thr
+    seen = for_boxes.from_score(judged.predictions(), score_thr)
+    shown = error_table(seen, judged.targets(), number)
+    rows = for_boxes.class_rows(classes, table, shown, train=trained,
+                                train_counts=None if train is None else train.counts)
+    both = [row for row in rows if not np.isnan(row['score']) and not np.isnan(row['train_score'] or 0.)]
+    values = {'val': _mean([row['score'] for row in both]), 'over': [row['class'] for row in both],
+              'train': None if train is None else _mean([row['train_score'] for row in both])}
+    coco = {name: None if part is None else mean_precision(precision_table(*coco_tables(
+        part.predictions(), part.targets(), classes))[..., 0]) for name, part in (('train', train), ('val', judged))}
+    matrix = confusion_table(judged.predictions(), judged.targets(), number, score_thr=score_thr)
+    images = [record['image'] for record in judged.records]
+    areas = [record['width'] * record['height'] for record in judged.records]
+    near = {round(row['score'], 2): row for row in curve}
+    return {'score_name': 'AP@0.5', 'fit': _fit('mAP@0.5', judged.split, values, more={'mAP@0.5:0.95': coco}),
+            'imbalance': _imbalance(judged, train), 'per_class': rows, 'score_thr': score_thr, 'score_curve': curve,
+            'best_score_thr': near[round(best, 2)], 'default_score': near[PREDICT_SCORE],
+            'operating': for_boxes.score_curve(table, [score_thr])[0],
+            'errors': for_boxes.error_section(table, shown),
+            'confusion': {'labels': [*classes, 'background'], 'matrix': matrix, 'rows': 'true',
+                          'columns': 'predicted'},
+            'confusions': [dict(zip(('true', 'predicted', 'count', 'share'), row))
+                           for row in frequent_confusions(matrix, classes)],
+            'by_size': for_boxes.size_sections(shown, areas), 'worst': for_boxes.worst_images(
+                shown, classes, images, most=worst),
+            'calibration': for_boxes.detection_calibration(table, shown)}
+
+
+def _multi_label(loaded: LoadedModel, judged: Collected, train: Collected | None, worst: int) -> dict[str, Any]:
+    classes, true, prob = judged.classes, judged.matrix('truth'), judged.matrix('probabilities')
+    known = () if train is None else (train.matrix('truth'), train.matrix('probabilities'))
+    source, thresholds = _thresholds(loaded, judged.split)
+    values = for_classes.multi_label_fit(classes, true, prob, *known)
+    images = [record['image'] for record in judged.records]
+    trained = dict(zip(('train_true', 'train_prob'), known))
+    interval = auroc_interval(true, prob, groups=judged.groups())
+    rows = for_classes.label_rows(classes, true, prob, thresholds, **trained, interval=interval,
+                                  train_counts=None if train is None else train.counts)
+    of = [row for row in rows if row['class'] in values['over'] and row['class'] != NO_FINDING]
+    more = {'AUROC of findings': {'train': None if train is None else _mean([row['train_score'] for row in of]),
+                                  'val': _mean([row['score'] for row in of])}} if NO_FINDING in classes else {}
+    return {'score_name': 'AUROC', 'fit': _fit('mean AUROC', judged.split, values, chance=0.5, more=more),
+            'imbalance': _imbalance(judged, train), 'operating_point': source, 'per_class': rows,
+            'interval': {'method': interval.method, 'about': interval.about}, 'confusion': None, 'confusions': [],
+            'calibration': for_classes.label_calibration(true, prob),
+            'confounding': _confounding(judged, train), 'wrong_calls': for_classes.wrong_calls(
+                classes, true, prob, images, most=worst),
+            'worst': for_classes.wrong_images(classes, true, prob, images, single=False, most=worst)}
+
+
+def _single_label(judged: Collected, train: Collected | None, worst: int) -> dict[str, Any]:
+    classes, true, prob = judged.classes, judged.matrix('truth'), judged.matrix('probabilities')
+    known = () if train is None else (train.matrix('truth'), train.matrix('probabilities'))
+    trained = dict(zip(('train_true', 'train_prob'), known))
+    rows, matrix = for_classes.single_label_rows(classes, true, prob, **trained,
+                                                 train_counts=None if train is None else train.counts)
+    balanced = {'train': None if train is None else _mean([row['train_score'] for row in rows]),
+                'val': _mean([row['score'] for row in rows])}
+    values = for_classes.single_label_fit(true, prob, *known) | {'over': list(classes)}
+    wider = np.pad(matrix, ((0, 1), (0, 1)))
+    images = [record['image'] for record in judged.records]
+    return {'score_name': 'accuracy', 'fit': _fit('accuracy', judged.split, values,
+                                                  more={'balanced accuracy': balanced}),
+            'imbalance': _imbalance(judged, train), 'per_class': rows,
+            'confusion': {'labels': list(classes), 'matrix': matrix, 'rows': 'true', 'columns': 'predicted'},
+            'confusions': [dict(zip(('true', 'predicted', 'count', 'share'), row))
+                           for row in frequent_confusions(wider, classes)],
+            'calibration': for_classes.single_label_calibration(true, prob),
+            'confounding': _confounding(judged, train),
+            'worst': for_classes.wrong_images(classes, true, prob, images, single=True, most=worst)}
+
+
+def _thresholds(loaded: LoadedModel, split: str) -> tuple[str, np.ndarray]:
+    """How the checkpoint decides, in words, and the thresholds (C,)."""
+    content = loaded.meta.get('operating_points')
+    if content is None:
+        return '0.5 for every class: the checkpoint stores no operating points', np.full(len(loaded.classes), 0.5)
+    points = read_points(content, loaded.classes, loaded.checkpoint)
+    name, thresholds = points.pick()
+    rosy = ', so that rates on validation are a little too good' if split == 'val' else ''
+    return (f'operating point "{name}" ({points.rules[name]}) of the checkpoint, chosen on {points.images} validation '
+            f'images{rosy}', np.where(np.isnan(thresholds), 0.5, thresholds))
+
+
+def _confounding(judged: Collected, train: Collected | None) -> list[dict]:
+    """Labels of both splits against view and sex, the strongest first."""
+    parts = [judged] if train is None else [train, judged]
+    labels, rows = np.concatenate([part.labels for part in parts]), []
+    for name in ('view', 'sex'):
+        values = [str(facts.get(name) or '') for part in parts for facts in part.facts]
+        shown = [str(record['facts'].get(name) or '') for record in judged.records]
+        rows += for_classes.confounding(judged.classes, name, labels, values, judged.matrix('truth'),
+                                        judged.matrix('probabilities'), shown)
+    return sorted(rows, key=lambda row: -row['V'])
+
+
+def _mean(values) -> float:
+    known = np.array([value for value in values if value is not None], np.float64)
+    known = known[~np.isnan(known)]
+    return float(known.mean()) if len(known) else float('nan')

@@ -1,0 +1,248 @@
+"""The diagnosis of a trained model as text for the terminal, no line longer than :data:`WIDTH`."""
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cxrdet.analysis.diagnosis import listed
+from cxrdet.core.terminal import visible
+
+__all__ = ['WIDTH', 'diagnosis_text']
+
+WIDTH = 110
+_NAME = 20  # longest class name that is shown whole
+_MATRIX = 12  # most columns of a confusion matrix that is shown
+
+
+def diagnosis_text(report: dict, *, worst: int = 5) -> str:
+    """The whole report: scores, errors, worst images, findings with advice.
+
+    Args:
+        report: what :func:`cxrdet.analysis.diagnose.diagnose` gave.
+        worst: how many of the worst images are shown.
+    """
+    parts = [_head(report) + _flags(report), _fit(report), _CLASSES[report['task']](report)]
+    if report['task'] == 'detection':
+        parts += [_errors(report), _sizes(report)]
+    parts += [_confusion(report), _calibration(report), _confounding(report), _worst(report, worst), _findings(report)]
+    return '\n\n'.join('\n'.join(visible(line, one_line=True) for line in part) for part in parts if part)
+
+
+def _head(report: dict) -> list[str]:
+    split, train = report['split'], report['images']['train']
+    numbers = report['images'][split]
+    images = f'{_split(split)}: {_count(numbers)} images'
+    images += f'; training: {_count(train)} images' if train else '; no training images judged'
+    return _wrapped(f'{report["config"]}, {report["checkpoint"]}') + _wrapped(
+        f'{report["task"]}, {len(report["classes"])} classes; {images}')
+
+
+def _flags(report: dict) -> list[str]:
+    """The four flags in a row, and the numbers behind the last one."""
+    words = {True: 'yes', False: 'no', None: 'not known'}
+    lines = _wrapped('Flags: ' + ', '.join(f'{name.replace("_", " ")} {words[value]}'
+                                           for name, value in report['flags'].items()))
+    quality = report['quality']
+    if quality and 'unknown' in quality:
+        lines += _wrapped(f'Annotations of the training set were not checked: {quality["unknown"]}')
+    elif quality:
+        lines += _wrapped(f'Annotations of the training set: {quality["faulty"]} of {quality[quality["of"]]} '
+                          f'{quality["of"]} faulty, {quality["images_without_boxes"]} of {quality["images"]} images '
+                          'without boxes')
+    return lines
+
+
+def _count(numbers: dict) -> str:
+    judged, total = numbers['judged'], numbers['total']
+    return str(total) if judged == total else f'{judged} of {total}'
+
+
+def _split(name: str) -> str:
+    return {'val': 'validation'}.get(name, name)
+
+
+def _fit(report: dict) -> list[str]:
+    fit = report['fit']
+    rows = [[fit['metric'], fit['train'], fit['val'], fit['gap']]]
+    for name, pair in fit['more'].items():
+        gap = None if pair['train'] is None or pair['val'] is None else pair['train'] - pair['val']
+        rows.append([name, pair['train'], pair['val'], gap])
+    judged = {'unknown': 'not judged, there is nothing to compare', 'good': 'neither over- nor underfitting',
+              'overfit': 'overfitting', 'underfit': 'underfitting', 'overfit and underfit': 'over- and underfitting'}
+    text = (f'Fit: {judged[fit["verdict"]]}. Limits: overfitting from a gap of {fit["metric"]} above 0.1 on, '
+            f'underfitting below {fit["low"]:g} on training images.')
+    if len(fit['over']) < len(report['classes']):
+        text += f' Mean over {listed(fit["over"], 6)}.'
+    return _wrapped(text) + _table(['', 'train', report['split'], 'gap'], rows)
+
+
+def _detection_classes(report: dict) -> list[str]:
+    rows = [[row['class'], row['train'], row['val'], row['train_score'], row['score'], row['precision'], row['recall'],
+             row['F1'], '< 0.3' if row['flag'] else ''] for row in report['per_class']]
+    micro = report['operating']
+    rows.append(['all boxes', _total(rows, 1), _total(rows, 2), None, None, micro['precision'], micro['recall'],
+                 micro['F1'], ''])
+    return _wrapped('Classes; precision, recall and F1 of detections with scores from '
+                    f'{report["score_thr"]:.2f} on, at IoU 0.5') + _table(
+        ['class', 'in train', f'in {report["split"]}', 'AP50 train', f'AP50 {report["split"]}', 'precision', 'recall',
+         'F1', 'flag'], rows)
+
+
+def _total(rows: list[list], column: int) -> int | None:
+    values = [row[column] for row in rows]
+    return None if None in values else sum(values)
+
+
+def _multi_label_classes(report: dict) -> list[str]:
+    rows = []
+    for row in report['per_class']:
+        interval = '' if row['low'] is None else f'{row["low"]:.2f}-{row["high"]:.2f}'
+        few = 'few' if row['val'] < 10 else ''
+        rows.append([row['class'], row['train'], row['val'], row['train_score'], row['score'], interval, row['AP'],
+                     row['sensitivity'], row['specificity'], row['ece'],
+                     ' '.join(filter(None, ['< 0.65' if row['flag'] else '', few]))])
+    return _wrapped(f'Classes; positives, AUROC with 95 % interval ({report["interval"]["about"]}), and sensitivity '
+                    f'and specificity decided by {report["operating_point"]}') + _table(
+        ['class', 'train', report['split'], 'AUROC tr.', f'AUROC {report["split"]}', '95 %', 'AP', 'sens.', 'spec.',
+         'ECE', 'flag'], rows)
+
+
+def _single_label_classes(report: dict) -> list[str]:
+    rows = [[row['class'], row['train'], row['val'], row['train_score'], row['score'], row['precision'], row['F1'],
+             row['AUROC'], '< 0.3' if row['flag'] else ''] for row in report['per_class']]
+    return ['Classes; accuracy is the share of the images of a class that are called by its name'] + _table(
+        ['class', 'in train', f'in {report["split"]}', 'acc. train', f'acc. {report["split"]}', 'precision', 'F1',
+         'AUROC', 'flag'], rows)
+
+
+_CLASSES = {'detection': _detection_classes, 'multi-label': _multi_label_classes,
+            'single-label': _single_label_classes}
+
+
+def _errors(report: dict) -> list[str]:
+    errors = report['errors']
+    rows = [[row['type'], row['count'], None if row['share'] is None else f'{row["share"]:.0%}', row['gain']]
+            for row in errors['types']]
+    rows.append(['all false detections', None, '', errors['false_positive_gain']])
+    rows.append(['all boxes not found', None, '', errors['false_negative_gain']])
+    text = (f'Errors as in TIDE: counts from score {report["score_thr"]:.2f} on; gain: of mAP@0.5 (now '
+            f'{_number(errors["mAP"])}), over all scores, if all errors of this type alone were mended')
+    return _wrapped(text) + _table(['error', 'count', 'share', 'gain'], rows)
+
+
+def _sizes(report: dict) -> list[str]:
+    lines = [f'Sizes, from score {report["score_thr"]:.2f} on; false detections go by their own size']
+    for name, title in (('absolute', 'area, px'), ('relative', 'share of image')):
+        rows = []
+        for row in report['by_size'][name]:
+            low, high = (_limit(row[end], name) for end in ('low', 'high'))
+            rows.append([row['size'], f'from {low}' if row['high'] is None else f'{low} - {high}', row['boxes'],
+                         row['found'], row['recall'], row['detections'] - row['hits'], row['localisation'],
+                         row['background']])
+        lines += _table(['size', title, 'boxes', 'found', 'recall', 'false', 'localis.', 'backgr.'], rows)
+    return lines
+
+
+def _limit(value: float | None, name: str) -> str:
+    return '' if value is None else f'{value:.0f}' if name == 'absolute' else f'{value:.2%}'
+
+
+def _confusion(report: dict) -> list[str]:
+    lines, matrix = [], report['confusion']
+    if matrix and len(matrix['labels']) <= _MATRIX:
+        number = len(matrix['labels'])
+        row, column = (_NAME, 10) if number <= 6 else (_NAME, 8) if number <= 8 else (12, 6)
+        lines = ['Confusion matrix, one to one: true classes in the rows, predicted ones in the columns']
+        lines += _table(['', *(name[:column] for name in matrix['labels'])], [
+            [label[:row], *counts] for label, counts in zip(matrix['labels'], matrix['matrix'])])
+    if report['confusions']:
+        of = 'boxes' if report['task'] == 'detection' else 'images'
+        lines += ['Most common confusions']
+        for row in report['confusions'][:5]:
+            lines += _wrapped(f'{row["true"]} called {row["predicted"]}: {row["count"]} ({row["share"]:.0%} of its '
+                              f'{of})', '  ', '    ')
+    elif matrix:
+        lines += ['No class was taken for another.']
+    return lines
+
+
+def _calibration(report: dict) -> list[str]:
+    part = report['calibration']
+    if part['ece'] is None:
+        return ['Calibration: nothing to judge']
+    what = {'detection': 'scores of all detections against hits at IoU 0.5',
+            'multi-label': 'probabilities of all labels',
+            'single-label': 'probability of the class that was called, against being right'}[report['task']]
+    lines = _wrapped(f'Calibration ({what}): expected calibration error {part["ece"]:.3f} (limit 0.1); with '
+                     f'temperature {part["temperature"]:.2f}, fitted on the same images, {part["ece_after"]:.3f}')
+    bins = [row for row in part['bins'] if row['count']]
+    return lines + _table(['scores', 'number', 'mean score', 'share right'], [
+        [f'{row["low"]:.2f} - {row["high"]:.2f}', row['count'], row['mean_score'], row['share_right']] for row in bins])
+
+
+def _confounding(report: dict) -> list[str]:
+    rows = report.get('confounding')
+    if not rows:
+        return []
+    return _wrapped('Confounding: labels that go with a fact about the images (Cramér\'s V >= 0.1 over both splits); '
+                    'AUROC of the fact alone, of the model, and of the model among images of the same fact') + _table(
+        ['class', 'fact', 'V', 'fact alone', 'model', 'same fact'],
+        [[row['class'], row['fact'], row['V'], row['fact_alone'], row['AUROC'], row['within']] for row in rows])
+
+
+def _worst(report: dict, most: int) -> list[str]:
+    rows = report['worst'][:most]
+    lines = ['Worst images'] if rows else []
+    for row in rows:
+        lines += _wrapped(f'{_tail(row["image"])}: {row["why"]}', '  ', '    ', lines=3)
+    for name, title in (('false_alarms', 'Most confident false alarms'), ('misses', 'Most confident misses')):
+        calls = report.get('wrong_calls', {}).get(name, [])[:most]
+        if calls:
+            lines.append(f'{title} (usual: share of the images that have it)')
+            for row in calls:
+                lines += _wrapped(f'{_tail(row["image"])}: {row["class"]} {row["probability"]:.3f}, usual '
+                                  f'{row["usual"]:.3f}', '  ', '    ')
+    return lines
+
+
+def _tail(path: str) -> str:
+    name = Path(path).name
+    return name if len(name) <= 60 else '…' + name[-59:]
+
+
+def _findings(report: dict) -> list[str]:
+    found = report['findings']
+    problems = sum(item['level'] == 'problem' for item in found)
+    lines = [f'Findings: {problems} problem{"s" * (problems != 1)}, {len(found) - problems} '
+             f'note{"s" * (len(found) - problems != 1)}']
+    first: dict[str, int] = {}
+    for number, item in enumerate(found, 1):
+        lines += _wrapped(f'{number}. {item["level"]}: {item["text"]}', '', '   ')
+        if first.setdefault(item['code'], number) < number:
+            lines.append(f'   -> as for {first[item["code"]]}')
+            continue
+        for switch in item['advice']:
+            lines += _wrapped(f'-> {switch["name"]}: {switch["text"]}', '   ', '      ')
+    return lines
+
+
+def _wrapped(text: str, first: str = '', later: str = '  ', *, lines: int | None = None) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=later, max_lines=lines, placeholder=' …',
+                         break_on_hyphens=False)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right; numbers with three digits."""
+    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
+    cells = [[row[0] if len(row[0]) <= _NAME else row[0][:_NAME - 1] + '…', *row[1:]] for row in cells]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return [('  ' + f'{row[0]:<{widths[0]}}' + ''.join(f'  {text:>{width}}' for text, width in
+                                                       zip(row[1:], widths[1:]))).rstrip() for row in cells]
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else _number(value)
+
+
+def _number(value: float | int | None) -> str:
+    return '-' if value is None else str(value) if isinstance(value, int) else f'{value:.3f}'

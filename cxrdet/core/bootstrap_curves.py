@@ -1,0 +1,156 @@
+"""Precision-recall and calibration curves with bootstrap bands, and intervals of average precision.
+
+Sources: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile intervals over resampled images
+or patients); T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014 (average precision); M. H.
+DeGroot, S. E. Fienberg, "The comparison and evaluation of forecasters", The Statistician 32, 1983 (reliability
+diagram).
+"""
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
+from cxrdet.core.classification.calibration import BINS, calibration_bins
+from cxrdet.core.detection.lesions import LesionTable
+
+__all__ = ['CalibrationCurve', 'bootstrap_average_precision', 'calibration_curve', 'pr_band', 'pr_curve']
+
+_RECALLS = np.linspace(0, 1, 101)
+
+
+class CalibrationCurve(NamedTuple):
+    """Bins of equal width that hold at least one entry, (K,) each.
+
+    Attributes:
+        mean: mean probability, rising.
+        share: share of positives, in [0, 1].
+        count: entries.
+        low, high: ends of the bootstrap interval of ``share``.
+    """
+
+    mean: np.ndarray
+    share: np.ndarray
+    count: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def pr_curve(scores, is_hit, n_targets: int) -> tuple[np.ndarray, np.ndarray]:
+    """Recall (rising) and precision at each distinct score, (K,) each; recall is NaN without targets.
+
+    Args:
+        scores: (N,) of any range, one entry a detection (or an image, for a classifier).
+        is_hit: (N,) bool, whether it took a target, one to one (or is a positive).
+        n_targets: targets of the set, found or not.
+
+    Raises: ValueError for differing lengths.
+    """
+    scores, hit = _columns(scores, is_hit)
+    order = np.argsort(-scores, kind='stable')
+    last = np.flatnonzero(np.diff(scores[order], append=np.nan) != 0)
+    found = np.cumsum(hit[order])[last]
+    return found / n_targets if n_targets else np.full(len(last), np.nan), found / (last + 1)
+
+
+def pr_band(scores, is_hit, image, targets, *, groups=None, level: float = 0.95, samples: int = 200,
+            seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pointwise bootstrap band of :func:`pr_curve`: recalls 0 to 1, lower and upper ends of precision, (101,) each.
+
+    The precision at a recall is that of the highest threshold that reaches it, and 0 where none does, as COCO has it.
+
+    Args:
+        scores, is_hit: (N,) as for :func:`pr_curve`.
+        image: (N,) int, number of the image of each entry, 0 to I - 1.
+        targets: (I,) targets of each image.
+        groups: (I,) group of each image, for example patient ids. None: each image for itself.
+        level: share of intervals that should hold the truth, in (0, 1).
+        samples, seed: number of draws, of which those without any target are left out; their seed.
+
+    Raises: ValueError for differing lengths, or groups that do not fit.
+    """
+    return _RECALLS, *percentile_interval(np.concatenate([np.zeros((0, 101)), *_resampled(
+        scores, is_hit, image, targets, groups, samples, seed, envelope=False)]), level=level)
+
+
+def bootstrap_average_precision(tables: Sequence[LesionTable], *, groups=None, samples: int = 200,
+                                seed: int = 0) -> np.ndarray:
+    """COCO's average precision of resampled images, (samples, T, C); NaN where a draw has no box of a class.
+
+    Draws are the same for all tables and classes, so that means over them, draw by draw, give the interval of mAP.
+
+    Args:
+        tables: T matchings of one set, e.g. at IoU 0.5, 0.55 … 0.95.
+        groups: (I,) group of each image; None: each image for itself.
+        samples, seed: number of draws, their seed.
+    """
+    out = []
+    for table in tables:
+        for label in range(table.lesions.shape[1]):
+            mine = table.labels == label
+            parts = _resampled(table.scores[mine], table.hits[mine], table.image[mine], table.lesions[:, label], groups,
+                               samples, seed, envelope=True)
+            out.append(np.concatenate([np.zeros((0, 101)), *parts]).mean(axis=1))
+    shape = len(tables), tables[0].lesions.shape[1] if len(tables) else 0
+    return np.array(out).T.reshape(-1, *shape) if out else np.zeros((0, *shape))
+
+
+def calibration_curve(y_true, y_prob, *, groups=None, bins: int = BINS, level: float = 0.95, samples: int = 200,
+                      seed: int = 0) -> CalibrationCurve:
+    """Share of positives against mean probability in the bins of
+    :func:`cxrdet.core.classification.calibration.calibration_bins`.
+
+    Args:
+        y_true: (N,) labels: 1, 0 or NaN (left out).
+        y_prob: (N,) probabilities in [0, 1].
+        groups: (N,) group of each entry, drawn as a whole; None: each entry for itself.
+        bins: number of bins.
+        level, samples, seed: of the bootstrap, as for :func:`pr_band`.
+
+    Raises: ValueError as :func:`cxrdet.core.classification.calibration.calibration_bins`.
+    """
+    found = calibration_bins(y_true, y_prob, bins=bins)
+    known, used = found.place >= 0, np.flatnonzero(found.count)
+    true, place = np.asarray(y_true, np.float64).reshape(-1)[known], np.searchsorted(used, found.place[known])
+    shares = [np.zeros((0, len(used)))]
+    for draws in draws_of_groups(len(true), groups=None if groups is None else np.asarray(groups)[known],
+                                 samples=samples, seed=seed):
+        sums = [np.stack([np.bincount(place, weights=column, minlength=len(used)) for column in (draws.T * weight)])
+                for weight in (true, np.ones(len(true)))]
+        shares.append(np.divide(*sums, out=np.full(sums[0].shape, np.nan), where=sums[1] > 0))
+    low, high = percentile_interval(np.concatenate(shares), level=level)
+    return CalibrationCurve(found.mean[used], found.share[used], found.count[used], low, high)
+
+
+def _resampled(scores, is_hit, image, targets, groups, samples: int, seed: int, *, envelope: bool):
+    """Yield precision at the recalls of resampled images, (draws, 101); NaN for a draw without targets.
+
+    ``envelope``: the best precision at that recall or above, each detection its own threshold, as COCO's AP takes it.
+    """
+    scores, hit = _columns(scores, is_hit)
+    image, targets = np.asarray(image, np.int64).reshape(-1), np.asarray(targets, np.float64).reshape(-1)
+    if len(image) != len(scores):
+        raise ValueError(f'expected one image number a detection, got {len(image)} for {len(scores)} detections')
+    order = np.argsort(-scores, kind='stable')
+    hit, image = hit[order], image[order]
+    last = np.arange(len(order)) if envelope else np.flatnonzero(np.diff(scores[order], append=np.nan) != 0)
+    for draws in draws_of_groups(len(targets), groups=groups, samples=samples, seed=seed):
+        rows = []
+        for weights in draws.T:
+            counted, total = weights[image], weights @ targets
+            found, reported = np.cumsum(counted * hit)[last], np.cumsum(counted)[last]
+            precision = np.divide(found, reported, out=np.zeros(len(last)), where=reported > 0)
+            if len(last):
+                precision[reported == 0] = precision[np.argmax(reported > 0)]  # not drawn: the first that was
+            if envelope:
+                precision = np.maximum.accumulate(precision[::-1])[::-1]
+            at = np.searchsorted(found / total, _RECALLS, side='left') if total else None
+            rows.append(np.full(101, np.nan) if at is None else np.append(precision, 0)[at])
+        yield np.array(rows)
+
+
+def _columns(scores, is_hit) -> tuple[np.ndarray, np.ndarray]:
+    scores, hit = np.asarray(scores, np.float64).reshape(-1), np.asarray(is_hit).astype(bool).reshape(-1)
+    if len(scores) != len(hit):
+        raise ValueError(f'expected one score a detection, got {len(scores)} scores and {len(hit)} hits')
+    return scores, hit

@@ -1,0 +1,23 @@
+"""The dicts within a config, in the order in which they stand there."""
+from collections.abc import Iterator
+
+__all__ = ['DATALOADERS', 'DATASET_KEYS', 'datasets_of', 'walk']
+
+DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+DATASET_KEYS = ('ann_file', 'data_prefix', 'data_root')
+
+
+def walk(node: object) -> Iterator[dict]:
+    """All dicts in ``node``, the outer ones first."""
+    if isinstance(node, dict):
+        yield node
+        node = node.values()
+    if not isinstance(node, (str, bytes)) and hasattr(node, '__iter__'):
+        for child in node:
+            yield from walk(child)
+
+
+def datasets_of(loader: dict | None) -> list[dict]:
+    """The innermost data sets of a dataloader config: those that no wrapper (RepeatDataset, …) stands around."""
+    found = [node for node in walk((loader or {}).get('dataset', {})) if any(key in node for key in DATASET_KEYS)]
+    return [node for node in found if not any(key in node for key in ('dataset', 'datasets'))]

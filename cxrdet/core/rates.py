@@ -1,0 +1,42 @@
+"""Precision, recall and F1 from counts of hits and misses."""
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ['Counts', 'Rates', 'precision_recall_f1']
+
+
+class Counts(NamedTuple):
+    """True positives, false positives and false negatives: (C,) int64 each, one entry a class."""
+
+    tp: np.ndarray
+    fp: np.ndarray
+    fn: np.ndarray
+
+    def total(self) -> 'Counts':
+        """Sum over the classes, for micro averages."""
+        return Counts(self.tp.sum(), self.fp.sum(), self.fn.sum())
+
+
+class Rates(NamedTuple):
+    """Precision, recall and F1, each in [0, 1], NaN where it is not defined."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+
+
+def precision_recall_f1(counts: Counts) -> Rates:
+    """Return precision TP/(TP+FP), recall TP/(TP+FN) and F1 = 2TP/(2TP+FP+FN).
+
+    Takes counts of any shape and gives float64 of the same shape. A ratio without a denominator (no prediction, no
+    ground truth, or neither) is NaN, never 0; so are all three of a class that has no ground truth (TP + FN = 0), for
+    its precision says nothing about the detector.
+    """
+    tp, fp, fn = (np.asarray(count, np.float64) for count in counts)
+
+    def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+        out = np.full(numerator.shape, np.nan)
+        return np.divide(numerator, denominator, out=out, where=(denominator > 0) & (tp + fn > 0))
+
+    return Rates(ratio(tp, tp + fp), ratio(tp, tp + fn), ratio(2 * tp, 2 * tp + fp + fn))

@@ -1,0 +1,121 @@
+"""What can be mended in a data set without guessing: from findings to a plan for the writers."""
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cxrdet.core.detection.boxes import box_fault, clip_boxes
+from cxrdet.core.issues import DataTable, Finding
+
+__all__ = ['Change', 'Plan', 'plan_mending']
+
+#: The defect makes the annotation useless, and only its author could say what was meant.
+_DROP_BOX = ('zero_area_box', 'outside_box', 'no_category', 'unknown_category', 'bad_box', 'unknown_image',
+             'duplicate_box')
+#: The image cannot be used, or its like is there already.
+_DROP_IMAGE = ('outside_file', 'missing_file', 'empty_file', 'unreadable_image', 'image_twice', 'equal_images',
+               'no_label', 'unknown_label')
+#: Of two images across splits the one in the split for learning goes; the figures of the others stay comparable.
+_ACROSS = ('image_across_splits', 'equal_images_across_splits')
+_ORDER = ('test', 'val', 'valid')
+#: Nothing to do: left out of the copy by its nature.
+_NOT_COPIED = ('orphan_file', 'bad_image', 'bad_row', 'unreadable_annotations', 'missing_annotation', 'listed_twice',
+               'rows_without_image', 'boxes_without_image', 'not_listed')
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change: what was done, for which finding, and the values before and after where there are any."""
+
+    what: str
+    finding: Finding
+    before: list | None = None
+    after: list | None = None
+
+    def as_dict(self) -> dict:
+        """For the log."""
+        values = {'before': self.before, 'after': self.after}
+        return {'change': self.what, **self.finding.as_dict(), **{k: v for k, v in values.items() if v is not None}}
+
+
+@dataclass
+class Plan:
+    """What is to be changed.
+
+    Attributes:
+        drop_images, drop_boxes: Rows of the table that the copy leaves out.
+        boxes: Row of a box -> its new corners, (4,) float64 xyxy.
+        renumber: Rows of boxes that need an id of their own.
+        changes: All of it, for the log.
+        left: Findings that are not mended.
+    """
+
+    drop_images: set[int] = field(default_factory=set)
+    drop_boxes: set[int] = field(default_factory=set)
+    boxes: dict[int, np.ndarray] = field(default_factory=dict)
+    renumber: set[int] = field(default_factory=set)
+    changes: list[Change] = field(default_factory=list)
+    left: list[Finding] = field(default_factory=list)
+
+
+def plan_mending(table: DataTable, findings: Iterable[Finding]) -> Plan:
+    """Decide what becomes of each finding.
+
+    Boxes that cannot be used go; inverted ones are put in order and clipped where that gives a box; boxes beyond the
+    border are clipped; of duplicates the later goes; missing and repeated ids of annotations are given anew. Images
+    that cannot be read go with their boxes, of equal ones the later; across splits the one that is for learning.
+    Whatever needs a judgement stays: tiny boxes, one object in two classes, sizes that differ, patients in two splits,
+    classes.
+    """
+    plan = Plan()
+    for finding in findings:
+        if not _mend(table, plan, finding) and finding.level != 'info':
+            plan.left.append(finding)
+    for box in np.flatnonzero(np.isin(table.box_image, list(plan.drop_images))):
+        plan.drop_boxes.add(int(box))
+    return plan
+
+
+def _mend(table: DataTable, plan: Plan, finding: Finding) -> bool:
+    code = finding.code
+    if code in _NOT_COPIED:
+        plan.changes.append(Change('left out', finding))
+    elif code in _DROP_BOX and finding.box >= 0:
+        plan.drop_boxes.add(finding.box)
+        plan.changes.append(Change('dropped box', finding, before=_numbers(table.boxes[finding.box])))
+    elif code in ('inverted_box', 'out_of_bounds_box'):
+        _reshape(table, plan, finding)
+    elif code in ('no_annotation_id', 'annotation_id_twice'):
+        plan.renumber.add(finding.box)
+        plan.changes.append(Change('new id', finding))
+    elif code in _DROP_IMAGE and finding.image >= 0:
+        plan.drop_images.add(finding.image)
+        plan.changes.append(Change('dropped image', finding))
+    elif code in _ACROSS and finding.image >= 0:
+        image = min(finding.image, finding.other, key=lambda row: table.splits[row] in _ORDER)
+        plan.drop_images.add(image)
+        what = f'dropped image "{table.names[image]}" of {table.splits[image] or "no split"}'
+        plan.changes.append(Change(what, finding))
+    else:
+        return False
+    return True
+
+
+def _reshape(table: DataTable, plan: Plan, finding: Finding) -> None:
+    """Corners in order and within the image; a box of which nothing is left goes."""
+    old = table.boxes[finding.box]
+    new = np.concatenate([np.minimum(old[:2], old[2:]), np.maximum(old[:2], old[2:])])
+    height, width = table.sizes[finding.image] if finding.image >= 0 else (np.nan, np.nan)
+    if not np.isnan(height + width):
+        new = clip_boxes(new[None], height, width)[0]
+    if box_fault(tuple(new), *np.nan_to_num((height, width), nan=np.inf)):
+        plan.drop_boxes.add(finding.box)
+        plan.changes.append(Change('dropped box', finding, before=_numbers(old)))
+        return
+    plan.boxes[finding.box] = new
+    plan.changes.append(Change('box put in order' if finding.code == 'inverted_box' else 'clipped box', finding,
+                               before=_numbers(old), after=_numbers(new)))
+
+
+def _numbers(box: np.ndarray) -> list:
+    return [None if np.isnan(value) else float(value) for value in box]

@@ -1,0 +1,277 @@
+"""Writing a mended copy of a data set. The input is only read."""
+import copy
+import dataclasses
+import itertools
+import json
+import os
+import re
+import shutil
+import unicodedata
+from collections import Counter
+from collections.abc import Container, Iterable
+from pathlib import Path
+from xml.etree.ElementTree import tostring
+
+from cxrdet.core.csv_text import csv_text, read_csv
+from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.files import read_text, write_atomic
+from cxrdet.core.issues import DataTable
+from cxrdet.core.paths import join_inside, name_fault, within
+from cxrdet.curation.repair import Change, Plan
+from cxrdet.datasets.formats.images import png_bytes
+from cxrdet.datasets.formats.lenient.voc import CORNERS
+from cxrdet.datasets.formats.record_images import read_record_image
+
+__all__ = ['check_mendable', 'copy_names', 'free_name', 'name_key', 'place_images', 'voc_names', 'write_mended']
+
+
+def write_mended(table: DataTable, plan: Plan, out: Path, source: str | Path, *, link: bool = False) -> None:
+    """Write the set as the plan has it, its images (copied, or symbolic links), ``mended.jsonl`` and ``mended.json``.
+
+    ``mended.jsonl`` has a line for every change, and for every finding that is left (``"change": "none"``).
+
+    Args:
+        table, plan: The set, and what is to be changed in it.
+        out: An empty folder, as :class:`cxrdet.core.folders.OutputFolder` gives it.
+        source: What ``mended.json`` calls the set.
+        link: Make links instead of copies.
+
+    Raises:
+        DataError: An image cannot be read, or its name is none for a file.
+    """
+    write_atomic(out / 'mended.json', json.dumps({'tool': 'check_data', 'format': table.kind,
+                                                  'source': str(source)}) + '\n')
+    names = copy_names(table)
+    for row, (old, new) in enumerate(zip(table.names, names)):
+        if old != new and row not in plan.drop_images:
+            finding = table.about_image('info', 'image_name', f'"{old}" is named "{new}" in the copy', row)
+            plan.changes.append(Change('renamed image', finding, before=[old], after=[new]))
+    lines = [change.as_dict() for change in plan.changes]
+    lines += [{'change': 'none', **finding.as_dict()} for finding in plan.left]
+    write_atomic(out / 'mended.jsonl', ''.join(json.dumps(line, default=str) + '\n' for line in lines))
+    _WRITERS[table.kind](dataclasses.replace(table, names=names), plan, out, link)
+
+
+def check_mendable(table: DataTable) -> None:
+    """Raise ConfigError if the format has nothing to mend (a plain folder)."""
+    if table.kind not in _WRITERS:
+        raise ConfigError(f'a set of the format "{table.kind}" has no annotations to mend.')
+
+
+def place_images(names: Iterable[str], files: Iterable[str], folder: Path, *, link: bool = False) -> None:
+    """Copy image files into a new folder, or make links to them there, under the names that data give them.
+
+    Args:
+        names, files: Name of each in ``folder``, and where it is; the same pair may come again.
+        folder: A folder without images.
+        link: Make symbolic links instead of copies.
+
+    Raises:
+        DataError: A name leads out of the folder, two files have one name (also where the file system takes upper and
+            lower case as the same), or an image cannot be read.
+    """
+    placed: dict[str, str] = {}
+    for name, file in zip(names, files):
+        if placed.setdefault(name, file) != file:
+            raise DataError(f'{file}: the image {placed[name]} has the name "{name}" already.')
+    for name, file in placed.items():
+        target = join_inside(folder, name)
+        if os.path.lexists(target):
+            raise DataError(f'{file}: its name "{name}" and that of another image are one on this file system. Rename '
+                            'one of them.')
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.symlink_to(os.path.realpath(file)) if link else shutil.copy2(file, target)
+        except OSError as error:
+            raise DataError(f'{file}: the image file cannot be copied: {error.strerror or error}.') from None
+
+
+def copy_names(table: DataTable) -> list[str]:
+    """Name of each image in a copy of the set: its own; or, where that is absolute or holds "..", its path below the
+    folder of images, or the last part of it, with a number where that is taken."""
+    folder = table.source['folder'] if table.kind == 'csv' else (table.folders or ['.'])[0]
+    names = [name if not name_fault(name) else '' for name in table.names]
+    given: dict[str, str] = {}
+    taken = set(map(name_key, filter(None, names)))
+    for row, name in enumerate(names):
+        file = os.path.abspath(table.files[row])
+        if not name and file not in given:
+            plain = os.path.relpath(file, os.path.abspath(folder)) if within(file, [folder]) else os.path.basename(file)
+            plain = re.split(r'[/\\:]', plain)[-1] if name_fault(plain) else plain
+            given[file] = free_name(plain, taken)
+            taken.add(name_key(given[file]))
+        names[row] = name or given[file]
+    return names
+
+
+def name_key(name: str) -> str:
+    """What two names of images share that would be one file somewhere: upper and lower case do not count, nor the way
+    in which an accent is encoded, nor the suffix, for annotations in files of their own go by the rest."""
+    return unicodedata.normalize('NFC', os.path.splitext(name)[0]).casefold()
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """``name``, or with the first number behind it that makes its :func:`name_key` none of ``taken``."""
+    stem, suffix = os.path.splitext(name)
+    for number in itertools.count(2):
+        if name_key(name) not in taken:
+            return name
+        name = f'{stem}_{number}{suffix}'
+
+
+def _place(table: DataTable, rows: Iterable[int], folder: Path, link: bool) -> None:
+    rows = sorted(rows)
+    place_images([table.names[row] for row in rows], [table.files[row] for row in rows], folder, link=link)
+
+
+def voc_names(table: DataTable, rows: Iterable[int]) -> list[str]:
+    """Names of the image files of a VOC set, whose images are named without suffix."""
+    return [table.names[row] + os.path.splitext(table.files[row])[1] for row in rows]
+
+
+def _kept(table: DataTable, plan: Plan) -> list[int]:
+    """Rows of the images that the copy holds."""
+    return [row for row in range(len(table.names)) if row not in plan.drop_images]
+
+
+def _write_coco(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
+    rows = {(place.file, place.number): row for row, place in enumerate(table.places)}
+    boxes = {(place.file, place.number): row for row, place in enumerate(table.box_places)}
+    kept = set(_kept(table, plan))
+    _place(table, kept, out / 'images', link)
+    for file, content in table.source.items():
+        images = [(entry, rows.get((str(file), number))) for number, entry in enumerate(content['images'])]
+        images = [{**entry, 'file_name': table.names[row]} for entry, row in images if row in kept]
+        used = [entry.get('id') for entry in content.get('annotations') or () if isinstance(entry, dict)]
+        fresh = max([value for value in used if isinstance(value, int)], default=0) + 1
+        annotations = []
+        for number, entry in enumerate(content.get('annotations') or ()):
+            row = boxes.get((str(file), number))
+            if row is None or row in plan.drop_boxes or table.box_image[row] not in kept:
+                continue
+            entry = copy.copy(entry)
+            if row in plan.renumber:
+                entry['id'], fresh = fresh, fresh + 1
+            if row in plan.boxes:
+                x1, y1, x2, y2 = plan.boxes[row].tolist()
+                entry |= {'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': (x2 - x1) * (y2 - y1)}
+            annotations.append(entry)
+        write_atomic(out / 'annotations' / file.name,
+                     json.dumps({**content, 'images': images, 'annotations': annotations}))
+
+
+def _write_voc(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
+    kept = [row for row in _kept(table, plan) if table.source.get(table.names[row]) is not None]
+    boxes: dict[int, list[int]] = {}
+    for box, image in enumerate(table.box_image.tolist()):
+        boxes.setdefault(image, []).append(box)
+    lists: dict[str, list[str]] = {}
+    place_images(voc_names(table, kept), [table.files[row] for row in kept], out / 'JPEGImages', link=link)
+    for row in kept:
+        name = table.names[row]
+        root = copy.deepcopy(table.source[name])
+        for box, element in zip(boxes.get(row, ()), root.findall('object')):
+            if box in plan.drop_boxes:
+                root.remove(element)
+            elif box in plan.boxes:
+                for corner, value in zip(CORNERS, plan.boxes[box]):
+                    element.find(f'bndbox/{corner}').text = f'{value:g}'
+        write_atomic(out / 'Annotations' / f'{name}.xml', tostring(root, encoding='unicode') + '\n')
+        lists.setdefault(table.splits[row], []).append(name)
+    for split, names in lists.items():
+        if split:
+            write_atomic(out / 'ImageSets' / 'Main' / f'{split}.txt', ''.join(f'{name}\n' for name in names))
+
+
+def _write_csv(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
+    kept = _kept(table, plan)
+    _write_rows(table, {table.places[row].number: table.names[row] for row in kept}, out, 'path')
+    labels = table.source['file'].parent / 'label2id.json'
+    if labels.is_file():
+        write_atomic(out / labels.name, labels.read_bytes())
+    _place(table, kept, out, link)  # last: nothing may be written through a link that bears the name of a table
+
+
+def _write_nih(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
+    kept = _kept(table, plan)
+    names = {table.names[row] for row in kept}
+    _place(table, kept, out / 'images', link)
+    _write_rows(table, {table.places[row].number: table.names[row] for row in kept}, out, 'Image Index')
+    folder = table.source['file'].parent
+    splits = {table.names[row]: table.splits[row] for row in kept}
+    for split, name in (('train_val', 'train_val_list.txt'), ('test', 'test_list.txt')):
+        if (folder / name).is_file():
+            lines = [line for line in read_text(folder / name).split() if line in names and splits[line] == split]
+            write_atomic(out / name, ''.join(f'{line}\n' for line in lines))
+    boxes = folder / 'BBox_List_2017.csv'
+    if boxes.is_file():
+        _write_box_list(table, plan, boxes, out, names)
+
+
+def _write_box_list(table: DataTable, plan: Plan, file: Path, out: Path, names: set[str]) -> None:
+    lines = {place.number: box for box, place in enumerate(table.box_places)}
+    content = list(read_csv(read_text(file)))
+    rows = [content[0]]
+    for number, cells in enumerate(content[1:], 2):
+        box = lines.get(number)
+        if box is None or box in plan.drop_boxes or cells[0] not in names:
+            continue
+        if box in plan.boxes:
+            x1, y1, x2, y2 = plan.boxes[box].tolist()
+            cells[2:6] = [f'{value:g}' for value in (x1, y1, x2 - x1, y2 - y1)]
+        rows.append(cells)
+    write_atomic(out / file.name, csv_text(rows))
+
+
+def _write_rows(table: DataTable, lines: dict[int, str], out: Path, column: str) -> None:
+    """The rows of the table that stand in ``lines``, as they are but for the names of renamed images."""
+    file = table.source['file']
+    reader, rows, place = read_csv(read_text(file)), [], 0
+    for number, cells in enumerate(reader):
+        if number == 0:
+            place = [cell.strip() for cell in cells].index(column)
+        elif reader.line_num not in lines:
+            continue
+        elif cells[place].strip() != lines[reader.line_num]:
+            cells[place] = lines[reader.line_num]
+        rows.append(cells)
+    write_atomic(out / file.name.removesuffix('.gz'), csv_text(rows))
+
+
+def _write_tfrecord(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
+    """As a COCO set with images in PNG, to the last pixel: one folder and one file a split."""
+    if link:
+        raise ConfigError('the images of a TFRecord file are no files, so that there is nothing to link to (link, '
+                          '--link): they are written as PNG.')
+    boxes: dict[int, list[int]] = {}
+    for box, image in enumerate(table.box_image.tolist()):
+        boxes.setdefault(image, []).append(box)
+    categories = [{'id': number, 'name': name} for number, name in enumerate(table.classes, 1)]
+    contents: dict[str, dict] = {}
+    taken: set[str] = set()
+    for row in _kept(table, plan):
+        split = table.splits[row]
+        name = free_name(f'{split}/{os.path.splitext(table.names[row])[0] or "image"}.png', taken)
+        taken.add(name_key(name))
+        data = png_bytes(read_record_image(table.files[row]), table.files[row])
+        write_atomic(join_inside(out / 'images', name), data)
+        coco = contents.setdefault(split, {'images': [], 'annotations': [], 'categories': categories})
+        height, width = map(int, table.sizes[row])
+        coco['images'].append({'id': len(coco['images']) + 1, 'file_name': name, 'height': height, 'width': width})
+        for box in boxes.get(row, ()):
+            if box not in plan.drop_boxes:
+                x1, y1, x2, y2 = plan.boxes.get(box, table.boxes[box]).tolist()
+                coco['annotations'].append({
+                    'id': len(coco['annotations']) + 1, 'image_id': len(coco['images']), 'iscrowd': 0,
+                    'category_id': int(table.box_label[box]) + 1, 'bbox': [x1, y1, x2 - x1, y2 - y1],
+                    'area': (x2 - x1) * (y2 - y1)})
+    for split, content in contents.items():
+        write_atomic(out / 'annotations' / f'{split}.json', json.dumps(content))
+
+
+_WRITERS = {'tfrecord': _write_tfrecord, 'coco': _write_coco, 'voc': _write_voc, 'csv': _write_csv, 'nih': _write_nih}
+
+
+def summary(plan: Plan) -> dict[str, int]:
+    """Number of changes by what was done."""
+    return dict(Counter(change.what.split(' "')[0] for change in plan.changes))

@@ -1,0 +1,129 @@
+"""Writing a copy of a COCO or VOC set with images added to one split, and others of it left out."""
+import json
+from collections.abc import Container
+from pathlib import Path
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+import numpy as np
+
+from cxrdet.core.errors import DataError
+from cxrdet.core.files import write_atomic
+from cxrdet.core.issues import DataTable
+from cxrdet.core.paths import join_inside
+from cxrdet.curation.repaired_set import place_images
+from cxrdet.datasets.formats.images import png_bytes
+
+__all__ = ['SET_WRITERS']
+
+
+class _SetWriter:
+    """Writes into ``out``: first what is added, image by image, and at the end what there was.
+
+    Args:
+        table: The set.
+        names: Name of each of its image files in the copy.
+        out: An empty folder.
+        split: The one that is added to.
+    """
+
+    folder: str
+
+    def __init__(self, table: DataTable, names: list[str], out: Path, split: str) -> None:
+        self.table, self.names, self.out, self.split = table, names, out, split
+
+    def add(self, name: str, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray) -> None:
+        """Add an image (H, W, 3) uint8 BGR with boxes (N, 4) xyxy, labels (N,) and flags of regions to ignore (N,)."""
+        path = join_inside(self.out / self.folder, name)
+        if path.exists():
+            raise DataError(f'{path}: there is such an image already. Rename it in the source.')
+        write_atomic(path, png_bytes(image, path))
+        self._note(name, image.shape[:2], boxes, labels, crowd)
+
+    def close(self, left_out: Container[int] = ()) -> None:
+        """Copy the set itself, without the images of the rows ``left_out`` and their boxes."""
+        kept = [row for row in range(len(self.names)) if row not in left_out]
+        place_images([self.names[row] for row in kept], [self.table.files[row] for row in kept],
+                     self.out / self.folder)
+        self._write(set(kept))
+
+    def _note(self, name: str, size: tuple[int, int], boxes, labels, crowd) -> None:
+        raise NotImplementedError
+
+    def _write(self, kept: set[int]) -> None:
+        raise NotImplementedError
+
+
+class _CocoWriter(_SetWriter):
+    folder = 'images'
+
+    def __init__(self, table: DataTable, names: list[str], out: Path, split: str) -> None:
+        super().__init__(table, names, out, split)
+        content = next(content for file, content in table.source.items() if file.stem == split)
+        self.images: list[dict] = []
+        self.annotations: list[dict] = []
+        self.first = [max([entry['id'] for entry in content[key] if isinstance(entry['id'], int)], default=0) + 1
+                      for key in ('images', 'annotations')]
+        categories = {entry['name']: entry['id'] for entry in content['categories']}
+        self.categories = [categories.get(name) for name in table.classes]
+
+    def _note(self, name: str, size: tuple[int, int], boxes, labels, crowd) -> None:
+        number = self.first[0] + len(self.images)
+        self.images.append({'id': number, 'file_name': name, 'height': size[0], 'width': size[1]})
+        for (x1, y1, x2, y2), label, ignored in zip(boxes.tolist(), labels.tolist(), crowd.tolist()):
+            self.annotations.append({
+                'id': self.first[1] + len(self.annotations), 'image_id': number, 'iscrowd': int(ignored),
+                'category_id': self.categories[label], 'bbox': [x1, y1, x2 - x1, y2 - y1],
+                'area': (x2 - x1) * (y2 - y1)})
+
+    def _write(self, kept: set[int]) -> None:
+        rows = {(place.file, place.number): row for row, place in enumerate(self.table.places)}
+        for file, content in self.table.source.items():
+            listed = [(entry, rows[str(file), number]) for number, entry in enumerate(content['images'])]
+            gone = {entry['id'] for entry, row in listed if row not in kept}
+            images = [{**entry, 'file_name': self.names[row]} for entry, row in listed if row in kept]
+            annotations = [entry for entry in content['annotations'] if entry['image_id'] not in gone]
+            if file.stem == self.split:
+                images, annotations = images + self.images, annotations + self.annotations
+            write_atomic(self.out / 'annotations' / file.name,
+                         json.dumps({**content, 'images': images, 'annotations': annotations}))
+
+
+class _VocWriter(_SetWriter):
+    folder = 'JPEGImages'
+
+    def __init__(self, table: DataTable, names: list[str], out: Path, split: str) -> None:
+        super().__init__(table, names, out, split)
+        self.added: list[str] = []
+
+    def _note(self, name: str, size: tuple[int, int], boxes, labels, crowd) -> None:
+        root = Element('annotation')
+        SubElement(root, 'filename').text = name
+        sides = SubElement(root, 'size')
+        for side, value in zip(('width', 'height', 'depth'), (size[1], size[0], 3)):
+            SubElement(sides, side).text = str(value)
+        for box, label, ignored in zip(boxes.tolist(), labels.tolist(), crowd.tolist()):
+            item = SubElement(root, 'object')
+            SubElement(item, 'name').text = self.table.classes[label]
+            SubElement(item, 'difficult').text = str(int(ignored))
+            corners = SubElement(item, 'bndbox')
+            for corner, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), box):
+                SubElement(corners, corner).text = f'{value:.2f}'
+        stem = Path(name).with_suffix('').as_posix()
+        write_atomic(self.out / 'Annotations' / f'{stem}.xml', tostring(root, encoding='unicode') + '\n')
+        self.added.append(stem)
+
+    def _write(self, kept: set[int]) -> None:
+        lists: dict[str, list[str]] = {}
+        for row, (name, member) in enumerate(zip(self.table.names, self.table.splits)):
+            if row in kept:
+                write_atomic(self.out / 'Annotations' / f'{name}.xml',
+                             tostring(self.table.source[name], encoding='unicode') + '\n')
+                lists.setdefault(member, []).append(name)
+        lists.setdefault(self.split, []).extend(self.added)
+        for split, names in lists.items():
+            if split:
+                write_atomic(self.out / 'ImageSets' / 'Main' / f'{split}.txt', ''.join(f'{name}\n' for name in names))
+
+
+SET_WRITERS = {'coco': _CocoWriter, 'voc': _VocWriter}
+"""By format of the set."""

@@ -1,0 +1,365 @@
+"""Run a trained model on image files and write what it finds: JSON, CSV and pictures.
+
+``predictions.json`` holds what was decided by, and for each image its file, width, height and:
+
+- of a detector, ``boxes`` (xyxy in pixels of the image as read), ``scores``, ``labels`` and ``classes``, best first;
+- of a classifier, ``probabilities`` and ``decisions`` (1 or 0) in the order of the classes, and ``classes``, the names
+  of those decided to be present: from a threshold on, or the most probable one of a single-label model.
+
+``predictions.csv`` has one row a box (none for an image without boxes), or one row for each class of each image: image,
+class, probability, threshold, decision. ``pictures/`` shows the boxes, or sheets of Grad-CAM overlays. Images that were
+left out stand in ``predictions.json`` under ``errors``, each with its file and the reason.
+"""
+import copy
+import json
+import logging
+import os
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import cv2
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.logging import print_log
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, DefaultScope
+
+from cxrdet.checkpoints.files import install_safe_loader, load_model_weights, read_checkpoint
+from cxrdet.core.csv_text import csv_text
+from cxrdet.core.errors import CheckpointError, ConfigError, DataError
+from cxrdet.core.folders import OutputFolder, results_of
+from cxrdet.datasets.formats.lenient import IMAGE_SUFFIXES, image_paths
+from cxrdet.datasets.transforms.loading import refused, unfold_loading
+from cxrdet.engine import precision
+from cxrdet.engine.device import pick_device
+from cxrdet.engine.machine import set_threads
+from cxrdet.engine.memory import memory_told
+from cxrdet.inference.cam import CamChoice, check_installed
+from cxrdet.inference.tasks import Options, Task, detection_record, summary, task_of
+from cxrdet.preflight.check import check_config
+from cxrdet.preflight.classes import follow_classes
+from cxrdet.preflight.config import load_config
+
+__all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'raw_predictions', 'summary']
+
+_RESULTS = ('predictions.json', 'predictions.csv', 'pictures')
+_DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written as PNG
+
+
+@memory_told('predict')
+def predict(config: Config | str | Path, checkpoint: str | Path, source: str | Path, *, out_dir: str | Path,
+            score_thr: float | None = None, operating_point: str | None = None, calibrate: bool = False,
+            cam: CamChoice | None = None, device: str = 'auto', batch_size: int = 1, pictures: bool = True,
+            trust: bool = False, page: int | None = None, skip_errors: bool = False) -> list[dict]:
+    """Predict an image, or all images in and below a folder, and write the results into ``out_dir``.
+
+    The class names are those of the checkpoint. Every image is read and prepared once before the model is built: one
+    error names all that cannot be. Where the model fails on some, the results of the others are written, and an error
+    names them. Complete results replace those of an earlier call (:class:`cxrdet.core.folders.OutputFolder`).
+
+    Args:
+        config: the config that the checkpoint was trained with: a file, or what :func:`load_config` gave.
+        checkpoint: a file written by training.
+        source: an image file of any kind that the config's test pipeline reads, or a folder of ``IMAGE_SUFFIXES``.
+        score_thr: lowest score, in [0, 1], of a box that is kept (None: 0.3), or of a positive decision for any class.
+        operating_point: multi-label: the stored thresholds to decide by. None: the first that was chosen on validation;
+            0.5 where the checkpoint stores none.
+        calibrate: multi-label: divide logits by the stored temperature; stored thresholds follow.
+        cam: classifiers: draw Grad-CAM for these classes, from this layer.
+        device: 'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1' ...
+        batch_size: images a step; with several, smaller images are padded to the largest.
+        pictures: draw the boxes, too.
+        trust: read checkpoints that can only be read by executing code in them. Off: they are refused.
+        page: of files with several images (pages, frames), predict this one, from 0. None: such files are refused.
+        skip_errors: leave out images that cannot be read, prepared or predicted, with a warning that names them.
+
+    Returns: the entries of ``predictions.json``, one dict an image, ordered by file name.
+    Raises:
+        ConfigError: a bad config or argument, or a model whose predictions are neither boxes nor classes.
+        DataError: no image at ``source``, images that cannot be predicted, or files of others are in the way.
+        CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
+        MemoryShortageError: with the switches that take less.
+    """
+    _check_options(score_thr, operating_point, batch_size, cam, pictures)
+    out_dir = Path(out_dir)
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
+    root, files = find_images(source, leave_out=out_dir)
+    results = OutputFolder(out_dir, 'predict', names=_RESULTS if pictures else _RESULTS[:2], inputs=files)
+    target = pick_device(device)
+    install_safe_loader(trust=trust)
+    check_config(cfg, mode='predict')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
+        load, prepare = build_pipeline(cfg, page=page)
+        files, failed = _usable(load, prepare, files, skip_errors=skip_errors)
+        shown_as = picture_names([path.relative_to(root).as_posix() for path in files])
+        model, classes = build_model(cfg, checkpoint, target, trust=trust)
+        meta, records, task = read_checkpoint(checkpoint, trust=trust)['meta'], [], None
+        options = Options(classes, score_thr, operating_point, calibrate, cam)
+        with results as folder:
+            for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size, failed):
+                if task is None:
+                    task = task_of(sample)
+                    settings = task.prepare(options, model, meta, str(checkpoint))
+                records.append({'file': path.relative_to(root).as_posix(), **task.record(sample, settings)})
+                picture = task.draw(image, packed, prepare.transforms, records[-1], settings) if pictures else None
+                _write_picture(folder / 'pictures' / shown_as[records[-1]['file']], picture)
+            facts = {'checkpoint': str(checkpoint), **task.facts(settings), **_left_out(failed, root)}
+            _write_tables(folder, _json(facts, records), _csv(task, settings, records))
+    _tell(failed, len(failed) + len(records), out_dir, skip_errors=skip_errors)
+    return records
+
+
+def raw_predictions(config: Config | str | Path, checkpoint: str | Path, files: Sequence[str | Path], *,
+                    device: str = 'auto', batch_size: int = 1, trust: bool = False,
+                    progress: Callable[[int, int], None] | None = None) -> tuple[tuple[str, ...], Iterator[tuple]]:
+    """The class names of a trained model, and for each image file the sample with its predictions.
+
+    Args:
+        config, checkpoint, device, batch_size, trust: as for :func:`predict`.
+        files: image files that the test pipeline reads; they are predicted as the iterator is used.
+        progress: called with (done, total) after each image.
+
+    Returns: classes, and an iterator over (file as a Path, data sample of MMDetection or MMPretrain).
+    Raises: as :func:`predict` does; DataError for the first image that cannot be used.
+    """
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
+    target = pick_device(device)
+    install_safe_loader(trust=trust)
+    check_config(cfg, mode='predict')
+    scope = cfg.get('default_scope', 'mmdet')
+    with DefaultScope.overwrite_default_scope(scope):
+        load, prepare = build_pipeline(cfg)
+        model, classes = build_model(cfg, checkpoint, target, trust=trust)
+    files = list(map(Path, files))
+
+    def predicted() -> Iterator[tuple]:
+        with DefaultScope.overwrite_default_scope(scope):
+            _usable(load, prepare, files, skip_errors=False)
+            failed: dict[Path, str] = {}
+            found = _predictions(model, load, prepare, files, batch_size, failed)
+            for done, (path, sample, *_) in enumerate(found, 1):
+                if progress is not None:
+                    progress(done, len(files))
+                yield path, sample
+            if failed:
+                raise DataError(_told(failed, len(files), 'failed'))
+    return classes, predicted()
+
+
+def _check_options(score_thr: float | None, operating_point: str | None, batch_size: int, cam: CamChoice | None,
+                   pictures: bool) -> None:
+    if (score_thr is not None and not 0 <= score_thr <= 1) or batch_size < 1:
+        raise ConfigError(f'expected score_thr in [0, 1] and batch_size >= 1, got {score_thr} and {batch_size}')
+    if score_thr is not None and operating_point is not None:
+        raise ConfigError('--score-thr and --operating-point both name thresholds: give one of them')
+    if cam is not None:
+        if not pictures:
+            raise ConfigError('--cam asks for pictures and --no-pictures for none: give one of them')
+        check_installed()
+
+
+def find_images(source: str | Path, *, leave_out: Path | None = None) -> tuple[Path, list[Path]]:
+    """Return the folder that file names are relative to, and the images of ``source`` in the order of their names.
+
+    Pictures that earlier predictions have written are none of them, nor is what lies in the folder ``leave_out`` within
+    ``source``.
+
+    Raises: DataError if there is no such file or folder, or no image in it.
+    """
+    source = Path(source)
+    if source.is_file():
+        return source.parent, [source]
+    if not source.is_dir():
+        raise DataError(f'{source}: no such image or folder')
+    hidden = leave_out.resolve() if leave_out is not None and source.resolve() in leave_out.resolve().parents else None
+    files = [path for path in map(Path, image_paths(source)) if hidden is None or hidden not in path.resolve().parents]
+    folders = {folder for place in {path.parent for path in files} for folder in (place, *place.parents)
+               if folder == source or source in folder.parents}
+    made = set().union(*(results_of('predict', folder) for folder in folders))
+    if made:  # else no link need be resolved
+        files = [path for path in files if os.path.realpath(path) not in made]
+    if not files:
+        raise DataError(f'{source}: no image in this folder; looked for {", ".join(sorted(IMAGE_SUFFIXES))}')
+    return source, files
+
+
+def build_pipeline(cfg: Config, *, page: int | None = None) -> tuple[Compose, Compose]:
+    """Return the step of the test pipeline that loads the image, and the others without those for annotations.
+
+    Args:
+        cfg: the config.
+        page: the image that is loaded from files with several; None: what the config says.
+    """
+    dataset = (cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}).get('dataset') or {}
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    steps = dataset.get('pipeline') or cfg.get('test_pipeline')
+    if not steps:
+        raise ConfigError('The config has no test pipeline: neither test_dataloader.dataset.pipeline nor test_pipeline')
+    steps = [step for step in unfold_loading(steps) if not str(step['type']).endswith('LoadAnnotations')]
+    if page is not None:
+        if str(steps[0]['type']).rpartition('.')[2] != 'LoadImage':
+            raise ConfigError(f'--page is for configs that load images by cxrdet.LoadImage, this one does by '
+                              f'{steps[0]["type"]}')
+        steps[0] = {**steps[0], 'page': page}
+    return Compose(steps[:1]), Compose(steps[1:])
+
+
+def faulty_images(load: Callable, prepare: Callable, files: Sequence[Path]) -> dict[Path, str]:
+    """Those of ``files`` that ``load`` cannot read or ``prepare`` cannot make ready for the model, and why."""
+    faults = {}
+    for path in files:
+        results = None
+        try:
+            results = load({'img_path': str(path), 'img_id': 0})
+            if results is None:
+                raise DataError(f'{path}: cannot be read')
+            size = results.get('ori_shape')
+            prepare(results)
+        except DataError as error:
+            faults[path] = str(error)
+        except Exception as error:  # the steps of the hosts raise whatever their libraries do
+            faults[path] = f'{path}: cannot be read: {type(error).__name__}: {error}' if results is None \
+                else str(refused(path, error, size))
+    return faults
+
+
+def _usable(load: Callable, prepare: Callable, files: Sequence[Path], *,
+            skip_errors: bool) -> tuple[list[Path], dict[Path, str]]:
+    """The files that can be used, and why others cannot; raises DataError for these unless they are skipped."""
+    failed = faulty_images(load, prepare, files)
+    if failed and (not skip_errors or len(failed) == len(files)):
+        hint = '' if skip_errors else ' (--skip-errors leaves them out)'
+        raise DataError(_told(failed, len(files), f'cannot be used; nothing was predicted{hint}'))
+    return [path for path in files if path not in failed], failed
+
+
+def _left_out(failed: dict[Path, str], root: Path) -> dict[str, list]:
+    """The entry ``errors`` of ``predictions.json``; none where nothing was left out."""
+    errors = [{'file': path.relative_to(root).as_posix(), 'error': failed[path]} for path in sorted(failed)]
+    return {'errors': errors} if errors else {}
+
+
+def _tell(failed: dict[Path, str], total: int, out_dir: Path, *, skip_errors: bool) -> None:
+    """Name the images that were left out: in a warning if that was asked for, else in a DataError."""
+    if failed and skip_errors:
+        print_log(_told(failed, total, 'were left out'), logger='current', level=logging.WARNING)
+    elif failed:
+        raise DataError(_told(failed, total, f'failed; the results of the others are in {out_dir}'))
+
+
+def _told(faults: dict[Path, str], total: int, end: str) -> str:
+    """A line with the number of the faulty images, and one for each of the first ten."""
+    more = [f'... and {len(faults) - 10} more'] if len(faults) > 10 else []
+    return '\n'.join([f'{len(faults)} of {total} images {end}:',
+                      *(f'  {fault}' for fault in [*faults.values()][:10] + more)])
+
+
+def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
+                trust: bool = False) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """Return the model of ``cfg`` with the weights of ``checkpoint``, ready to predict, and its class names."""
+    set_threads()
+    meta = read_checkpoint(checkpoint, trust=trust).get('meta')
+    facts = (meta.get('dataset_meta') if isinstance(meta, dict) else None) or {}
+    named = {str(key).lower(): value for key, value in facts.items()}.get('classes')
+    if not named:
+        raise CheckpointError(f'{checkpoint}: it does not say its classes (meta.dataset_meta.classes), so that boxes '
+                              'and findings cannot be named. Use a checkpoint as training writes it')
+    classes = (named,) if isinstance(named, str) else tuple(named)
+    follow_classes(cfg, classes=classes)
+    if cfg.get('data_preprocessor') is not None:
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)  # where MMPretrain's configs have it
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    load_model_weights(model, checkpoint, trust=trust)
+    precision.evaluate_in(model, precision.of_evaluation(cfg, fp16=(cfg.get('test_cfg') or {}).get('fp16', False),
+                                                         device=device.type))
+    return model.to(device).eval(), classes
+
+
+def _predictions(model: torch.nn.Module, load: Callable, prepare: Callable, files: Sequence[Path],
+                 batch_size: int, failed: dict[Path, str]) -> Iterator[tuple]:
+    """Yield (file, sample with its predictions, image as read, what the pipeline made of it) for each of ``files``.
+
+    An image on which the model fails is left out and noted in ``failed``. Where it fails on all, or on the first ten,
+    that is no fault of the images, and the error is raised.
+    """
+    step = max(len(files) // 10, 10)
+    errors = 0
+    for start in range(0, len(files), batch_size):
+        batch = files[start:start + batch_size]
+        loaded = [load({'img_path': str(path), 'img_id': start + i}) for i, path in enumerate(batch)]
+        images = [results['img'].copy() for results in loaded]
+        packed = [prepare(results) for results in loaded]
+        samples = _tested(model, packed)
+        for path, sample in zip(batch, samples):
+            if isinstance(sample, Exception):
+                errors += 1
+                failed[path] = f'{path}: the model failed on it: {type(sample).__name__}: {sample}'
+        if errors == start + len(batch) >= min(len(files), 10):
+            raise samples[-1]
+        yield from (found for found in zip(batch, samples, images, packed, strict=True) if found[0] not in failed)
+        done = start + len(batch)
+        if done // step > start // step:
+            print_log(f'{done} of {len(files)} images', logger='current')
+
+
+def _tested(model: torch.nn.Module, packed: Sequence[dict]) -> list:
+    """The samples of a batch. Where the model fails, it gets each image alone; errors stand for those it fails on."""
+    try:
+        with torch.no_grad():
+            return model.test_step(pseudo_collate(packed))
+    except Exception as error:
+        return [error] if len(packed) == 1 else [_tested(model, [one])[0] for one in packed]
+
+
+def picture_names(names: Sequence[str]) -> dict[str, str]:
+    """Names of the pictures of images, different from each other and from their folders on any file system.
+
+    A picture is called as its image, and ``.png`` behind it where the format is no format for pictures. Where that name
+    is another's already, whatever the case, a number comes before the suffix: ``c.tif`` beside ``c.tif.png`` is shown
+    as ``c.tif_2.png``.
+    """
+    plain = [name if Path(name).suffix.lower() in _DRAWN_AS else f'{name}.png' for name in names]
+    taken = {_folded(str(parent)) for name in names for parent in PurePosixPath(name).parents}
+    found = {}
+    for name, picture in sorted(zip(names, plain), key=lambda pair: pair[0] != pair[1]):  # own names first
+        stem, suffix = os.path.splitext(picture)
+        number = 1
+        while _folded(picture) in taken:
+            number += 1
+            picture = f'{stem}_{number}{suffix}'
+        taken.add(_folded(picture))
+        found[name] = picture
+    return found
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize('NFC', name).casefold()
+
+
+def _write_picture(path: Path, picture) -> None:
+    if picture is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, data = cv2.imencode(path.suffix.lower(), picture)
+    path.write_bytes(data.tobytes())  # unlike cv2.imwrite it raises where the disk is full
+
+
+def _write_tables(folder: Path, content: str, table: str) -> None:
+    odd = 'backslashreplace'  # names of files that are no UTF-8
+    (folder / 'predictions.json').write_text(content, 'utf-8', odd)
+    (folder / 'predictions.csv').write_text(table, 'utf-8', odd, newline='')
+
+
+def _json(facts: dict, records: Sequence[dict]) -> str:
+    """One line for each fact and for each image."""
+    lines = ''.join(f' {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n' for key, value in facts.items())
+    images = ',\n'.join(f'  {json.dumps(record, ensure_ascii=False)}' for record in records)
+    return f'{{\n{lines} "images": [\n{images}\n ]\n}}\n'
+
+
+def _csv(task: Task, settings, records: Sequence[dict]) -> str:
+    return csv_text([['image', *task.header], *([record['file'], *row] for record in records
+                                                for row in task.rows(record, settings))])

@@ -1,0 +1,342 @@
+"""Predictions of a trained model beside the ground truth, image by image, for whatever judges or draws them.
+
+The images of every split go through the test pipeline, so that training images are seen as they are, without
+augmentation, and in the batches of the test set, so that the numbers are those of ``tools/test.py``.
+"""
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, DefaultScope
+from torch.utils.data import DataLoader, Dataset
+
+from cxrdet.checkpoints.files import install_safe_loader, read_checkpoint
+from cxrdet.core.classification.roc import group_numbers
+from cxrdet.core.errors import ConfigError, DataError, error_text
+from cxrdet.core.main_scores import top_per_class
+from cxrdet.datasets.transforms.loading import image_reader, read_image
+from cxrdet.engine.machine import fit_loaders
+from cxrdet.engine.memory import memory_told
+from cxrdet.inference.predict import build_model, pick_device
+from cxrdet.preflight.check import config_problems
+from cxrdet.preflight.config import load_config, set_data_root
+from cxrdet.preflight.data import dataset_problems, leaves
+from cxrdet.preflight.types import parts
+
+__all__ = ['SPLITS', 'TASKS', 'Collected', 'LoadedModel', 'collect', 'collect_predictions', 'load_model']
+
+SPLITS = ('train', 'val', 'test')
+TASKS = ('detection', 'multi-label', 'single-label')
+_FACTS = ('img_id', 'patient_id', 'view', 'sex', 'age', 'group')
+
+
+class LoadedModel(NamedTuple):
+    """A model with its weights, and what belongs to it.
+
+    Attributes:
+        cfg: its config, with the classes of the checkpoint in every data set.
+        model: ready to predict.
+        classes: C names.
+        task: one of :data:`TASKS`.
+        meta: what the checkpoint says beside the weights.
+        checkpoint: its path.
+    """
+
+    cfg: Config
+    model: torch.nn.Module
+    classes: tuple[str, ...]
+    task: str
+    meta: dict[str, Any]
+    checkpoint: str
+
+
+@dataclass
+class Collected:
+    """Predictions and ground truth of a split.
+
+    Attributes:
+        task: one of :data:`TASKS`.
+        classes: C names.
+        split: ``train``, ``val`` or ``test``.
+        labels: of the whole split, (total, C) float64: boxes of each class in each image (without ignored ones), or, of
+            a classifier, 1, 0 or NaN (unknown).
+        facts: of the whole split, one dict an image: those of ``img_id``, ``patient_id``, ``view``, ``sex``, ``age``,
+            ``group`` that the data set tells.
+        records: the images that were predicted, which may be a sample of the split: one dict an image. All have
+            ``image`` (path), ``width`` and ``height`` (pixels of the image as read) and ``facts`` as above. Of a
+            detector also ``boxes`` (N, 4) xyxy in pixels of the image, ``scores`` (N,), ``labels`` (N,) int, best
+            first, and the ground truth ``gt_boxes`` (M, 4), ``gt_labels`` (M,) int, ``gt_ignore`` (M,) bool. Of a
+            classifier ``probabilities`` (C,) and ``truth`` (C,): 1, 0 or NaN (unknown). Reals are float64.
+        read: gives the image of a path as the data set reads it.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    split: str
+    labels: np.ndarray
+    facts: list[dict]
+    records: list[dict] = field(default_factory=list)
+    read: Callable[[str], np.ndarray] = read_image
+
+    @property
+    def total(self) -> int:
+        """Images of the split, predicted or not."""
+        return len(self.labels)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(C,) int64: boxes, or positive labels, of each class in the whole split."""
+        return np.nansum(self.labels, axis=0).astype(np.int64)
+
+    def predictions(self) -> list[dict]:
+        """``boxes``, ``scores``, ``labels`` of each image, as the functions of :mod:`cxrdet.core` take them: the 100
+        best of each class, as COCO counts them, so that all that is told of them is of the same boxes."""
+        return top_per_class(self.records)
+
+    def targets(self) -> list[dict]:
+        """``boxes``, ``labels``, ``ignore``, ``width``, ``height`` of the ground truth of each image."""
+        return [{name: record[f'gt_{name}'] for name in ('boxes', 'labels', 'ignore')}
+                | {name: record[name] for name in ('width', 'height')} for record in self.records]
+
+    def groups(self) -> np.ndarray | None:
+        """(N,) number of the patient (or group) of each record, None where none is known."""
+        known = [record['facts'].get('patient_id', record['facts'].get('group')) for record in self.records]
+        numbers, any_known = group_numbers(known, [record.get('image') for record in self.records])
+        return numbers if any_known else None
+
+    def matrix(self, name: str) -> np.ndarray:
+        """``probabilities`` or ``truth`` of a classifier, (N, C) float64."""
+        return np.array([record[name] for record in self.records], np.float64).reshape(-1, len(self.classes))
+
+
+def load_judged(config: Config | str | Path, checkpoint: str | Path, *, split: str, train_images: int,
+                score_thr: float | None, device: str = 'auto', trust: bool = False) -> LoadedModel:
+    """The model for what judges ``split`` and compares it with ``train_images`` training images (0: none).
+
+    Raises: ConfigError if ``score_thr`` is given for a classifier; and as :func:`load_model`.
+    """
+    cfg = config if isinstance(config, Config) else load_config(config)
+    loaded = load_model(cfg, checkpoint, splits=(split, 'train') if train_images else (split,), device=device,
+                        trust=trust)
+    if score_thr is not None and loaded.task != 'detection':
+        raise ConfigError('score_thr is for detectors; a classifier is judged at its operating point, or by its most '
+                          'probable class')
+    return loaded
+
+
+def of_split(progress: Callable[[str, int, int], None] | None, split: str) -> Callable[[int, int], None] | None:
+    """``progress(split, done, total)`` as the ``progress(done, total)`` that :func:`collect` calls."""
+    return None if progress is None else partial(progress, split)
+
+
+def collect_predictions(config: Config | str | Path, checkpoint: str | Path, data_root: str | Path | None = None,
+                        split: str = 'val', *, images: int | None = None, seed: int = 0, device: str = 'auto',
+                        workers: int = 0, trust: bool = False,
+                        progress: Callable[[int, int], None] | None = None) -> Collected:
+    """Predict a split of a config's data with a trained model: :func:`load_model`, then :func:`collect`.
+
+    Args:
+        config: a file, or what :func:`cxrdet.apis.load_config` gave.
+        data_root: replaces that of the config.
+        checkpoint, split, images, seed, device, workers, trust, progress: see there.
+    """
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
+    if data_root is not None:
+        set_data_root(cfg, data_root)
+    loaded = load_model(cfg, checkpoint, splits=(split,), device=device, trust=trust)
+    return collect(loaded, split, images=images, seed=seed, workers=workers, progress=progress)
+
+
+def load_model(cfg: Config, checkpoint: str | Path, *, splits: tuple[str, ...] = ('val',), device: str = 'auto',
+               trust: bool = False) -> LoadedModel:
+    """Check a config and the data of some splits, and load a model with its weights.
+
+    Args:
+        cfg: from :func:`cxrdet.apis.load_config`; it is not changed.
+        checkpoint: a file written by training, or the ``ensemble.pth`` of a bundle.
+        splits: whose files are looked at before anything else is done.
+        device: 'auto' (a GPU if there is one), 'cpu', 'cuda' ...
+        trust: read checkpoints that can only be read by executing code in them. Off: they are refused.
+
+    Raises: ConfigError, DataError, CheckpointError with what was found wrong.
+    """
+    for split in splits:
+        if split not in SPLITS:
+            raise ConfigError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
+    target = pick_device(device)
+    install_safe_loader(trust=trust)
+    _check(cfg, splits)
+    cfg = copy.deepcopy(cfg)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
+        model, classes = build_model(cfg, checkpoint, target, trust=trust)
+        task = _task(model)
+    meta = read_checkpoint(checkpoint, trust=trust).get('meta') or {}
+    return LoadedModel(cfg, model, classes, task, meta, str(checkpoint))
+
+
+def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed: int = 0, workers: int = 0,
+            progress: Callable[[int, int], None] | None = None) -> Collected:
+    """Predict a split.
+
+    Args:
+        loaded: from :func:`load_model`.
+        split: ``train``, ``val`` or ``test``.
+        images: how many at most, drawn with ``seed``; None: all.
+        workers: processes that read images.
+        progress: called with (done, total) after each batch.
+
+    Raises: ConfigError if the config has no such data; DataError if an image or annotation cannot be read.
+    """
+    cfg, classes = loaded.cfg, loaded.classes
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')), torch.inference_mode():
+        loading = dict(dataset=_dataset_configs(cfg, split), num_workers=workers)
+        fit_loaders({'--workers': loading})
+        dataset = _Joined([DATASETS.build(part) for part in loading['dataset']])
+        infos = [dataset.info(index) for index in range(len(dataset))]
+        labels = [_labels(info, loaded.task, len(classes)) for info in infos]
+        result = Collected(loaded.task, classes, split, np.array(labels, np.float64).reshape(-1, len(classes)),
+                           [_facts(info) for info in infos], read=dataset.read)
+        chosen = np.arange(len(dataset))
+        if images is not None and images < len(dataset):
+            chosen = np.sort(np.random.default_rng(seed).choice(len(dataset), images, replace=False))
+        dataset.chosen = chosen.tolist()
+        loader = DataLoader(dataset, batch_size=_batch_size(cfg), num_workers=loading['num_workers'],
+                            collate_fn=pseudo_collate)
+        read = _detection_record if loaded.task == 'detection' else partial(_class_record, number=len(classes))
+        for sample in _predicted(loaded.model, loader, progress):
+            info = dataset.info(len(result.records))
+            result.records.append(read(sample, info))
+    return result
+
+
+class _Joined(Dataset):
+    """Several data sets one after the other, of which some samples are taken."""
+
+    def __init__(self, sets: list) -> None:
+        self.read = image_reader(sets[0])
+        self.places = [(part, row) for part in sets for row in range(len(part))]
+        self.chosen = list(range(len(self.places)))
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int):
+        part, row = self.places[self.chosen[index]]
+        return part[row]
+
+    def info(self, index: int) -> dict:
+        """The annotation of a sample."""
+        part, row = self.places[self.chosen[index]]
+        return part.get_data_info(row)
+
+
+def _check(cfg: Config, splits: tuple[str, ...]) -> None:
+    problems = config_problems(cfg)
+    if isinstance(cfg.get('model'), dict):
+        found = list(parts(cfg))
+        for split in splits:
+            sets = leaves(found, [f'{split}_dataloader'])
+            if not sets:
+                problems.append(f'{split}_dataloader: the config has no data of this split')
+            problems += [line for part in sets for line in dataset_problems(part)[0]]
+    if problems:
+        count = f'{len(problems)} problem{"s" if len(problems) > 1 else ""}'
+        raise ConfigError('\n'.join([f'{cfg.filename or "config"}: {count}', *(f'  {line}' for line in problems)]))
+
+
+def _dataset_configs(cfg: Config, split: str) -> list[dict]:
+    """The data sets of a split without the wrappers around them, in test mode and with the test pipeline."""
+    found = list(parts(cfg))
+    own = leaves(found, [f'{split}_dataloader'])
+    test = leaves(found, ['test_dataloader']) or leaves(found, ['val_dataloader'])
+    if not own or not test or not test[0].cfg.get('pipeline'):
+        raise ConfigError(f'{cfg.filename or "config"}: expected a {split}_dataloader and a test pipeline '
+                          '(test_dataloader.dataset.pipeline)')
+    pipeline = test[0].cfg['pipeline']
+    return [dict(copy.deepcopy(dict(part.cfg)), pipeline=copy.deepcopy(pipeline), test_mode=True) for part in own]
+
+
+def _batch_size(cfg: Config) -> int:
+    return int((cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}).get('batch_size', 1))
+
+
+def _task(model: torch.nn.Module) -> str:
+    if DefaultScope.get_current_instance().scope_name == 'mmdet':
+        return 'detection'
+    from mmpretrain.models.heads import ClsHead, MultiLabelClsHead  # only now: detectors do without MMPretrain
+    head, multi_label = getattr(model, 'head', None), getattr(model, 'multi_label', None)
+    if isinstance(head, MultiLabelClsHead) or multi_label is True:
+        return 'multi-label'
+    if isinstance(head, ClsHead) or multi_label is False:
+        return 'single-label'
+    raise ConfigError(f'{type(model).__name__} predicts neither boxes nor classes: only detectors and classifiers can '
+                      'be used here')
+
+
+def _labels(info: dict, task: str, number: int) -> np.ndarray:
+    """(C,) boxes of each class in an image, or its labels."""
+    if task != 'detection':
+        return _truth(info, number)
+    labels = [box['bbox_label'] for box in info['instances'] if not box.get('ignore_flag')]
+    return np.bincount(np.array(labels, np.int64), minlength=number)
+
+
+def _facts(info: dict) -> dict:
+    return {key: info[key] for key in _FACTS if key in info}
+
+
+def _predicted(model: torch.nn.Module, loader: DataLoader, progress: Callable | None) -> Iterator[Any]:
+    done, total = 0, len(loader.dataset)
+    batches = iter(loader)
+    while done < total:
+        try:
+            batch = next(batches)
+        except (DataError, OSError) as error:
+            raise DataError(error_text(error)) from error
+        with memory_told('test'):
+            samples = model.test_step(batch)
+        done += len(samples)
+        if progress is not None:
+            progress(done, total)
+        yield from samples
+
+
+def _base_record(sample, info: dict) -> dict:
+    height, width = sample.ori_shape[:2]
+    return {'image': str(info['img_path']), 'width': int(width), 'height': int(height),
+            'facts': _facts(info)}
+
+
+def _detection_record(sample, info: dict) -> dict:
+    found, truth = sample.pred_instances, info['instances']
+    scores = found.scores.detach().cpu().double().numpy()
+    order = np.argsort(-scores, kind='stable')
+    return _base_record(sample, info) | {
+        'boxes': found.bboxes.detach().cpu().double().numpy().reshape(-1, 4)[order], 'scores': scores[order],
+        'labels': found.labels.detach().cpu().numpy().astype(np.int64)[order],
+        'gt_boxes': np.array([box['bbox'] for box in truth], np.float64).reshape(-1, 4),
+        'gt_labels': np.array([box['bbox_label'] for box in truth], np.int64),
+        'gt_ignore': np.array([bool(box.get('ignore_flag')) for box in truth], bool)}
+
+
+def _class_record(sample, info: dict, number: int) -> dict:
+    return _base_record(sample, info) | {'probabilities': sample.pred_score.detach().cpu().double().numpy(),
+                                         'truth': _truth(info, number)}
+
+
+def _truth(info: dict, number: int) -> np.ndarray:
+    """(C,) labels of an image: 1, 0 or NaN."""
+    if info.get('gt_score') is not None:
+        return np.asarray(info['gt_score'], np.float64)
+    if info.get('gt_label') is None:
+        raise DataError(f'{info.get("img_path")}: the data set gives no label for this image (gt_label or gt_score)')
+    truth = np.zeros(number)
+    truth[np.atleast_1d(info['gt_label']).astype(np.int64)] = 1
+    return truth

@@ -1,0 +1,260 @@
+"""What prediction does for detectors and for classifiers: records, rows of a table, pictures."""
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import print_log
+
+from cxrdet.core.classification.calibration import scale
+from cxrdet.core.classification.operating_points import read_points
+from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.inference.cam import CamChoice, GradCam
+from cxrdet.visualization.boxes import draw_boxes
+from cxrdet.visualization.cam import cam_sheet
+
+__all__ = ['CLASSIFICATION', 'DETECTION', 'Options', 'Task', 'detection_record', 'summary', 'task_of']
+
+_SAME_VIEW = {'LoadImage', 'LoadImageFromFile', 'Resize', 'ResizeEdge', 'CLAHE', 'Denoise', 'Sharpen', 'ZScore',
+              'Normalize', 'PackInputs'}  # steps of a pipeline that neither crop nor move the image
+
+
+class Options(NamedTuple):
+    """What the caller asked for; see :func:`cxrdet.inference.predict.predict`."""
+
+    classes: tuple[str, ...]
+    score_thr: float | None = None
+    operating_point: str | None = None
+    calibrate: bool = False
+    cam: CamChoice | None = None
+
+
+class Task(NamedTuple):
+    """What is done with the predictions of one kind of model.
+
+    Attributes:
+        fits: whether a predicted sample is of this kind.
+        prepare: (options, model, meta of the checkpoint, its name) -> settings, with which the others work.
+        facts: settings -> what stands in the JSON file before the images.
+        record: (sample, settings) -> what stands in the JSON file for the image.
+        header: columns of the CSV file behind ``image``.
+        rows: (record, settings) -> rows of the CSV file, without the image.
+        draw: (image, what the pipeline made of it, its steps, record, settings) -> picture or None.
+    """
+
+    fits: Callable
+    prepare: Callable
+    facts: Callable
+    record: Callable
+    header: tuple[str, ...]
+    rows: Callable
+    draw: Callable
+
+
+def task_of(sample) -> Task:
+    """Return what is done with predictions like ``sample``; raises ConfigError if nothing is known."""
+    for task in (DETECTION, CLASSIFICATION):
+        if task.fits(sample):
+            return task
+    raise ConfigError('This model predicts neither boxes nor classes: only detectors and classifiers can be used here, '
+                      f'got {type(sample).__name__} with {", ".join(sample.keys()) or "nothing"}')
+
+
+def summary(records: Sequence[dict]) -> str:
+    """One line on what was found, e.g. ``'7 boxes in 2 images'``."""
+    kind = 'boxes' if any('boxes' in record for record in records) else 'findings'
+    count = sum(len(record['boxes' if kind == 'boxes' else 'classes']) for record in records)
+    return f'{count} {kind} in {len(records)} images'
+
+
+def detection_record(sample, classes: Sequence[str], score_thr: float) -> dict:
+    """Boxes of a DetDataSample with a score of at least ``score_thr``, best first, in pixels of the original image."""
+    found = sample.pred_instances.cpu()
+    found = found[found.scores >= score_thr]
+    found = found[found.scores.argsort(descending=True, stable=True)]
+    height, width = sample.ori_shape[:2]
+    labels = found.labels.tolist()
+    return {'width': int(width), 'height': int(height), 'boxes': found.bboxes.double().numpy().round(3).tolist(),
+            'scores': found.scores.double().numpy().round(6).tolist(), 'labels': labels,
+            'classes': [classes[label] for label in labels]}
+
+
+def _prepare_detection(options: Options, model: torch.nn.Module, meta: dict, checkpoint: str) -> Options:
+    for name in ('operating_point', 'calibrate', 'cam'):
+        if getattr(options, name):
+            raise ConfigError(f'--{name.replace("_", "-")} is for classifiers, but this model is a detector')
+    return options._replace(score_thr=0.3 if options.score_thr is None else options.score_thr)
+
+
+def _detection_rows(record: dict, settings: Options) -> Iterable[list]:
+    """Rows x1, y1, x2, y2, score, label, class of a record."""
+    for box, *rest in zip(record['boxes'], record['scores'], record['labels'], record['classes'], strict=True):
+        yield [*box, *rest]
+
+
+def _draw_detections(image: np.ndarray, packed: dict, steps: Sequence, record: dict, settings: Options) -> np.ndarray:
+    names = dict(zip(record['labels'], record['classes'], strict=True))
+    return draw_boxes(image, record['boxes'], record['labels'], record['scores'], classes=names)
+
+
+DETECTION = Task(fits=lambda sample: 'pred_instances' in sample and 'bboxes' in sample.pred_instances,
+                 prepare=_prepare_detection, record=lambda sample, settings: detection_record(
+                     sample, settings.classes, settings.score_thr),
+                 facts=lambda settings: {'score_thr': settings.score_thr, 'classes': list(settings.classes)},
+                 header=('x1', 'y1', 'x2', 'y2', 'score', 'label', 'class'), rows=_detection_rows,
+                 draw=_draw_detections)
+
+
+class Decisions(NamedTuple):
+    """How the scores of a classifier become decisions.
+
+    Attributes:
+        classes: C names.
+        thresholds: (C,) lowest probability of a positive decision; None for a single-label model, whose most probable
+            class is the decision.
+        source: where the thresholds come from, in words.
+        temperature: by which the logits are divided; None: the probabilities stay as the model gives them.
+        cam: draws, or None.
+        shown: numbers of the classes that are drawn in every image; None: those that are found in it.
+        model: for drawing.
+    """
+
+    classes: tuple[str, ...]
+    thresholds: np.ndarray | None
+    source: str
+    temperature: float | None
+    cam: GradCam | None
+    shown: list[int] | None
+    model: torch.nn.Module
+
+
+def _prepare_classification(options: Options, model: torch.nn.Module, meta: dict, checkpoint: str) -> Decisions:
+    cam, shown = None, None
+    if options.cam is not None:
+        cam = GradCam(model, options.cam.layer)
+        shown = None if options.cam.classes is None else [_label(name, options.classes) for name in options.cam.classes]
+    if _is_single_label(model):
+        if options.score_thr is not None or options.operating_point is not None or options.calibrate:
+            raise ConfigError('--score-thr, --operating-point and --calibrate are for models that decide class by '
+                              'class; this one gives each image its most probable class')
+        return Decisions(options.classes, None, 'the most probable class', None, cam, shown, model)
+    content = meta.get('operating_points')
+    points = None if content is None else read_points(content, options.classes, checkpoint)
+    if points is None and (options.operating_point is not None or options.calibrate):
+        raise ConfigError(f'{checkpoint} holds no operating points and no temperature: best_*.pth of a training with '
+                          'cxrdet.OperatingPointHook does. Leave --operating-point and --calibrate out')
+    temperature = points.temperature if options.calibrate else None
+    own, told = _thresholds_of_head(model, len(options.classes))
+    if options.score_thr is not None:
+        thresholds, source = np.full(len(options.classes), options.score_thr), f'{options.score_thr:g}, as asked for'
+    elif points is None:
+        thresholds = own
+        source = (f'{told} for every class, for {checkpoint} stores none (training with cxrdet.OperatingPointHook '
+                  'stores them in best_*.pth)')
+    else:
+        name, thresholds = points.pick(options.operating_point)
+        source = (f'operating point "{name}" ({points.rules[name]}) of {checkpoint}, chosen on {points.images} '
+                  'validation images')
+        missing = [label for label, value in zip(options.classes, thresholds, strict=True) if np.isnan(value)]
+        if missing:
+            source += f'; {told} for {", ".join(missing)}, which could not be chosen there'
+        thresholds = np.where(np.isnan(thresholds), own, thresholds)
+        thresholds = thresholds if temperature is None else _scaled(thresholds, temperature)
+    print_log(f'Thresholds: {source}', logger='current')
+    return Decisions(options.classes, thresholds, source, temperature, cam, shown, model)
+
+
+def _thresholds_of_head(model: torch.nn.Module, classes: int) -> tuple[np.ndarray, str]:
+    """``thr`` of the head for each class, (C,), 0.5 where there is none; and what that is, in words."""
+    given = getattr(getattr(model, 'head', None), 'thr', None)
+    values = np.broadcast_to(0.5 if given is None else torch.as_tensor(given).double().cpu().numpy(), (classes,))
+    if (values == 0.5).all():
+        return values, '0.5'
+    return values, 'thr of the head' + (f' ({values[0]:g})' if (values == values[0]).all() else '')
+
+
+def _is_single_label(model: torch.nn.Module) -> bool:
+    from mmpretrain.models.heads import ClsHead  # only now: detectors do without MMPretrain
+    return isinstance(getattr(model, 'head', None), ClsHead)
+
+
+def _label(name: str, classes: Sequence[str]) -> int:
+    if name not in classes:
+        raise ConfigError(f'--cam-classes: the model knows no class "{name}".{did_you_mean(name, classes)} Its classes '
+                          f'are: {", ".join(classes)}')
+    return list(classes).index(name)
+
+
+def _scaled(values: np.ndarray, temperature: float) -> np.ndarray:
+    """Divide logits by the temperature; 0 and 1, which no finite logit gives, stay."""
+    return np.where((values > 0) & (values < 1), scale(values, temperature), values)
+
+
+def _classification_facts(settings: Decisions) -> dict[str, Any]:
+    facts: dict[str, Any] = {'classes': list(settings.classes), 'decided_by': settings.source}
+    if settings.thresholds is not None:
+        facts['thresholds'] = [_short(value) for value in settings.thresholds]
+    if settings.temperature is not None:
+        facts['temperature'] = _short(settings.temperature)
+    return facts
+
+
+def _classification_record(sample, settings: Decisions) -> dict:
+    """Probabilities and decisions of all classes, and the names of the classes that were decided to be present."""
+    scores = sample.pred_score.detach().cpu().double().numpy()
+    if settings.temperature is not None:
+        scores = _scaled(scores, settings.temperature)
+    if settings.thresholds is None:
+        decided = np.arange(len(scores)) == scores.argmax()
+    else:
+        decided = scores >= settings.thresholds
+    height, width = sample.ori_shape[:2]
+    return {'width': int(width), 'height': int(height), 'probabilities': [_short(value) for value in scores],
+            'decisions': decided.astype(int).tolist(),
+            'classes': [name for name, found in zip(settings.classes, decided, strict=True) if found]}
+
+
+def _classification_rows(record: dict, settings: Decisions) -> Iterable[list]:
+    """Rows class, probability, threshold, decision of a record; the threshold of a single-label model is empty."""
+    thresholds = [''] * len(settings.classes) if settings.thresholds is None else map(_short, settings.thresholds)
+    yield from (list(row) for row in zip(settings.classes, record['probabilities'], thresholds, record['decisions'],
+                                         strict=True))
+
+
+def _draw_classification(image: np.ndarray, packed: dict, steps: Sequence, record: dict,
+                         settings: Decisions) -> np.ndarray | None:
+    """A sheet of Grad-CAM overlays; on the image as read, or on the part of it that the model sees if it is cropped."""
+    if settings.cam is None:
+        return None
+    scores, decisions = np.array(record['probabilities']), record['decisions']
+    labels = settings.shown
+    if labels is None:
+        labels = sorted(np.flatnonzero(decisions), key=lambda i: -scores[i]) or [int(scores.argmax())]
+    data = settings.model.data_preprocessor(pseudo_collate([packed]), False)
+    heats = settings.cam(data['inputs'], labels)
+    height, width = packed['inputs'].shape[-2:]
+    heats = heats[:, :height, :width]  # without padding
+    if not all(type(step).__name__ in _SAME_VIEW for step in steps):
+        image = _as_image(packed['inputs'])
+    titles = [f'{settings.classes[i]} {scores[i]:.2f} ({"present" if decisions[i] else "absent"})' for i in labels]
+    return cam_sheet(image, heats, titles, name=record['file'].rpartition('/')[2])
+
+
+def _as_image(inputs: torch.Tensor) -> np.ndarray:
+    """(3, H, W) of any range as (H, W, 3) uint8."""
+    array = inputs.permute(1, 2, 0).cpu().numpy()
+    if array.dtype != np.uint8:
+        low, high = float(array.min()), float(array.max())
+        array = ((array - low) / max(high - low, 1e-12) * 255).round().astype(np.uint8)
+    return np.ascontiguousarray(array)
+
+
+def _short(value: float) -> float:
+    return float(f'{value:.6g}')
+
+
+CLASSIFICATION = Task(fits=lambda sample: isinstance(sample.get('pred_score'), torch.Tensor),
+                      prepare=_prepare_classification, facts=_classification_facts, record=_classification_record,
+                      header=('class', 'probability', 'threshold', 'decision'), rows=_classification_rows,
+                      draw=_draw_classification)

@@ -1,0 +1,193 @@
+"""From a config file and a command line to a config that is ready to run."""
+import argparse
+import copy
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from cxrdet.core.config_tree import DATALOADERS, DATASET_KEYS, datasets_of, walk
+from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.preflight.keys import offered_shortcuts, runner_keys
+
+_NO_PLACE = (KeyError, IndexError, TypeError, AttributeError, ValueError)  # MMEngine's, where an option does not fit
+
+
+def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_root: str | Path | None = None,
+                work_dir: str | Path | None = None, train_limit: int | None = None,
+                valid_limit: int | None = None) -> Config:
+    """Read a config and apply what every tool offers on its command line.
+
+    Args:
+        path: A Python config file, or a name of an installed project (``mmdet::retinanet/…``).
+        cfg_options: ``key=value`` strings as MMDetection users know them, e.g. ``optim_wrapper.optimizer.lr=0.01``, and
+            the shortcuts that a config offers, see :func:`expand_shortcuts`. ``data_root=DIR`` is the argument below.
+        data_root: Replaces ``data_root`` of every data set.
+        work_dir: Where logs and checkpoints go; by default ``work_dirs/<config name>``.
+        train_limit: Use N training samples only: the first, or those that the data set's class chooses for
+            ``indices=N`` (``CSVImageDataset`` keeps the classes balanced).
+        valid_limit: Use N validation and test samples only.
+
+    Raises:
+        ConfigError: If the file is missing or cannot be read, an option is malformed or names what is not there, or a
+            root or limit finds no data set.
+    """
+    cfg = _read(path)
+    if cfg_options:
+        merge_options(cfg, parse_cfg_options(cfg_options))
+    if data_root is not None:
+        set_data_root(cfg, data_root)
+    set_limits(cfg, train_limit, valid_limit)
+    for loader in (cfg[key] for key in DATALOADERS if cfg.get(key)):
+        if loader.get('num_workers') == 0:
+            loader['persistent_workers'] = False  # torch refuses to keep workers that there are not
+    if work_dir is not None:
+        cfg.work_dir = str(work_dir)
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(str(path)).stem)
+    return cfg
+
+
+def _read(path: str | Path) -> Config:
+    if '::' not in str(path) and not Path(path).is_file():
+        raise ConfigError(f'{path}: no such config file.')
+    try:
+        return Config.fromfile(str(path))
+    except (SyntaxError, KeyError, TypeError, NameError, OSError, ImportError) as error:
+        raise ConfigError(f'{path}: the config cannot be read: {type(error).__name__}: {error}') from error
+
+
+def parse_cfg_options(options: list[str]) -> dict:
+    """Turn ``['a.b=1', 'c=[x,y]']`` into ``{'a.b': 1, 'c': ['x', 'y']}`` by the rules of MMEngine's ``DictAction``."""
+    for option in options:
+        if '=' not in option:
+            raise ConfigError(f'--cfg-options {option}: expected key=value, e.g. optim_wrapper.optimizer.lr=0.01')
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='+', action=DictAction)
+    return parser.parse_args(['--options', *options]).options
+
+
+def merge_options(cfg: Config, options: dict) -> None:
+    """Put options, shortcuts among them, into ``cfg``.
+
+    Raises:
+        ConfigError: If a first key is neither in the config, nor a shortcut, nor a key of MMEngine's Runner; if a place
+            cannot be set; or if a checkpoint is given for a part that does not begin with pretrained weights.
+    """
+    offered = offered_shortcuts(cfg)
+    known = {*cfg, *offered, *runner_keys()}
+    for name, value in options.items():
+        key = name.split('.')[0]
+        if key not in known:
+            raise ConfigError(f'--cfg-options {name}={value}: nothing reads "{key}", which is neither in the config, '
+                              f'nor a shortcut of it ({", ".join(offered) or "it has none"}), nor a key of the Runner.'
+                              f'{did_you_mean(key, known)}')
+    options = dict(options)
+    if 'data_root' in options:
+        set_data_root(cfg, options.pop('data_root'))
+    places = expand_shortcuts(cfg, options)
+    try:
+        cfg.merge_from_dict(copy.deepcopy(places))
+    except _NO_PLACE:
+        name, error = next(filter(None, (_refused(cfg, *item) for item in places.items())), (', '.join(options), ''))
+        raise ConfigError(f'--cfg-options {name}: the config has no such place, or a value of another kind there'
+                          f'{error}.') from None
+    for place in places:
+        part, found, _ = place.partition('.init_cfg.')
+        if found and not _has(cfg, f'{part}.init_cfg.type'):
+            raise ConfigError(f'--cfg-options {place}: {part} begins with random weights. To load a file say what kind '
+                              f'it is, too: {part}.init_cfg.type=Pretrained {part}.init_cfg.checkpoint=FILE'
+                              f'{", or pretrained=FILE" if "pretrained" in offered else ""}')
+
+
+def _refused(cfg: Config, name: str, value: object) -> tuple[str, str] | None:
+    """The option and what MMEngine says of it, if it alone cannot be merged."""
+    try:
+        copy.deepcopy(cfg).merge_from_dict({name: copy.deepcopy(value)})
+    except _NO_PLACE as error:
+        return f'{name}={value}', f': {str(error.args[0])[:200]}' if error.args else ''
+    return None
+
+
+def expand_shortcuts(cfg: Config, options: dict) -> dict:
+    """Options with every shortcut replaced by the places that it stands for.
+
+    A helper variable of a config (``img_size = 96``) is read when the file is, so to change it afterwards changes
+    nothing. A config can name where its value went, in any top-level dict whose name ends in ``_shortcuts``::
+
+        data_shortcuts = dict(img_size=['train_dataloader.dataset.pipeline.1.scale', ...])
+
+    Then ``img_size=128`` sets all of them, and the variable; a part of a dict goes by its key, ``shares.val=0.1``. A
+    place that is given itself keeps what it is given. An ``init_cfg`` need not be there yet; a file for it stands for
+    ``dict(type='Pretrained', checkpoint=file)``.
+
+    Raises:
+        ConfigError: If a place is not in the config.
+    """
+    offered, expanded = offered_shortcuts(cfg), {}
+    for name, value in options.items():
+        short, dot, rest = name.partition('.')
+        for place in offered.get(short, ()):
+            part, _, key = place.rpartition('.')
+            if not _has(cfg, part if key == 'init_cfg' else place):
+                raise ConfigError(f'--cfg-options {name}={value}: the config offers it for {place}, which it lacks. '
+                                  'Set the places by their full names.')
+            expanded[place + dot + rest] = value
+            if key == 'init_cfg' and not dot and isinstance(value, str):
+                expanded[place] = dict(type='Pretrained', checkpoint=value)
+                if _has(cfg, place):
+                    expanded[place]['_delete_'] = True
+    return expanded | options
+
+
+def _has(node: object, place: str) -> bool:
+    for key in place.split('.'):
+        try:
+            node = node[int(key)] if isinstance(node, (list, tuple)) else node[key]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return False
+    return True
+
+
+def set_data_root(cfg: Config, data_root: str | Path) -> None:
+    """Replace ``data_root`` in every data set, and in evaluators' file names that begin with the old one.
+
+    Raises:
+        ConfigError: If the config has data loaders, but no data set with a root, annotation file or prefix in them.
+    """
+    new = str(data_root)
+    sets = [data for key in DATALOADERS for data in datasets_of(cfg.get(key))]
+    if not sets and any(cfg.get(key) for key in DATALOADERS):
+        raise ConfigError(f'--data-root {new}: {_no_set(DATALOADERS)}')
+    old = {cfg.get('data_root')} | {data.get('data_root') for data in sets}
+    for data in sets:
+        data['data_root'] = new
+    for key in ('val_evaluator', 'test_evaluator'):
+        for node in walk(cfg.get(key, {})):
+            for root in filter(None, old):
+                if str(node.get('ann_file', '')).startswith(root):
+                    node['ann_file'] = str(Path(new) / node['ann_file'][len(root):].lstrip('/'))
+    cfg['data_root'] = new
+
+
+def set_limits(cfg: Config, train_limit: int | None, valid_limit: int | None) -> None:
+    """Keep only so many samples of the training and of the validation and test sets.
+
+    Raises:
+        ConfigError: If a limit is below 1, or there is no data set that it could be put on.
+    """
+    for option, limit, keys in (('--train-limit', train_limit, DATALOADERS[:1]),
+                                ('--valid-limit', valid_limit, DATALOADERS[1:])):
+        if limit is None:
+            continue
+        if limit < 1:
+            raise ConfigError(f'A limit on the number of samples must be at least 1, got {limit}.')
+        sets = [data for key in keys for data in datasets_of(cfg.get(key))]
+        if not sets:
+            raise ConfigError(f'{option} {limit}: {_no_set(keys)}')
+        for data in sets:
+            data['indices'] = limit
+
+
+def _no_set(keys: tuple[str, ...]) -> str:
+    return (f'there is no data set in {", ".join(keys)} that it could be given to: one is known by its '
+            f'{", ".join(DATASET_KEYS)}. Set it by its full name with --cfg-options.')

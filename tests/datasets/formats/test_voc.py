@@ -1,0 +1,122 @@
+"""Reading Pascal VOC files safely and strictly."""
+
+import pytest
+
+from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.datasets.formats.voc import read_list, read_voc
+
+OBJECT = ('<object><name> RBC </name><difficult>1</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30.5</xmax>'
+          '<ymax>40</ymax></bndbox></object>')
+SIZE = '<filename>a.jpg</filename><size><width>60</width><height>50</height><depth>3</depth></size>'
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(content, root='annotation'):
+        path = tmp_path / 'a.xml'
+        path.write_bytes(content if isinstance(content, bytes) else f'<{root}>{content}</{root}>'.encode())
+        return path
+    return write
+
+
+@pytest.mark.parametrize(('corners', 'box'), [('exclusive', (1, 2, 30.5, 40)), ('inclusive', (0, 1, 30.5, 40))])
+def test_contents(written, corners, box):
+    got = read_voc(written(SIZE + OBJECT), corners=corners)
+    assert (got.filename, got.height, got.width) == ('a.jpg', 50, 60)
+    assert [(item.name, item.box, item.difficult) for item in got.objects] == [('RBC', box, True)]
+
+
+def test_what_may_be_missing(written):
+    got = read_voc(written(OBJECT.replace('<difficult>1</difficult>', '')))
+    assert (got.filename, got.height, got.width) == ('', 0, 0)
+    assert not got.objects[0].difficult
+    assert read_voc(written(SIZE)).objects == []
+
+
+def test_boxes_of_parts_are_not_boxes_of_objects(written):
+    part = '<part><name>head</name><bndbox><xmin>3</xmin><ymin>3</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></part>'
+    got = read_voc(written(OBJECT.replace('<bndbox>', part + '<bndbox>', 1)))
+    assert [item.box for item in got.objects] == [(1, 2, 30.5, 40)]
+
+
+def test_encodings(written):
+    text = '<?xml version="1.0" encoding="{}"?><annotation>' + OBJECT.replace('RBC', 'Zellé') + '</annotation>'
+    for encoding in ('utf-8', 'utf-16', 'iso-8859-1'):
+        assert read_voc(written(text.format(encoding).encode(encoding))).objects[0].name == 'Zellé'
+
+
+BOMB = '<!DOCTYPE a [<!ENTITY l0 "ha">' + ''.join(
+    f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(12)) + ']><annotation>&l12;</annotation>'
+
+
+@pytest.mark.parametrize(('text', 'name'), [
+    ('<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><annotation><filename>&x;</filename></annotation>', 'x'),
+    ('<!DOCTYPE a [<!ENTITY x "ours">]><annotation><filename>&x;</filename></annotation>', 'x'),
+    ('<!DOCTYPE a [<!ENTITY % p SYSTEM "http://127.0.0.1:9/a.dtd"> %p;]><annotation/>', 'p'),
+    (BOMB, 'l0')])
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
+def test_entities_are_refused(written, text, name, encoding):
+    """The bomb would grow to 2 TB."""
+    with pytest.raises(DataError, match=rf'a\.xml: refused: the XML declares or fetches the entity "{name}"'):
+        read_voc(written(text.encode(encoding)))
+
+
+@pytest.mark.parametrize(('content', 'text'), [
+    (b'', r'the annotation file is empty \(0 bytes\)'),
+    (b'<annotation>\n <object>\n</annotation>', 'malformed XML at line 3, column 3: mismatched tag'),
+    (b'<annotation><object>', 'malformed XML at line 1, column 21: no element found'),
+    (b'{"images": []}', 'malformed XML at line 1, column 1: '),
+    (b'<?xml version="1.0" encoding="klingon"?><annotation/>', 'malformed XML'),
+    (b'<html></html>', 'expected <annotation> as the root of a VOC file, got <html>'),
+    (b'<annotation><size><width>wide</width><height>3</height></size></annotation>',
+     '<size/width> must be a number of pixels, got "wide"')])
+def test_files_that_cannot_be_used(written, content, text):
+    for on_bad in ('error', 'drop'):
+        with pytest.raises(DataError, match=rf'a\.xml: {text}'):
+            read_voc(written(content), on_bad=on_bad)
+
+
+@pytest.mark.parametrize(('defect', 'reason', 'text'), [
+    (OBJECT.replace(' RBC ', ''), 'no_name', r'object 2 \(""\) has no <name>'),
+    (OBJECT.replace('<name> RBC </name>', ''), 'no_name', 'has no <name>'),
+    ('<object><name>RBC</name></object>', 'bad_bbox', r'object 2 \("RBC"\) needs a <bndbox> with numbers'),
+    (OBJECT.replace('30.5', 'x'), 'bad_bbox', 'needs a <bndbox> with numbers xmin, ymin, xmax, ymax'),
+    (OBJECT.replace('<ymax>40</ymax>', ''), 'bad_bbox', 'needs a <bndbox>')])
+def test_defective_objects(written, defect, reason, text):
+    path = written(OBJECT + defect + OBJECT)
+    with pytest.raises(DataError, match=rf'a\.xml: .*{text}.*on_bad_annotation="drop"'):
+        read_voc(path)
+    got = read_voc(path, on_bad='drop')
+    assert got.dropped == {reason: 1}
+    assert len(got.objects) == 2
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(DataError, match=r'b\.xml: cannot read the annotation file: No such file'):
+        read_voc(tmp_path / 'b.xml')
+
+
+@pytest.mark.parametrize(('option', 'text'), [
+    ({'corners': 'legacy'}, 'corners must be "exclusive" or "inclusive", got \'legacy\''),
+    ({'on_bad': ''}, 'on_bad_annotation must be "error" or "drop"')])
+def test_options_that_are_none(written, option, text):
+    with pytest.raises(ConfigError, match=text):
+        read_voc(written(OBJECT), **option)
+
+
+def test_list_of_names(tmp_path):
+    path = tmp_path / 'train.txt'
+    path.write_bytes(b'\xef\xbb\xbfb \r\n\r\na b\nsub/c')
+    assert read_list(path) == ['b', 'a b', 'sub/c']
+
+
+@pytest.mark.parametrize(('content', 'text'), [
+    (b'', 'the list of images is empty'), (b'\n \n', 'the list of images is empty'),
+    (b'a\nb\n\na\n', 'lines 1 and 4 both name "a"'), (b'\xff\xd8\xff', 'is not UTF-8 text')])
+def test_lists_that_cannot_be_used(tmp_path, content, text):
+    path = tmp_path / 'train.txt'
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf'train\.txt: .*{text}'):
+        read_list(path)
+    with pytest.raises(DataError, match='cannot read the list of images: No such file'):
+        read_list(tmp_path / 'val.txt')
