@@ -42,7 +42,7 @@ coverage: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 
-# What is generated from configs/metafile.yml: docs/model_zoo.md, the plugin table of the README, cxrdet/analysis/evidence.csv.
+# What is generated from configs/metafile.yml: docs/model_zoo.md, the plugin table of the README, cxrdet/core/evidence.csv.
 docs: $(READY)
 	$(BIN)/python benchmarks/make_docs.py
 

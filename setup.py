@@ -21,7 +21,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['cxrdet', 'cxrdet.*']),
-    package_data={'cxrdet.analysis': ['evidence.csv'], 'cxrdet.visualization.report': ['*.html', '*.css', '*.js']},
+    package_data={'cxrdet.core': ['evidence.csv'], 'cxrdet.visualization.report': ['*.html', '*.css', '*.js']},
     install_requires=[
         'torch>=2.4',
         'torchvision>=0.19',

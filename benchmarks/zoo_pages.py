@@ -10,8 +10,8 @@ import yaml
 from claims import claims_page, read_claims
 from md_table import table
 
-from cxrdet.analysis.evidence import Evidence
 from cxrdet.core.errors import DataError
+from cxrdet.core.evidence import Evidence
 from cxrdet.core.paired import paired_difference
 
 STATES = ('untrained', 'smoke', 'trained')
@@ -181,7 +181,7 @@ def _changes(content: dict) -> dict[str, list[Change]]:
 
 
 def evidence_table(meta: dict) -> str:
-    """The text of ``cxrdet/analysis/evidence.csv``, read by :mod:`cxrdet.analysis.evidence`: :func:`_changes` of every
+    """The text of ``cxrdet/core/evidence.csv``, read by :mod:`cxrdet.core.evidence`: :func:`_changes` of every
     table."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator='\n')

@@ -30,7 +30,7 @@ def meta():
 
 def test_pages_are_up_to_date(meta):
     assert (REPOSITORY / 'docs' / 'model_zoo.md').read_text() == model_zoo(meta), 'run make docs'
-    assert (REPOSITORY / 'cxrdet/analysis/evidence.csv').read_text() == evidence_table(meta), 'run make docs'
+    assert (REPOSITORY / 'cxrdet/core/evidence.csv').read_text() == evidence_table(meta), 'run make docs'
     claims = claims_page(read_claims(REPOSITORY / 'benchmarks' / 'claims.yml'), meta)
     assert (REPOSITORY / 'docs' / 'claims.md').read_text() == claims, 'run make docs'
     assert plugin_table(meta) in (REPOSITORY / 'README.md').read_text(), 'run make docs'

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from cxrdet.analysis.annotation_order import (
+from cxrdet.core.annotation_order import (
     Priorities,
     class_weakness,
     detection_priorities,
@@ -29,7 +29,7 @@ def annotate_next(config: Config | str | Path, checkpoint: str | Path, images: s
                   diagnosis: Mapping[str, Any], *, out: str | Path | None = None, measure: str = 'entropy',
                   device: str = 'auto', trust: bool = False,
                   progress: Callable[[int, int], None] | None = None) -> list[dict[str, Any]]:
-    """Sort unlabelled images by what annotating them promises; see :mod:`cxrdet.analysis.annotation_order`.
+    """Sort unlabelled images by what annotating them promises; see :mod:`cxrdet.core.annotation_order`.
 
     Args:
         config, checkpoint: The model that was diagnosed.

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 
-from cxrdet.analysis.diagnosis_detection import from_score, worst_images
 from cxrdet.checkpoints.files import install_safe_loader
+from cxrdet.core.detection.diagnosis import from_score, worst_images
 from cxrdet.core.detection.error_types import error_table
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic

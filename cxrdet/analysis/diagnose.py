@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from cxrdet.analysis import diagnosis_classes as for_classes
-from cxrdet.analysis import diagnosis_detection as for_boxes
 from cxrdet.analysis.diagnose_annotations import training_quality
-from cxrdet.analysis.diagnosis import (
+from cxrdet.core.classification import diagnosis as for_classes
+from cxrdet.core.classification.labels import NO_FINDING, imbalance
+from cxrdet.core.classification.operating_points import read_points
+from cxrdet.core.classification.roc import auroc_interval
+from cxrdet.core.detection import diagnosis as for_boxes
+from cxrdet.core.detection.error_types import confusion_table, error_table, frequent_confusions
+from cxrdet.core.diagnosis import (
     LIMITS,
     fit_findings,
     fit_verdict,
@@ -20,10 +24,6 @@ from cxrdet.analysis.diagnosis import (
     quality_findings,
     weak_findings,
 )
-from cxrdet.core.classification.labels import NO_FINDING, imbalance
-from cxrdet.core.classification.operating_points import read_points
-from cxrdet.core.classification.roc import auroc_interval
-from cxrdet.core.detection.error_types import confusion_table, error_table, frequent_confusions
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.inference.split_predictions import SPLITS, Collected, LoadedModel, collect, load_judged, of_split
@@ -89,27 +89,27 @@ def diagnosis_of(loaded: LoadedModel, judged: Collected, train: Collected | None
           judged), ``counts`` (class -> number there), ``largest``, ``smallest`` ({'class', 'count'}),
           ``ratio``, ``absent`` (names);
         - ``per_class``: a row a class, at least ``class``, ``train``, ``val`` (numbers), ``score``, ``train_score``,
-          ``flag``; see :func:`cxrdet.analysis.diagnosis_detection.class_rows`,
-          :func:`cxrdet.analysis.diagnosis_classes.label_rows` and
-          :func:`cxrdet.analysis.diagnosis_classes.single_label_rows`; ``score_name`` says what ``score`` is;
+          ``flag``; see :func:`cxrdet.core.detection.diagnosis.class_rows`,
+          :func:`cxrdet.core.classification.diagnosis.label_rows` and
+          :func:`cxrdet.core.classification.diagnosis.single_label_rows`; ``score_name`` says what ``score`` is;
         - ``confusion``: {'labels', 'matrix', 'rows': 'true', 'columns': 'predicted'} or None (multi-label), and
           ``confusions``: [{'true', 'predicted', 'count', 'share' of the true class}], most common first;
         - ``calibration``: ``ece``, ``temperature``, ``ece_after``, ``mean_score``, ``share_right``,
           ``bins``: [{'low', 'high', 'count', 'mean_score', 'share_right'}];
         - ``flags``: {'overfit', 'underfit', 'imbalance', 'low_quality_data'}: True, False or None (not known), see
-          :func:`cxrdet.analysis.diagnosis.flags_of`; ``quality``: the annotations of the training set, as given;
+          :func:`cxrdet.core.diagnosis.flags_of`; ``quality``: the annotations of the training set, as given;
         - ``worst``: [{'image' (path), 'index' (place in ``judged.records``), 'errors', 'why', …}], the worst first;
         - ``findings``: [{'code', 'level' ('problem' or 'note'), 'text', 'classes', 'advice':
           [{'kind' ('config', 'tool', 'plugin', 'setting'), 'name', 'text'}]}], problems first.
 
     Of a detector also ``score_thr`` (all counts are of detections from this score on), ``score_curve``
-    (:func:`cxrdet.analysis.diagnosis_detection.score_curve`), ``best_score_thr`` and ``default_score`` (its rows at the
+    (:func:`cxrdet.core.detection.diagnosis.score_curve`), ``best_score_thr`` and ``default_score`` (its rows at the
     best F1 and at 0.3), ``operating`` (the row at ``score_thr``), ``errors``
-    (:func:`cxrdet.analysis.diagnosis_detection.error_section`) and ``by_size``
-    (:func:`cxrdet.analysis.diagnosis_detection.size_sections`); the last label of ``confusion`` is 'background'.
-    Of a classifier ``confounding`` (:func:`cxrdet.analysis.diagnosis_classes.confounding`) and, multi-label,
+    (:func:`cxrdet.core.detection.diagnosis.error_section`) and ``by_size``
+    (:func:`cxrdet.core.detection.diagnosis.size_sections`); the last label of ``confusion`` is 'background'.
+    Of a classifier ``confounding`` (:func:`cxrdet.core.classification.diagnosis.confounding`) and, multi-label,
     ``operating_point`` (how it is decided), ``interval`` (``method`` and ``about`` of that of the AUROC) and
-    ``wrong_calls`` (:func:`cxrdet.analysis.diagnosis_classes.wrong_calls`).
+    ``wrong_calls`` (:func:`cxrdet.core.classification.diagnosis.wrong_calls`).
     """
     report: dict[str, Any] = {
         'task': loaded.task, 'classes': list(loaded.classes), 'split': judged.split,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxrdet.analysis.diagnosis import listed
+from cxrdet.core.diagnosis import listed
 from cxrdet.core.terminal import visible
 
 __all__ = ['WIDTH', 'diagnosis_text']

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from mmengine.registry import DefaultScope
 
-from cxrdet.analysis.diagnosis import listed
-from cxrdet.analysis.diagnosis_classes import wrong_images
-from cxrdet.analysis.diagnosis_detection import from_score, worst_images
+from cxrdet.core.classification.diagnosis import wrong_images
+from cxrdet.core.detection.diagnosis import from_score, worst_images
 from cxrdet.core.detection.error_types import ERROR_TYPES, HIT, ErrorTable, error_table
+from cxrdet.core.diagnosis import listed
 from cxrdet.core.errors import ConfigError
 from cxrdet.inference.cam import GradCam, check_installed
 from cxrdet.inference.predict import build_pipeline

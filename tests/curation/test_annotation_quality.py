@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from cxrdet.analysis.diagnosis import flags_of, quality_findings
+from cxrdet.core.diagnosis import flags_of, quality_findings
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.curation.annotation_quality import annotation_quality
 from cxrdet.curation.checks import check_table

@@ -1,10 +1,10 @@
 """Which switch of this package addresses which finding of a diagnosis: a table, held to what exists by its test.
 
-A switch that was measured cites what it changed there (:mod:`cxrdet.analysis.evidence`), and stands by that.
+A switch that was measured cites what it changed there (:mod:`cxrdet.core.evidence`), and stands by that.
 """
 from typing import NamedTuple
 
-from cxrdet.analysis.evidence import Evidence, evidence_for, tell, worth
+from cxrdet.core.evidence import Evidence, evidence_for, tell, worth
 
 __all__ = ['ADVICE', 'KINDS', 'Switch', 'advice_for']
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from cxrdet.analysis import diagnosis_classes as classes
-from cxrdet.analysis.diagnosis_classes import classifier_findings, confounding
+from cxrdet.core.classification import diagnosis as classes
+from cxrdet.core.classification.diagnosis import classifier_findings, confounding
 
 NAMES = ('Mass', 'Edema', 'Hernia')
 NAN = math.nan

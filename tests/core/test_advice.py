@@ -7,8 +7,8 @@ import pytest
 import yaml
 from scipy import stats
 
-from cxrdet.analysis.advice import ADVICE, KINDS, Switch, advice_for
-from cxrdet.analysis.evidence import Evidence, _read, tell, worth
+from cxrdet.core.advice import ADVICE, KINDS, Switch, advice_for
+from cxrdet.core.evidence import Evidence, _read, tell, worth
 
 ROOT = Path(__file__).parents[2]
 SWITCHES = sorted({switch for codes in ADVICE.values() for switches in codes.values() for switch in switches})
@@ -66,9 +66,9 @@ def test_best_first():
 
 def test_every_finding_has_advice():
     """The codes that the modules write down, and those that they build from sizes and types of errors."""
-    for task, module in (('detection', 'diagnosis_detection'), ('multi-label', 'diagnosis_classes'),
-                         ('single-label', 'diagnosis_classes')):
-        text = (ROOT / 'cxrdet/analysis/diagnosis.py').read_text() + (ROOT / f'cxrdet/core/{module}.py').read_text()
+    for task, module in (('detection', 'detection'), ('multi-label', 'classification'),
+                         ('single-label', 'classification')):
+        text = (ROOT / 'cxrdet/core/diagnosis.py').read_text() + (ROOT / f'cxrdet/core/{module}/diagnosis.py').read_text()
         codes = set(re.findall(r"finding\('(\w+)'", text)) | {'overconfident', 'underconfident'}
         codes -= {'never_called', 'shifted'} if task == 'single-label' else set()
         codes |= {*SIZES, *TYPES} if task == 'detection' else set()

@@ -4,7 +4,9 @@ import math
 import numpy as np
 import pytest
 
-from cxrdet.analysis.diagnosis_detection import (
+from cxrdet.core.classification.calibration import calibration_error
+from cxrdet.core.detection.counts import detection_counts
+from cxrdet.core.detection.diagnosis import (
     best_score,
     class_rows,
     detection_calibration,
@@ -15,8 +17,6 @@ from cxrdet.analysis.diagnosis_detection import (
     size_sections,
     worst_images,
 )
-from cxrdet.core.classification.calibration import calibration_error
-from cxrdet.core.detection.counts import detection_counts
 from cxrdet.core.detection.error_types import ERROR_TYPES, error_table
 
 CLASSES = ('RBC', 'WBC')

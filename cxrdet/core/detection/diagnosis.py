@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from cxrdet.analysis.diagnosis import FEW, LIMITS, finding, reliability_bins
 from cxrdet.core.classification.calibration import calibration_error, fit_temperature, scale, to_logit
 from cxrdet.core.detection.average_precision import class_precisions
 from cxrdet.core.detection.error_types import ERROR_TYPES, HIT, IGNORED, ErrorTable, errors_by_size, mending_gains
+from cxrdet.core.diagnosis import FEW, LIMITS, finding, reliability_bins
 
 __all__ = ['RELATIVE_EDGES', 'best_score', 'class_rows', 'detection_calibration', 'detection_findings', 'error_section',
            'from_score', 'score_curve', 'size_sections', 'worst_images']

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from cxrdet.analysis.annotation_order import (
+from cxrdet.core.annotation_order import (
     class_weakness,
     detection_priorities,
     multi_label_priorities,

@@ -1,7 +1,7 @@
 """What is wrong with a trained model: rules that turn its scores into findings.
 
 A finding is a dict of ``code``, ``level`` ('problem' or 'note'), ``text``, ``classes`` (names it is about) and
-``advice`` (:func:`cxrdet.analysis.advice.advice_for`). The limits of fit, classes and imbalance are those of our cell
+``advice`` (:func:`cxrdet.core.advice.advice_for`). The limits of fit, classes and imbalance are those of our cell
 detector; they are meant for scores that are 0 for a useless model and 1 for a perfect one. The area under the ROC curve
 is 0.5 for a useless one: where a limit is no difference of scores, 2 AUROC - 1 (Gini's coefficient) is held to it.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrdet.analysis.advice import advice_for
+from cxrdet.core.advice import advice_for
 from cxrdet.core.classification.calibration import calibration_bins
 
 __all__ = ['FEW', 'LIMITS', 'finding', 'fit_findings', 'fit_verdict', 'flags_of', 'imbalance_findings',

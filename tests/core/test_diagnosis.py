@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from cxrdet.analysis.diagnosis import (
+from cxrdet.core.classification.calibration import calibration_error
+from cxrdet.core.classification.labels import imbalance
+from cxrdet.core.diagnosis import (
     fit_findings,
     fit_verdict,
     imbalance_findings,
@@ -15,8 +17,6 @@ from cxrdet.analysis.diagnosis import (
     reliability_bins,
     weak_findings,
 )
-from cxrdet.core.classification.calibration import calibration_error
-from cxrdet.core.classification.labels import imbalance
 
 
 @pytest.mark.parametrize(('train', 'val', 'chance', 'verdict'), [

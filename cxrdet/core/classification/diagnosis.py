@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from cxrdet.analysis.diagnosis import FEW, LIMITS, finding, listed, reliability_bins
 from cxrdet.core.classification.calibration import (
     calibration_error,
     fit_softmax_temperature,
@@ -19,6 +18,7 @@ from cxrdet.core.classification.confounding import confounded_labels
 from cxrdet.core.classification.confusion import class_report, confusion_matrix
 from cxrdet.core.classification.multilabel import average_precision, confusion, pooled, rates
 from cxrdet.core.classification.roc import AurocInterval, auroc, auroc_interval
+from cxrdet.core.diagnosis import FEW, LIMITS, finding, listed, reliability_bins
 
 __all__ = ['WEAK_AUROC', 'classifier_findings', 'confounding', 'label_calibration', 'label_rows', 'multi_label_fit',
            'single_label_calibration', 'single_label_fit', 'single_label_rows', 'wrong_calls', 'wrong_images']
