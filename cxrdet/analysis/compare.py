@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 
-from cxrdet.checkpoints.files import install_safe_loader
+from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.detection.diagnosis import from_score, worst_images
 from cxrdet.core.detection.error_types import error_table
 from cxrdet.core.errors import ConfigError
@@ -49,7 +49,7 @@ def compare(cfg: Config, checkpoint: str | Path, *, out: str | Path, images: int
     install_safe_loader(trust=trust)
     check_config(cfg, mode='test')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')), torch.no_grad():
-        model, classes = build_model(cfg, checkpoint, target, trust=trust)
+        model, classes = build_model(cfg, Checkpoint.read(checkpoint, trust=trust), target)
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
         pairs, read = [], image_reader(dataset)
         for index in np.unique(np.linspace(0, len(dataset) - 1, min(images, len(dataset))).astype(int)):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from cxrdet.checkpoints.files import install_safe_loader, load_model_weights, read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.operating_points import hand_over
@@ -48,10 +48,10 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     if checkpoint is None:
         cfg.model.classes = classes_of_data(ensemble_classes(cfg, trust), data_classes(cfg),
                                             allow_missing=cfg.model.get('allow_missing', False))
-        meta = {'dataset_meta': {'classes': cfg.model.classes}}
+        follow_classes(cfg, classes=cfg.model.classes)
     else:
-        meta = read_checkpoint(checkpoint, trust=trust).get('meta', {})
-    follow_classes(cfg, classes=(meta.get('dataset_meta') or {}).get('classes'))
+        loaded = Checkpoint.read(checkpoint, trust=trust)
+        follow_classes(cfg, classes=loaded.classes)
     pack_for_metrics(cfg)
     for node in (cfg.model, cfg.model.get('backbone', {})):
         if node.get('init_cfg'):
@@ -63,9 +63,9 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     with memory_told('test', cfg):
         runner = TestRunner.from_cfg(cfg)
         if checkpoint is not None:
-            load_model_weights(runner.model, checkpoint, trust=trust)
+            loaded.load_into(runner.model)
         process.evaluate_in(runner.model, process.evaluation_precision(cfg, fp16=cfg.test_cfg.get('fp16', False)))
-        hand_over(runner, meta.get('operating_points'), str(checkpoint))
+        hand_over(runner, None if checkpoint is None else loaded.operating_points, str(checkpoint))
         for metric in runner.test_loop.evaluator.metrics if pictures else ():
             if getattr(metric, 'out_dir', '') is None:
                 metric.out_dir = str(Path(runner.log_dir) / 'curves')

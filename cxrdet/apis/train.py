@@ -1,6 +1,5 @@
 """Train a detector or a classifier from a config."""
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -8,13 +7,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from cxrdet.checkpoints.files import (
-    check_resumable,
-    check_whole,
-    find_resumable,
-    install_safe_loader,
-    read_checkpoint,
-)
+from cxrdet.checkpoints.checkpoint import Checkpoint, find_resumable, install_safe_loader, reading_ahead
 from cxrdet.core.config_tree import walk
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine import process
@@ -72,7 +65,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     process.set_training_precision(cfg, amp=amp)
     if auto_scale_lr:
         set_auto_scale_lr(cfg)
-    set_resume(cfg, resume, trust=trust)
+    found = set_resume(cfg, resume, trust=trust)
     check_config(cfg, mode='train')
     drop_helpers(cfg)
     follow_classes(cfg)
@@ -80,10 +73,10 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     init_distributed(launcher, cfg)
     check_pretrained(cfg)
     with memory_told('train', cfg):
-        return _run(cfg, trust=trust, new_schedule=new_schedule)
+        return _run(cfg, found, new_schedule=new_schedule)
 
 
-def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
+def _run(cfg: Config, resumed: Checkpoint | None, *, new_schedule: bool) -> Runner:
     """Build the runner of a config that is ready, and train."""
     runner = GuardedRunner.from_cfg(cfg)
     try:
@@ -91,11 +84,9 @@ def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
         runner.register_hook(PrecisionHook())
         validates = process.evaluation_precision(cfg, fp16=(cfg.get('val_cfg') or {}).get('fp16', False))
         process.evaluate_in(runner.model, validates)
-        if cfg.get('resume'):
-            content = read_checkpoint(cfg.load_from, trust=trust)
-            check_whole(content, cfg.load_from)
-            check_resumable(runner.model, content, cfg.load_from)
-            del content
+        if resumed is not None:
+            resumed.check_model(runner.model)
+            del resumed  # the runner takes it over
         runner.train()
     finally:
         runner.close()
@@ -118,18 +109,19 @@ def set_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
-def set_resume(cfg: Config, resume: bool | str, *, trust: bool = False) -> None:
-    """Point ``cfg`` at the checkpoint to go on from, after a look whether it can be read."""
+def set_resume(cfg: Config, resume: bool | str, *, trust: bool = False) -> Checkpoint | None:
+    """Point ``cfg`` at the checkpoint to go on from and return it; the runner gets what was read here."""
     if not resume:
-        return
-    path = find_resumable(cfg.work_dir, trust=trust) if resume is True else Path(resume)
-    if resume is not True:
-        read_checkpoint(path, trust=trust)
-    if path is None:
+        return None
+    found = find_resumable(cfg.work_dir, trust=trust) if resume is True else Checkpoint.read(resume, trust=trust)
+    cfg.resume = found is not None
+    if found is None:
         print_log(f'{cfg.work_dir}: nothing to resume from, the training starts anew', logger='current')
-    cfg.resume = path is not None
-    if path is not None:
-        cfg.load_from = str(path)
+        return None
+    found.resume_state  # noqa: B018  (it raises where there is none)
+    cfg.load_from = found.source
+    found.keep(trust=trust)
+    return found
 
 
 def _pretrained(cfg: Config) -> Iterator[dict]:
@@ -154,12 +146,13 @@ def drop_pretrained(cfg: Config) -> None:
 
 
 def check_pretrained(cfg: Config) -> None:
-    """Read every pretrained checkpoint once (a download is kept), so that a missing one is known at once."""
+    """Read every pretrained checkpoint ahead of its model, so that a missing one is known at once."""
     from cxrdet.models.weights import read_weights  # the models take seconds to import
     for node in _pretrained(cfg):
         source, stock = node['init_cfg']['checkpoint'], node['init_cfg']['type'] == 'Pretrained'
         try:
-            CheckpointLoader.load_checkpoint(source, map_location='cpu') if stock else read_weights(source)
+            with reading_ahead():
+                CheckpointLoader.load_checkpoint(source, map_location='cpu') if stock else read_weights(source)
         except (OSError, CheckpointError) as error:  # URLError is an OSError
             raise ConfigError(
                 f'The pretrained weights {source} of {node.get("type")} cannot be read: {error}. Without a network, '

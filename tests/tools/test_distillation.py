@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 
-from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.preflight.config import load_config
 
 TEACHER = 'configs/faster_rcnn_bifpn_cell_tiny.py'
@@ -58,7 +58,7 @@ def test_teacher_to_plain_student(tool, cell_phantoms, variant, tmp_path, capsys
     options = [f'teacher_checkpoint={teacher}', *SMALL_STUDENT]
     whole, broken = train(tool, variant, tmp_path / 'whole', cell_phantoms, *options, epochs=2), tmp_path / 'broken'
     train(tool, variant, broken, cell_phantoms, *options, epochs=2, more=['--resume', str(whole / 'epoch_1.pth')])
-    whole, again = read_checkpoint(whole / 'epoch_2.pth'), read_checkpoint(broken / 'epoch_2.pth')
+    whole, again = Checkpoint.read(whole / 'epoch_2.pth').content, Checkpoint.read(broken / 'epoch_2.pth').content
     for key in ('state_dict', 'ema_state_dict', 'distillation_adapters'):
         assert list(whole[key]) == list(again[key])
         assert all(torch.equal(whole[key][name], again[key][name]) for name in whole[key]), key
@@ -135,7 +135,7 @@ def test_classifier_by_its_config(tool, crops, tmp_path):
     teacher = run('resnet18_hybrid_csv')
     checkpoint = run('resnet18_distilled_csv', f'teacher_checkpoint={teacher}', 'dropout=0.2')
     assert 'loss_distill' in (tmp_path / 'resnet18_distilled_csv' / 'history.json').read_text()
-    assert not any('attention' in key for key in read_checkpoint(checkpoint)['state_dict'])
+    assert not any('attention' in key for key in Checkpoint.read(checkpoint).content['state_dict'])
     scores = []
     for name in ('resnet18_csv', 'resnet18_distilled_csv'):
         assert tool('test').main([f'configs/{name}.py', checkpoint, '--data-root', str(crops), '--work-dir',
