@@ -27,7 +27,7 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
         cfg: From :func:`cxrdet.apis.load_config`; :func:`cxrdet.inference.tta.enable_tta` gives it test-time
             augmentation.
         checkpoint: A file written by training. ``None`` for an ensemble whose members name theirs.
-        out: Also write the raw predictions to this ``.pkl`` file, as ``--out`` of MMDetection and MMPretrain does.
+        out: Also write the raw predictions to this ``.npz`` file (:mod:`cxrdet.core.sample_files`).
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         trust: Read checkpoints that can only be read by executing code in them. Off: they are refused.
         pictures: Of classifiers, draw the ROC curves (of several labels also precision and recall) into ``curves/`` in

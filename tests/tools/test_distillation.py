@@ -1,6 +1,5 @@
 """From a trained teacher to a distilled student and its plain checkpoint, by the command line."""
 import json
-import pickle
 from pathlib import Path
 
 import cv2
@@ -10,6 +9,7 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 
 from cxrdet.checkpoints.checkpoint import Checkpoint
+from cxrdet.core.sample_files import read_samples
 from cxrdet.preflight.config import load_config
 
 TEACHER = 'configs/faster_rcnn_bifpn_cell_tiny.py'
@@ -73,7 +73,7 @@ def test_teacher_to_plain_student(tool, cell_phantoms, variant, tmp_path, capsys
     capsys.readouterr()
     scores = {}
     for name, config, small in (('student', TEACHER, SMALL), ('distilled', variant, SMALL_STUDENT)):
-        out = tmp_path / f'{name}.pkl'  # the distilled config needs no teacher here
+        out = tmp_path / f'{name}.npz'  # the distilled config needs no teacher here
         assert tool('test').main([str(config), str(broken / 'epoch_2.pth'), '--data-root', str(cell_phantoms), '--out',
                                   str(out), '--work-dir', str(tmp_path / name), '--cfg-options', *QUICK, *small]) == 0
         scores[name] = boxes_of(out)
@@ -93,10 +93,8 @@ def student():
 
 
 def boxes_of(path):
-    with path.open('rb') as stream:
-        found = pickle.load(stream)
     return np.concatenate([np.c_[sample['pred_instances']['bboxes'], sample['pred_instances']['scores']]
-                           for sample in found])
+                           for sample in read_samples(path)])
 
 
 @pytest.mark.parametrize(('option', 'message'), [
@@ -139,10 +137,10 @@ def test_classifier_by_its_config(tool, crops, tmp_path):
     scores = []
     for name in ('resnet18_csv', 'resnet18_distilled_csv'):
         assert tool('test').main([f'configs/{name}.py', checkpoint, '--data-root', str(crops), '--work-dir',
-                                  str(tmp_path / 'test'), '--out', str(tmp_path / f'{name}.pkl'), '--no-pictures',
+                                  str(tmp_path / 'test'), '--out', str(tmp_path / f'{name}.npz'), '--no-pictures',
                                   '--cfg-options', *quick]) == 0
-        with (tmp_path / f'{name}.pkl').open('rb') as stream:
-            scores.append(np.stack([np.asarray(sample['pred_score']) for sample in pickle.load(stream)]))
+        samples = read_samples(tmp_path / f'{name}.npz')
+        scores.append(np.stack([np.asarray(sample['pred_score']) for sample in samples]))
     assert not list((tmp_path / 'test').glob('**/roc.png'))
     assert scores[0].shape == (3, 3)
     np.testing.assert_array_equal(*scores)

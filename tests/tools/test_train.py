@@ -80,9 +80,9 @@ def test_measured_again_from_the_checkpoint(run, tool, cell_phantoms, tmp_path):
     """tools/test.py needs no list of classes and finds what validation found."""
     code = tool('test').main([
         CONFIG, str(run / 'epoch_1.pth'), '--data-root', str(cell_phantoms), '--work-dir', str(tmp_path / 'test'),
-        '--valid-limit', '2', '--out', str(tmp_path / 'raw.pkl'), '--cfg-options', *SMALL])
+        '--valid-limit', '2', '--out', str(tmp_path / 'raw.npz'), '--cfg-options', *SMALL])
     assert code == 0
-    assert (tmp_path / 'raw.pkl').stat().st_size > 0
+    assert (tmp_path / 'raw.npz').stat().st_size > 0
     path, = (tmp_path / 'test').glob('*/*.json')
     measured = json.loads(path.read_text().splitlines()[-1])
     validated = scalars(run)[-1]
