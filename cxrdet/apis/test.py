@@ -4,11 +4,10 @@ from pathlib import Path
 from mmengine.config import Config
 
 from cxrdet.checkpoints.files import install_safe_loader, load_model_weights, read_checkpoint
-from cxrdet.engine import precision
-from cxrdet.engine.device import set_device
+from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.operating_points import hand_over
-from cxrdet.engine.memory import memory_told
+from cxrdet.engine.process import memory_told, set_device
 from cxrdet.engine.runner import TestRunner
 from cxrdet.inference.ensemble import classes_of_data, data_classes, ensemble_classes
 from cxrdet.preflight.check import check_config
@@ -65,7 +64,7 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
         runner = TestRunner.from_cfg(cfg)
         if checkpoint is not None:
             load_model_weights(runner.model, checkpoint, trust=trust)
-        precision.evaluate_in(runner.model, precision.of_evaluation(cfg, fp16=cfg.test_cfg.get('fp16', False)))
+        process.evaluate_in(runner.model, process.evaluation_precision(cfg, fp16=cfg.test_cfg.get('fp16', False)))
         hand_over(runner, meta.get('operating_points'), str(checkpoint))
         for metric in runner.test_loop.evaluator.metrics if pictures else ():
             if getattr(metric, 'out_dir', '') is None:

@@ -32,10 +32,8 @@ from cxrdet.core.errors import CheckpointError, ConfigError, DataError
 from cxrdet.core.folders import OutputFolder, results_of
 from cxrdet.datasets.formats.lenient import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
-from cxrdet.engine import precision
-from cxrdet.engine.device import pick_device
-from cxrdet.engine.machine import set_threads
-from cxrdet.engine.memory import memory_told
+from cxrdet.engine import process
+from cxrdet.engine.process import memory_told, pick_device, set_threads
 from cxrdet.inference.cam import CamChoice, check_installed
 from cxrdet.inference.tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.preflight.check import check_config
@@ -273,7 +271,7 @@ def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)  # where MMPretrain's configs have it
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     load_model_weights(model, checkpoint, trust=trust)
-    precision.evaluate_in(model, precision.of_evaluation(cfg, fp16=(cfg.get('test_cfg') or {}).get('fp16', False),
+    process.evaluate_in(model, process.evaluation_precision(cfg, fp16=(cfg.get('test_cfg') or {}).get('fp16', False),
                                                          device=device.type))
     return model.to(device).eval(), classes
 

@@ -22,8 +22,8 @@ from cxrdet.core.classification.roc import group_numbers
 from cxrdet.core.detection.matching import Pairing, pair_boxes
 from cxrdet.core.errors import ConfigError, DataError, error_text
 from cxrdet.datasets.transforms.loading import image_reader, read_image
-from cxrdet.engine.machine import fit_loaders
-from cxrdet.engine.memory import memory_told
+from cxrdet.engine.loaders import fit_loaders
+from cxrdet.engine.process import memory_told
 from cxrdet.inference.predict import build_model, pick_device
 from cxrdet.preflight.check import config_problems
 from cxrdet.preflight.config import load_config, set_data_root
