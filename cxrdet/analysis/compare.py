@@ -17,7 +17,7 @@ from cxrdet.core.files import write_atomic
 from cxrdet.datasets.transforms.loading import image_reader
 from cxrdet.inference.predict import build_model, detection_record, pick_device
 from cxrdet.inference.split_predictions import collect, load_model
-from cxrdet.preflight.check import check_config
+from cxrdet.preflight.data import check_run
 from cxrdet.visualization.boxes import LEGEND, draw_legend, grid, side_by_side
 
 
@@ -48,7 +48,7 @@ def compare(cfg: Config, checkpoint: str | Path, *, out: str | Path, images: int
         return _write(out, *_worst_pairs(cfg, checkpoint, images, score_thr, device, trust), columns)
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    check_config(cfg, mode='test')
+    check_run(cfg, mode='test')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')), torch.no_grad():
         model, classes = build_model(cfg, checkpoint, target, trust=trust)
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
