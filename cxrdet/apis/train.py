@@ -16,10 +16,9 @@ from cxrdet.engine.hooks.precision import PrecisionHook
 from cxrdet.engine.lock import RunLock
 from cxrdet.engine.process import memory_told, set_device
 from cxrdet.engine.runner import GuardedRunner
-from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import follow_classes
-from cxrdet.preflight.keys import drop_helpers
-from cxrdet.preflight.packing import pack_for_metrics
+from cxrdet.preflight.check import told_by_place
+from cxrdet.preflight.config import drop_helpers
+from cxrdet.preflight.data import check_run, follow_classes, pack_for_metrics
 
 
 def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_scale_lr: bool = False,
@@ -51,7 +50,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     """
     if new_schedule and not resume:
         raise ConfigError('--new-schedule goes with --resume: a new training has the schedule of its config anyway.')
-    if 'members' in cfg.get('model', {}):
+    if 'members' in (cfg.get('model') or {}):
         raise ConfigError('An ensemble is not trained: train its members, each by its own config, and give their '
                           'checkpoints to tools/test.py.')
     torch.set_flush_denormal(True)  # gradients that fade below 1e-38 slow CPU kernels down several times
@@ -65,18 +64,19 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     process.set_training_precision(cfg, amp=amp)
     if auto_scale_lr:
         set_auto_scale_lr(cfg)
-    found = set_resume(cfg, resume, trust=trust)
-    check_config(cfg, mode='train')
+    set_resume(cfg, resume, trust=trust)
+    found = check_run(cfg, mode='train')
     drop_helpers(cfg)
-    follow_classes(cfg)
-    pack_for_metrics(cfg)
+    follow_classes(found)
+    pack_for_metrics(found)
+    found.contents.clear()  # what files hold is not kept for the time of the training
     init_distributed(launcher, cfg)
     check_pretrained(cfg)
-    with memory_told('train', cfg):
-        return _run(cfg, found, new_schedule=new_schedule)
+    with told_by_place(found.parts), memory_told('train', cfg):
+        return _run(cfg, trust=trust, new_schedule=new_schedule)
 
 
-def _run(cfg: Config, resumed: Checkpoint | None, *, new_schedule: bool) -> Runner:
+def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
     """Build the runner of a config that is ready, and train."""
     runner = GuardedRunner.from_cfg(cfg)
     try:
@@ -84,9 +84,11 @@ def _run(cfg: Config, resumed: Checkpoint | None, *, new_schedule: bool) -> Runn
         runner.register_hook(PrecisionHook())
         validates = process.evaluation_precision(cfg, fp16=(cfg.get('val_cfg') or {}).get('fp16', False))
         process.evaluate_in(runner.model, validates)
-        if resumed is not None:
+        if cfg.get('resume'):
+            resumed = Checkpoint.read(cfg.load_from, trust=trust)
             resumed.check_model(runner.model)
-            del resumed  # the runner takes it over
+            resumed.keep(trust=trust)
+            del resumed  # so that the runner alone has it
         runner.train()
     finally:
         runner.close()
@@ -109,19 +111,18 @@ def set_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
-def set_resume(cfg: Config, resume: bool | str, *, trust: bool = False) -> Checkpoint | None:
-    """Point ``cfg`` at the checkpoint to go on from and return it; the runner gets what was read here."""
+def set_resume(cfg: Config, resume: bool | str, *, trust: bool = False) -> None:
+    """Point ``cfg`` at the checkpoint to go on from; it is read here, and kept for the runner."""
     if not resume:
-        return None
+        return
     found = find_resumable(cfg.work_dir, trust=trust) if resume is True else Checkpoint.read(resume, trust=trust)
     cfg.resume = found is not None
     if found is None:
         print_log(f'{cfg.work_dir}: nothing to resume from, the training starts anew', logger='current')
-        return None
+        return
     found.resume_state  # noqa: B018  (it raises where there is none)
     cfg.load_from = found.source
     found.keep(trust=trust)
-    return found
 
 
 def _pretrained(cfg: Config) -> Iterator[dict]:
