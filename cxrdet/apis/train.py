@@ -86,6 +86,7 @@ def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
         process.evaluate_in(runner.model, validates)
         if cfg.get('resume'):
             resumed = Checkpoint.read(cfg.load_from, trust=trust)
+            resumed.resume_state  # noqa: B018  (it raises where there is none)
             resumed.check_model(runner.model)
             resumed.keep(trust=trust)
             del resumed  # so that the runner alone has it
@@ -120,7 +121,6 @@ def set_resume(cfg: Config, resume: bool | str, *, trust: bool = False) -> None:
     if found is None:
         print_log(f'{cfg.work_dir}: nothing to resume from, the training starts anew', logger='current')
         return
-    found.resume_state  # noqa: B018  (it raises where there is none)
     cfg.load_from = found.source
     found.keep(trust=trust)
 

@@ -22,6 +22,7 @@ from cxrdet.checkpoints.checkpoint import (
     check_share,
     find_resumable,
     install_safe_loader,
+    reading_ahead,
     recorded_loads,
 )
 from cxrdet.core.errors import CheckpointError
@@ -58,6 +59,77 @@ class TestRead:
         torch.save([1], tmp_path / 'a.pth')
         with pytest.raises(CheckpointError, match=r'a\.pth: a checkpoint holds a dict, this file holds a list'):
             Checkpoint.read(tmp_path / 'a.pth')
+
+
+    @pytest.mark.parametrize('trust', [False, True])
+    @pytest.mark.parametrize('beside', [[], ['epoch_1.pth', 'epoch_2.pth', 'best_mAP_epoch_2.pth']])
+    def test_the_newest_whole_one_beside_a_damaged_one_is_named(self, tmp_path, beside, trust):
+        for name in [*beside, 'epoch_3.pth', 'epoch_4.pth']:
+            save(tmp_path / name, state_dict=dict(w=torch.ones(100)))
+        for name in ('epoch_3.pth', 'epoch_4.pth'):
+            data = bytearray((tmp_path / name).read_bytes())
+            data[data.index(torch.ones(9).numpy().tobytes())] ^= 1
+            (tmp_path / name).write_bytes(data)
+        hint = r'The newest whole one beside it is \S*epoch_2\.pth' if beside else 'Take another one'
+        with pytest.raises(CheckpointError, match=rf'epoch_4\.pth: the checkpoint is cut off or damaged.*{hint}'):
+            Checkpoint.read(tmp_path / 'epoch_4.pth', trust=trust)
+
+
+class TestReadOnce:
+    @pytest.fixture
+    def opened(self, monkeypatch):
+        """The files that were opened for reading."""
+        from cxrdet.checkpoints import checkpoint as module
+        names = []
+        monkeypatch.setattr(module, 'open', lambda file, mode: names.append(Path(file).name) or open(file, mode),
+                            raising=False)
+        return names
+
+    def test_what_was_read_ahead_is_read_once(self, tmp_path, opened):
+        path = save(tmp_path / 'a.pth', meta=dict(epoch=1))
+        with reading_ahead():
+            first = Checkpoint.read(path)
+        assert Checkpoint.read(path) is first
+        assert opened == ['a.pth']
+        assert Checkpoint.read(path) is not first
+        first.keep()
+        assert Checkpoint.read(str(path)) is first
+        assert opened == ['a.pth'] * 2
+
+    def test_a_file_that_has_changed_or_is_to_be_trusted_is_read_again(self, tmp_path, opened):
+        path = save(tmp_path / 'a.pth', meta=dict(epoch=1))
+        for change in (lambda: save(path, meta=dict(epoch=22)), lambda: None):
+            with reading_ahead():
+                Checkpoint.read(path)
+            change()
+            trust = not opened[1:]
+            assert Checkpoint.read(path, trust=trust).meta['epoch'] == 22
+        assert len(opened) == 3
+
+
+class TestAttributes:
+    def test_all_of_them(self, tmp_path):
+        points = dict(thresholds=dict(youden=[0.5]))
+        path = save(tmp_path / 'a.pth', state_dict={'module.w': torch.ones(1)}, history=[1], meta=dict(
+            dataset_meta=dict(CLASSES=('a', 'b')), operating_points=points, precision='bf16', cfg='x = 1', epoch=1,
+            iter=2))
+        found = Checkpoint.read(path)
+        assert (found.source, found.classes, found.needed_classes) == (str(path), ('a', 'b'), ('a', 'b'))
+        assert (found.operating_points, found.precision, found.config_text) == (points, 'bf16', 'x = 1')
+        assert found.weights == {'w': torch.ones(1)}
+        assert found.resume_state == dict(message_hub={}, optimizer={}, history=[1])
+        assert found.is_finite
+        assert not Checkpoint(dict(state_dict=dict(w=torch.tensor([float('nan')]))), 'x').is_finite
+
+    def test_none_of_them(self):
+        found = Checkpoint(dict(w=torch.ones(1)), 'a.pth')
+        assert (found.meta, found.classes, found.operating_points, found.precision, found.config_text) == (
+            {}, None, None, None, None)
+        with pytest.raises(CheckpointError, match=r'a\.pth: it does not say its classes'):
+            _ = found.needed_classes
+        with pytest.raises(CheckpointError, match=r'a\.pth: the checkpoint lacks meta, state_dict, message_hub, optim'):
+            _ = found.resume_state
+        assert Checkpoint(dict(meta=dict(dataset_meta=dict(classes='cell'))), 'x').classes == ('cell',)
 
 
 class TestInstall:
@@ -177,6 +249,16 @@ class TestFindResumable:
         assert find_resumable(folder).source == str(out_dir / 'iter_2.pth')
         (out_dir / 'iter_2.pth').write_bytes(b'PK\x03\x04')
         assert find_resumable(folder).source == str(out_dir / 'iter_1.pth')
+
+    def test_a_run_that_was_killed_before_it_wrote_the_pointer(self, folder):
+        save(folder / 'epoch_4.pth')
+        os.utime(folder / 'last_checkpoint', (1000, 1000))
+        assert find_resumable(folder).source == str(folder / 'epoch_4.pth')
+        (folder / 'epoch_4.pth').write_bytes(b'PK\x03\x04')  # or while it wrote, elsewhere than here
+        assert find_resumable(folder).source == str(folder / 'epoch_3.pth')
+        (folder / 'last_checkpoint').write_text(str(folder / 'epoch_3.pth'))
+        save(folder / 'iter_9.pth')
+        assert find_resumable(folder).source == str(folder / 'epoch_3.pth')
 
     def test_weights_only_are_not_resumable(self, folder, log):
         torch.save(dict(meta={}, state_dict={}), folder / 'epoch_3.pth')
