@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.evaluator import BaseMetric
 from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModel
 from mmengine.optim import OneCycleLR
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
@@ -576,3 +580,79 @@ def test_only_the_number_of_classes_of_a_head_is_excused(name, shape, share):
     model = nn.ModuleDict({'a': nn.Linear(1, 1), name: nn.Linear(4, 2, bias=False)})
     found, = load(model, {'a.weight': torch.ones(1, 1), 'a.bias': torch.ones(1), f'{name}.weight': torch.ones(shape)})
     assert found.share == pytest.approx(share)
+
+
+# --- what MMEngine ships
+
+ARGUMENTS = dict(  # by how the name begins
+    Constant=dict(factor=0.5), CosineAnnealing=dict(T_max=4), Step=dict(step_size=2), Poly=dict(power=0.9),
+    CosineRestart=dict(periods=[2, 3], restart_weights=[1, 0.5], eta_min=0.0), Exponential=dict(gamma=0.9),
+    Linear=dict(), MultiStep=dict(milestones=[1, 3], gamma=0.5),
+    OneCycle=dict(eta_max=0.1, total_steps=20), ReduceOnPlateau=dict(monitor='x', rule='less'))
+SCHEDULERS = sorted(name for name, kind in PARAM_SCHEDULERS.module_dict.items()
+                    if kind.__module__.startswith('mmengine'))
+
+
+@pytest.mark.parametrize('name', SCHEDULERS)
+def test_the_state_of_every_scheduler_is_read(tmp_path, name):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+    arguments = ARGUMENTS[next(kind for kind in sorted(ARGUMENTS, key=len, reverse=True) if name.startswith(kind))]
+    if name.endswith('ParamScheduler'):
+        arguments = dict(arguments, param_name='lr')
+    scheduler = PARAM_SCHEDULERS.build(dict(arguments, type=name, optimizer=optimizer))
+    for step in range(3):
+        optimizer.step()
+        scheduler.step(dict(x=1.0 + step)) if 'Plateau' in name else scheduler.step()
+    torch.save(dict(param_schedulers=[scheduler.state_dict()]), tmp_path / 'a.pth')
+    state, = Checkpoint.read(tmp_path / 'a.pth').content['param_schedulers']
+    assert state == scheduler.state_dict()
+    assert [type(value) for value in state.values()] == [type(value) for value in scheduler.state_dict().values()]
+
+
+def test_the_state_of_every_hook_is_read(tmp_path, monkeypatch):
+    """A run of MMEngine's own with all of its hooks that run anywhere; the reference is the unsafe reader."""
+    class Toy(BaseModel):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(2, 1)
+
+        def forward(self, inputs, mode='loss'):
+            return dict(loss=self.linear(inputs).square().mean()) if mode == 'loss' else [inputs]
+
+    class Score(BaseMetric):
+        def process(self, data_batch, data_samples):
+            self.results.append(1)
+
+        def compute_metrics(self, results):
+            return dict(score=np.float64(0.5))
+
+    monkeypatch.setattr(Runner, '_log_env', lambda *_: None)
+    loader = dict(dataset=[dict(inputs=torch.ones(2))] * 4, batch_size=2, sampler=dict(type='DefaultSampler'),
+                  collate_fn=dict(type='default_collate'))
+    runner = Runner(
+        model=Toy(), work_dir=str(tmp_path), train_dataloader=loader, val_dataloader=loader, val_cfg=dict(),
+        train_cfg=dict(by_epoch=True, max_epochs=2), val_evaluator=dict(type=Score, prefix='toy'), log_level='ERROR',
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1), accumulative_counts=2),
+        param_scheduler=[dict(type='OneCycleLR', eta_max=0.1, total_steps=10, by_epoch=False),
+                         dict(type='ReduceOnPlateauLR', monitor='toy/score', rule='greater')],
+        custom_hooks=[dict(type='EMAHook', momentum=0.1), dict(type='EmptyCacheHook'), dict(type='SyncBuffersHook'),
+                      dict(type='EarlyStoppingHook', monitor='toy/score', rule='greater')],
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, save_best='toy/score', rule='greater')),
+        default_scope='mmengine', experiment_name=f'{tmp_path.name}')
+    runner.train()
+    for path in (tmp_path / 'epoch_2.pth', *tmp_path.glob('best_*.pth')):
+        expected = torch.load(path, weights_only=False)
+        found = Checkpoint.read(path)
+        assert described(found.content) == described(expected)
+    assert 'ema_state_dict' in expected
+
+
+def described(value):
+    """Nested content as something that compares by value."""
+    if isinstance(value, HistoryBuffer):
+        return [part.tolist() for part in value.data], value.max_length
+    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):
+        return type(value), str(value.dtype), value.tolist()
+    if isinstance(value, dict):
+        return type(value), [(key, described(part)) for key, part in value.items()]
+    return (type(value), [described(part) for part in value]) if isinstance(value, (list, tuple)) else value
