@@ -35,7 +35,7 @@ from cxrdet.core.terminal import visible
 from cxrdet.datasets.box_check import BoxCheck
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
 from cxrdet.datasets.formats.coco import CocoFile, check_on_bad, counts, read_coco
-from cxrdet.datasets.formats.lenient.files import IMAGE_SUFFIXES
+from cxrdet.datasets.formats.files import IMAGE_SUFFIXES
 from cxrdet.datasets.formats.voc import CORNERS, VocFile, read_list, read_voc
 from cxrdet.datasets.transforms.loading import ImageNamed, read_image_size
 from cxrdet.registry import DATASETS

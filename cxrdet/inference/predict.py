@@ -30,7 +30,7 @@ from cxrdet.checkpoints.files import install_safe_loader, load_model_weights, re
 from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import CheckpointError, ConfigError, DataError
 from cxrdet.core.folders import OutputFolder, results_of
-from cxrdet.datasets.formats.lenient import IMAGE_SUFFIXES, image_paths
+from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
 from cxrdet.engine import precision
 from cxrdet.engine.device import pick_device

@@ -14,6 +14,11 @@ GROUP_KEYS = ('patient_id', 'patient', 'group')
 VIEW_KEYS = ('view', 'view_position', 'View Position')
 
 
+def recognises(path: Path) -> bool:
+    """A ``.json`` file, or a folder with ``annotations/*.json`` or ``annotations*.json``."""
+    return bool(coco_files(path)) if path.is_dir() else path.suffix.lower() == '.json'
+
+
 def read_coco_set(path: Path, images: Path | None = None) -> DataTable:
     """One COCO file, or all of ``annotations/*.json`` in a folder (else ``annotations*.json``); a file is a split.
 

@@ -8,11 +8,16 @@ from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Finding, Place
 from cxrdet.core.paths import name_fault
-from cxrdet.datasets.formats.lenient.files import read_rows
+from cxrdet.datasets.formats.files import read_rows
 
 SPLITS = ('train', 'val', 'test')
 GROUPS = ('group', 'patient', 'patient_id', 'Patient ID')
 VIEWS = ('view', 'View Position')
+
+
+def recognises(path: Path) -> bool:
+    """A ``.csv`` file, or a folder with one."""
+    return any(path.glob('*.csv')) if path.is_dir() else path.suffix.lower() == '.csv'
 
 
 def read_csv_set(path: Path, images: Path | None = None) -> DataTable:

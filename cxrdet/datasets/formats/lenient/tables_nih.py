@@ -8,10 +8,15 @@ from cxrdet.core.classification.labels import NO_FINDING
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Finding, Place
-from cxrdet.datasets.formats.lenient.files import image_paths, read_rows
-from cxrdet.datasets.formats.nih import BOX_FINDINGS, BOX_PIXELS, NIH_CLASSES, find_table
+from cxrdet.datasets.formats.files import image_paths, read_rows
+from cxrdet.datasets.formats.nih import BOX_FINDINGS, BOX_PIXELS, NIH_CLASSES, TABLES, find_table
 
 LISTS = {'train_val': 'train_val_list.txt', 'test': 'test_list.txt'}
+
+
+def recognises(path: Path) -> bool:
+    """A table of films, by its name, or a folder with one."""
+    return any((path / name).is_file() for name in TABLES) or path.name in TABLES
 
 
 def read_nih_set(path: Path, images: Path | None = None) -> DataTable:

@@ -13,6 +13,12 @@ from cxrdet.datasets.formats.tfrecord import continuous_boxes
 _SHARD = re.compile(r'[-_.]?\d+([-_]of[-_]\d+)?$')
 
 
+def recognises(path: Path) -> bool:
+    """A file with the suffix of a TFRecord file or none, whose name holds "record", or a folder with one."""
+    return any(map(recognises, filter(Path.is_file, path.iterdir()))) if path.is_dir() else (
+        'record' in path.name.lower() and path.suffix.lower() in ('', '.tfrecord', '.tfrecords', '.record', '.records'))
+
+
 def read_tfrecord_set(path: Path, images: Path | None = None) -> DataTable:
     """One file, or all in a folder whose names hold "record"; a file is a split, shards of one name are one.
 

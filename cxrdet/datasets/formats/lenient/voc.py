@@ -9,11 +9,16 @@ import numpy as np
 from cxrdet.core.errors import DataError
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Finding, Place
-from cxrdet.datasets.formats.lenient.files import IMAGE_SUFFIXES, image_paths
+from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.formats.voc import parse_xml
 
 LISTS = ('train', 'val', 'test')
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+
+
+def recognises(path: Path) -> bool:
+    """A folder with ``Annotations/*.xml``."""
+    return any((path / 'Annotations').glob('*.xml'))
 
 
 def read_voc_set(path: Path, images: Path | None = None) -> DataTable:

@@ -5,7 +5,7 @@ import numpy as np
 
 from cxrdet.core.errors import DataError
 from cxrdet.core.issues import DataTable, Place
-from cxrdet.datasets.formats.lenient.files import image_paths
+from cxrdet.datasets.formats.files import image_paths
 
 _SPLITS = ('train', 'val', 'valid', 'test')
 
