@@ -27,7 +27,7 @@ from cxrdet.core.diagnosis import (
 )
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
-from cxrdet.inference.split_predictions import SPLITS, Collected, LoadedModel, collect, load_judged, of_split
+from cxrdet.inference.split_predictions import Collected, LoadedModel, judge
 
 __all__ = ['diagnose', 'diagnosis_of']
 
@@ -41,30 +41,21 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
     """Judge a trained detector or classifier.
 
     Args:
-        config: a file, or what :func:`cxrdet.apis.load_config` gave.
-        checkpoint: a file written by training, or the ``ensemble.pth`` of a bundle.
+        config, checkpoint, device, workers, trust, progress: as for :func:`cxrdet.inference.split_predictions.judge`.
         split: ``val`` or ``test``: which images its scores are of.
         train_images: training images it is compared on, drawn with ``seed``; 0: none, then over- and underfitting are
             not judged. Class numbers are those of the whole training set all the same.
         score_thr: detectors: lowest score of a detection that is shown. None: the one of the best F1 on the split.
         out: write the result to this JSON file.
         worst: how many of the worst images are named, at least 10.
-        device, workers, trust: see :mod:`cxrdet.inference.split_predictions`.
-        progress: called with (split, done, total) after each batch.
 
     Returns: the diagnosis, see :func:`diagnosis_of`.
     Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
-    if split not in SPLITS[1:]:
-        raise ConfigError(f'split must be one of {", ".join(SPLITS[1:])}, got "{split}"')
-    if train_images < 0 or worst < 0 or (score_thr is not None and not 0 <= score_thr <= 1):
-        raise ConfigError('expected train_images and worst of 0 or more and score_thr in [0, 1], got '
-                          f'{train_images}, {worst} and {score_thr}')
-    loaded = load_judged(config, checkpoint, split=split, train_images=train_images, score_thr=score_thr,
-                         device=device, trust=trust)
-    judged = collect(loaded, split, seed=seed, workers=workers, progress=of_split(progress, split))
-    train = collect(loaded, 'train', images=train_images, seed=seed, workers=workers,
-                    progress=of_split(progress, 'train')) if train_images else None
+    if worst < 0:
+        raise ConfigError(f'expected worst of 0 or more, got {worst}')
+    loaded, judged, train = judge(config, checkpoint, split=split, train_images=train_images, score_thr=score_thr,
+                                  seed=seed, device=device, workers=workers, trust=trust, progress=progress)
     report = {'config': str(loaded.cfg.filename or ''), 'checkpoint': loaded.checkpoint, 'seed': seed} | diagnosis_of(
         loaded, judged, train, score_thr=score_thr, worst=max(worst, 10), quality=training_quality(loaded.cfg))
     if out is not None:

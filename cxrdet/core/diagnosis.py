@@ -14,7 +14,7 @@ from cxrdet.core.advice import advice_for
 from cxrdet.core.classification.calibration import calibration_bins
 
 __all__ = ['FEW', 'LIMITS', 'finding', 'fit_findings', 'fit_verdict', 'flags_of', 'imbalance_findings',
-           'listed', 'plain', 'quality_findings', 'reliability_bins', 'weak_findings']
+           'listed', 'plain', 'quality_findings', 'quality_text', 'reliability_bins', 'weak_findings']
 
 #: gap: train minus validation, above it a model overfits; low: a training score below it is underfitting; weak: scores
 #: of classes below it are flagged; ratio: largest class over smallest; ece: expected calibration error; gain: of mAP.
@@ -60,7 +60,7 @@ def flags_of(fit: dict, imbalance: dict, quality: dict | None) -> dict[str, bool
     Args:
         fit: with ``verdict``, see :func:`fit_verdict`: a gap above 0.1, a training score below 0.5.
         imbalance: with ``ratio``, see :func:`imbalance`: above 5.
-        quality: with ``low``, see :func:`cxrdet.curation.annotation_quality.annotation_quality`; None if it was not
+        quality: with ``low``, see :func:`cxrdet.core.annotation_quality.annotation_quality`; None if it was not
             looked.
     """
     known = fit['verdict'] != 'unknown'
@@ -71,8 +71,16 @@ def flags_of(fit: dict, imbalance: dict, quality: dict | None) -> dict[str, bool
             'low_quality_data': (quality or {}).get('low')}
 
 
+def quality_text(section: dict) -> str:
+    """A ``quality`` section in a sentence."""
+    if 'unknown' in section:
+        return f'Annotations of the training set were not checked: {section["unknown"]}'
+    return (f'Annotations of the training set: {section["faulty"]} of {section[section["of"]]} {section["of"]} faulty, '
+            f'{section["images_without_boxes"]} of {section["images"]} images without boxes')
+
+
 def quality_findings(section: dict | None, task: str) -> list[dict]:
-    """The finding of a ``quality`` section (:func:`cxrdet.curation.annotation_quality.annotation_quality`), if any."""
+    """The finding of a ``quality`` section (:func:`cxrdet.core.annotation_quality.annotation_quality`), if any."""
     if not section or not section.get('low'):
         return []
     counts = ', '.join(f'{code} {number}' for code, number in sorted(section['counts'].items()))
