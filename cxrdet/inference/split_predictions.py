@@ -26,10 +26,9 @@ from cxrdet.datasets.transforms.loading import image_reader, read_image
 from cxrdet.engine.loaders import fit_loaders
 from cxrdet.engine.process import memory_told
 from cxrdet.inference.predict import build_model, pick_device
-from cxrdet.preflight.check import config_problems
+from cxrdet.preflight.check import examine
 from cxrdet.preflight.config import load_config
-from cxrdet.preflight.data import dataset_problems, leaves
-from cxrdet.preflight.types import parts
+from cxrdet.preflight.data import check_splits
 
 __all__ = ['SPLITS', 'TASKS', 'Collected', 'LoadedModel', 'collect', 'judge', 'load_model']
 
@@ -169,7 +168,7 @@ def load_model(cfg: Config, checkpoint: str | Path, *, splits: tuple[str, ...] =
             raise ConfigError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    _check(cfg, splits)
+    check_splits(cfg, splits)
     cfg = copy.deepcopy(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         model, classes = build_model(cfg, checkpoint, target, trust=trust)
@@ -241,25 +240,11 @@ class _Joined(Dataset):
         return part.get_data_info(row)
 
 
-def _check(cfg: Config, splits: tuple[str, ...]) -> None:
-    problems = config_problems(cfg)
-    if isinstance(cfg.get('model'), dict):
-        found = list(parts(cfg))
-        for split in splits:
-            sets = leaves(found, [f'{split}_dataloader'])
-            if not sets:
-                problems.append(f'{split}_dataloader: the config has no data of this split')
-            problems += [line for part in sets for line in dataset_problems(part)[0]]
-    if problems:
-        count = f'{len(problems)} problem{"s" if len(problems) > 1 else ""}'
-        raise ConfigError('\n'.join([f'{cfg.filename or "config"}: {count}', *(f'  {line}' for line in problems)]))
-
-
 def _dataset_configs(cfg: Config, split: str) -> list[dict]:
     """The data sets of a split without the wrappers around them, in test mode and with the test pipeline."""
-    found = list(parts(cfg))
-    own = leaves(found, [f'{split}_dataloader'])
-    test = leaves(found, ['test_dataloader']) or leaves(found, ['val_dataloader'])
+    found = examine(cfg)
+    own = found.data_sets(f'{split}_dataloader')
+    test = found.data_sets('test_dataloader') or found.data_sets('val_dataloader')
     if not own or not test or not test[0].cfg.get('pipeline'):
         raise ConfigError(f'{cfg.filename or "config"}: expected a {split}_dataloader and a test pipeline '
                           '(test_dataloader.dataset.pipeline)')

@@ -29,7 +29,7 @@ def loaded(config, tmp_path_factory):
     from mmengine.registry import MODELS, DefaultScope
 
     from cxrdet.inference.split_predictions import load_model
-    from cxrdet.preflight.classes import follow_classes
+    from cxrdet.preflight.data import follow_classes
     cfg = copy.deepcopy(config)
     classes = follow_classes(cfg)
     torch.manual_seed(0)
