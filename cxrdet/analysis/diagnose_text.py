@@ -42,7 +42,8 @@ def _flags(report: dict) -> list[str]:
     words = {True: 'yes', False: 'no', None: 'not known'}
     lines = _wrapped('Flags: ' + ', '.join(f'{name.replace("_", " ")} {words[value]}'
                                            for name, value in report['flags'].items()))
-    return lines + (_wrapped(quality_text(report['quality'])) if report['quality'] else [])
+    quality = report['quality'] and f'Annotations of the training set: {quality_text(report["quality"])}'
+    return lines + (_wrapped(quality) if quality else [])
 
 
 def _count(numbers: dict) -> str:

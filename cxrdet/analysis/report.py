@@ -289,7 +289,7 @@ def _data_facts(loaded: LoadedModel, judged: Collected, train: Collected | None,
     if train is not None:
         facts.append(('Training', f'{train.total} images, of which {len(train.records)} were looked at'))
     if quality is not None:
-        facts.append(('Annotations', quality_text(quality)))
+        facts.append(('Annotations of the training set', quality_text(quality)))
     if judged.task == 'detection':
         boxes = [int((~record['gt_ignore']).sum()) for record in judged.records]
         facts.append(('Boxes', f'{sum(boxes)} judged; {np.median(boxes):g} an image (median), {max(boxes, default=0)} '

@@ -98,6 +98,18 @@ def test_detector(images):
     assert '<script>alert' not in text and text.count('&lt;script&gt;alert(1)&lt;/script&gt;') > 10
 
 
+@pytest.mark.parametrize('low', [True, False])
+def test_the_annotations_of_the_training_set_are_told(low, images):
+    quality = dict(images=9, boxes=20, of='boxes', faulty=2, share=0.1, images_without_boxes=1, limit=0.05, low=low,
+                   counts={'tiny_box': 2}, examples=[])
+    content = content_of(loaded('detection'), detections(images, 4), pictures=0, samples=3, quality=quality)
+    assert dict(content.data)['Annotations of the training set'] == ('2 of 20 boxes faulty, 1 of 9 images without '
+                                                                     'boxes')
+    assert ('low_quality' in [item['code'] for item in content.diagnosis['findings']]) == low
+    assert 'faulty' not in ''.join(map(str, content_of(loaded('detection'), detections(images, 4), pictures=0,
+                                                       samples=3).data))
+
+
 def test_more_than_a_hundred_detections_of_an_image(images):
     """AP50, its bracket, the diagnosis and the calibration are of the hundred best of a class, as pycocotools has it.
 
