@@ -76,7 +76,7 @@ def confusion(content: Content) -> Html:
     caption = 'Confusion matrix: true classes in the rows, predicted ones in the columns'
     shown = scroller(caption, tag('table', tag('caption', caption), tag('thead', head), tag('tbody', body),
                                   class_='confusion'))
-    note = ('Boxes are matched one to one, whatever their class, from a score of '
+    note = ('Boxes are matched one to one, first within their class, then across classes, from a score of '
             f'{content.diagnosis["score_thr"]:.2f} on; the row "background" holds false alarms, the column missed '
             'boxes.' if content.diagnosis['task'] == 'detection' else 'Each image counts for its most probable class.')
     most = [tag('li', f'{row["true"]} called {row["predicted"]}: {row["count"]} times ({row["share"]:.0%})')
