@@ -6,7 +6,7 @@ augmentation, and in the batches of the test set, so that the numbers are those 
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from cxrdet.checkpoints.files import install_safe_loader, read_checkpoint
 from cxrdet.core.classification.roc import group_numbers
+from cxrdet.core.detection.matching import Pairing, pair_boxes
 from cxrdet.core.errors import ConfigError, DataError, error_text
-from cxrdet.core.main_scores import top_per_class
 from cxrdet.datasets.transforms.loading import image_reader, read_image
 from cxrdet.engine.loaders import fit_loaders
 from cxrdet.engine.process import memory_told
@@ -94,15 +94,12 @@ class Collected:
         """(C,) int64: boxes, or positive labels, of each class in the whole split."""
         return np.nansum(self.labels, axis=0).astype(np.int64)
 
-    def predictions(self) -> list[dict]:
-        """``boxes``, ``scores``, ``labels`` of each image, as the functions of :mod:`cxrdet.core` take them: the 100
-        best of each class, as COCO counts them, so that all that is told of them is of the same boxes."""
-        return top_per_class(self.records)
-
-    def targets(self) -> list[dict]:
-        """``boxes``, ``labels``, ``ignore``, ``width``, ``height`` of the ground truth of each image."""
-        return [{name: record[f'gt_{name}'] for name in ('boxes', 'labels', 'ignore')}
-                | {name: record[name] for name in ('width', 'height')} for record in self.records]
+    @cached_property
+    def pairing(self) -> Pairing:
+        """The detections of :attr:`records` paired with the ground truth, made once: the 100 best of each image and
+        class, as COCO counts them. All that is told of a detector is read from it, so of the same boxes."""
+        truth = [{name: record[f'gt_{name}'] for name in ('boxes', 'labels', 'ignore')} for record in self.records]
+        return pair_boxes(self.records, truth, len(self.classes), most=100)
 
     def groups(self) -> np.ndarray | None:
         """(N,) number of the patient (or group) of each record, None where none is known."""
