@@ -83,8 +83,8 @@ def _read(path: str | Path) -> Config:
             said = f'expected text in UTF-8, found the byte 0x{error.object[error.start]:02x} at {error.start}.'
         elif Path(where).suffix in ('.json', '.yaml', '.yml') and not isinstance(error, FileNotFoundError):
             said = f'expected a {Path(where).suffix[1:].upper()} file of names and values: {said}'
-        elif names & {'_get_base_files', '_get_cfg_path'} or isinstance(error, FileNotFoundError):
-            said = f'expected _base_ to be the path of a config, or a list of them: {said}'
+        elif isinstance(error, FileNotFoundError) or '_get_cfg_path' in names:
+            said += '; expected _base_ to be the path of a config, or a list of them'
         raise ConfigError(f'{path}: the config cannot be read: {said} ({where}{line})') from error
 
 
