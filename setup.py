@@ -41,6 +41,7 @@ setup(
         'imagecodecs>=2024.9.22',
         'scipy>=1.10',
         'matplotlib>=3.8',
+        'jinja2>=3.1',
     ],
     extras_require={
         'tensorboard': ['tensorboard>=2.16'],
