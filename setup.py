@@ -33,6 +33,7 @@ setup(
         'pycocotools>=2.0.8',
         'faster-coco-eval>=1.6',
         'defusedxml>=0.7',
+        'google-crc32c>=1.5',
         'numba>=0.60',
         'numpy>=1.26',
         'opencv-python>=4.9',
