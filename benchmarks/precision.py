@@ -65,7 +65,7 @@ def build(config: str, folder: str, name: str):
 
     from cxrdet.apis import load_config
     from cxrdet.engine import process
-    from cxrdet.preflight.classes import follow_classes
+    from cxrdet.preflight.data import follow_classes
     torch.set_flush_denormal(True)
     cfg = load_config(config, data_root=folder, work_dir=f'{folder}/{name}')
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)

@@ -10,9 +10,8 @@ from cxrdet.engine.hooks.operating_points import hand_over
 from cxrdet.engine.process import memory_told, set_device
 from cxrdet.engine.runner import TestRunner
 from cxrdet.inference.ensemble import classes_of_data, data_classes, ensemble_classes
-from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import follow_classes
-from cxrdet.preflight.packing import pack_for_metrics
+from cxrdet.preflight.check import told_by_place
+from cxrdet.preflight.data import check_run, follow_classes, pack_for_metrics
 
 
 def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None = None,
@@ -44,15 +43,16 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     cfg.launcher = launcher
     set_device(cfg)
     cfg.load_from, cfg.resume = None, False
-    check_config(cfg, mode='test')
+    found = check_run(cfg, mode='test')
     if checkpoint is None:
-        cfg.model.classes = classes_of_data(ensemble_classes(cfg, trust), data_classes(cfg),
+        cfg.model.classes = classes_of_data(ensemble_classes(cfg, trust), data_classes(found),
                                             allow_missing=cfg.model.get('allow_missing', False))
         meta = {'dataset_meta': {'classes': cfg.model.classes}}
     else:
         meta = read_checkpoint(checkpoint, trust=trust).get('meta', {})
-    follow_classes(cfg, classes=(meta.get('dataset_meta') or {}).get('classes'))
-    pack_for_metrics(cfg)
+    follow_classes(found, (meta.get('dataset_meta') or {}).get('classes'))
+    pack_for_metrics(found)
+    found.contents.clear()  # what files hold is not kept for the time of the test
     for node in (cfg.model, cfg.model.get('backbone', {})):
         if node.get('init_cfg'):
             node['init_cfg'] = None  # every weight comes from the checkpoint
@@ -60,7 +60,7 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='cxrdet.DumpPredictions', out_file_path=str(out))]
     init_distributed(launcher, cfg)
-    with memory_told('test', cfg):
+    with told_by_place(found.parts), memory_told('test', cfg):
         runner = TestRunner.from_cfg(cfg)
         if checkpoint is not None:
             load_model_weights(runner.model, checkpoint, trust=trust)

@@ -23,10 +23,9 @@ from cxrdet.engine.hooks.precision import PrecisionHook
 from cxrdet.engine.lock import RunLock
 from cxrdet.engine.process import memory_told, set_device
 from cxrdet.engine.runner import GuardedRunner
-from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import follow_classes
-from cxrdet.preflight.keys import drop_helpers
-from cxrdet.preflight.packing import pack_for_metrics
+from cxrdet.preflight.check import told_by_place
+from cxrdet.preflight.config import drop_helpers
+from cxrdet.preflight.data import check_run, follow_classes, pack_for_metrics
 
 
 def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_scale_lr: bool = False,
@@ -58,7 +57,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     """
     if new_schedule and not resume:
         raise ConfigError('--new-schedule goes with --resume: a new training has the schedule of its config anyway.')
-    if 'members' in cfg.get('model', {}):
+    if 'members' in (cfg.get('model') or {}):
         raise ConfigError('An ensemble is not trained: train its members, each by its own config, and give their '
                           'checkpoints to tools/test.py.')
     torch.set_flush_denormal(True)  # gradients that fade below 1e-38 slow CPU kernels down several times
@@ -73,13 +72,14 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     if auto_scale_lr:
         set_auto_scale_lr(cfg)
     set_resume(cfg, resume, trust=trust)
-    check_config(cfg, mode='train')
+    found = check_run(cfg, mode='train')
     drop_helpers(cfg)
-    follow_classes(cfg)
-    pack_for_metrics(cfg)
+    follow_classes(found)
+    pack_for_metrics(found)
+    found.contents.clear()  # what files hold is not kept for the time of the training
     init_distributed(launcher, cfg)
     check_pretrained(cfg)
-    with memory_told('train', cfg):
+    with told_by_place(found.parts), memory_told('train', cfg):
         return _run(cfg, trust=trust, new_schedule=new_schedule)
 
 

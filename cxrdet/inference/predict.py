@@ -36,8 +36,7 @@ from cxrdet.engine import process
 from cxrdet.engine.process import memory_told, pick_device, set_threads
 from cxrdet.inference.cam import CamChoice, check_installed
 from cxrdet.inference.tasks import Options, Task, detection_record, summary, task_of
-from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import follow_classes
+from cxrdet.preflight.check import check_config, set_classes
 from cxrdet.preflight.config import load_config
 
 __all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'raw_predictions', 'summary']
@@ -87,7 +86,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
     results = OutputFolder(out_dir, 'predict', names=_RESULTS if pictures else _RESULTS[:2], inputs=files)
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    check_config(cfg, mode='predict')
+    check_config(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         load, prepare = build_pipeline(cfg, page=page)
         files, failed = _usable(load, prepare, files, skip_errors=skip_errors)
@@ -125,7 +124,7 @@ def raw_predictions(config: Config | str | Path, checkpoint: str | Path, files: 
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    check_config(cfg, mode='predict')
+    check_config(cfg)
     scope = cfg.get('default_scope', 'mmdet')
     with DefaultScope.overwrite_default_scope(scope):
         load, prepare = build_pipeline(cfg)
@@ -266,7 +265,7 @@ def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
         raise CheckpointError(f'{checkpoint}: it does not say its classes (meta.dataset_meta.classes), so that boxes '
                               'and findings cannot be named. Use a checkpoint as training writes it')
     classes = (named,) if isinstance(named, str) else tuple(named)
-    follow_classes(cfg, classes=classes)
+    set_classes(cfg, classes)
     if cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)  # where MMPretrain's configs have it
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
