@@ -65,13 +65,12 @@ class Checkpoint:
         self.content, self.source = content, os.fspath(source)
 
     @classmethod
-    def read(cls, path: str | os.PathLike, *, trust: bool = False, map_location: Any = 'cpu') -> 'Checkpoint':
-        """Read a file, unless it was read already in a block of :func:`reading_ahead`.
+    def read(cls, path: str | os.PathLike, *, trust: bool = False) -> 'Checkpoint':
+        """Read a file into main memory, unless it was read already in a block of :func:`reading_ahead`.
 
         Args:
             path: the file.
             trust: execute code that is pickled in it. Only for files of people you trust.
-            map_location: as in :func:`torch.load`.
 
         Raises:
             CheckpointError: the file is missing, damaged, no checkpoint, or needs pickled code and ``trust`` is not
@@ -81,9 +80,9 @@ class Checkpoint:
         found = _kept.pop(key, None)
         if found is None:
             try:
-                found = cls(_load(path, map_location=map_location, trust=trust), path)
+                found = cls(_load(path, trust=trust), path)
             except _DamagedError as error:
-                good = _newest_whole(Path(path), trust=trust)
+                good = _newest_whole(Path(path))
                 raise CheckpointError(f'{error} ' + ('Take another one.' if good is None else
                                                      f'The newest whole one beside it is {good}')) from error
         if _ahead is not None:
@@ -369,7 +368,7 @@ class _DamagedError(CheckpointError):
     """A file whose bytes are not those that were written."""
 
 
-def _load(file: str | os.PathLike | BinaryIO, *, map_location: Any = 'cpu', trust: bool = False) -> Any:
+def _load(file: str | os.PathLike | BinaryIO, *, trust: bool = False) -> Any:
     """What a file or stream of ``torch.save`` holds; raises CheckpointError, see :meth:`Checkpoint.read`."""
     is_path = isinstance(file, (str, os.PathLike))
     name = os.fspath(file) if is_path else 'checkpoint'
@@ -379,10 +378,8 @@ def _load(file: str | os.PathLike | BinaryIO, *, map_location: Any = 'cpu', trus
         with open(file, 'rb') if is_path else nullcontext(file) as stream:
             if trust:
                 check_undamaged(stream, name)
-                return torch.load(stream, map_location=map_location, weights_only=False)
-            return read_torch_file(stream, name, forms=_FORMS, builders=_BUILDERS,
-                                   restore=None if map_location in ('cpu', torch.device('cpu'))
-                                   else torch.serialization._get_restore_location(map_location))
+                return torch.load(stream, map_location='cpu', weights_only=False)
+            return read_torch_file(stream, name, forms=_FORMS, builders=_BUILDERS)
     except PickledCodeError as error:
         raise CheckpointError(
             f'{name}: to read this file, code that is pickled in it would have to be executed ({error}). It was '
@@ -410,12 +407,12 @@ def _check_file(path: Path) -> None:
         raise _DamagedError(f'{path}: the checkpoint is empty (0 bytes): its writing was cut short.')
 
 
-def _newest_whole(damaged: Path, *, trust: bool) -> Path | None:
-    """The newest checkpoint beside a damaged one that reads whole."""
+def _newest_whole(damaged: Path) -> Path | None:
+    """The newest checkpoint beside a damaged one that reads whole, without executing anything."""
     for path in _candidates(damaged.parent):
         try:
             if path.resolve() != damaged.resolve():
-                _load(path, trust=trust)
+                _load(path)
                 return path
         except CheckpointError:
             continue
@@ -467,14 +464,14 @@ def install_safe_loader(*, trust: bool = False) -> None:
     """Make all reading of checkpoints by MMEngine safe: ``load_from``, ``resume``, ``init_cfg`` of type Pretrained.
 
     It holds for this process, for local files, for downloads (they stay in torch's cache) and for the other stores
-    that MMEngine knows. A file that needs pickled code is refused with a :class:`CheckpointError`; with ``trust`` it is
-    executed. May be called again with another ``trust``.
+    that MMEngine knows; all is read into main memory, wherever it is to go. A file that needs pickled code is refused
+    with a :class:`CheckpointError`; with ``trust`` it is executed. May be called again with another ``trust``.
     """
     def load_from_local(filename, map_location=None):
-        return Checkpoint.read(os.path.expanduser(filename), map_location=map_location, trust=trust).content
+        return Checkpoint.read(os.path.expanduser(filename), trust=trust).content
 
     def load_file(file, map_location=None, weights_only=None):
-        return _load(file, map_location=map_location, trust=trust)
+        return _load(file, trust=trust)
 
     def load_url(url, model_dir=None, map_location=None, progress=True, check_hash=False, file_name=None):
         folder = Path(model_dir or Path(torch.hub.get_dir()) / 'checkpoints')
@@ -483,7 +480,7 @@ def install_safe_loader(*, trust: bool = False) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             print_log(f'Downloading {url} to {path}', logger='current')
             torch.hub.download_url_to_file(url, str(path), progress=progress)
-        return Checkpoint.read(path, map_location=map_location, trust=trust).content
+        return Checkpoint.read(path, trust=trust).content
 
     mmengine_checkpoint.CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
     mmengine_checkpoint._safe_torch_load = load_file  # what the loaders of the other schemes call
