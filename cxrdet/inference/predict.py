@@ -30,7 +30,7 @@ from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.folders import OutputFolder, results_of
-from cxrdet.datasets.formats.lenient import IMAGE_SUFFIXES, image_paths
+from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
 from cxrdet.engine import process
 from cxrdet.engine.process import memory_told, pick_device, set_threads
