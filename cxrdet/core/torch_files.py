@@ -9,6 +9,7 @@ execute code, end the process or show memory that is none of its own.
 """
 import hashlib
 import io
+import math
 import os
 import pickle
 import re
@@ -139,6 +140,8 @@ def _records(stream: BinaryIO) -> dict[str, torch.Tensor]:
             infos = archive.infolist()
             start = len(_folder(infos)) + 1
             summed = _has_sums(infos)
+            if sum(info.file_size for info in infos) > end * max(100 * (info.compress_type > 0) + 1 for info in infos):
+                raise DamagedFileError('its records would take much more memory than it has bytes')
             records = {info.filename[start:]: _record(stream, archive, info, end, summed) for info in infos}
     except DamagedFileError:
         raise
@@ -260,7 +263,7 @@ def _in_order(storage: _Storage, number: int, order: str) -> None:
 def _tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, requires_grad: bool = False,
             hooks: object = None, metadata: object = None, *, dtype: torch.dtype | None = None) -> torch.Tensor:
     """A tensor within its storage; hooks are left out."""
-    if metadata or len(size) != len(stride) or not _are_counts(offset, *size, *stride):
+    if metadata or len(size) != len(stride) or not _are_counts(offset, *size, *stride) or math.prod(size) >= 2 ** 63:
         raise DamagedFileError(f'no tensor has offset {_short(offset)}, shape {_short(size)}, strides {_short(stride)}')
     data, dtype = _exact(storage, _Storage).data, dtype or storage.dtype
     last = offset + sum((n - 1) * step for n, step in zip(size, stride)) + 1 if all(size) else offset
@@ -332,12 +335,9 @@ def _array(kind: type, shape: tuple, code: bytes | str) -> np.ndarray:
 def _build_array(array: np.ndarray, state: tuple) -> None:
     version, shape, dtype, columns_first, data = state
     dtype, data = _simple(dtype), _binary(data)
-    if version not in (0, 1) or array.size or not _are_counts(*_exact(shape, tuple)):
+    if version not in (0, 1) or array.size or not dtype.itemsize or not _are_counts(*_exact(shape, tuple)):
         raise DamagedFileError(f'no array has the shape {_short(shape)}')
-    number = 1
-    for length in shape:
-        number *= length
-    if number * dtype.itemsize != len(data):
+    if math.prod(shape) * dtype.itemsize != len(data):
         raise DamagedFileError(f'an array of shape {_short(shape)} and dtype {dtype} does not take {len(data)} bytes')
     array.__setstate__((1, shape, dtype, bool(columns_first), data))
 

@@ -202,7 +202,9 @@ def tensor(offset, size, stride):
     reduced('numpy.core.multiarray', 'scalar', (dtype('O8'), 'x' * 8)),
     tensor(0, (5,), (1,)), tensor(1, (4,), (1,)), tensor(0, (2, 2), (2, 3)), tensor(-1, (2,), (1,)),
     tensor(0, (2,), (-1,)), tensor(0, (2 ** 62, 4), (2 ** 62, 1)), tensor(0, (2,), (1, 1)), tensor(0.0, (2,), (1,)),
-    tensor(2 ** 80, (0,), (1,)), reduced('torch', 'Size', ((-1,),)), reduced('numpy', 'ndarray', ((2,),)),
+    tensor(2 ** 80, (0,), (1,)), tensor(0, (2 ** 40, 2 ** 40), (0, 0)), array((1,) * 100, dtype('f8', F8), 'x' * 8),
+    array((2 ** 62,), dtype('U0', (3, '<', None, None, None, 0, 4, 8)), ''), reduced('torch', 'Size', ((-1,),)),
+    reduced('numpy', 'ndarray', ((2,),)),
     reduced('_codecs', 'encode', ('x', 'rot13')),
     b'\x80\x02}' + b')' + b'\x85' * 100000 + b'K\x01s.',  # the hash of a tuple so deep
     b'\x80\x02' + b')r\xff\xff\xff\xff' + b'j\xfe\xff\xff\xff.',  # a place in the memo far out
@@ -226,6 +228,14 @@ def test_the_forms_that_these_are_made_from_are_read():
 def test_other_names_are_refused(module, name):
     with pytest.raises(PickledCodeError, match=name):
         read(archive(f'\x80\x02c{module}\n{name}\n)R.'.encode('latin-1')))
+
+
+def test_records_that_would_take_all_memory_are_refused():
+    with zipfile.ZipFile(stream := io.BytesIO(), 'w', zipfile.ZIP_DEFLATED) as new:
+        new.writestr('archive/data.pkl', pickle.dumps({}, 2))
+        new.writestr('archive/data/0', bytes(1 << 20))
+    with pytest.raises(DamagedFileError, match='memory'):
+        read(stream.getvalue())
 
 
 # --- mutants
