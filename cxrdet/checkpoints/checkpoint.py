@@ -43,7 +43,7 @@ _RESUMABLE_KEYS = ('meta', 'state_dict', 'message_hub', 'optimizer')
 _EXAMPLES = 3
 _NEEDED = 0.5
 _SHOWN = 5
-_ahead: dict[tuple, 'Checkpoint'] | None = None  # while a block of reading_ahead runs, what is read in it
+_ahead = False  # whether a block of reading_ahead runs
 _kept: dict[tuple, 'Checkpoint'] = {}  # by file, state of the file and trust
 
 
@@ -85,8 +85,8 @@ class Checkpoint:
                 good = _newest_whole(Path(path))
                 raise CheckpointError(f'{error} ' + ('Take another one.' if good is None else
                                                      f'The newest whole one beside it is {good}')) from error
-        if _ahead is not None:
-            _ahead[key] = found
+        if _ahead:
+            _kept[key] = found
         return found
 
     @property
@@ -149,13 +149,17 @@ class Checkpoint:
 
         Raises: CheckpointError if the file lacks some of it.
         """
+        self.check_resumable()
+        return {key: value for key, value in self.content.items() if key not in ('meta', 'state_dict')}
+
+    def check_resumable(self) -> None:
+        """Raise CheckpointError if the file lacks something that a run needs to go on: it holds weights only."""
         missing = self.lacks + [f'meta.{key}' for key in ('epoch', 'iter')
                                 if 'meta' in self.content and key not in self.meta]
         if missing:
             raise CheckpointError(f'{self.source}: the checkpoint lacks {", ".join(missing)}: a run cannot go on from '
                                   'it. To begin a new one from its weights: --cfg-options load_from=CHECKPOINT, '
                                   'without --resume.')
-        return {key: value for key, value in self.content.items() if key not in ('meta', 'state_dict')}
 
     @property
     def lacks(self) -> list[str]:
@@ -345,12 +349,11 @@ def _frozen(module: nn.Module) -> bool:
 def reading_ahead() -> Iterator[None]:
     """Checkpoints that are read in this block are kept for whoever reads the same file next, unchanged and once."""
     global _ahead
-    _ahead, outer = {}, _ahead
+    _ahead = True
     try:
         yield
     finally:
-        _kept.update(_ahead)
-        _ahead = outer
+        _ahead = False
 
 
 def _state_of(path: str | os.PathLike, trust: bool) -> tuple:
