@@ -6,14 +6,13 @@ What a file needs is ``images`` (``id``, ``file_name``), ``annotations`` (``id``
 here: 10,000 images with 100,000 annotations are read and checked in one to two seconds.
 """
 import json
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.core.files import read_text
+from cxrdet.core.files import read_text, write_atomic
 
 ON_BAD = ('error', 'drop')
 _HOW_TO_MEND = 'Mend the file, or set on_bad_annotation="drop" to leave such annotations out and have them counted.'
@@ -90,14 +89,7 @@ def load_json(path: str | Path) -> Any:
 
 def write_json(path: str | Path, content: Any) -> None:
     """Write a JSON file beside ``path`` and rename it: whole or not at all. Folders are made as needed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    try:
-        partial.write_text(json.dumps(content), encoding='utf-8')
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomic(path, json.dumps(content))
 
 
 def _list(content: dict, key: str, path: str | Path, needed: bool = True) -> list[dict]:

@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 
 from cxrdet.core.errors import DataError
+from cxrdet.core.files import write_atomic
 from cxrdet.datasets.phantoms.cells import CELL_CLASSES, render_cells, sample_cells
-from cxrdet.datasets.phantoms.files import Progress, prepared_folder, write_json, write_whole
+from cxrdet.datasets.phantoms.files import Progress, prepared_folder, write_json
 from cxrdet.datasets.phantoms.optics import encode_jpeg, one_thread
 
 CELL_VERSION = 3  # raise it whenever the same seed gives other images
@@ -67,7 +68,8 @@ def _write_split(out_dir: Path, split: str, count: int, size: int, seed: int, pr
         name = f'{split}_{index:05d}.jpg'
         path = out_dir / 'images' / name
         if not path.exists():
-            write_whole(path, encode_jpeg(render_cells(rng, scene), int(rng.integers(80, 96))).tobytes())
+            data = encode_jpeg(render_cells(rng, scene), int(rng.integers(80, 96)))
+            write_atomic(path, data.tobytes(), durable=False)
         images.append({'id': index + 1, 'file_name': name, 'width': size, 'height': size})
         for (x1, y1, x2, y2), label in zip(*(array.tolist() for array in scene.targets())):
             annotations.append({'id': len(annotations) + 1, 'image_id': index + 1, 'category_id': label + 1,

@@ -7,16 +7,17 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from cxrdet.core.classification.labels import NO_FINDING
 from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import DataError
+from cxrdet.core.files import write_atomic
+from cxrdet.datasets.formats.images import png_bytes
 from cxrdet.datasets.phantoms.chest import ChestScene, render_chest, sample_chest
 from cxrdet.datasets.phantoms.chest_body import Patient, sample_patient
 from cxrdet.datasets.phantoms.chest_findings import CHEST_FINDINGS, PREVALENCE
-from cxrdet.datasets.phantoms.files import Progress, prepared_folder, write_whole
+from cxrdet.datasets.phantoms.files import Progress, prepared_folder
 from cxrdet.datasets.phantoms.optics import one_thread
 
 CHEST_VERSION = 2  # raise it whenever the same seed gives other films
@@ -83,7 +84,7 @@ def _write_films(out_dir: Path, num_images: int, size: int, seed: int, progress:
         if progress is not None:
             progress('films', done, num_images)
     for name, content in zip(tables, (csv_text(entries), csv_text(boxes), *map(_lines, lists)), strict=True):
-        write_whole(out_dir / name, content.encode())
+        write_atomic(out_dir / name, content)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,11 +129,7 @@ def _finish_image(path: Path, film: _Film, seed: int, size: int) -> ChestScene:
     rng = np.random.default_rng((seed, _STREAM, film.number, film.follow_up + 1))
     scene = sample_chest(rng, size, findings=film.findings, view=film.view, patient=film.patient)
     if not path.exists():
-        image = render_chest(rng, scene)
-        done, code = cv2.imencode('.png', image)
-        if not done:
-            raise RuntimeError(f'OpenCV could not encode an image of shape {image.shape} as PNG')
-        write_whole(path, code.tobytes())
+        write_atomic(path, png_bytes(render_chest(rng, scene), path), durable=False)
     return scene
 
 
