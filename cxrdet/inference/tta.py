@@ -59,10 +59,7 @@ def _fuse_views(cfg: Config, fusion: Fusion) -> None:
         merge['fusion_cfg'] = dict(fusion.options or {})
     merge |= {key: value for key, value in (('fusion', fusion.method), ('weights', fusion.weights)) if value}
     cfg.tta_model = merge
-    try:
-        check_fusion(merge.get('fusion', 'wbf'), merge.get('fusion_cfg') or {})
-    except ValueError as error:
-        raise ConfigError(f'--tta: {error}') from error
+    check_fusion(merge.get('fusion', 'wbf'), merge.get('fusion_cfg') or {}, where='--tta')
 
 
 def _fuse_views_of_members(cfg: Config, fusion: str) -> None:
