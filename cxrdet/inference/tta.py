@@ -1,6 +1,7 @@
 """Test-time augmentation as a switch of the tools."""
 from mmengine.config import Config
 
+from cxrdet.core.config_tree import innermost
 from cxrdet.core.detection.fusion import check_fusion
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.tta import check_views, tta_pipeline
@@ -76,9 +77,7 @@ def check_tta(cfg: Config) -> None:
     if cfg.get('tta_pipeline'):
         check_views(cfg.tta_pipeline)
         return
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset')
-    while dataset and ('dataset' in dataset or 'datasets' in dataset):
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    dataset = innermost((cfg.get('test_dataloader') or {}).get('dataset'))
     if not dataset:
         raise ConfigError('--tta: the config has no test_dataloader')
     tta_pipeline(dataset.get('pipeline') or [])
