@@ -23,7 +23,7 @@ class Rule(NamedTuple):
             - 'keys': the section knows these keys only; its own arguments and those of the function that is mirrored
             - 'value': what is there must be as :class:`Expected` says
             - 'needs': the first key of the dict needs a number above 0 in the second
-            - 'must have': the dict must have these keys
+            - 'must have': the dict must have these keys, or one of those with a | between
             - 'all or none': of these top-level keys all are given, or none
             - 'function': a function of this name in :mod:`cxrdet.preflight.check`, for what is no single value
 
@@ -222,6 +222,7 @@ RULES = (
     Rule('must have', r'^\w+_dataloader$', ('dataset', 'sampler'), _RUNNER + 'build_dataloader'),
     Rule('must have', r'^(model|\w+_dataloader\.dataset)$', ('type', ),
          'mmengine.registry.build_functions.build_from_cfg'),
+    Rule('must have', '^train_cfg$', ('type|by_epoch', ), _RUNNER + 'build_train_loop'),
     Rule('all or none', '^train', ('train_dataloader', 'train_cfg', 'optim_wrapper'),
          'mmengine.runner.runner.Runner.__init__'),
     Rule('all or none', '^val', ('val_dataloader', 'val_cfg', 'val_evaluator'),

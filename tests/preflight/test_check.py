@@ -247,7 +247,8 @@ def stock(root: Path, names: list[str], **metainfo) -> Config:
     return Config(dict(default_scope='mmdet', model=dict(type='FCOS', backbone=dict(type='ResNet', depth=18), neck=None,
                                                          bbox_head=head), train_dataloader=dict(
                            dataset=dataset, sampler=dict(type='DefaultSampler')),
-                       train_cfg=dict(max_epochs=1), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1))))
+                       train_cfg=dict(by_epoch=True, max_epochs=1),
+                       optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1))))
 
 
 @pytest.mark.parametrize(('names', 'classes', 'expected'), [

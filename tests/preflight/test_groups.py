@@ -150,7 +150,8 @@ def cfg(tmp_path):
         default_scope='mmpretrain', custom_imports=dict(imports=['cxrdet']), val_cfg=dict(),
         model=dict(type='ImageClassifier', backbone=dict(type='ResNet', depth=18), neck=dict(
             type='GlobalAveragePooling'), head=head),
-        train_dataloader=loader('train.txt'), val_dataloader=loader('val.txt'), train_cfg=dict(max_epochs=1),
+        train_dataloader=loader('train.txt'), val_dataloader=loader('val.txt'),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), val_evaluator=dict(type='cxrdet.MultiLabelMetric')))
 
 
