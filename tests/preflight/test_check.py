@@ -2,6 +2,7 @@
 import inspect
 import json
 import re
+import sys
 from copy import deepcopy
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.preflight.check import check_config, config_problems, takes
-from cxrdet.preflight.data import check_run, image_problems
+from cxrdet.preflight.check import _part, check_config, config_problems, takes
+from cxrdet.preflight.data import check_run, follow_classes, image_problems, pack_for_metrics
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'
 TRAIN, VAL = 'train_dataloader.dataset', 'val_dataloader.dataset'
@@ -428,3 +429,42 @@ def test_the_registry_is_not_changed_by_a_check(cfg):
     before = dict(MODELS.module_dict)
     config_problems(cfg)
     assert MODELS.module_dict == before
+
+
+# --- once
+
+
+@pytest.fixture
+def reads():
+    """Names of the files that are opened."""
+    opened, on = [], [True]
+
+    def note(event, args):
+        if on and event == 'open' and isinstance(args[0], (str, bytes, Path)):
+            opened.append(Path(str(args[0])).name)
+    sys.addaudithook(note)
+    yield opened
+    on.clear()
+
+
+@pytest.mark.parametrize('kind', ['cxrdet.CellDataset', 'CocoDataset'])
+def test_one_walk_and_one_parse(cfg, kind, reads, monkeypatch):
+    """From the check to the classes and the packing: the config is walked once, each annotation file is read once."""
+    walks = []
+    monkeypatch.setattr('cxrdet.preflight.check._part', lambda *args: walks.append(args[1]) or _part(*args))
+    for split in ('train', 'val', 'test'):
+        cfg[f'{split}_dataloader'].dataset.type = kind
+        if kind == 'CocoDataset':
+            put(cfg, f'{split}_dataloader.dataset.metainfo', dict(classes=tuple(coco_classes(cfg, split))))
+    put(cfg, 'model.roi_head.bbox_head.num_classes', 3)
+    reads.clear()
+    found = check_run(cfg, mode='train')
+    follow_classes(found)
+    pack_for_metrics(found)
+    assert len(walks) == len(set(walks)) > 50
+    assert (reads.count('train.json'), reads.count('val.json')) == (1, 1)
+
+
+def coco_classes(config, split):
+    dataset = config[f'{split}_dataloader'].dataset
+    return [entry['name'] for entry in json.loads(Path(dataset.data_root, dataset.ann_file).read_text())['categories']]
