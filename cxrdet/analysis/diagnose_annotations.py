@@ -9,7 +9,7 @@ from cxrdet.core.annotation_quality import annotation_quality
 from cxrdet.core.errors import CxrdetError
 from cxrdet.core.issues import DataTable
 from cxrdet.curation.checks import check_table
-from cxrdet.datasets.formats.lenient import read_set
+from cxrdet.datasets.formats.sets import read_set
 from cxrdet.datasets.formats.voc import read_list
 from cxrdet.preflight.check import Part, examine
 

@@ -12,7 +12,7 @@ from cxrdet.core.issues import DataTable
 from cxrdet.curation.augmentation import FILL, only_window
 from cxrdet.curation.hard_negatives import HardNegative, hard_negatives
 from cxrdet.datasets.formats.images import read_image
-from cxrdet.datasets.formats.lenient import find_format, image_paths, read_set
+from cxrdet.datasets.formats.sets import find_format, image_paths, read_set
 
 __all__ = ['Backgrounds', 'Found', 'find_backgrounds']
 

@@ -34,7 +34,7 @@ from cxrdet.curation.checks import check_table
 from cxrdet.curation.copies import Copier
 from cxrdet.curation.repaired_set import copy_names, free_name, name_key, voc_names
 from cxrdet.curation.set_writers import SET_WRITERS
-from cxrdet.datasets.formats.lenient import read_set
+from cxrdet.datasets.formats.sets import read_set
 
 __all__ = ['balance_data', 'balance_text']
 

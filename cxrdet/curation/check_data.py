@@ -16,7 +16,7 @@ from cxrdet.curation.checks import check_table, class_counts
 from cxrdet.curation.pixels import check_files, check_pixels
 from cxrdet.curation.repair import Plan, plan_mending
 from cxrdet.curation.repaired_set import check_mendable, summary, write_mended
-from cxrdet.datasets.formats.lenient import read_set
+from cxrdet.datasets.formats.sets import read_set
 
 __all__ = ['DataReport', 'check_data']
 

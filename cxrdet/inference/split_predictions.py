@@ -16,7 +16,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 from torch.utils.data import DataLoader, Dataset
 
-from cxrdet.checkpoints.files import install_safe_loader, read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.errors import ConfigError, DataError, error_text
 from cxrdet.core.predictions import Collected
 from cxrdet.datasets.transforms.loading import image_reader
@@ -109,10 +109,10 @@ def load_model(cfg: Config, checkpoint: str | Path, *, splits: tuple[str, ...] =
     check_splits(cfg, splits)
     cfg = copy.deepcopy(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
-        model, classes = build_model(cfg, checkpoint, target, trust=trust)
+        loaded = Checkpoint.read(checkpoint, trust=trust)
+        model, classes = build_model(cfg, loaded, target)
         task = _task(model)
-    meta = read_checkpoint(checkpoint, trust=trust).get('meta') or {}
-    return LoadedModel(cfg, model, classes, task, meta, str(checkpoint))
+    return LoadedModel(cfg, model, classes, task, loaded.meta, loaded.source)
 
 
 def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed: int | None = 0, workers: int = 0,

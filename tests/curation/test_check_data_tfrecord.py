@@ -8,7 +8,7 @@ import pytest
 from cxrdet.core.errors import ConfigError
 from cxrdet.curation.check_data import check_data
 from cxrdet.datasets.cell import CellDataset
-from cxrdet.datasets.formats.lenient import find_format, read_set
+from cxrdet.datasets.formats.sets import find_format, read_set
 
 
 def tall(seed=0, height=200, width=60):

@@ -69,8 +69,9 @@ def test_numbers_are_those_of_mmdet(config, checkpoint, images, predicted):
     from mmengine.dataset import Compose
     from mmengine.registry import DefaultScope
 
+    from cxrdet.checkpoints.checkpoint import Checkpoint
     from cxrdet.inference.predict import build_model
-    model, classes = build_model(config, checkpoint, torch.device('cpu'))
+    model, classes = build_model(config, Checkpoint.read(checkpoint), torch.device('cpu'))
     model.cfg = config
     assert classes == CLASSES
     with DefaultScope.overwrite_default_scope('mmdet'):
