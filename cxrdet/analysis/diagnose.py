@@ -6,11 +6,11 @@ from typing import Any
 
 from mmengine.config import Config
 
-from cxrdet.analysis.diagnose_annotations import training_quality
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.model_diagnosis import diagnosis_of
 from cxrdet.inference.split_predictions import judge
+from cxrdet.preflight.data import training_quality
 
 __all__ = ['diagnose']
 

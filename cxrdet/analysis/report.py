@@ -16,7 +16,6 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import cxrdet
-from cxrdet.analysis.diagnose_annotations import training_quality
 from cxrdet.core.classification.labels import are_findings
 from cxrdet.core.classification.roc import AurocInterval, auroc_interval
 from cxrdet.core.commit import commit_of
@@ -34,6 +33,7 @@ from cxrdet.inference.cam import GradCam, check_installed
 from cxrdet.inference.predict import build_pipeline
 from cxrdet.inference.split_predictions import LoadedModel, judge
 from cxrdet.inference.tasks import CLASSIFICATION, Decisions
+from cxrdet.preflight.data import training_quality
 from cxrdet.version import __version__
 from cxrdet.visualization.curves import chosen_series
 from cxrdet.visualization.panel_pictures import draw_panels
