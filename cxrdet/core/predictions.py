@@ -1,6 +1,6 @@
 """Predictions of a model beside the ground truth, image by image: what a diagnosis and a report are made of."""
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -9,7 +9,16 @@ import numpy as np
 from cxrdet.core.classification.roc import group_numbers
 from cxrdet.core.detection.matching import Pairing, pair_boxes
 
-__all__ = ['Collected']
+__all__ = ['Collected', 'boxes_of_truth']
+
+
+def boxes_of_truth(instances: Iterable[Mapping]) -> dict[str, np.ndarray]:
+    """``boxes`` (M, 4) float64, ``labels`` (M,) int64 and ``ignore`` (M,) bool of what a data set of MMDetection gives
+    as the ``instances`` of an image."""
+    rows = [(box['bbox'], box['bbox_label'], box.get('ignore_flag', 0)) for box in instances]
+    boxes, labels, ignore = zip(*rows) if rows else ((), (), ())
+    return {'boxes': np.array(boxes, np.float64).reshape(-1, 4), 'labels': np.array(labels, np.int64),
+            'ignore': np.array(ignore, bool)}
 
 
 @dataclass

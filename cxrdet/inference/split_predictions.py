@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.errors import ConfigError, DataError, error_text
-from cxrdet.core.predictions import Collected
+from cxrdet.core.predictions import Collected, boxes_of_truth
 from cxrdet.datasets.transforms.loading import image_reader
 from cxrdet.engine.loaders import fit_loaders
 from cxrdet.engine.process import memory_told
@@ -242,15 +242,13 @@ def _base_record(sample, info: dict) -> dict:
 
 
 def _detection_record(sample, info: dict) -> dict:
-    found, truth = sample.pred_instances, info['instances']
+    found = sample.pred_instances
     scores = found.scores.detach().cpu().double().numpy()
     order = np.argsort(-scores, kind='stable')
     return _base_record(sample, info) | {
         'boxes': found.bboxes.detach().cpu().double().numpy().reshape(-1, 4)[order], 'scores': scores[order],
         'labels': found.labels.detach().cpu().numpy().astype(np.int64)[order],
-        'gt_boxes': np.array([box['bbox'] for box in truth], np.float64).reshape(-1, 4),
-        'gt_labels': np.array([box['bbox_label'] for box in truth], np.int64),
-        'gt_ignore': np.array([bool(box.get('ignore_flag')) for box in truth], bool)}
+        **{f'gt_{name}': values for name, values in boxes_of_truth(info['instances']).items()}}
 
 
 def _class_record(sample, info: dict, number: int) -> dict:

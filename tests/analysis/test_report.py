@@ -20,7 +20,7 @@ from cxrdet.core.history import to_json
 from cxrdet.core.predictions import Collected
 from cxrdet.datasets.transforms.loading import read_image
 from cxrdet.evaluation.metrics import MultiLabelMetric
-from cxrdet.evaluation.metrics.coco_backend import coco_tables, precision_table
+from cxrdet.evaluation.metrics.coco_backend import coco_tables, precision_and_recall
 from cxrdet.inference.split_predictions import LoadedModel
 from cxrdet.visualization.report import render_page
 from cxrdet.visualization.report.pictures import choose
@@ -126,7 +126,7 @@ def test_more_than_a_hundred_detections_of_an_image(images):
                     gt_ignore=np.zeros(10, bool)) for i, path in enumerate(images[:6])]
     judged = Collected('detection', CLASSES, 'val', np.tile([10., 0, 0], (6, 1)), [{}] * 6, records)
     tables = coco_tables(records, [{'boxes': truth, 'labels': record['gt_labels']} for record in records], CLASSES)
-    reference = precision_table(*tables, backend='pycocotools')[0, :, 0, 0].mean()
+    reference = precision_and_recall(*tables, backend='pycocotools')[0][0, :, 0, 0].mean()
     assert reference == pytest.approx(51 / 101)
     content = content_of(loaded('detection'), judged, pictures=0, samples=10)
     row = content.rows[0]
