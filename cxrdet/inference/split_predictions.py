@@ -21,9 +21,8 @@ from cxrdet.core.errors import ConfigError, DataError, error_text
 from cxrdet.core.predictions import Collected, boxes_of_truth
 from cxrdet.datasets.transforms.loading import image_reader
 from cxrdet.engine.loaders import fit_loaders
-from cxrdet.engine.process import memory_told
-from cxrdet.inference.predict import build_model, pick_device
-from cxrdet.preflight.check import examine
+from cxrdet.engine.process import build_model, memory_told, pick_device
+from cxrdet.preflight.check import examine, set_classes
 from cxrdet.preflight.config import load_config
 from cxrdet.preflight.data import check_splits
 
@@ -110,6 +109,7 @@ def load_model(cfg: Config, checkpoint: str | Path, *, splits: tuple[str, ...] =
     cfg = copy.deepcopy(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         loaded = Checkpoint.read(checkpoint, trust=trust)
+        set_classes(cfg, loaded.needed_classes)
         model, classes = build_model(cfg, loaded, target)
         task = _task(model)
     return LoadedModel(cfg, model, classes, task, loaded.meta, loaded.source)
