@@ -1,6 +1,5 @@
 """Train a detector or a classifier from a config."""
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -8,26 +7,19 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from cxrdet.checkpoints.files import (
-    check_resumable,
-    check_whole,
-    find_resumable,
-    install_safe_loader,
-    read_checkpoint,
-)
+from cxrdet.checkpoints.checkpoint import Checkpoint, find_resumable, install_safe_loader, reading_ahead
 from cxrdet.core.config_tree import walk
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.engine import precision
-from cxrdet.engine.device import set_device
+from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.precision import PrecisionHook
+from cxrdet.engine.loaders import fit_to_machine
 from cxrdet.engine.lock import RunLock
-from cxrdet.engine.memory import memory_told
+from cxrdet.engine.process import memory_told, set_device
 from cxrdet.engine.runner import GuardedRunner
-from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import follow_classes
-from cxrdet.preflight.keys import drop_helpers
-from cxrdet.preflight.packing import pack_for_metrics
+from cxrdet.preflight.check import told_by_place
+from cxrdet.preflight.config import drop_helpers
+from cxrdet.preflight.data import check_run, follow_classes, pack_for_metrics
 
 
 def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_scale_lr: bool = False,
@@ -36,10 +28,10 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     """Check the config, let the classes follow the data, and train.
 
     Args:
-        cfg: From :func:`cxrdet.apis.load_config`. ``cfg.device``: see :func:`cxrdet.engine.device.set_device`.
+        cfg: From :func:`cxrdet.apis.load_config`. ``cfg.device``: see :func:`cxrdet.engine.process.set_device`.
         resume: ``True`` goes on from the newest whole checkpoint of the work folder (and starts anew if there is none);
             a path goes on from that checkpoint.
-        amp: Mixed precision where the hardware computes it, see :mod:`cxrdet.engine.precision`.
+        amp: Mixed precision where the hardware computes it, see :mod:`cxrdet.engine.process`.
         auto_scale_lr: Scale the learning rate by the batch size over all processes / ``auto_scale_lr.base_batch_size``.
         seed: Of all random generators; by default ``cfg.randomness.seed``.
         deterministic: Deterministic kernels; slower, and the same weights every time.
@@ -59,7 +51,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     """
     if new_schedule and not resume:
         raise ConfigError('--new-schedule goes with --resume: a new training has the schedule of its config anyway.')
-    if 'members' in cfg.get('model', {}):
+    if 'members' in (cfg.get('model') or {}):
         raise ConfigError('An ensemble is not trained: train its members, each by its own config, and give their '
                           'checkpoints to tools/test.py.')
     torch.set_flush_denormal(True)  # gradients that fade below 1e-38 slow CPU kernels down several times
@@ -70,17 +62,18 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     set_randomness(cfg, seed, deterministic)
     if from_scratch:
         drop_pretrained(cfg)
-    precision.set_training(cfg, amp=amp)
+    process.set_training_precision(cfg, amp=amp)
     if auto_scale_lr:
         set_auto_scale_lr(cfg)
     set_resume(cfg, resume, trust=trust)
-    check_config(cfg, mode='train')
+    found = check_run(cfg, mode='train')
     drop_helpers(cfg)
-    follow_classes(cfg)
-    pack_for_metrics(cfg)
-    init_distributed(launcher, cfg)
+    follow_classes(found)
+    pack_for_metrics(found)
+    found.contents.clear()  # what files hold is not kept for the time of the training
+    fit_to_machine(cfg) if launcher == 'none' else init_distributed(launcher, cfg)
     check_pretrained(cfg)
-    with memory_told('train', cfg):
+    with told_by_place(found.parts), memory_told('train', cfg):
         return _run(cfg, trust=trust, new_schedule=new_schedule)
 
 
@@ -90,13 +83,14 @@ def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
     try:
         runner.new_schedule = new_schedule
         runner.register_hook(PrecisionHook())
-        validates = precision.of_evaluation(cfg, fp16=(cfg.get('val_cfg') or {}).get('fp16', False))
-        precision.evaluate_in(runner.model, validates)
+        validates = process.evaluation_precision(cfg, fp16=(cfg.get('val_cfg') or {}).get('fp16', False))
+        process.evaluate_in(runner.model, validates)
         if cfg.get('resume'):
-            content = read_checkpoint(cfg.load_from, trust=trust)
-            check_whole(content, cfg.load_from)
-            check_resumable(runner.model, content, cfg.load_from)
-            del content
+            resumed = Checkpoint.read(cfg.load_from, trust=trust)
+            resumed.resume_state  # noqa: B018  (it raises where there is none)
+            resumed.check_model(runner.model)
+            resumed.keep(trust=trust)
+            del resumed  # so that the runner alone has it
         runner.train()
     finally:
         runner.close()
@@ -120,17 +114,16 @@ def set_auto_scale_lr(cfg: Config) -> None:
 
 
 def set_resume(cfg: Config, resume: bool | str, *, trust: bool = False) -> None:
-    """Point ``cfg`` at the checkpoint to go on from, after a look whether it can be read."""
+    """Point ``cfg`` at the checkpoint to go on from; it is read here, and kept for the runner."""
     if not resume:
         return
-    path = find_resumable(cfg.work_dir, trust=trust) if resume is True else Path(resume)
-    if resume is not True:
-        read_checkpoint(path, trust=trust)
-    if path is None:
+    found = find_resumable(cfg.work_dir, trust=trust) if resume is True else Checkpoint.read(resume, trust=trust)
+    cfg.resume = found is not None
+    if found is None:
         print_log(f'{cfg.work_dir}: nothing to resume from, the training starts anew', logger='current')
-    cfg.resume = path is not None
-    if path is not None:
-        cfg.load_from = str(path)
+        return
+    cfg.load_from = found.source
+    found.keep(trust=trust)
 
 
 def _pretrained(cfg: Config) -> Iterator[dict]:
@@ -155,12 +148,13 @@ def drop_pretrained(cfg: Config) -> None:
 
 
 def check_pretrained(cfg: Config) -> None:
-    """Read every pretrained checkpoint once (a download is kept), so that a missing one is known at once."""
+    """Read every pretrained checkpoint ahead of its model, so that a missing one is known at once."""
     from cxrdet.models.weights import read_weights  # the models take seconds to import
     for node in _pretrained(cfg):
         source, stock = node['init_cfg']['checkpoint'], node['init_cfg']['type'] == 'Pretrained'
         try:
-            CheckpointLoader.load_checkpoint(source, map_location='cpu') if stock else read_weights(source)
+            with reading_ahead():
+                CheckpointLoader.load_checkpoint(source, map_location='cpu') if stock else read_weights(source)
         except (OSError, CheckpointError) as error:  # URLError is an OSError
             raise ConfigError(
                 f'The pretrained weights {source} of {node.get("type")} cannot be read: {error}. Without a network, '

@@ -4,6 +4,7 @@ A process that is killed while it writes leaves the old file untouched and a hid
 ``.<name>.<process id>-<token>.tmp<suffix>``, which :func:`remove_leftovers` takes away.
 """
 import gzip
+import hashlib
 import os
 import re
 import secrets
@@ -61,6 +62,29 @@ def lock_file(stream: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def open_locked(path: str | os.PathLike) -> tuple[int, bool]:
+    """Open a file, made if need be, and lock it as :func:`lock_file` does; descriptor, and whether it is locked.
+
+    Its holder may remove the file before it closes it: the file that is open is the one that is there.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: it cannot be opened.
+    """
+    while True:
+        stream = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            locked = lock_file(stream)
+            if not locked or os.path.samestat(os.fstat(stream), os.stat(path)):
+                return stream, locked
+        except FileNotFoundError:  # its holder took it away meanwhile
+            pass
+        except BaseException:
+            os.close(stream)
+            raise
+        os.close(stream)
 
 
 def read_text(path: str | os.PathLike, what: str = 'file') -> str:
@@ -129,3 +153,12 @@ def _force_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """SHA-256 of a file in hexadecimal, read a MiB at a time."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as stream:
+        while block := stream.read(2 ** 20):
+            digest.update(block)
+    return digest.hexdigest()

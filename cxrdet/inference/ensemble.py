@@ -1,30 +1,24 @@
 """Ensembles from trained models: a config, or a folder with config and checkpoint that every tool takes."""
 import copy
-import io
 import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 
-from cxrdet.checkpoints.files import install_safe_loader, read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader, packed, reading_ahead
 from cxrdet.core.config_tree import walk
-from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
 from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.models.ensemble_members import class_orders, inner_pipeline
-from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import LOADERS, follow_classes
-from cxrdet.preflight.config import load_config
-from cxrdet.preflight.data import leaves, named_classes
-from cxrdet.preflight.keys import drop_helpers
-from cxrdet.preflight.types import parts
+from cxrdet.preflight.check import Examined, check_config, examine, named_classes, set_classes
+from cxrdet.preflight.config import drop_helpers, load_config
 
 __all__ = ['Fusion', 'bundle', 'classes_of_data', 'data_classes', 'ensemble_classes', 'ensemble_config', 'parse_member']
 
@@ -122,9 +116,9 @@ def _classes_model(fusion: Fusion) -> dict:
 
 def _spec(cfg: Config, checkpoint: str, trust: bool) -> dict:
     """A member with everything in it that its config says, and its number of classes as in its checkpoint."""
-    check_config(cfg, mode='predict')
+    found = check_config(cfg)
     classes = _classes_of(checkpoint, trust)
-    follow_classes(cfg, classes=classes)
+    set_classes(found, classes)
     model = cfg.model
     if cfg.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
@@ -135,12 +129,8 @@ def _spec(cfg: Config, checkpoint: str, trust: bool) -> dict:
 
 
 def _classes_of(checkpoint: str, trust: bool) -> list[str]:
-    facts = (read_checkpoint(checkpoint, trust=trust).get('meta') or {}).get('dataset_meta') or {}
-    classes = {str(key).lower(): value for key, value in facts.items()}.get('classes')
-    if not classes:
-        raise CheckpointError(f'{checkpoint}: it does not say its classes (meta.dataset_meta.classes), by which '
-                              'members are matched. Use a checkpoint as training writes it')
-    return list(classes)
+    with reading_ahead():  # for the member, which is built later
+        return list(Checkpoint.read(checkpoint, trust=trust).needed_classes)
 
 
 def _test_dataset(cfg: Config) -> ConfigDict:
@@ -161,15 +151,15 @@ def _strip(cfg: Config) -> None:
     cfg.test_dataloader['collate_fn'] = dict(type='pseudo_collate')
 
 
-def data_classes(cfg: Config) -> list[str] | None:
+def data_classes(cfg: Config | Examined) -> list[str] | None:
     """The classes of a test set that keeps to its own, in the order of its labels.
 
-    ``None`` for sets that follow the classes of the model (:func:`cxrdet.preflight.classes.follow_classes`), and where
+    ``None`` for sets that follow the classes of the model (:func:`cxrdet.preflight.check.set_classes`), and where
     the config does not name them.
     """
-    found = list(parts(cfg))
-    sets = leaves(found, ['test_dataloader'])
-    if not sets or any(hasattr(part.found, 'read_classes') for part in leaves(found, LOADERS)):
+    found = examine(cfg)
+    sets = found.data_sets('test_dataloader')
+    if not sets or any(hasattr(part.found, 'read_classes') for part in found.data_sets()):
         return None
     classes = named_classes(sets[0]) or (getattr(sets[0].found, 'METAINFO', None) or {}).get('classes')
     return list(classes) if classes else None
@@ -223,8 +213,8 @@ def bundle(cfg: Config, out_dir: str | Path, *, trust: bool = False) -> tuple[Pa
     for member in alone.model.members:
         member.pop('checkpoint')
     head = f'"""{type(model).__name__} of {len(model.members)}; its weights are in ensemble.pth beside it."""\n'
-    with io.BytesIO() as stream, results as folder:
-        torch.save({'meta': {'dataset_meta': {'classes': tuple(classes)}}, 'state_dict': model.state_dict()}, stream)
-        write_atomic(folder / 'ensemble.pth', stream.getvalue())
+    content = {'meta': {'dataset_meta': {'classes': tuple(classes)}}, 'state_dict': model.state_dict()}
+    with results as folder:
+        write_atomic(folder / 'ensemble.pth', packed(content))
         write_atomic(folder / 'ensemble.py', head + alone.pretty_text)
     return out_dir / 'ensemble.py', out_dir / 'ensemble.pth'

@@ -10,16 +10,18 @@ import torch
 from mmengine.config import Config
 from sklearn.metrics import roc_auc_score
 
-from cxrdet.analysis.report import content_of
-from cxrdet.analysis.report_facts import fingerprint, groups_of, training_panels
-from cxrdet.analysis.report_pictures import choose
+from cxrdet.analysis.report import content_of, fingerprint, training_panels
 from cxrdet.apis import report
+from cxrdet.core.detection import matching
+from cxrdet.core.detection.average_precision import IOUS
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.history import to_json
 from cxrdet.evaluation.metrics import MultiLabelMetric
 from cxrdet.evaluation.metrics.coco_backend import coco_tables, precision_table
+from cxrdet.inference import split_predictions
 from cxrdet.inference.split_predictions import Collected, LoadedModel
 from cxrdet.visualization.report import render_page
+from cxrdet.visualization.report.pictures import choose
 
 CLASSES = ('RBC', '<script>alert(1)</script>', 'Platelets')
 
@@ -96,6 +98,18 @@ def test_detector(images):
     assert '<script>alert' not in text and text.count('&lt;script&gt;alert(1)&lt;/script&gt;') > 10
 
 
+@pytest.mark.parametrize('low', [True, False])
+def test_the_annotations_of_the_training_set_are_told(low, images):
+    quality = dict(images=9, boxes=20, of='boxes', faulty=2, share=0.1, images_without_boxes=1, limit=0.05, low=low,
+                   counts={'tiny_box': 2}, examples=[])
+    content = content_of(loaded('detection'), detections(images, 4), pictures=0, samples=3, quality=quality)
+    assert dict(content.data)['Annotations of the training set'] == ('2 of 20 boxes faulty, 1 of 9 images without '
+                                                                     'boxes')
+    assert ('low_quality' in [item['code'] for item in content.diagnosis['findings']]) == low
+    assert 'faulty' not in ''.join(map(str, content_of(loaded('detection'), detections(images, 4), pictures=0,
+                                                       samples=3).data))
+
+
 def test_more_than_a_hundred_detections_of_an_image(images):
     """AP50, its bracket, the diagnosis and the calibration are of the hundred best of a class, as pycocotools has it.
 
@@ -109,8 +123,7 @@ def test_more_than_a_hundred_detections_of_an_image(images):
                     scores=np.linspace(0.9, 0.1, 150), gt_boxes=truth, gt_labels=np.zeros(10, int),
                     gt_ignore=np.zeros(10, bool)) for i, path in enumerate(images[:6])]
     judged = Collected('detection', CLASSES, 'val', np.tile([10., 0, 0], (6, 1)), [{}] * 6, records)
-    tables = coco_tables([{name: record[name] for name in ('boxes', 'scores', 'labels')} for record in records],
-                         judged.targets(), CLASSES)
+    tables = coco_tables(records, [{'boxes': truth, 'labels': record['gt_labels']} for record in records], CLASSES)
     reference = precision_table(*tables, backend='pycocotools')[0, :, 0, 0].mean()
     assert reference == pytest.approx(51 / 101)
     content = content_of(loaded('detection'), judged, pictures=0, samples=10)
@@ -121,6 +134,24 @@ def test_more_than_a_hundred_detections_of_an_image(images):
     assert content.diagnosis['errors']['mAP'] == pytest.approx(reference)
     assert content.diagnosis['calibration']['detections'] == 600
     assert content.calibration[0].note.endswith('600 entries')
+
+
+def test_predictions_are_paired_with_truth_once_a_split(images, monkeypatch):
+    """Whatever stands on the page: boxes are compared once an image, and matched once at each overlap that is asked."""
+    asked: dict[str, list] = {'splits': [], 'images': [], 'overlaps': []}
+
+    def count(module, name, key, what):
+        call = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, **kwargs: (asked[key].append(what(*args)), call(
+            *args, **kwargs))[1])
+    count(split_predictions, 'pair_boxes', 'splits', lambda *_: 1)
+    count(matching, 'overlaps', 'images', lambda *_: 1)
+    count(matching.Pairing, 'assign', 'overlaps', lambda pairing, iou, _: (id(pairing), iou))
+    content_of(loaded('detection'), detections(images, 12), detections(images, 5, split='train', seed=1), samples=3,
+               pictures=6)
+    assert (len(asked['splits']), len(asked['images'])) == (2, 12 + 5)
+    assert len(asked['overlaps']) == 2 * len(IOUS) + 1  # and once across classes, for the confusion matrix
+    assert len(set(asked['overlaps'])) == 2 * len(IOUS)
 
 
 @pytest.mark.parametrize('lost', ['detections of one class', 'all detections', 'boxes of one class', 'all boxes',
@@ -277,26 +308,27 @@ def test_fingerprint_follows_files_and_labels(images, tmp_path):
 def test_groups():
     def judged(*facts):
         return Collected('detection', CLASSES, 'val', np.zeros((0, 3)), [], [{'facts': fact} for fact in facts])
-    groups, unit = groups_of(judged({'patient_id': 3}, {'patient_id': 3}, {}))
-    assert groups_of(judged({'group': 'a'}, {'group': 'b'}))[0].tolist() == [0, 1]
-    assert unit == 'patient' and groups[0] == groups[1] != groups[2]
-    assert groups_of(judged({}, {})) == (None, 'image')
+    groups = judged({'patient_id': 3}, {'patient_id': 3}, {}).groups()
+    assert judged({'group': 'a'}, {'group': 'b'}).groups().tolist() == [0, 1]
+    assert groups[0] == groups[1] != groups[2]
+    assert judged({}, {}).groups() is None
 
 
 def test_history_is_found_or_asked_for(tmp_path):
     model = loaded('detection', tmp_path)
-    panels, note = training_panels(model, None)
+    place = model.cfg, model.checkpoint
+    panels, note = training_panels(*place)
     assert panels == [] and note.startswith('No history.json was found')
     (tmp_path / 'log' / 'vis_data').mkdir(parents=True)
     (tmp_path / 'log' / 'vis_data' / 'scalars.json').write_text('{"loss": 2, "lr": 0.1, "epoch": 1, "iter": 4}\n')
-    panels, note = training_panels(model, None)
+    panels, note = training_panels(*place)
     assert panels[0].lines[0].y.tolist() == [2] and 'From the log of MMEngine' in note
     records = [{'epoch': i, 'iter': i, 'train': {'loss': 1 / i}, 'time': {'train': 60.}} for i in (1, 2)]
     (tmp_path / 'history.json').write_text(to_json(records))
-    panels, note = training_panels(model, None)
+    panels, note = training_panels(*place)
     assert panels[0].lines[0].y.tolist() == [1, 0.5] and note == '2 epochs, 2 minutes with validation.'
     with pytest.raises(DataError, match='no such file. Expected the work folder of a run with cxrdet.HistoryHook'):
-        training_panels(model, tmp_path / 'nowhere')
+        training_panels(*place, tmp_path / 'nowhere')
 
 
 @pytest.mark.parametrize('options, text', [
