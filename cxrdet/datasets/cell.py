@@ -21,7 +21,6 @@ Files are read from the local disk only.
 """
 import logging
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -271,8 +270,7 @@ class CellDataset(_CellReader, CocoDataset):
 
     def _set_labels(self, table: DataTable, own: dict[str, int]) -> None:
         content, = table.source.values()
-        names = {entry['id']: unicodedata.normalize('NFC', entry['name']) for entry in content['categories']}
-        self.cat2label = {key: own[name] for key, name in names.items() if name in own}
+        self.cat2label = {entry['id']: own[entry['name']] for entry in content['categories'] if entry['name'] in own}
         self.cat_ids = sorted(self.cat2label, key=self.cat2label.get)
 
     def _complete(self, entry: dict, table: DataTable, row: int) -> None:
