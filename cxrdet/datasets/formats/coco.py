@@ -8,7 +8,6 @@ and checked in one to two seconds.
 """
 import json
 import math
-import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from cxrdet.core.csv_text import whole_number
 from cxrdet.core.detection.boxes import xywh_to_xyxy
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
-from cxrdet.core.files import read_text
+from cxrdet.core.files import read_text, write_atomic
 from cxrdet.core.issues import DataTable, Finding, Place
 from cxrdet.datasets.formats.files import add_image
 
@@ -125,14 +124,7 @@ def load_json(path: str | Path) -> Any:
 
 def write_json(path: str | Path, content: Any) -> None:
     """Write a JSON file beside ``path`` and rename it: whole or not at all. Folders are made as needed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    try:
-        partial.write_text(json.dumps(content), encoding='utf-8')
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomic(path, json.dumps(content))
 
 
 def coco_annotation(number: int, image_id: Any, category_id: Any, box: Sequence[float], *, crowd: bool = False) -> dict:
