@@ -81,8 +81,8 @@ def quality_text(section: dict) -> str:
     """A ``quality`` section in words that follow "annotations of the training set: "."""
     if 'unknown' in section:
         return f'not checked: {section["unknown"]}'
-    return (f'{section["faulty"]} of {section[section["of"]]} {section["of"]} faulty, '
-            f'{section["images_without_boxes"]} of {section["images"]} images without boxes')
+    empty = f', {section["images_without_boxes"]} of {section["images"]} images without boxes'
+    return f'{section["faulty"]} of {section[section["of"]]} {section["of"]} faulty{empty * (section["of"] == "boxes")}'
 
 
 def quality_findings(section: dict | None, task: str) -> list[dict]:

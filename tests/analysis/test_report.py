@@ -15,6 +15,7 @@ from cxrdet.apis import report
 from cxrdet.core import predictions
 from cxrdet.core.detection import matching
 from cxrdet.core.detection.average_precision import IOUS
+from cxrdet.core.diagnosis import quality_text
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.history import to_json
 from cxrdet.core.predictions import Collected
@@ -108,6 +109,7 @@ def test_the_annotations_of_the_training_set_are_told(low, images):
     assert dict(content.data)['Annotations of the training set'] == ('2 of 20 boxes faulty, 1 of 9 images without '
                                                                      'boxes')
     assert ('low_quality' in [item['code'] for item in content.diagnosis['findings']]) == low
+    assert quality_text(quality | {'of': 'images', 'faulty': 0}) == '0 of 9 images faulty'
     assert 'faulty' not in ''.join(map(str, content_of(loaded('detection'), detections(images, 4), pictures=0,
                                                        samples=3).data))
 
