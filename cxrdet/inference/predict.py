@@ -76,6 +76,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         ConfigError: a bad config or argument, or a model whose predictions are neither boxes nor classes.
         DataError: no image at ``source``, images that cannot be predicted, or files of others are in the way.
         CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
+        MemoryShortageError: with the switches that take less.
     """
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
     out_dir = Path(out_dir)
