@@ -193,8 +193,8 @@ def test_cxr_lungs(real_data, tmp_path):
     assert not again.failed and kinds(again) == {'alpha_channel': 46, 'near_equal_images': 5}
     assert again.numbers['images'] == 446
     written = json.loads((tmp_path / 'report.json').read_text())
-    assert written['counts']['no_category'] == 1 and written['mended']['changes'] == {'dropped box': 1,
-                                                                                      'dropped image': 2}
+    assert written['counts']['no_category'] == 1 and written['mended']['changes'] == {
+        'dropped box': 1, 'dropped image': 2, 'dropped box with its image': 4}
 
 
 def test_nih(real_data, tmp_path):

@@ -224,20 +224,20 @@ def _read_object(table: DataTable, element: Element, place: Place,
                  image: int) -> tuple[str, list[float], int, bool]:
     """Class name, corners, row of the image, and whether the object is difficult."""
     name = unicodedata.normalize('NFC', _text(element, 'name'))
-    box = [_number(_text(element, f'bndbox/{side}')) for side in SIDES]
+    outline = element.find('bndbox')
+    box = [None] if outline is None else [_number(outline.findtext(side)) for side in SIDES]
     number = len(table.box_places)
     table.box_places.append(place)
-    faults = {'bad_box': f'("{name}") needs a <bndbox> with numbers xmin, ymin, xmax, ymax'} if None in box else {}
-    if not name:
-        faults['no_category'] = '("") has no <name>'
-    table.findings += [Finding('error', code, text, place.file, place.row, image=image, box=number)
-                       for code, text in faults.items()]
-    corners = [math.nan] * 4 if None in box else box
-    return name, corners, image, _text(element, 'difficult') not in ('', '0')
+    for applies, code, text in ((None in box, 'bad_box', 'needs a <bndbox> with numbers xmin, ymin, xmax, ymax'),
+                                (not name, 'no_category', 'has no <name>')):
+        if applies:
+            table.findings.append(Finding('error', code, f'("{name}") {text}', place.file, place.row, image=image,
+                                          box=number))
+    return name, [math.nan] * 4 if None in box else box, image, _text(element, 'difficult') not in ('', '0')
 
 
-def _number(text: str) -> float | None:
+def _number(text: str | None) -> float | None:
     try:
-        return float(text)
+        return float(text or '')
     except ValueError:
         return None
