@@ -7,6 +7,7 @@ from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.operating_points import hand_over
+from cxrdet.engine.loaders import fit_to_machine
 from cxrdet.engine.process import memory_told, set_device
 from cxrdet.engine.runner import TestRunner
 from cxrdet.inference.ensemble import classes_of_data, data_classes, ensemble_classes
@@ -60,7 +61,7 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     if out is not None:
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='cxrdet.DumpPredictions', out_file_path=str(out))]
-    init_distributed(launcher, cfg)
+    fit_to_machine(cfg) if launcher == 'none' else init_distributed(launcher, cfg)
     with told_by_place(found.parts), memory_told('test', cfg):
         runner = TestRunner.from_cfg(cfg)
         if checkpoint is not None:

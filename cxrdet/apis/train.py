@@ -13,6 +13,7 @@ from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.precision import PrecisionHook
+from cxrdet.engine.loaders import fit_to_machine
 from cxrdet.engine.lock import RunLock
 from cxrdet.engine.process import memory_told, set_device
 from cxrdet.engine.runner import GuardedRunner
@@ -70,7 +71,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     follow_classes(found)
     pack_for_metrics(found)
     found.contents.clear()  # what files hold is not kept for the time of the training
-    init_distributed(launcher, cfg)
+    fit_to_machine(cfg) if launcher == 'none' else init_distributed(launcher, cfg)
     check_pretrained(cfg)
     with told_by_place(found.parts), memory_told('train', cfg):
         return _run(cfg, trust=trust, new_schedule=new_schedule)
@@ -86,7 +87,7 @@ def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
         process.evaluate_in(runner.model, validates)
         if cfg.get('resume'):
             resumed = Checkpoint.read(cfg.load_from, trust=trust)
-            resumed.resume_state  # noqa: B018  (it raises where there is none)
+            resumed.check_resumable()
             resumed.check_model(runner.model)
             resumed.keep(trust=trust)
             del resumed  # so that the runner alone has it

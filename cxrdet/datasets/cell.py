@@ -21,7 +21,6 @@ Files are read from the local disk only.
 """
 import logging
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,13 +29,14 @@ import numpy as np
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from mmengine.logging import print_log
 
-from cxrdet.core.detection.boxes import box_fault
+from cxrdet.core.detection.boxes import box_faults
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.issues import DataTable, counts
 from cxrdet.core.paths import check_names
 from cxrdet.core.terminal import visible
 from cxrdet.datasets.box_check import BoxCheck
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
+from cxrdet.datasets.described import Described
 from cxrdet.datasets.formats import coco, voc
 from cxrdet.datasets.formats.coco import check_on_bad
 from cxrdet.datasets.transforms.loading import ImageNamed, read_image_size
@@ -75,7 +75,7 @@ def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str
     return tuple(given)
 
 
-class _CellReader(BoxCheck, ImageNamed):
+class _CellReader(BoxCheck, Described, ImageNamed):
     """What both readers share; stands before a ``BaseDetDataset`` in the list of bases."""
 
     METAINFO: dict = {}
@@ -110,7 +110,7 @@ class _CellReader(BoxCheck, ImageNamed):
             DataError: the annotations cannot be read, or lack a class that the config names.
             ConfigError: the config names classes in a way that cannot be meant.
         """
-        return tuple(cls._described(cfg).metainfo['classes'])
+        return tuple(cls.described(cfg).metainfo['classes'])
 
     @classmethod
     def image_files(cls, cfg: dict) -> list[Path]:
@@ -119,12 +119,7 @@ class _CellReader(BoxCheck, ImageNamed):
         Raises:
             DataError: the annotations cannot be read.
         """
-        return cls._described(cfg)._image_paths()
-
-    @classmethod
-    def _described(cls, cfg: dict) -> '_CellReader':
-        left_out = ('type', 'pipeline', 'lazy_init', '_scope_')
-        return cls(**{key: value for key, value in cfg.items() if key not in left_out}, pipeline=[], lazy_init=True)
+        return cls.described(cfg)._image_paths()
 
     def _read(self) -> DataTable:
         """The set as its format's reader gives it, with all that is wrong in its list."""
@@ -132,8 +127,8 @@ class _CellReader(BoxCheck, ImageNamed):
 
     def _checked(self) -> tuple[DataTable, dict[int, str]]:
         """The set, and the boxes that ``on_bad_annotation`` leaves out with the reason of each; other errors raise."""
-        table = self._read()
-        return table, table.raise_errors(on_bad=self.on_bad_annotation)
+        table = self._once('table', self._read)
+        return table, self._once('bad', lambda: table.raise_errors(on_bad=self.on_bad_annotation))
 
     def _found_classes(self) -> list[str]:
         return list(self._checked()[0].classes)
@@ -155,19 +150,22 @@ class _CellReader(BoxCheck, ImageNamed):
                 entry['height'], entry['width'] = read_image_size(entry['img_path'])
             entry['instances'] = []
         raw = table.box_entries or [{}] * len(table.boxes)
-        columns = (table.boxes.tolist(), table.box_image.tolist(), table.box_label.tolist(), table.crowd.tolist(), raw)
-        for number, (box, image, label, crowd, said) in enumerate(zip(*columns)):
+        limits = np.array([(entry['height'], entry['width']) for entry in entries])[table.box_image]
+        columns = (table.boxes.tolist(), table.box_image.tolist(), table.box_label.tolist(), table.crowd.tolist(),
+                   box_faults(table.boxes, limits), raw)
+        for number, (box, image, label, crowd, fault, said) in enumerate(zip(*columns)):
             if number in bad:
                 continue
-            if said.get('ignore'):
-                self.dropped['marked_ignore'] += 1
+            label = labels[label]
+            reason = 'marked_ignore' if said.get('ignore') else 'unknown_class' if label is None else fault
+            if reason:
+                self.dropped[reason] += 1
+                if reason == fault:
+                    self._unusable.append((box, tuple(limits[number].tolist())))
                 continue
-            entry = entries[image]
-            instance = self._instance(box, labels[label], (entry['height'], entry['width']), crowd)
-            if instance is not None:
-                if said.get('segmentation'):
-                    instance['mask'] = said['segmentation']
-                entry['instances'].append(instance)
+            entries[image]['instances'].append({'bbox': box, 'bbox_label': label, 'ignore_flag': int(crowd)})
+            if said.get('segmentation'):
+                entries[image]['instances'][-1]['mask'] = said['segmentation']
         for row, entry in enumerate(entries):
             self._complete(entry, table, row)
         return entries
@@ -198,16 +196,6 @@ class _CellReader(BoxCheck, ImageNamed):
         if len(classes) <= len(CELL_PALETTE):
             self._metainfo.setdefault('palette', list(CELL_PALETTE[:len(classes)]))
         return {name: label for label, name in enumerate(classes)}
-
-    def _instance(self, box: Sequence[float], label: int | None, size: tuple[int, int], ignore: bool) -> dict | None:
-        """MMDetection's entry for a box, or None for one that cannot be used, which is counted."""
-        reason = 'unknown_class' if label is None else box_fault(box, *size)
-        if reason:
-            self.dropped[reason] += 1
-            if label is not None:
-                self._unusable.append((box, size))
-            return None
-        return {'bbox': list(box), 'bbox_label': label, 'ignore_flag': int(ignore)}
 
     def load_data_list(self) -> list[dict]:
         """Read the annotations. Returns one dict per image, in their order."""
@@ -278,8 +266,7 @@ class CellDataset(_CellReader, CocoDataset):
 
     def _set_labels(self, table: DataTable, own: dict[str, int]) -> None:
         content, = table.source.values()
-        names = {entry['id']: unicodedata.normalize('NFC', entry['name']) for entry in content['categories']}
-        self.cat2label = {key: own[name] for key, name in names.items() if name in own}
+        self.cat2label = {entry['id']: own[entry['name']] for entry in content['categories'] if entry['name'] in own}
         self.cat_ids = sorted(self.cat2label, key=self.cat2label.get)
 
     def _complete(self, entry: dict, table: DataTable, row: int) -> None:

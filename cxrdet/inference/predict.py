@@ -23,8 +23,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DefaultScope
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.config_tree import innermost
@@ -33,14 +32,13 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.folders import OutputFolder, results_of
 from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
-from cxrdet.engine import process
-from cxrdet.engine.process import memory_told, pick_device, set_threads
+from cxrdet.engine.process import build_model, memory_told, pick_device
 from cxrdet.inference.cam import CamChoice, check_installed
 from cxrdet.inference.tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.preflight.check import check_config, set_classes
 from cxrdet.preflight.config import load_config
 
-__all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'raw_predictions', 'summary']
+__all__ = ['CamChoice', 'detection_record', 'pick_device', 'predict', 'raw_predictions', 'summary']
 
 _RESULTS = ('predictions.json', 'predictions.csv', 'pictures')
 _DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written as PNG
@@ -78,6 +76,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         ConfigError: a bad config or argument, or a model whose predictions are neither boxes nor classes.
         DataError: no image at ``source``, images that cannot be predicted, or files of others are in the way.
         CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
+        MemoryShortageError: with the switches that take less.
     """
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
     out_dir = Path(out_dir)
@@ -92,6 +91,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         files, failed = _usable(load, prepare, files, skip_errors=skip_errors)
         shown_as = picture_names([path.relative_to(root).as_posix() for path in files])
         read = Checkpoint.read(checkpoint, trust=trust)
+        set_classes(cfg, read.needed_classes)
         model, classes = build_model(cfg, read, target)
         read, points, records, task = None, read.operating_points, [], None
         options = Options(classes, score_thr, operating_point, calibrate, cam)
@@ -129,7 +129,9 @@ def raw_predictions(config: Config | str | Path, checkpoint: str | Path, files: 
     scope = cfg.get('default_scope', 'mmdet')
     with DefaultScope.overwrite_default_scope(scope):
         load, prepare = build_pipeline(cfg)
-        model, classes = build_model(cfg, Checkpoint.read(checkpoint, trust=trust), target)
+        read = Checkpoint.read(checkpoint, trust=trust)
+        set_classes(cfg, read.needed_classes)
+        model, classes = build_model(cfg, read, target)
     files = list(map(Path, files))
 
     def predicted() -> Iterator[tuple]:
@@ -251,20 +253,6 @@ def _told(faults: dict[Path, str], total: int, end: str) -> str:
     more = [f'... and {len(faults) - 10} more'] if len(faults) > 10 else []
     return '\n'.join([f'{len(faults)} of {total} images {end}:',
                       *(f'  {fault}' for fault in [*faults.values()][:10] + more)])
-
-
-def build_model(cfg: Config, checkpoint: Checkpoint, device: torch.device) -> tuple[torch.nn.Module, tuple[str, ...]]:
-    """Return the model of ``cfg`` with the weights of ``checkpoint``, ready to predict, and its class names."""
-    set_threads()
-    classes = checkpoint.needed_classes
-    set_classes(cfg, classes)
-    if cfg.get('data_preprocessor') is not None:
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)  # where MMPretrain's configs have it
-    model = revert_sync_batchnorm(MODELS.build(cfg.model))
-    checkpoint.load_into(model)
-    process.evaluate_in(model, process.evaluation_precision(cfg, fp16=(cfg.get('test_cfg') or {}).get('fp16', False),
-                                                         device=device.type))
-    return model.to(device).eval(), classes
 
 
 def _predictions(model: torch.nn.Module, load: Callable, prepare: Callable, files: Sequence[Path],

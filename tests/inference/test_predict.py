@@ -70,7 +70,9 @@ def test_numbers_are_those_of_mmdet(config, checkpoint, images, predicted):
     from mmengine.registry import DefaultScope
 
     from cxrdet.checkpoints.checkpoint import Checkpoint
-    from cxrdet.inference.predict import build_model
+    from cxrdet.engine.process import build_model
+    from cxrdet.preflight.check import set_classes
+    set_classes(config, CLASSES)
     model, classes = build_model(config, Checkpoint.read(checkpoint), torch.device('cpu'))
     model.cfg = config
     assert classes == CLASSES

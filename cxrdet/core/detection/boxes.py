@@ -120,3 +120,11 @@ def box_fault(box: tuple[float, float, float, float], height: float, width: floa
     if min(x2, width) <= max(x1, 0) or min(y2, height) <= max(y1, 0):
         return 'outside'
     return ''
+
+
+def box_faults(boxes: np.ndarray, sizes: np.ndarray, min_size: float = 1.0) -> list[str]:
+    """:func:`box_fault` of boxes (N, 4) xyxy, each in an image of its own of ``sizes`` (N, 2), height and width."""
+    with np.errstate(invalid='ignore'):
+        inside = np.minimum(boxes[:, 2:], sizes[:, ::-1]) > np.maximum(boxes[:, :2], 0)
+        degenerate = degenerate_mask(boxes, min_size)
+    return np.where(degenerate, 'degenerate', np.where(inside.all(axis=1), '', 'outside')).tolist()
