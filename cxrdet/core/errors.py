@@ -6,6 +6,7 @@ traceback and exit with code 2; any other exception is a fault of the program an
 """
 import difflib
 from collections.abc import Iterable
+from numbers import Real
 
 
 class CxrdetError(Exception):
@@ -43,6 +44,15 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
         spelled.setdefault(str(choice).casefold(), str(choice))
     close = difflib.get_close_matches(str(name).casefold(), spelled, n=1, cutoff=0.6)
     return f' Did you mean "{spelled[close[0]]}"?' if close else ''
+
+
+def check_numbers(owner: str, **numbers: tuple[float, str]) -> None:
+    """Raise ConfigError for the first number outside its interval: ``check_numbers('Loss', keep=(keep, '(0, 1]'))``."""
+    for name, (value, interval) in numbers.items():
+        low, high = map(float, interval[1:-1].split(','))
+        if not isinstance(value, Real) or not low <= value <= high or (
+                interval[0] == '(' and value == low or interval[-1] == ')' and value == high):
+            raise ConfigError(f'{owner}: {name} must lie in {interval}, got {value!r}.')
 
 
 def error_text(error: BaseException) -> str:

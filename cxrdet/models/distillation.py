@@ -7,7 +7,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.errors import ConfigError, check_numbers, did_you_mean
 from cxrdet.models.ensemble_members import build_member
 from cxrdet.registry import MODELS
 
@@ -43,8 +43,7 @@ class Distilled(BaseModule):
 
     def __init__(self, student: dict, teacher: dict, *, alpha: float, classes: Sequence[str] | None,
                  data_preprocessor: dict | None) -> None:
-        if not 0 <= alpha <= 1:
-            raise ConfigError(f'{type(self).__name__}: alpha is a share within 0 .. 1, got {alpha}.')
+        check_numbers(type(self).__name__, alpha=(alpha, '[0, 1]'))
         arguments = {key: value for key, value in student.items() if key not in ('type', '_scope_')}
         if data_preprocessor is not None:
             arguments.setdefault('data_preprocessor', data_preprocessor)

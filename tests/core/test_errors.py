@@ -3,7 +3,15 @@ import pickle
 
 import pytest
 
-from cxrdet.core.errors import CheckpointError, ConfigError, CxrdetError, DataError, did_you_mean, error_text
+from cxrdet.core.errors import (
+    CheckpointError,
+    ConfigError,
+    CxrdetError,
+    DataError,
+    check_numbers,
+    did_you_mean,
+    error_text,
+)
 
 
 @pytest.mark.parametrize(('error', 'builtin'), [
@@ -47,3 +55,16 @@ def test_text_of_an_error_from_a_worker_process():
 @pytest.mark.parametrize('text', ['a.json: line 3: broken', '', 'Caught in the rain', 'x: Original Traceback'])
 def test_text_of_any_other_error_is_its_own(text):
     assert error_text(DataError(text)) == text
+
+
+@pytest.mark.parametrize('value, interval, fits', [
+    (0, '[0, 1]', True), (1, '[0, 1]', True), (0, '(0, 1]', False), (1, '[0, 1)', False), (0.5, '(0, 1)', True),
+    (-1e-9, '[0, inf)', False), (10 ** 9, '[0, inf)', True), (float('inf'), '[0, inf)', False),
+    (float('nan'), '(-inf, inf)', False), ('1', '[0, 2]', False), (None, '[0, 2]', False)])
+def test_numbers_within_intervals(value, interval, fits):
+    if fits:
+        check_numbers('Part', one=(1, '[1, 2]'), other=(value, interval))
+        return
+    with pytest.raises(ConfigError) as caught:
+        check_numbers('Part', one=(1, '[1, 2]'), other=(value, interval))
+    assert str(caught.value) == f'Part: other must lie in {interval}, got {value!r}.'

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrdet.core.errors import DataError
+from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.phantoms import (
     CELL_CLASSES,
     CHEST_FINDINGS,
@@ -347,14 +347,14 @@ def test_a_folder_of_somebody_else_is_never_written_to(force, tmp_path):
 
 @pytest.mark.parametrize(('call', 'message'), [
     (lambda folder: write_cell_phantoms(folder, splits={'valid': 3}), 'Unknown split "valid". Expected: train, val'),
-    (lambda folder: write_cell_phantoms(folder, splits={'val': -1}), 'val: expected at least 0, got -1'),
-    (lambda folder: write_cell_phantoms(folder, size=10), 'size: expected at least 64, got 10'),
-    (lambda folder: write_cell_phantoms(folder, seed=-1), 'seed: expected at least 0, got -1'),
-    (lambda folder: write_chest_phantoms(folder, num_images=0), 'num_images: expected at least 1, got 0'),
-    (lambda folder: write_chest_phantoms(folder, size=63), 'size: expected at least 64, got 63'),
+    (lambda folder: write_cell_phantoms(folder, splits={'val': -1}), r'val must lie in \[0, .* got -1'),
+    (lambda folder: write_cell_phantoms(folder, size=10), r'size must lie in \[64, .* got 10'),
+    (lambda folder: write_cell_phantoms(folder, seed=-1), r'seed must lie in \[0, .* got -1'),
+    (lambda folder: write_chest_phantoms(folder, num_images=0), r'num_images must lie in \[1, .* got 0'),
+    (lambda folder: write_chest_phantoms(folder, size=63), r'size must lie in \[64, .* got 63'),
 ])
 def test_wrong_numbers_are_refused_before_anything_is_written(call, message, tmp_path):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(ConfigError, match=message):
         call(tmp_path / 'set')
     assert not (tmp_path / 'set').exists()
 

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrdet.core.errors import DataError
+from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.core.files import write_atomic
 from cxrdet.datasets.formats.coco import coco_annotation
 from cxrdet.datasets.phantoms.cells import CELL_CLASSES, render_cells, sample_cells
-from cxrdet.datasets.phantoms.files import Progress, check_least, prepared_folder, write_json
+from cxrdet.datasets.phantoms.files import Progress, prepared_folder, write_json
 from cxrdet.datasets.phantoms.optics import encode_jpeg, one_thread
 
 CELL_VERSION = 3  # raise it whenever the same seed gives other images
@@ -36,16 +36,16 @@ def write_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int] | None = 
         ``out_dir``.
 
     Raises:
-        DataError: If the folder holds something else and ``force`` is not set, a split is unknown or a number is out
-            of range.
+        ConfigError: If a split is unknown or a number is out of range.
+        DataError: If the folder holds something else and ``force`` is not set.
     """
     out_dir = Path(out_dir)
     splits = {'train': 200, 'val': 50} if splits is None else dict(splits)
     for split, count in splits.items():
         if split not in SPLIT_KEYS:
-            raise DataError(f'Unknown split "{split}". Expected: {", ".join(SPLIT_KEYS)}.')
-        check_least(**{split: (count, 0)})
-    check_least(size=(size, 64), seed=(seed, 0))
+            raise ConfigError(f'Unknown split "{split}". Expected: {", ".join(SPLIT_KEYS)}.')
+        check_numbers('cell phantoms', **{split: (count, '[0, inf)')})
+    check_numbers('cell phantoms', size=(size, '[64, inf)'), seed=(seed, '[0, inf)'))
     manifest = {'kind': 'cell-phantom', 'version': CELL_VERSION, 'seed': seed, 'size': size, 'splits': splits}
     with prepared_folder(out_dir, manifest, force=force) as new:
         for split, count in splits.items():

@@ -11,12 +11,13 @@ import numpy as np
 
 from cxrdet.core.classification.labels import NO_FINDING
 from cxrdet.core.csv_text import csv_text
+from cxrdet.core.errors import check_numbers
 from cxrdet.core.files import write_atomic
 from cxrdet.datasets.formats.images import png_bytes
 from cxrdet.datasets.phantoms.chest import ChestScene, render_chest, sample_chest
 from cxrdet.datasets.phantoms.chest_body import Patient, sample_patient
 from cxrdet.datasets.phantoms.chest_findings import CHEST_FINDINGS, PREVALENCE
-from cxrdet.datasets.phantoms.files import Progress, check_least, prepared_folder
+from cxrdet.datasets.phantoms.files import Progress, prepared_folder
 from cxrdet.datasets.phantoms.optics import one_thread
 
 CHEST_VERSION = 2  # raise it whenever the same seed gives other films
@@ -54,10 +55,12 @@ def write_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: i
         ``out_dir``.
 
     Raises:
-        DataError: If the folder holds something else and ``force`` is not set, or a number is out of range.
+        ConfigError: If a number is out of range.
+        DataError: If the folder holds something else and ``force`` is not set.
     """
     out_dir = Path(out_dir)
-    check_least(num_images=(num_images, 1), size=(size, 64), seed=(seed, 0))
+    check_numbers('chest phantoms', num_images=(num_images, '[1, inf)'), size=(size, '[64, inf)'),
+                  seed=(seed, '[0, inf)'))
     manifest = {'kind': 'chest-phantom', 'version': CHEST_VERSION, 'seed': seed, 'size': size, 'images': num_images}
     with prepared_folder(out_dir, manifest, force=force) as new:
         _write_films(new, num_images, size, seed, progress)

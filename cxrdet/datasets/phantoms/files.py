@@ -6,19 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cxrdet.core.errors import DataError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
 
 MANIFEST = 'prepared.json'
 Progress = Callable[[str, int, int], None]  # called with (what, done, total) after each image
-
-
-def check_least(**numbers: tuple[int, int]) -> None:
-    """Raise DataError for the first number that is below the least one that is given beside it."""
-    for name, (value, least) in numbers.items():
-        if value < least:
-            raise DataError(f'{name}: expected at least {least}, got {value}.')
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -4,7 +4,7 @@ import torch
 from mmcv.transforms import BaseTransform
 
 from cxrdet.core.detection.pasting import paste_patch, pasteable_boxes, turned_patch
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.registry import TRANSFORMS
 
 
@@ -37,9 +37,8 @@ class BoxCopyPaste(BaseTransform):
     """
 
     def __init__(self, prob: float = 0.5, max_objects: int = 3, *, max_cover: float = 0.3, soft: float = 0.2) -> None:
-        if not (0 <= prob <= 1 and max_objects >= 1 and 0 <= max_cover <= 1 and 0 <= soft <= 1):
-            raise ConfigError('BoxCopyPaste: expected prob, max_cover and soft within 0 .. 1 and max_objects of at '
-                              f'least 1, got {prob}, {max_cover}, {soft} and {max_objects}.')
+        check_numbers('BoxCopyPaste', prob=(prob, '[0, 1]'), max_objects=(max_objects, '[1, inf)'),
+                      max_cover=(max_cover, '[0, 1]'), soft=(soft, '[0, 1]'))
         self.prob, self.max_objects, self.max_cover, self.soft = prob, max_objects, max_cover, soft
         self._rng = np.random.default_rng()
 

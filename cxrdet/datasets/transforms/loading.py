@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.errors import ConfigError, DataError, check_numbers
 from cxrdet.datasets.formats.images import THIN, read_image, read_image_size
 from cxrdet.datasets.formats.record_images import read_record_image, split_record_path
 from cxrdet.registry import TRANSFORMS
@@ -82,8 +82,7 @@ class LoadImage(BaseTransform):
 
     def __init__(self, ignore_orientation: bool = False, *, page: int | None = None, check_size: bool = True,
                  cache: bool = False, cache_mb: float = 512, transforms: Sequence[dict] = ()) -> None:
-        if cache_mb <= 0:
-            raise ConfigError(f'cache_mb must be positive, got {cache_mb}.')
+        check_numbers(type(self).__name__, cache_mb=(cache_mb, '(0, inf)'))
         if page is not None and page < 0:
             raise ConfigError(f'page is the number of an image in its file, from 0, or None; got {page}.')
         self.transforms = [TRANSFORMS.build(dict(transform)) for transform in transforms]

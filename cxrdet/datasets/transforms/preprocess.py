@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.registry import TRANSFORMS
 
 
@@ -125,8 +125,7 @@ class Sharpen(_Preprocess):
     """
 
     def __init__(self, amount: float = 1.0, *, enabled: bool = True) -> None:
-        if amount < 0:
-            raise ConfigError(f'Sharpen: amount must be 0 or more, got {amount}.')
+        check_numbers('Sharpen', amount=(amount, '[0, inf)'))
         self.amount = amount
         self.enabled = enabled
 

@@ -7,7 +7,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.core.predictions import boxes_of_truth
 from cxrdet.datasets.transforms.loading import image_reader
 from cxrdet.engine.process import unwrap
@@ -40,9 +40,8 @@ class PredictionPanelHook(Hook):
     priority = 'ABOVE_NORMAL'  # before EMAHook puts the trained weights back
 
     def __init__(self, interval: int = 5, *, images: int = 4, score_thr: float = 0.5, size: int = 480) -> None:
-        if interval < 1 or images < 1 or size < 64 or not 0 <= score_thr <= 1:
-            raise ConfigError('PredictionPanelHook: expected interval and images of 1 or more, size of 64 or more and '
-                              f'score_thr in [0, 1], got {interval}, {images}, {size} and {score_thr}.')
+        check_numbers('PredictionPanelHook', interval=(interval, '[1, inf)'), images=(images, '[1, inf)'),
+                      size=(size, '[64, inf)'), score_thr=(score_thr, '[0, 1]'))
         self.interval, self.images, self.score_thr, self.size = interval, images, score_thr, size
         self._chosen: list[int] = []
 

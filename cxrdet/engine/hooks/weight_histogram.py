@@ -5,7 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 from mmengine.visualization import TensorboardVisBackend
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.engine.process import unwrap
 from cxrdet.registry import HOOKS
 
@@ -31,8 +31,7 @@ class WeightHistogramHook(Hook):
     """
 
     def __init__(self, interval: int = 5, *, enabled: bool = True) -> None:
-        if interval < 1:
-            raise ConfigError(f'WeightHistogramHook: expected an interval of 1 epoch or more, got {interval}.')
+        check_numbers('WeightHistogramHook', interval=(interval, '[1, inf)'))
         self.interval, self.enabled = interval, enabled
 
     def before_train(self, runner) -> None:

@@ -9,6 +9,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from cxrdet.core.detection.matching import pair_boxes
+from cxrdet.core.errors import check_numbers
 from cxrdet.core.files import write_atomic
 from cxrdet.core.predictions import boxes_of_truth
 from cxrdet.core.rates import Rates, precision_recall_f1
@@ -78,10 +79,8 @@ class DetectionMetric(BaseMetric):
                  backend: str = 'auto', outfile_prefix: str | None = None, collect_device: str = 'cpu',
                  prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if not 0 <= score_thr <= 1 or not 0 < iou_thr <= 1:
-            raise ValueError(f'score_thr must lie in [0, 1] and iou_thr in (0, 1], got {score_thr} and {iou_thr}')
-        if max_dets < 1:
-            raise ValueError(f'max_dets must be 1 or more, got {max_dets}')
+        check_numbers(type(self).__name__, score_thr=(score_thr, '[0, 1]'), iou_thr=(iou_thr, '(0, 1]'),
+                      max_dets=(max_dets, '[1, inf)'))
         self.score_thr = score_thr
         self.iou_thr = iou_thr
         self.classwise = classwise

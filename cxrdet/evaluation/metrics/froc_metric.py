@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from cxrdet.core.detection.average_precision import precisions_by_overlap
 from cxrdet.core.detection.froc import RATES, froc, froc_interval, image_auroc, lesion_auroc
 from cxrdet.core.detection.matching import pair_boxes
+from cxrdet.core.errors import check_numbers
 from cxrdet.evaluation.metrics.detection_metric import compared_boxes
 from cxrdet.registry import METRICS
 
@@ -48,9 +49,8 @@ class FROCMetric(BaseMetric):
                  level: float = 0.95, samples: int = 1000, classwise: bool = True, collect_device: str = 'cpu',
                  prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if not 0 < iou_thr <= 1 or not 0 < level < 1 or samples < 0 or min(rates, default=0) <= 0:
-            raise ValueError('expected iou_thr in (0, 1], level in (0, 1), samples >= 0 and rates above 0, got '
-                             f'{iou_thr}, {level}, {samples} and {list(rates)}')
+        check_numbers('FROCMetric', iou_thr=(iou_thr, '(0, 1]'), level=(level, '(0, 1)'), samples=(samples, '[0, inf)'),
+                      least_rate=(min(rates, default=0), '(0, inf)'))
         self.iou_thr, self.rates, self.group_key = iou_thr, tuple(rates), group_key
         self.level, self.samples, self.classwise = level, samples, classwise
 

@@ -30,6 +30,7 @@ from cxrdet.core.classification.roc import (
     group_numbers,
     percentile_interval,
 )
+from cxrdet.core.errors import check_numbers
 from cxrdet.core.files import write_atomic
 from cxrdet.evaluation.metrics.multi_label_table import class_table, point_table
 from cxrdet.registry import METRICS
@@ -85,9 +86,8 @@ class MultiLabelMetric(BaseMetric):
                  classwise: bool = False, bins: int = BINS, out_dir: str | None = None,
                  collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if min_positives < 1 or resamples < 0 or bins < 1:
-            raise ValueError('expected min_positives, bins >= 1 and resamples >= 0, '
-                             f'got {min_positives}, {bins} and {resamples}')
+        check_numbers('MultiLabelMetric', min_positives=(min_positives, '[1, inf)'), resamples=(resamples, '[0, inf)'),
+                      bins=(bins, '[1, inf)'))
         self.points = check_points(DEFAULT_POINTS if operating_points is None else operating_points)
         self.min_positives, self.resamples = min_positives, resamples
         self.classwise, self.bins, self.out_dir = classwise, bins, out_dir

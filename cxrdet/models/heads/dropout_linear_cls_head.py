@@ -4,7 +4,7 @@ from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import check_numbers
 from cxrdet.registry import MODELS
 
 
@@ -27,8 +27,7 @@ class DropoutLinearClsHead(LinearClsHead):
 
     def __init__(self, num_classes: int, in_channels: int, *, dropout: float = 0.1, **kwargs) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
-        if not 0 <= dropout < 1:
-            raise ConfigError(f'DropoutLinearClsHead: dropout must lie in 0 <= dropout < 1, got {dropout}')
+        check_numbers('DropoutLinearClsHead', dropout=(dropout, '[0, 1)'))
         self.dropout = nn.Dropout(dropout)
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:

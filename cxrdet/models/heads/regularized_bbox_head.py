@@ -6,7 +6,7 @@ import torch
 from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
 from torch import Tensor, nn
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import check_numbers
 from cxrdet.registry import MODELS
 
 # What the parent does. Its own way, Xavier for all that is in shared_fcs, ends at the weights of a norm.
@@ -44,10 +44,7 @@ class RegularizedBBoxHead(Shared2FCBBoxHead):
 
     def __init__(self, fc_out_channels: int = 1024, *, dropout: float = 0.3, norm: bool = True, l2: float = 1e-4,
                  **kwargs) -> None:
-        if not 0 <= dropout < 1:
-            raise ConfigError(f'RegularizedBBoxHead: dropout must be within 0 .. 1 and below 1, got {dropout}.')
-        if not isinstance(l2, (int, float)) or not 0 <= l2 < float('inf'):
-            raise ConfigError(f'RegularizedBBoxHead: l2 must be a number from 0 on, got {l2}; 1e-4 is usual.')
+        check_numbers('RegularizedBBoxHead', dropout=(dropout, '[0, 1)'), l2=(l2, '[0, inf)'))
         kwargs.setdefault('init_cfg', copy.deepcopy(INIT))
         super().__init__(fc_out_channels, **kwargs)
         self.l2 = l2

@@ -4,13 +4,11 @@ Papers: Srinivas, Lin, Parmar, Shlens, Abbeel, Vaswani, "Bottleneck Transformers
 arXiv 2101.11605, section 3 and figure 4; the clipped offsets are those of Shaw, Uszkoreit, Vaswani, "Self-Attention
 with Relative Position Representations", NAACL 2018, arXiv 1803.02155, section 3.2. Own implementation.
 """
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.registry import MODELS
 
 
@@ -40,14 +38,11 @@ class PositionAttention(nn.Module):
                  init_scale: float = 0., residual: bool = True) -> None:
         super().__init__()
         mid_channels = in_channels if mid_channels is None else mid_channels
-        if min(in_channels, num_heads, mid_channels) < 1:
-            raise ConfigError(f'{type(self).__name__}: in_channels, num_heads and mid_channels must be at least 1, '
-                              f'got {in_channels}, {num_heads} and {mid_channels}')
+        check_numbers(type(self).__name__, in_channels=(in_channels, '[1, inf)'), num_heads=(num_heads, '[1, inf)'),
+                      mid_channels=(mid_channels, '[1, inf)'), init_scale=(init_scale, '(-inf, inf)'))
         if mid_channels % num_heads:
             raise ConfigError(f'{type(self).__name__}: num_heads must divide the {mid_channels} channels of the '
                               f'attention, got {num_heads}')
-        if not isinstance(init_scale, (int, float)) or not math.isfinite(init_scale):
-            raise ConfigError(f'{type(self).__name__}: init_scale must be a finite number, got {init_scale!r}')
         if init_scale and not residual:
             raise ConfigError(f'{type(self).__name__}: init_scale={init_scale} needs residual=True: what stands in '
                               'place of a convolution has no scale, a batch norm follows it')
@@ -105,8 +100,7 @@ class BoTAttention(PositionAttention):
     def __init__(self, in_channels: int, num_heads: int = 4, *, mid_channels: int | None = None,
                  max_distance: int = 16, **kwargs) -> None:
         super().__init__(in_channels, num_heads, mid_channels=mid_channels, **kwargs)
-        if max_distance < 0:
-            raise ConfigError(f'BoTAttention: max_distance must be at least 0, got {max_distance}')
+        check_numbers('BoTAttention', max_distance=(max_distance, '[0, inf)'))
         self.max_distance = max_distance
         size = (2 * max_distance + 1, self.head_channels)
         self.row_offsets = nn.Parameter(torch.randn(size) * self.head_channels ** -0.5)

@@ -6,6 +6,7 @@ Own implementation, written from the equations.
 import torch
 from torch import Tensor, nn
 
+from cxrdet.core.errors import check_numbers
 from cxrdet.registry import MODELS
 
 
@@ -65,8 +66,7 @@ class CBAM(nn.Module):
 
     def __init__(self, in_channels: int, ratio: int = 8, *, kernel_size: int = 7) -> None:
         super().__init__()
-        if in_channels < 1 or ratio < 1:
-            raise ValueError(f'CBAM: in_channels and ratio must be at least 1, got {in_channels} and {ratio}')
+        check_numbers('CBAM', in_channels=(in_channels, '[1, inf)'), ratio=(ratio, '[1, inf)'))
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f'CBAM: kernel_size must be odd and positive, got {kernel_size}; 7 is the usual one')
         self.channel = ChannelAttention(in_channels, ratio=ratio)

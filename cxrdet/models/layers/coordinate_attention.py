@@ -6,7 +6,7 @@ equations 4-9. Own implementation, written from the equations.
 import torch
 from torch import Tensor, nn
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import check_numbers
 from cxrdet.registry import MODELS
 
 MIN_WIDTH = 8
@@ -34,9 +34,7 @@ class CoordinateAttention(nn.Module):
 
     def __init__(self, in_channels: int, reduction: int = 32) -> None:
         super().__init__()
-        if in_channels < 1 or reduction < 1:
-            raise ConfigError('CoordinateAttention: in_channels and reduction must be at least 1, '
-                              f'got {in_channels} and {reduction}')
+        check_numbers('CoordinateAttention', in_channels=(in_channels, '[1, inf)'), reduction=(reduction, '[1, inf)'))
         hidden = max(in_channels // reduction, MIN_WIDTH)
         self.reduce = nn.Sequential(
             nn.Conv2d(in_channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.Hardswish())

@@ -7,7 +7,7 @@ import math
 
 from torch import Tensor, nn
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.registry import MODELS
 
 
@@ -40,8 +40,7 @@ class ECA(nn.Module):
 
     def __init__(self, in_channels: int, kernel_size: int | None = None, *, gamma: float = 2., b: float = 1.) -> None:
         super().__init__()
-        if in_channels < 1 or gamma <= 0:
-            raise ConfigError(f'ECA: in_channels must be at least 1 and gamma positive, got {in_channels} and {gamma}')
+        check_numbers('ECA', in_channels=(in_channels, '[1, inf)'), gamma=(gamma, '(0, inf)'))
         if kernel_size is None:
             kernel_size = eca_kernel_size(in_channels, gamma=gamma, b=b)
         if kernel_size < 1 or kernel_size % 2 == 0:

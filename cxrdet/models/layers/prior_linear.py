@@ -3,7 +3,7 @@ import math
 
 from torch import nn
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import check_numbers
 from cxrdet.registry import MODELS
 
 
@@ -25,8 +25,7 @@ class PriorLinear(nn.Linear):
     """
 
     def __init__(self, in_features: int, out_features: int, *, prior: float = 0.01) -> None:
-        if not 0 < prior < 1:
-            raise ConfigError(f'PriorLinear: prior is a probability above 0 and below 1, got {prior}.')
+        check_numbers('PriorLinear', prior=(prior, '(0, 1)'))
         self.start = -math.log((1 - prior) / prior)
         super().__init__(in_features, out_features)
 

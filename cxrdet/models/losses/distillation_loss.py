@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import check_numbers
 from cxrdet.registry import MODELS
 
 __all__ = ['DistillationLoss', 'correlation_distance', 'sigmoid_kl', 'softmax_kl']
@@ -76,8 +76,7 @@ class DistillationLoss(nn.Module):
 
     def __init__(self, temperature: float = 3.0, *, use_sigmoid: bool = False, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if not 0 < temperature < float('inf'):
-            raise ConfigError(f'DistillationLoss: temperature must be above 0, got {temperature}.')
+        check_numbers('DistillationLoss', temperature=(temperature, '(0, inf)'))
         self.temperature, self.use_sigmoid, self.loss_weight = temperature, use_sigmoid, loss_weight
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:

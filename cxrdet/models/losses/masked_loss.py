@@ -12,7 +12,7 @@ from mmpretrain.models.losses.utils import weight_reduce_loss
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.registry import MODELS
 
 
@@ -41,8 +41,7 @@ class MaskedBCELoss(nn.Module):
                  reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__()
         name = type(self).__name__
-        if not 0 <= smoothing <= 1:
-            raise ConfigError(f'{name}: smoothing must be within 0 .. 1, got {smoothing}; 0.1 is usual.')
+        check_numbers(name, smoothing=(smoothing, '[0, 1]'))
         if reduction not in ('mean', 'sum', 'none'):
             raise ConfigError(f'{name}: reduction must be mean, sum or none, got {reduction!r}.')
         weights = None if pos_weight is None else torch.as_tensor(pos_weight, dtype=torch.float32)
@@ -119,9 +118,7 @@ class MaskedFocalLoss(MaskedBCELoss):
 
     def __init__(self, alpha: float = 0.25, gamma: float = 2.0, **kwargs) -> None:
         super().__init__(**kwargs)
-        if not 0 <= alpha <= 1 or gamma < 0:
-            raise ConfigError(f'MaskedFocalLoss: alpha must be within 0 .. 1 and gamma at least 0, got {alpha} and '
-                              f'{gamma}; 0.25 and 2 are usual.')
+        check_numbers('MaskedFocalLoss', alpha=(alpha, '[0, 1]'), gamma=(gamma, '[0, inf)'))
         self.alpha, self.gamma = alpha, gamma
 
     def elementwise(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -144,9 +141,8 @@ class MaskedAsymmetricLoss(MaskedBCELoss):
 
     def __init__(self, gamma_pos: float = 0.0, gamma_neg: float = 4.0, *, clip: float = 0.05, **kwargs) -> None:
         super().__init__(**kwargs)
-        if gamma_pos < 0 or gamma_neg < 0 or not 0 <= clip < 1:
-            raise ConfigError('MaskedAsymmetricLoss: gamma_pos and gamma_neg must be at least 0 and clip within 0 .. '
-                              f'1, got {gamma_pos}, {gamma_neg} and {clip}; 0, 4 and 0.05 are usual.')
+        check_numbers('MaskedAsymmetricLoss', gamma_pos=(gamma_pos, '[0, inf)'), gamma_neg=(gamma_neg, '[0, inf)'),
+                      clip=(clip, '[0, 1)'))
         self.gamma_pos, self.gamma_neg, self.clip = gamma_pos, gamma_neg, clip
 
     def elementwise(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.registry import MODELS
 
 
@@ -38,8 +38,7 @@ class OHEMLoss(nn.Module):
     def __init__(self, loss: dict | nn.Module, keep: float = 0.7, *, over: str = 'elements',
                  use_sigmoid: bool | None = None) -> None:
         super().__init__()
-        if not 0 < keep <= 1:
-            raise ConfigError(f'OHEMLoss: keep is a share above 0 and up to 1, got {keep}.')
+        check_numbers('OHEMLoss', keep=(keep, '(0, 1]'))
         if over not in ('elements', 'samples'):
             raise ConfigError(f'OHEMLoss: over must be elements or samples, got {over!r}.')
         self.loss = loss if isinstance(loss, nn.Module) else MODELS.build(loss)

@@ -12,7 +12,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from cxrdet.core.errors import did_you_mean
+from cxrdet.core.errors import check_numbers, did_you_mean
 from cxrdet.registry import MODELS
 
 FUSIONS = ('fast', 'softmax', 'sum')
@@ -219,8 +219,7 @@ class BiFPN(BaseModule):
         if self.num_outs < levels - self.start_level:
             raise ValueError(f'BiFPN: num_outs must be at least {levels - self.start_level}, the number of inputs used '
                              f'(in_channels={self.in_channels}, start_level={self.start_level}), got {self.num_outs}')
-        if num_layers < 1:
-            raise ValueError(f'BiFPN: num_layers must be at least 1, got {num_layers}')
+        check_numbers('BiFPN', num_layers=(num_layers, '[1, inf)'))
         if fusion not in FUSIONS:
             raise ValueError(f'BiFPN: fusion must be one of {FUSIONS}, got {fusion!r}.{did_you_mean(fusion, FUSIONS)}')
 

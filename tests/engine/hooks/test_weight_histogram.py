@@ -62,7 +62,7 @@ def test_the_switch_of_the_recipe():
 
 
 def test_errors(tmp_path):
-    with pytest.raises(ConfigError, match='interval of 1 epoch or more, got 0'):
+    with pytest.raises(ConfigError, match=r'interval must lie in \[1, .* got 0'):
         WeightHistogramHook(0)
     with pytest.raises(ConfigError, match='visualizer has no such backend'):
         WeightHistogramHook().before_train(runner(tmp_path, board=False))

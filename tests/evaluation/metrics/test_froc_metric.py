@@ -70,7 +70,8 @@ def test_keys_and_nothing():
 
 
 @pytest.mark.parametrize('options, text', [
-    ({'iou_thr': 0}, r'iou_thr in \(0, 1\]'), ({'rates': (0, 1)}, 'rates above 0'), ({'samples': -1}, 'samples >= 0')])
+    ({'iou_thr': 0}, r'iou_thr must lie in \(0, 1\]'),
+    ({'rates': (0, 1)}, r'rate must lie in \(0, '), ({'samples': -1}, r'samples must lie in \[0, ')])
 def test_bad_arguments(options, text):
     with pytest.raises(ValueError, match=text):
         METRICS.build({'type': 'cxrdet.FROCMetric', **options})

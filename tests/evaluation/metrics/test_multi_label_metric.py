@@ -295,8 +295,8 @@ def test_samples_that_do_not_fit(sample, text):
 
 
 @pytest.mark.parametrize(('options', 'text'), [
-    ({'min_positives': 0}, 'expected min_positives, bins >= 1 .* got 0'),
-    ({'resamples': -1}, 'resamples >= 0, got 1, 15 and -1'),
+    ({'min_positives': 0}, r'min_positives must lie in \[1, .* got 0'),
+    ({'resamples': -1}, r'resamples must lie in \[0, .*, got -1'),
     ({'operating_points': {'a': 'best'}}, 'youden, F1 or sensitivity'),
 ])
 def test_bad_arguments(options, text):

@@ -180,8 +180,8 @@ def test_mmpretrains_resnet_with_attention_in_its_blocks():
 @pytest.mark.parametrize(('make', 'message'), [
     (lambda: build('ResNet18ECA', position='block'), r"position: .*'block'.*Did you mean"),
     (lambda: build('ResNet18BoT', position='blocks', init_scale=1), r'init_scale=1 needs residual=True'),
-    (lambda: build('ResNet18BoT', init_scale='abc'), r"init_scale must be a finite number, got 'abc'"),
-    (lambda: build('ResNet18BoT', init_scale=float('nan')), 'init_scale must be a finite number, got nan'),
+    (lambda: build('ResNet18BoT', init_scale='abc'), r"init_scale must lie in \(-inf, inf\), got 'abc'"),
+    (lambda: build('ResNet18BoT', init_scale=float('nan')), r'init_scale must lie in \(-inf, inf\), got nan'),
     (lambda: build('ResNet18ECA', position='blocks', frozen_stages=1), r'stage 1 is frozen'),
     (lambda: build('AttentionResNet', depth=18, position='blocks', attention=dict(
         type='cxrdet.BoTAttention', mid_channels=32)), r'expected 64 channels, got 32'),

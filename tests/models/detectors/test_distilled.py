@@ -314,7 +314,7 @@ def test_it_predicts_as_the_student_and_without_a_teacher(teachers):
     (dict(checkpoint='none.pth'), {}, 'none.pth: '),
     (dict(config='a.py'), {}, 'DistilledDetector: teacher: give either a config'),
     (dict(teh='x'), {}, 'teacher: unknown key "teh"'),
-    ({}, dict(alpha=1.5), 'alpha is a share within 0 .. 1, got 1.5'),
+    ({}, dict(alpha=1.5), r'alpha must lie in \[0, 1\], got 1.5'),
     ({}, dict(temperature=0), 'temperature must be above 0'),
     ({}, dict(imitation=dict(wieght=1)), 'imitation takes no "wieght". Did you mean "weight"'),
 ])

@@ -54,5 +54,5 @@ def test_empty_batch():
 
 @pytest.mark.parametrize('dropout', [-0.1, 1.])
 def test_bad_dropout(dropout):
-    with pytest.raises(ValueError, match=f'dropout must lie in 0 <= dropout < 1, got {dropout}'):
+    with pytest.raises(ValueError, match=rf'dropout must lie in \[0, 1\), got {dropout}'):
         DropoutLinearClsHead(2, 4, dropout=dropout)

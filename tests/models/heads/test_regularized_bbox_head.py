@@ -65,7 +65,7 @@ def test_no_region():
 
 @pytest.mark.parametrize('dropout', [-0.1, 1.0])
 def test_dropout_out_of_range(dropout):
-    with pytest.raises(ConfigError, match=f'dropout must be within 0 .. 1 and below 1, got {dropout}'):
+    with pytest.raises(ConfigError, match=rf'dropout must lie in \[0, 1\), got {dropout}'):
         build(dropout=dropout)
 
 
@@ -105,7 +105,7 @@ def test_l2_stands_beside_the_losses_of_the_parent():
 
 @pytest.mark.parametrize('l2', [-1e-4, float('nan'), 'x'])
 def test_l2_out_of_range(l2):
-    with pytest.raises(ConfigError, match=f'l2 must be a number from 0 on, got {l2}'):
+    with pytest.raises(ConfigError, match=rf'l2 must lie in \[0, inf\), got {l2!r}'):
         build(l2=l2)
 
 

@@ -100,8 +100,8 @@ def test_gradient():
 
 
 @pytest.mark.parametrize(('args', 'message'), [
-    ((0,), 'in_channels and reduction must be at least 1, got 0 and 32'),
-    ((8, 0), 'in_channels and reduction must be at least 1, got 8 and 0'),
+    ((0,), r'in_channels must lie in \[1, .* got 0'),
+    ((8, 0), r'reduction must lie in \[1, .* got 0'),
 ])
 def test_bad_arguments(args, message):
     with pytest.raises(ValueError, match=message):

@@ -39,5 +39,5 @@ def test_weights_are_those_of_a_plain_layer():
 
 @pytest.mark.parametrize('prior', [0, 1, -0.1])
 def test_prior_out_of_range(prior):
-    with pytest.raises(ConfigError, match=f'prior is a probability above 0 and below 1, got {prior}'):
+    with pytest.raises(ConfigError, match=rf'prior must lie in \(0, 1\), got {prior}'):
         build(prior=prior)

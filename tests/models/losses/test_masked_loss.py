@@ -152,11 +152,11 @@ def test_shapes_that_do_not_fit():
 
 
 @pytest.mark.parametrize(('kind', 'kwargs', 'text'), [
-    ('MaskedBCELoss', dict(smoothing=1.5), r'smoothing must be within 0 \.\. 1, got 1\.5'),
+    ('MaskedBCELoss', dict(smoothing=1.5), r'smoothing must lie in \[0, 1\], got 1\.5'),
     ('MaskedBCELoss', dict(reduction='avg'), "reduction must be mean, sum or none, got 'avg'"),
     ('MaskedBCELoss', dict(pos_weight=[1.0, 0.0]), 'pos_weight must be above 0'),
-    ('MaskedFocalLoss', dict(alpha=2.0), r'alpha must be within 0 \.\. 1'),
-    ('MaskedAsymmetricLoss', dict(clip=1.0), r'clip within 0 \.\. 1'),
+    ('MaskedFocalLoss', dict(alpha=2.0), r'alpha must lie in \[0, 1\]'),
+    ('MaskedAsymmetricLoss', dict(clip=1.0), r'clip must lie in \[0, 1\)'),
 ])
 def test_wrong_arguments(kind, kwargs, text):
     with pytest.raises(ConfigError, match=text):

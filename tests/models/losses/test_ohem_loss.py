@@ -104,7 +104,7 @@ def test_gradient_by_finite_differences():
 
 
 @pytest.mark.parametrize(('kwargs', 'text'), [
-    (dict(keep=0.0), 'share above 0 and up to 1, got 0.0'),
+    (dict(keep=0.0), r'keep must lie in \(0, 1\], got 0.0'),
     (dict(keep=70), 'got 70'),
     (dict(over='classes'), "elements or samples, got 'classes'"),
     (dict(loss=dict(type='mmdet.FocalLoss'), use_sigmoid=False), '=False, but the wrapped FocalLoss has .*True'),
