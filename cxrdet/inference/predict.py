@@ -7,8 +7,9 @@
   of those decided to be present: from a threshold on, or the most probable one of a single-label model.
 
 ``predictions.csv`` has one row a box (none for an image without boxes), or one row for each class of each image: image,
-class, probability, threshold, decision. ``pictures/`` shows the boxes, or sheets of Grad-CAM overlays. Images that were
-left out stand in ``predictions.json`` under ``errors``, each with its file and the reason.
+class, probability, threshold, decision. ``pictures/`` shows the boxes, or sheets of Grad-CAM overlays. Each of
+``formats`` has a folder with the boxes for an annotation tool (:mod:`cxrdet.inference.exports`). Images that were left
+out stand in ``predictions.json`` under ``errors``, each with its file and the reason.
 """
 import copy
 import json
@@ -37,7 +38,8 @@ from cxrdet.engine.device import pick_device
 from cxrdet.engine.machine import set_threads
 from cxrdet.engine.memory import memory_told
 from cxrdet.inference.cam import CamChoice, check_installed
-from cxrdet.inference.tasks import Options, Task, detection_record, summary, task_of
+from cxrdet.inference.exports import EXPORTS, check_exports
+from cxrdet.inference.tasks import DETECTION, Options, Task, detection_record, summary, task_of
 from cxrdet.preflight.check import check_config
 from cxrdet.preflight.classes import follow_classes
 from cxrdet.preflight.config import load_config
@@ -52,7 +54,8 @@ _DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written a
 def predict(config: Config | str | Path, checkpoint: str | Path, source: str | Path, *, out_dir: str | Path,
             score_thr: float | None = None, operating_point: str | None = None, calibrate: bool = False,
             cam: CamChoice | None = None, device: str = 'auto', batch_size: int = 1, pictures: bool = True,
-            trust: bool = False, page: int | None = None, skip_errors: bool = False) -> list[dict]:
+            trust: bool = False, page: int | None = None, skip_errors: bool = False,
+            formats: Sequence[str] = ()) -> list[dict]:
     """Predict an image, or all images in and below a folder, and write the results into ``out_dir``.
 
     The class names are those of the checkpoint. Every image is read and prepared once before the model is built: one
@@ -74,6 +77,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         trust: read checkpoints that can only be read by executing code in them. Off: they are refused.
         page: of files with several images (pages, frames), predict this one, from 0. None: such files are refused.
         skip_errors: leave out images that cannot be read, prepared or predicted, with a warning that names them.
+        formats: of a detector: write the boxes as ``coco``, ``yolo``, ``label-studio`` or ``cvat``, too.
 
     Returns: the entries of ``predictions.json``, one dict an image, ordered by file name.
     Raises:
@@ -86,7 +90,8 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
     out_dir = Path(out_dir)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     root, files = find_images(source, leave_out=out_dir)
-    results = OutputFolder(out_dir, 'predict', names=_RESULTS if pictures else _RESULTS[:2], inputs=files)
+    check_exports(formats, [path.relative_to(root).as_posix() for path in files])
+    results = OutputFolder(out_dir, 'predict', names=[*_RESULTS[:3 if pictures else 2], *formats], inputs=files)
     target = pick_device(device)
     install_safe_loader(trust=trust)
     check_config(cfg, mode='predict')
@@ -102,11 +107,15 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
                 if task is None:
                     task = task_of(sample)
                     settings = task.prepare(options, model, meta, str(checkpoint))
+                    if formats and task is not DETECTION:
+                        raise ConfigError('--format is for boxes, but this model is a classifier: leave it out')
                 records.append({'file': path.relative_to(root).as_posix(), **task.record(sample, settings)})
                 picture = task.draw(image, packed, prepare.transforms, records[-1], settings) if pictures else None
                 _write_picture(folder / 'pictures' / shown_as[records[-1]['file']], picture)
             facts = {'checkpoint': str(checkpoint), **task.facts(settings), **_left_out(failed, root)}
             _write_tables(folder, _json(facts, records), _csv(task, settings, records))
+            for kind in formats:
+                EXPORTS[kind](folder / kind, records, classes)
     _tell(failed, len(failed) + len(records), out_dir, skip_errors=skip_errors)
     return records
 

@@ -12,8 +12,9 @@ from cxrdet.core.issues import Finding
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp')
 
 
-def image_paths(folder: str | Path) -> Iterator[str]:
-    """Paths of all image files in ``folder`` and below, sorted folder by folder; hidden names are left out.
+def image_paths(folder: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Iterator[str]:
+    """Paths of all image files (or of others, by their ``suffixes``) in ``folder`` and below, sorted folder by folder;
+    hidden names are left out.
 
     Linked folders are entered, each folder once: by its own name where it lies below ``folder``, else by the first
     link that leads to it. A link to a folder that holds ``folder`` itself is not followed.
@@ -40,7 +41,7 @@ def image_paths(folder: str | Path) -> Iterator[str]:
                 waiting.append(entry.path)
             elif entry.is_symlink() and os.path.isdir(entry.path):
                 links.append(entry.path)
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES) and (entry.is_symlink() or entry.is_file()):
+            elif entry.name.lower().endswith(suffixes) and (entry.is_symlink() or entry.is_file()):
                 files.append(entry.path)  # a link that leads nowhere, too: reading it tells
     yield from sorted(files, key=_parts)
 

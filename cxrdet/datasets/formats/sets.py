@@ -14,7 +14,7 @@ from typing import NamedTuple
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import is_outside, name_fault
-from cxrdet.datasets.formats import folder
+from cxrdet.datasets.formats import cvat, folder, label_studio, labelme, yolo
 from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.formats.lenient import coco, tables, tables_nih, tfrecord, voc
 
@@ -31,7 +31,11 @@ class Format(NamedTuple):
 FORMATS = {
     'nih': Format(tables_nih.recognises, tables_nih.read_nih_set),
     'voc': Format(voc.recognises, voc.read_voc_set),
+    'cvat': Format(cvat.recognises, cvat.read_cvat_set),
+    'label-studio': Format(label_studio.recognises, label_studio.read_label_studio_set),
+    'labelme': Format(labelme.recognises, labelme.read_labelme_set),
     'coco': Format(coco.recognises, coco.read_coco_set),
+    'yolo': Format(yolo.recognises, yolo.read_yolo_set),
     'csv': Format(tables.recognises, tables.read_csv_set),
     'tfrecord': Format(tfrecord.recognises, tfrecord.read_tfrecord_set),
     'folder': Format(Path.is_dir, folder.read_folder),

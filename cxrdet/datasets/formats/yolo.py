@@ -1,0 +1,232 @@
+"""YOLO: a text file an image, a line a box: number of the class, then x and y of the centre, width and height, as
+shares of the image. Format: https://docs.ultralytics.com/datasets/detect/.
+
+``data.yaml`` names the classes and where each split is. Lines may also hold a confidence behind the box, the corners of
+a turned box (8 numbers), the outline of a segment, or, where ``kpt_shape`` says so, a box and key points.
+"""
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cxrdet.core.errors import DataError
+from cxrdet.core.files import read_text
+from cxrdet.core.issues import DataTable, Place
+from cxrdet.core.paths import within
+from cxrdet.datasets.formats.files import image_paths
+from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, first_bytes, measured, split_of
+
+__all__ = ['read_yolo_set', 'recognises']
+
+_SPLITS = ('train', 'val', 'valid', 'validation', 'test')
+_NAME_FILES = ('classes.txt', 'obj.names', '_darknet.labels', 'predefined_classes.txt')
+_YAML = ('.yaml', '.yml')
+_NAMES = re.compile(r'^(names|nc)\s*:', re.MULTILINE)
+_MOST_CLASSES = 100_000
+
+
+def recognises(path: Path) -> bool:
+    """A ``.yaml`` file with ``names``, a folder with one, or a folder of images with label files of numbers."""
+    return _find_yaml(path) is not None or (path.is_dir() and any(_is_label(Path(file)) for file in _label_files(path)))
+
+
+def _find_yaml(path: Path) -> Path | None:
+    if path.is_file():
+        return path if path.suffix.lower() in _YAML else None
+    files = sorted(path.glob('*'), key=lambda file: (file.stem != 'data', file.name))
+    return next((file for file in files if file.suffix.lower() in _YAML and _NAMES.search(first_bytes(file, 2 ** 16))),
+                None)
+
+
+def _label_files(folder: Path) -> Iterator[str]:
+    """The text files below a folder that may hold labels."""
+    return (file for file in image_paths(folder, ('.txt',)) if os.path.basename(file) not in _NAME_FILES)
+
+
+def _is_label(file: Path) -> bool:
+    """Whether the first line of a text is one of a YOLO file."""
+    cells = first_bytes(file, 512).partition('\n')[0].split()
+    return len(cells) >= 5 and all(math.isfinite(as_number(cell)) for cell in cells)
+
+
+def read_yolo_set(path: Path, images: Path | None = None) -> DataTable:
+    """``data.yaml`` or its folder; without one, all images of a folder, with ``classes.txt`` for the names.
+
+    The labels of ``…/images/…/a.jpg`` are ``…/labels/…/a.txt``, else ``a.txt`` beside the image. Of segments and turned
+    boxes the upright extent is taken; confidences and key points are left out; each is told.
+
+    Args:
+        path: The file or folder.
+        images: The folder of the images where there is none beside ``labels/``; ``labels/a.txt`` is of its ``a.jpg``.
+
+    Raises:
+        DataError: ``data.yaml`` cannot be read, or there are no images or no labels.
+    """
+    file = _find_yaml(path)
+    root = file.parent if file else path
+    content = _load_yaml(file) if file else {}
+    names = _class_names(content, root)
+    build = TableBuilder('yolo', root, images)
+    build.declared = names or []
+    if names is None:
+        build.tell('warning', 'no_class_names', 'neither data.yaml nor classes.txt names the classes; they are called '
+                   'by their numbers', Place(str(file or root)))
+    reader = _Labels(build, content)
+    listed = _listed(build, content, file) if file and images is None else []
+    if not listed:
+        folder = images or root
+        listed = [(split_of(Path(image).relative_to(folder).as_posix()), image) for image in image_paths(folder)]
+        build.table.folders = [str(folder)]
+    if not listed:
+        raise DataError(f'{path}: no image of this YOLO set is there.')
+    for split, image in listed:
+        label = _label_of(image) if images is None else root / 'labels' / Path(image).relative_to(images).with_suffix(
+            '.txt')
+        reader.read(split, image, Path(label))
+    if not reader.seen:
+        raise DataError(f'{path}: {len(listed)} images, and no file of labels: looked for {label}, and others.')
+    for name, number in Counter(build.declared).items():
+        if number > 1:
+            build.tell('error', 'bad_category', f'{number} classes are named "{name}"', Place(str(file or root)))
+    for folder in sorted({str(label.parent) for label in reader.seen}):
+        for other in _label_files(Path(folder)):
+            if Path(other) not in reader.seen and _is_label(Path(other)):
+                build.tell('warning', 'boxes_without_image', 'no image has the name of this file of labels',
+                           Place(other))
+    build.declared = names or sorted({label for label in build.labels if label}, key=int)
+    return build.done()
+
+
+def _load_yaml(file: Path) -> dict:
+    try:
+        content = yaml.safe_load(read_text(file))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise DataError(f'{file}: no YAML: {" ".join(str(error).split())}.') from None
+    if not isinstance(content, dict):
+        raise DataError(f'{file}: expected "names" and the folders of the splits, as "train: images/train".')
+    return content
+
+
+def _class_names(content: dict, root: Path) -> list[str] | None:
+    """Names in the order of their numbers: of ``data.yaml`` (a list, or number: name), or one a line of a text file."""
+    names = content.get('names')
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    elif names is None and isinstance(content.get('nc'), int):
+        names = {content['nc'] - 1: content['nc'] - 1}
+    if names is not None:
+        if not isinstance(names, dict) or not all(isinstance(key, int) and 0 <= key < _MOST_CLASSES and isinstance(
+                name, (str, int, float)) for key, name in names.items()):
+            raise DataError(f'{root}: "names" in data.yaml must be a list of names, or whole numbers with names.')
+        return [str(names.get(number, number)) for number in range(max(names, default=-1) + 1)]
+    for file in (folder / name for folder in (root, root / 'labels') for name in _NAME_FILES):
+        if file.is_file():
+            return [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    return None
+
+
+def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, str]]:
+    """(split, image) of all images that ``data.yaml`` names, in its order."""
+    base = file.parent / str(content.get('path') or '')
+    named = [(key, entry) for key in _SPLITS for entry in _as_list(content.get(key))]
+    listed: list[tuple[str, str]] = []
+    build.table.folders = [str(file.parent)]
+    for key, entry in named:
+        places = [base / entry, file.parent / entry, file.parent / entry.removeprefix('../')]
+        place = next(filter(Path.exists, places), None)
+        if place is None:
+            build.tell('error', 'missing_folder', f'{key}: "{entry}" is not there, neither below {base} nor beside the '
+                       'file', Place(str(file), key))
+        elif place.is_dir():
+            place = os.path.normpath(place)
+            build.table.folders += [] if within(place, build.table.folders) else [place]
+            listed += [(split_of(f'{key}/'), image) for image in image_paths(place)]
+        else:
+            listed += [(split_of(f'{key}/'), image) for image in _list_file(build, place, base)]
+    return listed
+
+
+def _as_list(value: Any) -> list[str]:
+    """The paths that a split names."""
+    return [entry for entry in (value if isinstance(value, list) else [value]) if isinstance(entry, str) and entry]
+
+
+def _list_file(build: TableBuilder, file: Path, base: Path) -> Iterable[str]:
+    """The images that a text file lists, one a line, relative to it or to the set."""
+    try:
+        lines = read_text(file, 'list of images').splitlines()
+    except DataError as error:
+        build.tell('error', 'unreadable_annotations', str(error), Place(str(file)))
+        return
+    for line in map(str.strip, lines):
+        if line:
+            folders = (file.parent, base) if line.startswith('./') else (base, file.parent)
+            yield os.path.normpath(next((folder / line for folder in folders if (folder / line).is_file()),
+                                        folders[0] / line))
+
+
+def _label_of(image: str) -> str:
+    """The file of labels of an image: in ``labels/`` in place of the last ``images/``, or beside it."""
+    stem = os.path.splitext(image)[0]
+    head, found, tail = stem.rpartition(f'{os.sep}images{os.sep}')
+    mirrored = f'{head}{os.sep}labels{os.sep}{tail}.txt'
+    return mirrored if found and (os.path.isfile(mirrored) or not os.path.isfile(f'{stem}.txt')) else f'{stem}.txt'
+
+
+class _Labels:
+    """Reads the labels of one image after the other; ``seen`` are the files that were there."""
+
+    def __init__(self, build: TableBuilder, content: dict[str, Any]) -> None:
+        self.build, self.seen = build, set()
+        shape = content.get('kpt_shape')
+        pairs = isinstance(shape, list) and len(shape) == 2 and all(isinstance(number, int) for number in shape)
+        self.points = shape[0] * shape[1] if pairs else 0
+
+    def read(self, split: str, image: str, label: Path) -> None:
+        build, place = self.build, Place(str(label))
+        name = '/'.join(part for part in build.name_inside(image, image).split('/') if part != 'images')
+        size = measured(image)
+        row = build.add_image(name, image, place, size=size, split=split)
+        if not label.is_file():
+            return
+        self.seen.add(label)
+        try:
+            lines = read_text(label).splitlines()
+        except DataError as error:
+            build.tell('error', 'unreadable_annotations', str(error), place, image=row)
+            return
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                self._read_line(line.split(), row, size, Place(place.file, f'line {number}', number))
+
+    def _read_line(self, cells: list[str], image: int, size: tuple[float, float], place: Place) -> None:
+        key, *values = map(as_number, cells)
+        number, boxed, fault = len(values), len(values) in (4, 5, 4 + self.points), ''
+        far = [value for value in (values[:4] if boxed else values) if not -0.5 <= value <= 1.5]
+        if not boxed and (number < 6 or number % 2):
+            fault = f'expected a class and 4 numbers, or the corners of an outline, got {len(cells)} cells'
+        elif far:
+            fault = f'the number {far[0]:g} is no share of the image, 0 to 1'
+        elif not math.isfinite(size[0]):
+            fault = 'the image cannot be read, so that the box cannot be placed'
+        names = self.build.declared
+        label = '' if not math.isfinite(key) or key < 0 or key != int(key) else str(int(key)) if not names else (
+            names[int(key)] if key < len(names) else f'number {int(key)}')
+        points, shape = ([], '') if fault else _corners(values, size, self.points)
+        self.build.add_box(image, label, points, place, shape=shape, fault=fault)
+
+
+def _corners(values: list[float], size: tuple[float, float], key_points: int) -> tuple[list[float], str]:
+    """Points in pixels, and of what shape."""
+    height, width = size
+    if len(values) not in (4, 5) and len(values) != 4 + key_points:
+        return [value * (height if k % 2 else width) for k, value in enumerate(values)], (
+            'outline of four corners (a turned box or a segment)' if len(values) == 8 else 'segment')
+    x, y, w, h = values[:4]
+    shape = {4: '', 5: 'box with a confidence'}.get(len(values), 'box with key points')
+    return [(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height], shape
