@@ -1,4 +1,5 @@
-"""CSV that a spreadsheet may open: no cell of text is a formula, and :func:`read_csv` gives back what was written.
+"""CSV: tables as people and spreadsheets write them are read in one place, :func:`read_table`; and what is written
+here holds no formula, and :func:`read_csv` gives it back.
 
 A spreadsheet computes a cell that begins with ``=``, ``+``, ``-`` or ``@``, whoever wrote it: a file or class of the
 name ``=HYPERLINK(…)`` would be a link, and worse is known. Such text gets an apostrophe before it, the sign by which
@@ -7,15 +8,23 @@ it exactly. Numbers, negative ones too, stay numbers. Source of the list of sign
 """
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-__all__ = ['csv_text', 'escape_cell', 'read_csv', 'unescape_cell']
+from cxrdet.core.errors import DataError
+from cxrdet.core.files import read_text
+
+__all__ = ['CsvTable', 'csv_text', 'escape_cell', 'read_csv', 'read_table', 'unescape_cell', 'whole_number']
+
+_SEPARATORS = ',;\t'
 
 _SIGN = r'(?:\s*[=+\-@＝＋－＠]| *[\t\r\n])'  # the wide ones count in East Asian spreadsheets
 _ESCAPED, _TO_ESCAPE = re.compile(f"'+{_SIGN}"), re.compile(f"'*{_SIGN}")
 _NUMBER = re.compile(r'\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
 _TO_QUOTE = re.compile('[",\r\n]')
+_WHOLE = re.compile(r'(\d+)\.0+')
 
 
 def escape_cell(cell: object) -> str:
@@ -47,13 +56,13 @@ class read_csv(Iterator[list[str]]):
 
     Args:
         text: the whole file; line ends of any kind.
-        strict: as of ``csv.reader``.
+        strict, **options: as of ``csv.reader``.
 
     Raises: csv.Error as ``csv.reader``.
     """
 
-    def __init__(self, text: str, *, strict: bool = False) -> None:
-        self._reader = csv.reader(io.StringIO(text, newline=''), strict=strict)
+    def __init__(self, text: str, *, strict: bool = False, **options) -> None:
+        self._reader = csv.reader(io.StringIO(text, newline=''), strict=strict, **options)
         self._may_hold_escaped = "'" in text
 
     @property
@@ -64,6 +73,71 @@ class read_csv(Iterator[list[str]]):
     def __next__(self) -> list[str]:
         row = next(self._reader)
         return [unescape_cell(cell) for cell in row] if self._may_hold_escaped else row
+
+
+class CsvTable(NamedTuple):
+    """A table: names of its columns, rows with the line that each begins in (the header is in line 1), each with a cell
+    a column, and faults (line, words) of rows that are none."""
+
+    header: list[str]
+    rows: list[tuple[int, tuple[str, ...]]]
+    faults: list[tuple[int, str]]
+
+
+def read_table(path: str | os.PathLike, expected: Iterable[str] = (), *, what: str = 'table') -> CsvTable:
+    """Read a CSV file as people and spreadsheets write them.
+
+    The text is UTF-8 or UTF-16, plain or gzipped; cells are separated by commas, semicolons or tabs, whichever gives
+    most of the ``expected`` columns; blanks around cells and names of columns are taken away; lines of empty cells, and
+    empty cells at the end of a line, are passed over.
+
+    Args:
+        path: the file.
+        expected: names of columns that may be in it.
+        what: how it is called in errors.
+
+    Raises:
+        DataError: it cannot be read, or is empty.
+    """
+    text = read_text(path, what)
+    if not text.strip():
+        raise DataError(f'{path}: the {what} is empty ({len(text)} characters).')
+    reader = read_csv(text, strict=True, skipinitialspace=True, delimiter=_separator(text, set(expected)))
+    header, rows, faults, line = [], [], [], 1
+    while True:
+        try:
+            cells = tuple(map(str.strip, next(reader)))
+        except StopIteration:
+            break
+        except csv.Error as error:
+            cells = ()
+            lost = f', so that the lines to {reader.line_num} are lost' if reader.line_num > line else ''
+            faults.append((line, f'not readable as CSV: {error}{lost}'))
+        if any(cells) and not header:
+            header = list(cells[:max(k for k, cell in enumerate(cells, 1) if cell)])
+            faults += [(line, f'the header names the column "{name}" twice')
+                       for name in sorted({name for name in header if name and header.count(name) > 1})]
+        elif any(cells):
+            if len(cells) < len(header) or any(cells[len(header):]):
+                lines = f' (the lines {line} to {reader.line_num} are in one pair of quotes)' \
+                    if reader.line_num > line else ''
+                faults.append((line, f'{len(cells)} cells, but the header has {len(header)}{lines}'))
+            else:
+                rows.append((line, cells[:len(header)]))
+        line = reader.line_num + 1
+    return CsvTable(header, rows, faults)
+
+
+def _separator(text: str, expected: set[str]) -> str:
+    first = next(line for line in io.StringIO(text) if line.strip())
+    names = {mark: {name.strip(' "\r\n\t') for name in first.split(mark)} for mark in _SEPARATORS}
+    return max(_SEPARATORS, key=lambda mark: (len(names[mark] & expected), len(names[mark])))
+
+
+def whole_number(text: str) -> str:
+    """``'61'`` of ``'61.0'``, as spreadsheets and pandas write whole numbers; any other text as it is."""
+    match = _WHOLE.fullmatch(text)
+    return match[1] if match else text
 
 
 def _quoted(text: str, *, alone: bool) -> str:

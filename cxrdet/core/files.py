@@ -64,22 +64,30 @@ def lock_file(stream: int) -> bool:
 
 
 def read_text(path: str | os.PathLike, what: str = 'file') -> str:
-    """The text of a UTF-8 file, with or without byte order mark, gzipped or not; line ends as they are in the file.
+    """The text of a file, UTF-8, or UTF-16 as Windows writes it; gzipped or not; line ends as they are in the file.
 
     Args:
         path: the file.
         what: how it is called in errors.
 
     Raises:
-        DataError: it cannot be read, its gzip data are broken, or it is not UTF-8.
+        DataError: it cannot be read, its gzip data are broken, or it is text of neither kind.
     """
     try:
         data = Path(path).read_bytes()
-        return (gzip.decompress(data) if data.startswith(b'\x1f\x8b') else data).decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path}: the {what} is not UTF-8 text (byte {error.start}).') from None
+        data = gzip.decompress(data) if data.startswith(b'\x1f\x8b') else data
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f'{path}: cannot read the {what}: {getattr(error, "strerror", None) or error}.') from None
+    if data[:2] in (b'\xff\xfe', b'\xfe\xff'):
+        encoding = 'utf-16'
+    else:  # a first character of two bytes is UTF-16 without a mark
+        encoding = 'utf-16-le' if data[1:2] == b'\0' else 'utf-16-be' if data[:1] == b'\0' else 'utf-8-sig'
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        start, broken = (error.start, '') if encoding == 'utf-8-sig' else (
+            0, ', nor whole UTF-16, which its first bytes announce')
+        raise DataError(f'{path}: the {what} is not UTF-8 text (byte {start}){broken}. Save it as UTF-8.') from None
 
 
 def write_atomic(path: str | os.PathLike, data: bytes | str) -> Path:

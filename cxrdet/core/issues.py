@@ -1,12 +1,20 @@
 """What a check of a data set finds, and the neutral table that the checks go by: one shape for every file format."""
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ['LEVELS', 'DataTable', 'Finding', 'Place', 'has_errors']
+from cxrdet.core.errors import DataError
+from cxrdet.core.splits import shared_groups
+
+__all__ = ['LEVELS', 'DataTable', 'Finding', 'Place', 'counts', 'has_errors', 'raise_errors']
 
 LEVELS = ('error', 'warning', 'info')
+_SHOWN = 10
 
 
 class Place(NamedTuple):
@@ -52,12 +60,48 @@ def has_errors(findings) -> bool:
     return any(finding.level == 'error' for finding in findings)
 
 
+def counts(counter: Counter) -> str:
+    """Words for a counter of reasons: ``'2 degenerate, 1 outside'``."""
+    return ', '.join(f'{number} {reason}' for reason, number in counter.most_common())
+
+
+def raise_errors(findings: Iterable[Finding], *, hint: str = '') -> None:
+    """Raise DataError if there are errors among ``findings``: it tells the first ten, each by file and row.
+
+    Args:
+        findings: As a reader found them.
+        hint: What may be done about them besides mending the file.
+    """
+    errors = sorted((finding for finding in findings if finding.level == 'error'), key=_order)
+    if not errors:
+        return
+    first, *others = errors
+    text = f'{first.file}: {_told(first)} Mend the file{hint}; check_data lists all that is wrong.'
+    if others:
+        kinds = Counter(finding.code for finding in errors)
+        text += f' It is the first of {len(errors)} errors ({counts(kinds)}):'
+        text += ''.join(f'\n  {"" if finding.file == first.file else f"{finding.file}: "}{_told(finding)}'
+                        for finding in others[:_SHOWN - 1])
+        text += f'\n  … and {len(errors) - _SHOWN} more' if len(errors) > _SHOWN else ''
+    raise DataError(text)
+
+
+def _order(finding: Finding) -> tuple[str, list[int]]:
+    return finding.file, [int(number) for number in re.findall(r'\d+', finding.row)]
+
+
+def _told(finding: Finding) -> str:
+    named = '' if finding.id is None else f' ({finding.id})' if isinstance(finding.id, str) else f' (id {finding.id})'
+    where = finding.row + named
+    return f'{f"{where}: " if where else ""}{finding.text.rstrip(".")}.'
+
+
 @dataclass
 class DataTable:
     """A data set as columns: N images, M boxes, C classes.
 
     Attributes:
-        kind: ``coco``, ``voc``, ``nih``, ``csv``, ``tfrecord`` or ``folder``.
+        kind: Name of the format, see :data:`cxrdet.datasets.formats.sets.FORMATS`.
         classes: Names (C).
         names, files: (N) as the annotations name an image, and its path on the disk.
         splits, groups, views: (N) names, ``''`` for unknown; a group is what must not be torn apart, a patient.
@@ -68,6 +112,8 @@ class DataTable:
         box_image, box_label: (M,) int64 row of the image and number of the class, -1 for unknown.
         box_places: (M) where the box stands.
         crowd: (M,) bool, regions that are ignored.
+        box_entries: (M) what the file says about a box besides (``ignore``, ``segmentation``), None where it has no
+            more to say.
         sizes_of_files: Whether ``sizes`` should be those of the files (not so for the boxes of NIH).
         folders: Folders of images; a file in them that no image refers to is an orphan.
         outside: Rows of images that the annotations name outside the set, and that are not to be looked at.
@@ -90,6 +136,7 @@ class DataTable:
     box_label: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     box_places: list[Place] = field(default_factory=list)
     crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    box_entries: list[dict] | None = None
     sizes_of_files: bool = True
     folders: list[str] = field(default_factory=list)
     outside: set[int] = field(default_factory=set)
@@ -107,6 +154,67 @@ class DataTable:
         return Finding(level, code, text, place.file, place.row, place.id, image=int(self.box_image[box]),
                        box=int(box), other=int(other))
 
+    def tell_images(self, level: str, code: str, texts: Iterable[tuple[int, str]]) -> None:
+        """Add findings about images: (row, text) of each."""
+        self.findings += [self.about_image(level, code, text, image) for image, text in texts]
+
+    def raise_errors(self, *, on_bad: str = 'error') -> dict[int, str]:
+        """Raise DataError if its reader has found errors, see :func:`raise_errors`.
+
+        Args:
+            on_bad: ``'drop'`` lets errors of single boxes pass.
+
+        Returns: row of each box that has an error -> its code.
+        """
+        bad: dict[int, str] = {}
+        errors = [finding for finding in self.findings if finding.level == 'error']
+        for finding in errors:
+            if finding.box >= 0:
+                bad.setdefault(finding.box, finding.code)
+        others = [finding for finding in errors if finding.box < 0]
+        raise_errors(others if on_bad == 'drop' else errors, hint='' if others else ', or set on_bad_annotation="drop" '
+                     'to leave such boxes out and have them counted')
+        return bad
+
+    def find_conflicts(self) -> None:
+        """Tell what contradicts itself, as the last step of a reader: ids that a file uses twice, for images and for
+        boxes; images that are listed twice in a split; images and groups (patients) in more than one split."""
+        self.findings += [
+            self.about_image('error', 'image_id_twice', f'image id {self.places[one].id!r} is used before, by '
+                             f'"{self.names[other]}"', one, other=other) for one, other in _repeated(self.places)]
+        self.findings += [
+            self.about_box('error', 'annotation_id_twice', f'annotation id {self.box_places[one].id!r} is used before, '
+                           f'in {self.box_places[other].row}', one, other=other)
+            for one, other in _repeated(self.box_places)]
+        paths = list(map(os.path.abspath, self.files))
+        first: dict[tuple[str, str], int] = {}
+        for image, key in enumerate(zip(paths, self.splits)):
+            other = first.setdefault(key, image)
+            if other != image:
+                same = self.labels is None or (self.labels[image] == self.labels[other]).all()
+                self.findings.append(self.about_image(
+                    'error', 'image_twice' if same else 'image_twice_other_label', f'"{self.names[image]}" is listed '
+                    f'before, in {self.places[other].row}{"" if same else ", with another label"}', image, other=other))
+        self._find_leaks(paths)
+
+    def _find_leaks(self, paths: list[str]) -> None:
+        first: dict[str, int] = {}
+        for image, (path, split) in enumerate(zip(paths, self.splits)):
+            other = first.setdefault(path, image)
+            if self.splits[other] != split:
+                self.findings.append(self.about_image('error', 'image_across_splits', f'"{self.names[image]}" is in '
+                                                      f'{split} and in {self.splits[other]}', image, other=other))
+        members: dict[str, dict[str, list[int]]] = {}
+        for image, (group, split) in enumerate(zip(self.groups, self.splits)):
+            if group and split:
+                members.setdefault(split, {}).setdefault(group, []).append(image)
+        shared = shared_groups({split: groups.keys() for split, groups in members.items()})
+        for (one, other), groups in shared.items():
+            self.findings += [self.about_image(
+                'error', 'patient_across_splits', f'patient "{group}" has {len(members[one][group])} images in {one} '
+                f'and {len(members[other][group])} in {other}', members[one][group][0], other=members[other][group][0])
+                for group in groups]
+
     def image_labels(self) -> np.ndarray:
         """(N, C) bool: labels of the images; those of their boxes where images have none."""
         if self.labels is not None:
@@ -115,3 +223,15 @@ class DataTable:
         known = (self.box_image >= 0) & (self.box_label >= 0)
         labels[self.box_image[known], self.box_label[known]] = True
         return labels
+
+
+def _repeated(places: list[Place]) -> list[tuple[int, int]]:
+    """(row, earlier row) of every id that a file has used before."""
+    first: dict[tuple, int] = {}
+    found = []
+    for row, place in enumerate(places):
+        if place.id is not None:
+            other = first.setdefault((place.file, place.id), row)
+            if other != row:
+                found.append((row, other))
+    return found

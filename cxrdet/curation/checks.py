@@ -7,10 +7,9 @@ import numpy as np
 
 from cxrdet.core.classification.confounding import confounded_labels
 from cxrdet.core.detection.boxes import box_area, box_iou
-from cxrdet.core.issues import DataTable, Finding, Place
-from cxrdet.core.splits import shared_groups
+from cxrdet.core.issues import DataTable, Finding
 
-__all__ = ['check_balance', 'check_boxes', 'check_duplicates', 'check_empty', 'check_ids', 'check_leaks', 'check_table',
+__all__ = ['check_balance', 'check_boxes', 'check_duplicates', 'check_empty', 'check_table',
            'check_views', 'class_counts', 'duplicate_pairs']
 
 _SLACK = 0.1  # pixels beyond the border that rounding may leave
@@ -28,47 +27,20 @@ def check_table(table: DataTable, *, min_side: float = 10., min_share: float = 1
         max_imbalance: Largest ratio of the most and the least frequent class that is not remarked on.
         max_association: Cramér's V between view and label from which a label is called confounded.
     """
-    return [*table.findings, *check_ids(table), *check_boxes(table, min_side=min_side, min_share=min_share),
-            *check_duplicates(table, iou_thr=duplicate_iou), *check_empty(table), *check_leaks(table),
+    return [*table.findings, *check_boxes(table, min_side=min_side, min_share=min_share),
+            *check_duplicates(table, iou_thr=duplicate_iou), *check_empty(table),
             *check_balance(table, max_ratio=max_imbalance), *check_views(table, threshold=max_association)]
 
 
-def check_ids(table: DataTable) -> list[Finding]:
-    """Ids used twice in a file, for images and for annotations, and images that are listed twice in one split."""
-    findings = [table.about_image('error', 'image_id_twice', f'image id {table.places[one].id!r} is used before, by '
-                                  f'"{table.names[other]}"', one, other=other)
-                for one, other in _repeated(table.places)]
-    findings += [table.about_box('error', 'annotation_id_twice', f'annotation id {table.box_places[one].id!r} is used '
-                                 f'before, in {table.box_places[other].row}', one, other=other)
-                 for one, other in _repeated(table.box_places)]
-    first: dict[tuple, int] = {}
-    for image, key in enumerate(zip(table.files, table.splits)):
-        other = first.setdefault(key, image)
-        if other != image:
-            same = table.labels is None or (table.labels[image] == table.labels[other]).all()
-            code = 'image_twice' if same else 'image_twice_other_label'
-            findings.append(table.about_image(
-                'error', code, f'"{table.names[image]}" is listed before, in {table.places[other].row}'
-                f'{"" if same else ", with another label"}', image, other=other))
-    return findings
-
-
-def _repeated(places: list[Place]) -> list[tuple[int, int]]:
-    """(row, earlier row) of every id that a file has used before."""
-    first: dict[tuple, int] = {}
-    found = []
-    for row, place in enumerate(places):
-        if place.id is not None:
-            other = first.setdefault((place.file, place.id), row)
-            if other != row:
-                found.append((row, other))
-    return found
-
-
 def check_boxes(table: DataTable, *, min_side: float = 10., min_share: float = 1e-4) -> list[Finding]:
-    """Inverted boxes, those without area, outside or partly outside of the image, and tiny ones; one finding a box."""
+    """Inverted boxes, those without area, outside or partly outside of the image, and tiny ones; one finding a box.
+
+    Numbers that are not finite are told here, what is no number was told by the reader."""
     boxes, image = table.boxes, table.box_image
     readable = np.isfinite(boxes).all(axis=1)
+    told = [finding.box for finding in table.findings if finding.code == 'bad_box']
+    findings = [table.about_box('error', 'bad_box', f'box {boxes[box].tolist()} has numbers that are not finite', box)
+                for box in np.setdiff1d(np.flatnonzero(~readable), told)]
     with np.errstate(invalid='ignore'):
         width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
         short = np.minimum(width, height)
@@ -79,7 +51,6 @@ def check_boxes(table: DataTable, *, min_side: float = 10., min_share: float = 1
         outside = (inside <= 0).any(axis=1)
         tiny = (short < min_side) | (width * height < min_share * limit.prod(axis=1))
     open_ = readable.copy()
-    findings = []
     for applies, level, code in ((inverted, 'error', 'inverted_box'), (flat, 'error', 'zero_area_box'),
                                  (outside, 'error', 'outside_box'), (over > _SLACK, 'warning', 'out_of_bounds_box'),
                                  (tiny, 'warning', 'tiny_box')):
@@ -141,27 +112,6 @@ def check_empty(table: DataTable) -> list[Finding]:
     filled = np.bincount(table.box_image[table.box_image >= 0], minlength=len(table.names))
     return [table.about_image('info', 'image_without_boxes', f'"{table.names[image]}" has no box', image)
             for image in np.flatnonzero(filled == 0)]
-
-
-def check_leaks(table: DataTable) -> list[Finding]:
-    """Groups (patients) and files that stand in more than one split."""
-    findings = []
-    members: dict[str, dict[str, list[int]]] = {}
-    for image, (group, split) in enumerate(zip(table.groups, table.splits)):
-        if group and split:
-            members.setdefault(split, {}).setdefault(group, []).append(image)
-    for (one, other), groups in shared_groups({split: groups.keys() for split, groups in members.items()}).items():
-        findings += [table.about_image(
-            'error', 'patient_across_splits', f'patient "{group}" has {len(members[one][group])} images in {one} and '
-            f'{len(members[other][group])} in {other}', members[one][group][0], other=members[other][group][0])
-            for group in groups]
-    first: dict[str, int] = {}
-    for image, (file, split) in enumerate(zip(table.files, table.splits)):
-        other = first.setdefault(file, image)
-        if table.splits[other] != split:
-            findings.append(table.about_image('error', 'image_across_splits', f'"{table.names[image]}" is in {split} '
-                                              f'and in {table.splits[other]}', image, other=other))
-    return findings
 
 
 def class_counts(table: DataTable) -> dict[str, dict[str, int]]:

@@ -3,6 +3,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from cxrdet.core.errors import DataError
 from cxrdet.core.issues import DataTable, Finding
 from cxrdet.curation.phash import near_equal_pairs, perceptual_hash, thumbnail
-from cxrdet.datasets.formats.files import image_paths
+from cxrdet.datasets.formats.files import image_paths, tell_missing
 from cxrdet.datasets.formats.images import THIN, decode_image, has_extra_channels
 from cxrdet.datasets.formats.record_images import read_record_image, split_record_path
 
@@ -76,19 +77,12 @@ def scan(paths: Sequence[str], *, workers: int = 1,
 
 def check_files(table: DataTable) -> list[Finding]:
     """Images that are not there or empty, and image files that nothing refers to."""
-    findings = []
-    for image, file in enumerate(table.files):
-        if image in table.outside or split_record_path(file) is not None:
-            continue
-        if not os.path.isfile(file):
-            findings.append(table.about_image('error', 'missing_file', f'no such image file: {file}', image))
-        elif not os.path.getsize(file):
-            text = f'the image file is empty (0 bytes): {file}'
-            findings.append(table.about_image('error', 'empty_file', text, image))
+    looked_at = replace(table, findings=[])
+    tell_missing(looked_at, range(len(table.names)))
     known = {os.path.realpath(file) for row, file in enumerate(table.files) if row not in table.outside}
     orphans = {os.path.realpath(file): file for folder in table.folders for file in image_paths(folder)}
-    return findings + [Finding('warning', 'orphan_file', 'no annotation refers to this image', file)
-                       for real, file in sorted(orphans.items()) if real not in known]
+    return looked_at.findings + [Finding('warning', 'orphan_file', 'no annotation refers to this image', file)
+                                 for real, file in sorted(orphans.items()) if real not in known]
 
 
 def check_pixels(table: DataTable, *, workers: int = 1,

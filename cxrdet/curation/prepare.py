@@ -12,11 +12,13 @@ import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.folders import OutputFolder, keep_apart
+from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import join_inside, name_fault
 from cxrdet.core.progress import TimedProgressBar, bar_around
+from cxrdet.curation.prepare_tfrecord import convert_cdetector
 from cxrdet.datasets.cell import CDETECTOR_CLASSES, CellVOCDataset
-from cxrdet.datasets.formats.coco import CocoFile, read_coco, write_json
-from cxrdet.datasets.formats.tfrecord import convert_cdetector
+from cxrdet.datasets.formats import coco
+from cxrdet.datasets.formats.coco import coco_annotation, write_json
 from cxrdet.datasets.phantoms import CELL_CLASSES, write_cell_phantoms, write_chest_phantoms
 from cxrdet.datasets.phantoms.files import prepared_folder, write_whole
 from cxrdet.datasets.transforms.loading import read_image_size
@@ -97,9 +99,9 @@ def prepare_voc(voc_dir: str | Path, out_dir: str | Path, *, classes: Sequence[s
                 name = entry['file_name']
                 _place_image(folder / name, join_inside(new / 'images', name, renamed=True), link)
                 bar(split, done, len(images))
-            coco = _to_coco(images, names, f'{voc_dir.name}, {split}, converted from Pascal VOC')
-            write_json(new / 'annotations' / f'{split}.json', coco)
-            report[split] = _count(coco)
+            content = _to_coco(images, names, f'{voc_dir.name}, {split}, converted from Pascal VOC')
+            write_json(new / 'annotations' / f'{split}.json', content)
+            report[split] = _count(content)
     return report | ({'dropped boxes': dict(dropped)} if dropped else {})
 
 
@@ -118,7 +120,7 @@ def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, spl
 
     A JSON file is checked (structure, the 11 classes, every image there and of the size that is stated) and written
     anew with its images in ``images/<split>/``; TFRecord files go through
-    :func:`cxrdet.datasets.formats.tfrecord.convert_cdetector`.
+    :func:`cxrdet.curation.prepare_tfrecord.convert_cdetector`.
 
     Args:
         sources: TFRecord files, or one ``.json``.
@@ -188,11 +190,9 @@ def _to_coco(entries: Iterable[dict], names: Sequence[str], description: str) ->
     images, annotations = [], []
     for entry in entries:
         images.append({'id': len(images) + 1} | {key: entry[key] for key in ('file_name', 'height', 'width')})
-        for box in entry['instances']:
-            x1, y1, x2, y2 = box['bbox']
-            annotations.append({'id': len(annotations) + 1, 'image_id': len(images), 'iscrowd': box['ignore_flag'],
-                                'category_id': box['bbox_label'] + 1, 'bbox': [x1, y1, x2 - x1, y2 - y1],
-                                'area': (x2 - x1) * (y2 - y1)})
+        annotations += [coco_annotation(number, len(images), box['bbox_label'] + 1, box['bbox'],
+                                        crowd=box['ignore_flag'])
+                        for number, box in enumerate(entry['instances'], len(annotations) + 1)]
     categories = [{'id': number, 'name': name} for number, name in enumerate(names, 1)]
     return {'info': {'description': description}, 'images': images, 'annotations': annotations,
             'categories': categories}
@@ -203,57 +203,47 @@ def _to_coco(entries: Iterable[dict], names: Sequence[str], description: str) ->
 def _copy_cdetector(source: Path, out_dir: Path, split: str, image_dir: str | Path | None,
                     link: bool) -> dict[str, int]:
     """Check a published COCO file and write it anew, with classes in the known order, beside its images."""
-    coco = read_coco(source)
-    found = list(coco.categories.values())
-    for name in found:
+    folder = coco.image_folder(source) if image_dir is None else Path(image_dir)
+    if not folder.is_dir():
+        raise DataError(f'{folder}: no such folder of images.')
+    table = coco.read(source, folder)
+    table.raise_errors()
+    for name in table.classes:
         if name not in CDETECTOR_CLASSES:
             raise DataError(f'{source}: unknown class "{name}".{did_you_mean(name, CDETECTOR_CLASSES)} The 11 classes '
                             f'are {", ".join(CDETECTOR_CLASSES)}.')
-    missing = [name for name in CDETECTOR_CLASSES if name not in found]
+    missing = [name for name in CDETECTOR_CLASSES if name not in table.classes]
     if missing:
         raise DataError(f'{source}: the categories lack {", ".join(missing)}; expected all 11 classes of the set.')
-    folder = _image_folder(source, image_dir)
-    _check_images(folder, [image['file_name'] for image in coco.images], str(source))
+    _check_images(folder, table.names, str(source))
     results = OutputFolder(out_dir, f'prepare_data.{split}', names=(f'annotations/{split}.json', f'images/{split}'),
-                           inputs=[source, *(folder / image['file_name'] for image in coco.images)], force=True,
+                           inputs=[source, *table.files], force=True,
                            made_from={'kind': 'cdetector', 'source': str(source.resolve()), 'link': link})
-    content = _in_known_order(coco, split)
+    content = _in_known_order(table, split)
     with results as new:
         bar = TimedProgressBar()
-        for done, image in enumerate(coco.images, 1):
-            name = image['file_name']
-            path, target = folder / name, join_inside(new / 'images' / split, name, renamed=True)
-            height, width = read_image_size(path)
-            stated = (image.get('height') or height, image.get('width') or width)
-            if stated != (height, width):
-                raise DataError(f'{source}: "{name}" is stated to be {stated[1]}x{stated[0]} pixels, {path} has '
-                                f'{width}x{height}.')
-            _place_image(path, target, link)
-            content['images'].append(dict(image, file_name=f'{split}/{name}', height=height, width=width))
-            bar(split, done, len(coco.images))
+        for done, (name, path, stated) in enumerate(zip(table.names, table.files, table.sizes), 1):
+            size = np.array(read_image_size(path))
+            if (stated != size)[np.isfinite(stated)].any():
+                raise DataError(f'{source}: "{name}" is stated to be {stated[1]:g}x{stated[0]:g} pixels, {path} has '
+                                f'{size[1]}x{size[0]}.')
+            _place_image(Path(path), join_inside(new / 'images' / split, name, renamed=True), link)
+            content['images'][done - 1] |= {'file_name': f'{split}/{name}', 'height': int(size[0]),
+                                            'width': int(size[1])}
+            bar(split, done, len(table.names))
         write_json(new / 'annotations' / f'{split}.json', content)
     return _count(content)
 
 
-def _in_known_order(coco: CocoFile, split: str) -> dict:
-    """The annotations with category ids in the order of the set's description; the images are still to be filled in."""
-    order = {key: CDETECTOR_CLASSES.index(name) + 1 for key, name in coco.categories.items()}
-    annotations = [dict(item, category_id=order[item['category_id']])
-                   for image in coco.images for item in coco.annotations.get(image['id'], ())]
+def _in_known_order(table: DataTable, split: str) -> dict:
+    """The file with category ids in the order of the set's description."""
+    content, = table.source.values()
+    order = [CDETECTOR_CLASSES.index(name) + 1 for name in table.classes]
+    rows = np.argsort(table.box_image, kind='stable').tolist()
+    annotations = [dict(table.box_entries[row], category_id=order[table.box_label[row]]) for row in rows]
     categories = [{'id': number, 'name': name} for number, name in enumerate(CDETECTOR_CLASSES, 1)]
-    return {'info': {'description': f'Comparison detector, {split}, checked copy'}, 'images': [],
-            'annotations': annotations, 'categories': categories}
-
-
-def _image_folder(source: Path, image_dir: str | Path | None) -> Path:
-    if image_dir is not None:
-        if not Path(image_dir).is_dir():
-            raise DataError(f'{image_dir}: no such folder of images.')
-        return Path(image_dir)
-    for folder in (source.parent / 'images', source.parent.parent / 'images'):
-        if folder.is_dir():
-            return folder
-    return source.parent
+    return {'info': {'description': f'Comparison detector, {split}, checked copy'}, 'annotations': annotations,
+            'images': [dict(entry) for entry in content['images']], 'categories': categories}
 
 
 # ------------------------------------------------------------------------------------------------- files

@@ -1,11 +1,13 @@
 """What can be mended in a data set without guessing: from findings to a plan for the writers."""
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from cxrdet.core.detection.boxes import box_fault, clip_boxes
-from cxrdet.core.issues import DataTable, Finding
+from cxrdet.core.errors import DataError
+from cxrdet.core.issues import DataTable, Finding, counts
 
 __all__ = ['Change', 'Plan', 'plan_mending']
 
@@ -19,8 +21,10 @@ _DROP_IMAGE = ('outside_file', 'missing_file', 'empty_file', 'unreadable_image',
 _ACROSS = ('image_across_splits', 'equal_images_across_splits')
 _ORDER = ('test', 'val', 'valid')
 #: Nothing to do: left out of the copy by its nature.
-_NOT_COPIED = ('orphan_file', 'bad_image', 'bad_row', 'unreadable_annotations', 'missing_annotation', 'listed_twice',
-               'rows_without_image', 'boxes_without_image', 'not_listed')
+_NOT_COPIED = ('orphan_file', 'bad_image', 'bad_annotation', 'bad_row', 'unreadable_annotations', 'missing_annotation',
+               'listed_twice', 'empty_list', 'rows_without_image', 'boxes_without_image', 'not_listed')
+#: The copy names the image as its file is called, or gives it a name of its own.
+_RENAMED = ('image_name', 'image_name_twice')
 
 
 @dataclass(frozen=True)
@@ -66,20 +70,36 @@ def plan_mending(table: DataTable, findings: Iterable[Finding]) -> Plan:
     that cannot be read go with their boxes, of equal ones the later; across splits the one that is for learning.
     Whatever needs a judgement stays: tiny boxes, one object in two classes, sizes that differ, patients in two splits,
     classes.
+
+    Raises:
+        DataError: No image would be left.
     """
     plan = Plan()
     for finding in findings:
         if not _mend(table, plan, finding) and finding.level != 'info':
             plan.left.append(finding)
-    for box in np.flatnonzero(np.isin(table.box_image, list(plan.drop_images))):
-        plan.drop_boxes.add(int(box))
+    for box in np.flatnonzero(np.isin(table.box_image, list(plan.drop_images))).tolist():
+        if box not in plan.drop_boxes:
+            plan.drop_boxes.add(box)
+            gone = table.about_box('info', 'box_of_dropped_image', f'box of "{table.names[table.box_image[box]]}"', box)
+            plan.changes.append(Change('dropped box with its image', gone, before=_numbers(table.boxes[box])))
+    if table.names and len(plan.drop_images) == len(table.names):
+        kinds = Counter(change.finding.code for change in plan.changes if change.finding.image in plan.drop_images)
+        raise DataError(f'nothing would be left: all {len(table.names)} images of the set would be dropped '
+                        f'({counts(kinds)}); the first: {plan.changes[0].finding.text}. If the images lie elsewhere, '
+                        'name their folder (images, --images), or let names lead out (allow_outside, --allow-outside).')
     return plan
 
 
 def _mend(table: DataTable, plan: Plan, finding: Finding) -> bool:
     code = finding.code
-    if code in _NOT_COPIED:
+    if finding.image >= 0 and code in (*_DROP_IMAGE, 'unreadable_annotations'):
+        plan.drop_images.add(finding.image)
+        plan.changes.append(Change('dropped image', finding))
+    elif code in _NOT_COPIED:
         plan.changes.append(Change('left out', finding))
+    elif code in _RENAMED:
+        plan.changes.append(Change('renamed image', finding))
     elif code in _DROP_BOX and finding.box >= 0:
         plan.drop_boxes.add(finding.box)
         plan.changes.append(Change('dropped box', finding, before=_numbers(table.boxes[finding.box])))
@@ -88,9 +108,6 @@ def _mend(table: DataTable, plan: Plan, finding: Finding) -> bool:
     elif code in ('no_annotation_id', 'annotation_id_twice'):
         plan.renumber.add(finding.box)
         plan.changes.append(Change('new id', finding))
-    elif code in _DROP_IMAGE and finding.image >= 0:
-        plan.drop_images.add(finding.image)
-        plan.changes.append(Change('dropped image', finding))
     elif code in _ACROSS and finding.image >= 0:
         image = min(finding.image, finding.other, key=lambda row: table.splits[row] in _ORDER)
         plan.drop_images.add(image)

@@ -8,19 +8,21 @@ import re
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from xml.etree.ElementTree import tostring
 
-from cxrdet.core.csv_text import csv_text, read_csv
+from cxrdet.core.csv_text import csv_text, read_table
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.core.files import read_text, write_atomic
+from cxrdet.core.files import write_atomic
 from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import join_inside, name_fault, within
 from cxrdet.curation.repair import Change, Plan
+from cxrdet.datasets.formats.coco import coco_annotation
 from cxrdet.datasets.formats.images import png_bytes
-from cxrdet.datasets.formats.lenient.voc import CORNERS
+from cxrdet.datasets.formats.nih import LISTS
 from cxrdet.datasets.formats.record_images import read_record_image
+from cxrdet.datasets.formats.voc import SIDES, list_names
 
 __all__ = ['check_mendable', 'copy_names', 'free_name', 'name_key', 'place_images', 'voc_names', 'write_mended']
 
@@ -153,8 +155,8 @@ def _write_coco(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
             if row in plan.renumber:
                 entry['id'], fresh = fresh, fresh + 1
             if row in plan.boxes:
-                x1, y1, x2, y2 = plan.boxes[row].tolist()
-                entry |= {'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': (x2 - x1) * (y2 - y1)}
+                entry |= {key: value for key, value in coco_annotation(0, 0, 0, plan.boxes[row].tolist()).items()
+                          if key in ('bbox', 'area')}
             annotations.append(entry)
         write_atomic(out / 'annotations' / file.name,
                      json.dumps({**content, 'images': images, 'annotations': annotations}))
@@ -174,7 +176,7 @@ def _write_voc(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
             if box in plan.drop_boxes:
                 root.remove(element)
             elif box in plan.boxes:
-                for corner, value in zip(CORNERS, plan.boxes[box]):
+                for corner, value in zip(SIDES, plan.boxes[box]):
                     element.find(f'bndbox/{corner}').text = f'{value:g}'
         write_atomic(out / 'Annotations' / f'{name}.xml', tostring(root, encoding='unicode') + '\n')
         lists.setdefault(table.splits[row], []).append(name)
@@ -185,7 +187,8 @@ def _write_voc(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
 
 def _write_csv(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
     kept = _kept(table, plan)
-    _write_rows(table, {table.places[row].number: table.names[row] for row in kept}, out, 'path')
+    column = table.source['columns']['path']
+    _write_rows(table.source['file'], {table.places[row].number: {column: table.names[row]} for row in kept}, out)
     labels = table.source['file'].parent / 'label2id.json'
     if labels.is_file():
         write_atomic(out / labels.name, labels.read_bytes())
@@ -194,48 +197,34 @@ def _write_csv(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
 
 def _write_nih(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
     kept = _kept(table, plan)
-    names = {table.names[row] for row in kept}
-    _place(table, kept, out / 'images', link)
-    _write_rows(table, {table.places[row].number: table.names[row] for row in kept}, out, 'Image Index')
-    folder = table.source['file'].parent
     splits = {table.names[row]: table.splits[row] for row in kept}
-    for split, name in (('train_val', 'train_val_list.txt'), ('test', 'test_list.txt')):
+    _place(table, kept, out / 'images', link)
+    _write_rows(table.source['file'], {table.places[row].number: {} for row in kept}, out)
+    folder = table.source['file'].parent
+    for split, name in LISTS.items():
         if (folder / name).is_file():
-            lines = [line for line in read_text(folder / name).split() if line in names and splits[line] == split]
-            write_atomic(out / name, ''.join(f'{line}\n' for line in lines))
-    boxes = folder / 'BBox_List_2017.csv'
-    if boxes.is_file():
-        _write_box_list(table, plan, boxes, out, names)
+            listed = [image for image in list_names(folder / name)[0] if splits.get(image) == split]
+            write_atomic(out / name, ''.join(f'{image}\n' for image in listed))
+    if (folder / 'BBox_List_2017.csv').is_file():
+        changed = {place.number: _box_cells(plan, box) for box, place in enumerate(table.box_places)
+                   if box not in plan.drop_boxes}
+        _write_rows(folder / 'BBox_List_2017.csv', changed, out)
 
 
-def _write_box_list(table: DataTable, plan: Plan, file: Path, out: Path, names: set[str]) -> None:
-    lines = {place.number: box for box, place in enumerate(table.box_places)}
-    content = list(read_csv(read_text(file)))
-    rows = [content[0]]
-    for number, cells in enumerate(content[1:], 2):
-        box = lines.get(number)
-        if box is None or box in plan.drop_boxes or cells[0] not in names:
-            continue
-        if box in plan.boxes:
-            x1, y1, x2, y2 = plan.boxes[box].tolist()
-            cells[2:6] = [f'{value:g}' for value in (x1, y1, x2 - x1, y2 - y1)]
-        rows.append(cells)
-    write_atomic(out / file.name, csv_text(rows))
+def _box_cells(plan: Plan, box: int) -> dict[int, str]:
+    """Cells of the list of boxes that change."""
+    if box not in plan.boxes:
+        return {}
+    x1, y1, x2, y2 = plan.boxes[box].tolist()
+    return {column: f'{value:g}' for column, value in enumerate((x1, y1, x2 - x1, y2 - y1), 2)}
 
 
-def _write_rows(table: DataTable, lines: dict[int, str], out: Path, column: str) -> None:
-    """The rows of the table that stand in ``lines``, as they are but for the names of renamed images."""
-    file = table.source['file']
-    reader, rows, place = read_csv(read_text(file)), [], 0
-    for number, cells in enumerate(reader):
-        if number == 0:
-            place = [cell.strip() for cell in cells].index(column)
-        elif reader.line_num not in lines:
-            continue
-        elif cells[place].strip() != lines[reader.line_num]:
-            cells[place] = lines[reader.line_num]
-        rows.append(cells)
-    write_atomic(out / file.name.removesuffix('.gz'), csv_text(rows))
+def _write_rows(file: Path, lines: Mapping[int, Mapping[int, str]], out: Path) -> None:
+    """The rows of a table that stand in ``lines``, each with the cells that change, by column."""
+    header, rows, _ = read_table(file)
+    written = [[lines[line].get(column, cell) for column, cell in enumerate(cells)]
+               for line, cells in rows if line in lines]
+    write_atomic(out / file.name.removesuffix('.gz'), csv_text([header, *written]))
 
 
 def _write_tfrecord(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
@@ -260,11 +249,9 @@ def _write_tfrecord(table: DataTable, plan: Plan, out: Path, link: bool) -> None
         coco['images'].append({'id': len(coco['images']) + 1, 'file_name': name, 'height': height, 'width': width})
         for box in boxes.get(row, ()):
             if box not in plan.drop_boxes:
-                x1, y1, x2, y2 = plan.boxes.get(box, table.boxes[box]).tolist()
-                coco['annotations'].append({
-                    'id': len(coco['annotations']) + 1, 'image_id': len(coco['images']), 'iscrowd': 0,
-                    'category_id': int(table.box_label[box]) + 1, 'bbox': [x1, y1, x2 - x1, y2 - y1],
-                    'area': (x2 - x1) * (y2 - y1)})
+                corners = plan.boxes.get(box, table.boxes[box]).tolist()
+                coco['annotations'].append(coco_annotation(
+                    len(coco['annotations']) + 1, len(coco['images']), int(table.box_label[box]) + 1, corners))
     for split, content in contents.items():
         write_atomic(out / 'annotations' / f'{split}.json', json.dumps(content))
 

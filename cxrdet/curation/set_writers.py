@@ -11,6 +11,7 @@ from cxrdet.core.files import write_atomic
 from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import join_inside
 from cxrdet.curation.repaired_set import place_images
+from cxrdet.datasets.formats.coco import coco_annotation
 from cxrdet.datasets.formats.images import png_bytes
 
 __all__ = ['SET_WRITERS']
@@ -69,11 +70,9 @@ class _CocoWriter(_SetWriter):
     def _note(self, name: str, size: tuple[int, int], boxes, labels, crowd) -> None:
         number = self.first[0] + len(self.images)
         self.images.append({'id': number, 'file_name': name, 'height': size[0], 'width': size[1]})
-        for (x1, y1, x2, y2), label, ignored in zip(boxes.tolist(), labels.tolist(), crowd.tolist()):
-            self.annotations.append({
-                'id': self.first[1] + len(self.annotations), 'image_id': number, 'iscrowd': int(ignored),
-                'category_id': self.categories[label], 'bbox': [x1, y1, x2 - x1, y2 - y1],
-                'area': (x2 - x1) * (y2 - y1)})
+        for box, label, ignored in zip(boxes.tolist(), labels.tolist(), crowd.tolist()):
+            self.annotations.append(coco_annotation(self.first[1] + len(self.annotations), number,
+                                                    self.categories[label], box, crowd=ignored))
 
     def _write(self, kept: set[int]) -> None:
         rows = {(place.file, place.number): row for row, place in enumerate(self.table.places)}

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from cxrdet.core.detection.box_layout import likely_cause, no_boxes_text
 from cxrdet.core.detection.boxes import xyxy_to_xywh
 from cxrdet.core.errors import DataError
-from cxrdet.datasets.formats.coco import counts
+from cxrdet.core.issues import counts
 
 _LOOKED_AT = 20_000  # boxes, for the likely cause of a mistake
 

@@ -21,22 +21,24 @@ Files are read from the local disk only.
 """
 import logging
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from mmengine.logging import print_log
 
 from cxrdet.core.detection.boxes import box_fault
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.issues import DataTable, counts
 from cxrdet.core.paths import check_names
 from cxrdet.core.terminal import visible
 from cxrdet.datasets.box_check import BoxCheck
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
-from cxrdet.datasets.formats.coco import CocoFile, check_on_bad, counts, read_coco
-from cxrdet.datasets.formats.files import IMAGE_SUFFIXES
-from cxrdet.datasets.formats.voc import CORNERS, VocFile, read_list, read_voc
+from cxrdet.datasets.formats import coco, voc
+from cxrdet.datasets.formats.coco import check_on_bad
 from cxrdet.datasets.transforms.loading import ImageNamed, read_image_size
 from cxrdet.registry import DATASETS
 
@@ -124,6 +126,59 @@ class _CellReader(BoxCheck, ImageNamed):
         left_out = ('type', 'pipeline', 'lazy_init', '_scope_')
         return cls(**{key: value for key, value in cfg.items() if key not in left_out}, pipeline=[], lazy_init=True)
 
+    def _read(self) -> DataTable:
+        """The set as its format's reader gives it, with all that is wrong in its list."""
+        raise NotImplementedError
+
+    def _checked(self) -> tuple[DataTable, dict[int, str]]:
+        """The set, and the boxes that ``on_bad_annotation`` leaves out with the reason of each; other errors raise."""
+        table = self._read()
+        return table, table.raise_errors(on_bad=self.on_bad_annotation)
+
+    def _found_classes(self) -> list[str]:
+        return list(self._checked()[0].classes)
+
+    def _image_paths(self) -> list[Path]:
+        return list(map(Path, self._checked()[0].files))
+
+    def _entries(self) -> list[dict]:
+        table, bad = self._checked()
+        own = self._set_classes(table.classes)
+        labels = [own.get(name) for name in table.classes]
+        self._set_labels(table, own)
+        self.dropped, self._unusable = Counter(bad.values()), []
+        sizes = [tuple(map(_whole, size)) for size in table.sizes.tolist()]
+        entries = [{'img_path': file, 'img_id': row + 1, 'height': size[0], 'width': size[1], 'seg_map_path': None}
+                   for row, (file, size) in enumerate(zip(table.files, sizes))]
+        for entry in entries:
+            if None in (entry['height'], entry['width']):
+                entry['height'], entry['width'] = read_image_size(entry['img_path'])
+            entry['instances'] = []
+        raw = table.box_entries or [{}] * len(table.boxes)
+        columns = (table.boxes.tolist(), table.box_image.tolist(), table.box_label.tolist(), table.crowd.tolist(), raw)
+        for number, (box, image, label, crowd, said) in enumerate(zip(*columns)):
+            if number in bad:
+                continue
+            if said.get('ignore'):
+                self.dropped['marked_ignore'] += 1
+                continue
+            entry = entries[image]
+            instance = self._instance(box, labels[label], (entry['height'], entry['width']), crowd)
+            if instance is not None:
+                if said.get('segmentation'):
+                    instance['mask'] = said['segmentation']
+                entry['instances'].append(instance)
+        for row, entry in enumerate(entries):
+            self._complete(entry, table, row)
+        return entries
+
+    def _set_labels(self, table: DataTable, own: dict[str, int]) -> None:
+        """Note the labels as MMDetection's data sets have them, from the labels by class name."""
+        self.cat2label = own
+
+    def _complete(self, entry: dict, table: DataTable, row: int) -> None:
+        """Add to the entry of an image what only this kind of set has."""
+
     def _check_names(self, names: Iterable[str], folder: str) -> None:
         check_names(names, folder=self.data_prefix[folder], roots=[self.data_root], allow_outside=self.allow_outside,
                     source=self.ann_file or self.data_prefix['ann'])
@@ -199,7 +254,7 @@ class CellDataset(_CellReader, CocoDataset):
         metainfo: ``dict(classes=(...))`` to hold the file to these classes, in this order; boxes of other classes are
             dropped and counted. Without it the file says which there are.
         data_prefix: where images are, relative to ``data_root``; the default is ``dict(img='images/')``.
-        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.formats.coco.read_coco`.
+        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.formats.coco.read`.
         allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
         **kwargs: ``allow_outside=True`` lets names lead out of ``data_root`` and the folder of images (else an error);
             of ``mmdet.CocoDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
@@ -216,49 +271,24 @@ class CellDataset(_CellReader, CocoDataset):
         self.allow_no_boxes = allow_no_boxes
         super().__init__(ann_file, metainfo, data_prefix, {'img': 'images/'}, on_bad_annotation, **kwargs)
 
-    def _read(self) -> CocoFile:
-        coco = read_coco(self.ann_file, on_bad=self.on_bad_annotation)
-        self._check_names((image['file_name'] for image in coco.images), 'img')
-        return coco
+    def _read(self) -> DataTable:
+        table = coco.read(Path(self.ann_file), Path(self.data_prefix['img']))
+        self._check_names(table.names, 'img')
+        return table
 
-    def _found_classes(self) -> list[str]:
-        return list(self._read().categories.values())
-
-    def _image_paths(self) -> list[Path]:
-        return [Path(self.data_prefix['img'], image['file_name']) for image in self._read().images]
-
-    def _entries(self) -> list[dict]:
-        coco = self._read()
-        labels = self._set_classes(list(coco.categories.values()))
-        self.cat2label = {key: labels[name] for key, name in coco.categories.items() if name in labels}
+    def _set_labels(self, table: DataTable, own: dict[str, int]) -> None:
+        content, = table.source.values()
+        names = {entry['id']: unicodedata.normalize('NFC', entry['name']) for entry in content['categories']}
+        self.cat2label = {key: own[name] for key, name in names.items() if name in own}
         self.cat_ids = sorted(self.cat2label, key=self.cat2label.get)
-        self.dropped, self._unusable = Counter(coco.dropped), []
-        return [self._entry(image, coco.annotations.get(image['id'], ())) for image in coco.images]
 
-    def _entry(self, image: dict, annotations: Iterable[dict]) -> dict:
-        path = os.path.join(self.data_prefix['img'], image['file_name'])
-        height, width = image.get('height'), image.get('width')
-        if not height or not width:
-            height, width = read_image_size(path)
-        entry = {'img_path': path, 'img_id': image['id'], 'height': height, 'width': width, 'seg_map_path': None}
+    def _complete(self, entry: dict, table: DataTable, row: int) -> None:
+        entry['img_id'] = table.places[row].id
         if self.data_prefix.get('seg'):
-            stem = os.path.splitext(image['file_name'])[0]
+            stem = os.path.splitext(table.names[row])[0]
             entry['seg_map_path'] = os.path.join(self.data_prefix['seg'], stem + self.seg_map_suffix)
         if self.return_classes:
             entry.update(text=self._metainfo['classes'], caption_prompt=self.caption_prompt, custom_entities=True)
-        entry['instances'] = []
-        for annotation in annotations:
-            if annotation.get('ignore'):
-                self.dropped['marked_ignore'] += 1
-                continue
-            x, y, w, h = annotation['bbox']
-            label = self.cat2label.get(annotation['category_id'])
-            instance = self._instance((x, y, x + w, y + h), label, (height, width), bool(annotation.get('iscrowd')))
-            if instance is not None:
-                if annotation.get('segmentation'):
-                    instance['mask'] = annotation['segmentation']
-                entry['instances'].append(instance)
-        return entry
 
 
 @DATASETS.register_module()
@@ -286,9 +316,9 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
         metainfo: ``dict(classes=(...))`` to hold the files to these classes, in this order.
         data_prefix: where images and annotations are; the default is
             ``dict(img='JPEGImages/', ann='Annotations/')``.
-        corners: ``'exclusive'`` or ``'inclusive'``, see above and :func:`cxrdet.datasets.formats.voc.read_voc`.
+        corners: ``'exclusive'`` or ``'inclusive'``, see above and :func:`cxrdet.datasets.formats.voc.read`.
         ignore_difficult: give boxes marked ``difficult`` the ``ignore_flag`` 1, as MMDetection does.
-        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.formats.voc.read_voc`.
+        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.formats.voc.read`.
         allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
         **kwargs: ``allow_outside`` as above; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline`` …
 
@@ -302,85 +332,42 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
     def __init__(self, ann_file: str = '', metainfo: dict | None = None, *, data_prefix: dict | None = None,
                  corners: str = 'exclusive', ignore_difficult: bool = True, on_bad_annotation: str = 'error',
                  allow_no_boxes: bool = False, **kwargs) -> None:
-        if corners not in CORNERS:
-            raise ConfigError(f'corners must be "exclusive" or "inclusive", got {corners!r}.')
+        voc.check_corners(corners)
         self.corners = corners
         self.ignore_difficult = ignore_difficult
         self.allow_no_boxes = allow_no_boxes
         super().__init__(ann_file, metainfo, data_prefix, {'img': 'JPEGImages/', 'ann': 'Annotations/'},
                          on_bad_annotation, **kwargs)
 
-    def _xml(self, name: str) -> str:
-        return os.path.join(self.data_prefix['ann'], f'{name}.xml')
+    def _read(self) -> DataTable:
+        folder, lists = Path(self.data_prefix['ann']), {Path(self.ann_file): ''} if self.ann_file else {}
+        table = voc.read(folder.parent, Path(self.data_prefix['img']), annotations=folder, lists=lists,
+                         corners=self.corners)
+        for prefix in ('ann', 'img') if self.ann_file else ():
+            self._check_names(table.names, prefix)
+        if not self.ignore_difficult:
+            table.crowd[:] = False
+        return table
 
-    def _names(self) -> list[str]:
-        """Names of the images, each with its XML file there."""
-        if self.ann_file:
-            names = read_list(self.ann_file)
-            for folder in ('ann', 'img'):
-                self._check_names(names, folder)
-            for name in names:
-                if not os.path.isfile(self._xml(name)):
-                    raise DataError(f'{self._xml(name)}: there is no such file, though {self.ann_file} lists "{name}".')
-            return names
-        names = self._folder()
-        if not names:
-            raise DataError(f'{self.data_prefix["ann"]}: there is no XML file in this folder.')
-        return names
+    def _found_classes(self) -> list[str]:
+        return self._with_absent(self._checked()[0].classes)
 
-    def _folder(self) -> list[str]:
-        folder = Path(self.data_prefix['ann'])
-        if not folder.is_dir():
-            raise DataError(f'{folder}: no such folder of annotations. Check data_root and data_prefix["ann"].')
-        return sorted(path.name[:-4] for path in folder.glob('*.xml'))
+    def _set_classes(self, found: Sequence[str]) -> dict[str, int]:
+        return super()._set_classes(self._with_absent(found))
 
-    def _read(self, name: str) -> VocFile:
-        return read_voc(self._xml(name), corners=self.corners, on_bad=self.on_bad_annotation)
-
-    def _found_classes(self, files: dict[str, VocFile] | None = None) -> list[str]:
+    def _with_absent(self, found: Sequence[str]) -> list[str]:
         """Names that the files bear, sorted, and those of the given classes that are allowed to be missing."""
-        files = {name: self._read(name) for name in self._names()} if files is None else files
-        found = {item.name for voc in files.values() for item in voc.objects}
-        given = set(self._metainfo.get('classes') or ())
+        found, given = set(found), set(self._metainfo.get('classes') or ())
         if given <= found or (self.test_mode and found <= given):
             return sorted(found | given)
-        for name in self._folder():
-            if name not in files:
-                others = read_voc(self._xml(name), on_bad='drop').objects
-                found |= {item.name for item in others} & given
-        return sorted(found)
+        folder = Path(self.data_prefix['ann'])
+        others = voc.read(folder.parent, Path(self.data_prefix['img']), annotations=folder, lists={})
+        return sorted(found | given & set(others.classes))
 
-    def _image_paths(self) -> list[Path]:
-        names = self._names()
-        folders: dict[str, dict[str, list[str]]] = {}
-        return [Path(self._image_path(name, '', folders)) for name in names]
+    def _complete(self, entry: dict, table: DataTable, row: int) -> None:
+        entry['xml_path'] = table.places[row].file
 
-    def _image_path(self, name: str, filename: str, folders: dict[str, dict[str, list[str]]]) -> str:
-        """Path of the image of a name; ``folders`` remembers the listings, stem -> file names."""
-        stem_path = os.path.join(self.data_prefix['img'], name)
-        folder, stem = os.path.split(stem_path)
-        if folder not in folders:
-            listing = folders[folder] = {}
-            for file in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-                base, suffix = os.path.splitext(file)
-                if suffix.lower() in IMAGE_SUFFIXES:
-                    listing.setdefault(base, []).append(file)
-        files = folders[folder].get(stem, [f'{stem}.jpg'])
-        chosen = os.path.basename(filename) if os.path.basename(filename) in files else files[0]
-        return os.path.join(folder, chosen)
 
-    def _entries(self) -> list[dict]:
-        files = {name: self._read(name) for name in self._names()}
-        labels = self._set_classes(self._found_classes(files))
-        self.cat2label = labels
-        self.dropped, self._unusable = sum((voc.dropped for voc in files.values()), Counter()), []
-        folders: dict[str, dict[str, list[str]]] = {}
-        data_list = []
-        for position, (name, voc) in enumerate(files.items(), 1):
-            path = self._image_path(name, voc.filename, folders)
-            size = (voc.height, voc.width) if voc.height and voc.width else read_image_size(path)
-            instances = (self._instance(item.box, labels.get(item.name), size, self.ignore_difficult and item.difficult)
-                         for item in voc.objects)
-            data_list.append({'img_path': path, 'img_id': position, 'xml_path': self._xml(name), 'height': size[0],
-                              'width': size[1], 'instances': [entry for entry in instances if entry is not None]})
-        return data_list
+def _whole(side: float) -> int | float | None:
+    """A side of an image in pixels as it is written in JSON; None for NaN, unknown."""
+    return None if np.isnan(side) else int(side) if side == int(side) else side

@@ -1,14 +1,14 @@
 """The TFRecord files of the Comparison detector as a detection set, without conversion."""
-import os
 from pathlib import Path
 
 from mmdet.datasets import BaseDetDataset
 
-from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.errors import ConfigError
+from cxrdet.core.issues import DataTable
 from cxrdet.datasets.cell import _CellReader
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
+from cxrdet.datasets.formats import record_images
 from cxrdet.datasets.formats.record_images import index_records, record_files, record_path
-from cxrdet.datasets.formats.tfrecord import continuous_boxes
 from cxrdet.registry import DATASETS
 
 __all__ = ['CellTFRecordDataset']
@@ -23,9 +23,8 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
     their records (:mod:`cxrdet.datasets.formats.record_images`); a sample then reads its own record, so that data
     loaders shuffle and have workers as with image files. ``img_path`` is ``FILE@BYTE/NAME``, which ``cxrdet.LoadImage``
     reads. Labels are stored as 1..11, for :data:`cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; boxes with others are
-    an error, or dropped and counted as ``unknown_class``. Citation and licence: see :class:`cxrdet.CellDataset`. Unit
-    of
-    split: the file; patients are unknown.
+    an error, or dropped and counted as ``unknown_category``. Citation and licence: see :class:`cxrdet.CellDataset`.
+    Unit of split: the file; patients are unknown.
 
     Args:
         ann_file: a file, or a folder of files whose names hold "record" (read in the order of their names), relative to
@@ -52,6 +51,9 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
         self.allow_no_boxes = allow_no_boxes
         super().__init__(ann_file, metainfo, kwargs.pop('data_prefix', None), {}, on_bad_annotation, **kwargs)
 
+    def _read(self) -> DataTable:
+        return record_images.read(Path(self.ann_file), one_split=True)
+
     def _found_classes(self) -> list[str]:
         return list(CDETECTOR_CLASSES)
 
@@ -67,31 +69,3 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
             DataError: the files cannot be read.
         """
         return {image.key: record_path(file, image) for file in cls.image_files(cfg) for image in index_records(file)}
-
-    def _entries(self) -> list[dict]:
-        own = self._set_classes(self._found_classes())
-        self.cat2label = own
-        self.dropped.clear()
-        self._unusable = []
-        entries: list[dict] = []
-        places: dict[str, str] = {}
-        for file in record_files(self.ann_file):
-            for image in index_records(file):
-                path = record_path(file, image)
-                other = places.setdefault(os.path.splitext(image.name)[0], path)
-                if other != path:
-                    raise DataError(f'{path}: there is an image of this name already: {other}.')
-                entries.append({'img_path': path, 'img_id': len(entries) + 1, 'height': image.height,
-                                'width': image.width, 'seg_map_path': None, 'instances': self._instances(image, path)})
-        return entries
-
-    def _instances(self, image, path: str) -> list[dict]:
-        found = []
-        for box, stored in zip(continuous_boxes(image.rows).tolist(), image.rows[:, 4].tolist()):
-            known = 1 <= stored <= len(CDETECTOR_CLASSES)
-            if not known and self.on_bad_annotation == 'error':
-                raise DataError(f'{path}: a box has the label {stored}, expected 1 to {len(CDETECTOR_CLASSES)}.')
-            label = self.cat2label.get(CDETECTOR_CLASSES[stored - 1]) if known else None
-            instance = self._instance(box, label, (image.height, image.width), False)
-            found += [] if instance is None else [instance]
-        return found

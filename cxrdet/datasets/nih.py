@@ -11,9 +11,9 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.issues import counts
 from cxrdet.core.paths import check_names
 from cxrdet.datasets.cell import match_classes
-from cxrdet.datasets.formats.coco import counts
 from cxrdet.datasets.formats.nih import NIH_CLASSES, NihTable, find_images, find_table, read_table
 from cxrdet.datasets.formats.voc import read_list
 from cxrdet.datasets.transforms.loading import ImageNamed

@@ -382,7 +382,7 @@ def test_names_that_lead_out(tmp_path, pictures, link):
     report = check_data(root, fix=tmp_path / 'fixed', link=link)
     assert found(report) == {('outside_file', 'train.json', f'images[{k}]'): 1 for k in (4, 5, 6)}
     assert '--allow-outside' in report.findings[0].text
-    assert summary(report.plan) == {'dropped image': 3, 'renamed image': 3}
+    assert summary(report.plan) == {'dropped image': 3, 'dropped box with its image': 3, 'renamed image': 3}
     content = json.loads((tmp_path / 'fixed' / 'annotations' / 'train.json').read_text())
     assert [image['file_name'] for image in content['images']] == ['a.png', 'b.png', 'c.png', 'd.png']
     assert [box['image_id'] for box in content['annotations']] == [0, 1, 2, 3]

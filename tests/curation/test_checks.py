@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from cxrdet.core.issues import DataTable, Finding, Place, has_errors
-from cxrdet.curation.checks import check_balance, check_boxes, check_ids, check_leaks, check_table, class_counts
+from cxrdet.curation.checks import check_balance, check_boxes, check_table, class_counts
 from cxrdet.curation.repair import plan_mending
 
 
@@ -33,12 +33,18 @@ def table(boxes=(), labels=None, image=None, *, images=1, size=(100, 200), class
     ((-5, 10, 50, 60), 'out_of_bounds_box'),
     ((10, 10, 50, 101), 'out_of_bounds_box'),
     ((10, 10, 19, 60), 'tiny_box'),
-    ((np.nan, 10, 20, 60), None),  # the reader's business
+    ((np.nan, 10, 20, 60), 'bad_box'), ((10, 10, np.inf, 60), 'bad_box'),
 ])
 def test_boxes(box, code):
     findings = check_boxes(table([box]))
     assert [finding.code for finding in findings] == ([code] if code else [])
     assert all((f.file, f.row, f.id, f.box, f.image) == ('f', 'annotations[0]', 0, 0, 0) for f in findings)
+
+
+def test_what_the_reader_has_told_is_not_told_again():
+    columns = table([(np.nan,) * 4])
+    columns.findings.append(columns.about_box('error', 'bad_box', 'no numbers', 0))
+    assert check_boxes(columns) == []
 
 
 def test_tiny_by_share():
@@ -59,16 +65,17 @@ def test_ids_and_images_used_twice():
     columns = table(images=3, files=['x/0.png', 'x/1.png', 'x/0.png'], places=[Place('f', 'images[0]', 0, 7),
                                                                               Place('f', 'images[1]', 1, 7),
                                                                               Place('f', 'images[2]', 2, 8)])
-    assert [(f.code, f.image, f.other) for f in check_ids(columns)] == [('image_id_twice', 1, 0), ('image_twice', 2, 0)]
+    columns.find_conflicts()
+    assert [(f.code, f.image, f.other) for f in columns.findings] == [('image_id_twice', 1, 0), ('image_twice', 2, 0)]
 
 
 def test_patients_and_images_across_splits():
     columns = table(images=4, splits=['train', 'train', 'val', 'val'], groups=['p', 'q', 'p', ''],
                     files=['x/0', 'x/1', 'x/2', 'x/1'])
-    findings = check_leaks(columns)
-    assert [(f.code, f.level) for f in findings] == [('patient_across_splits', 'error'),
-                                                     ('image_across_splits', 'error')]
-    assert findings[0].text == 'patient "p" has 1 images in train and 1 in val'
+    columns.find_conflicts()
+    assert [(f.code, f.level) for f in columns.findings] == [('image_across_splits', 'error'),
+                                                             ('patient_across_splits', 'error')]
+    assert columns.findings[1].text == 'patient "p" has 1 images in train and 1 in val'
 
 
 def test_balance():

@@ -9,10 +9,11 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch.utils.data import DataLoader
 
 from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.curation.prepare_tfrecord import convert_cdetector
 from cxrdet.datasets.cell import CellDataset
 from cxrdet.datasets.cell_tfrecord import CellTFRecordDataset
 from cxrdet.datasets.formats.record_images import index_records, read_record_image, split_record_path
-from cxrdet.datasets.formats.tfrecord import convert_cdetector, record_spans
+from cxrdet.datasets.formats.tfrecord import record_spans
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 LOAD = [dict(type='cxrdet.LoadImage'), dict(type='LoadAnnotations', with_bbox=True)]
@@ -101,8 +102,8 @@ def test_classes_and_files(records):
 
 @pytest.mark.parametrize(('images', 'cut', 'text'), [
     ([('a', 1), ('b', 1)], 7, r'x\.tfrecord: record 1 at byte \d+: the file is truncated'),
-    ([('a', 1), ('b', 12)], 0, r'x\.tfrecord@\d+/b: a box has the label 12, expected 1 to 11'),
-    ([('p/a.png', 1), ('q/a.jpg', 1)], 0, r'x\.tfrecord@\d+/a\.jpg: .*image of this name already: .*@0/a\.png')])
+    ([('a', 1), ('b', 12)], 0, r'x\.tfrecord: record 1, box 0: the box has the label 12, expected 1 to 11'),
+    ([('p/a.png', 1), ('q/a.jpg', 1)], 0, r'x\.tfrecord: record 1 .*: .*name of an image before it: .*@0/a\.png')])
 def test_bad_files(tmp_path, write_tfrecord, images, cut, text):
     path = write_tfrecord(tmp_path / 'x.tfrecord', [(name, np.zeros((9, 9, 3), np.uint8), [(1, 1, 5, 5, label)])
                                                     for name, label in images])
@@ -111,7 +112,7 @@ def test_bad_files(tmp_path, write_tfrecord, images, cut, text):
         CellTFRecordDataset('x.tfrecord', data_root=str(tmp_path), pipeline=[])
     if images[-1][1] == 12:
         kept = CellTFRecordDataset('x.tfrecord', data_root=str(tmp_path), pipeline=[], on_bad_annotation='drop')
-        assert kept.dropped == {'unknown_class': 1}
+        assert kept.dropped == {'unknown_category': 1}
 
 
 def test_a_file_that_changes_while_it_is_used(tmp_path, write_tfrecord):

@@ -113,7 +113,7 @@ def test_split_file(root, tmp_path_factory, monkeypatch):
 @pytest.mark.parametrize(('content', 'message'), [
     ('00000001_000.png\n00000009_000.png\n', 'list.txt: 1 of 2 names are not in the table .*v2020.csv: 00000009_000'),
     ('', 'list.txt: the list of images is empty'),
-    ('00000001_000.png\n00000001_000.png\n', 'list.txt: lines 1 and 2 both name "00000001_000.png"'),
+    ('00000001_000.png\n00000001_000.png\n', 'list.txt: line 2 .*: lines 1 and 2 both name "00000001_000.png"'),
     ('00000004_000.png\n', r'none of the images that .* names is there \(4 other images are\)'),
 ])
 def test_bad_split_files(root, content, message):

@@ -1,64 +1,101 @@
-"""COCO detection files: read strictly, written whole.
+"""COCO detection files: read to the end whatever is wrong in them, written whole.
 
 Format: https://cocodataset.org/#format-data (Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014).
 What a file needs is ``images`` (``id``, ``file_name``), ``annotations`` (``id``, ``image_id``, ``category_id``,
-``bbox`` as x, y, width, height in pixels) and ``categories`` (``id``, ``name``). No framework and no pycocotools in
-here: 10,000 images with 100,000 annotations are read and checked in one to two seconds.
+``bbox`` as x, y, width, height in pixels) and ``categories`` (``id``, ``name``). Ids are numbers (``1.0``, as pandas
+writes them, is 1) or texts. No framework and no pycocotools in here: 10,000 images with 100,000 annotations are read
+and checked in one to two seconds.
 """
 import json
+import math
 import os
-from collections import Counter
-from dataclasses import dataclass, field
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxrdet.core.errors import ConfigError, DataError
+import numpy as np
+
+from cxrdet.core.csv_text import whole_number
+from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import read_text
+from cxrdet.core.issues import DataTable, Finding, Place
+from cxrdet.datasets.formats.files import add_image
+
+__all__ = ['check_on_bad', 'coco_annotation', 'coco_files', 'image_folder', 'load_json', 'read', 'recognises',
+           'write_json']
 
 ON_BAD = ('error', 'drop')
-_HOW_TO_MEND = 'Mend the file, or set on_bad_annotation="drop" to leave such annotations out and have them counted.'
+GROUP_KEYS = ('patient_id', 'patient', 'group')
+VIEW_KEYS = ('view', 'view_position', 'View Position')
 
 
-@dataclass
-class CocoFile:
-    """The contents of a COCO file, checked.
-
-    Attributes:
-        categories: name of every category id, in the order of the ids.
-        images: the image entries as they stand in the file, in its order.
-        annotations: image id -> its annotations as they stand in the file, in its order; no key where there are none.
-        dropped: number of annotations left out for a structural defect, by reason (only with ``on_bad='drop'``).
-    """
-
-    categories: dict[Any, str]
-    images: list[dict]
-    annotations: dict[Any, list[dict]]
-    dropped: Counter = field(default_factory=Counter)
+def recognises(path: Path) -> bool:
+    """A ``.json`` file, or a folder with ``annotations/*.json`` or ``annotations*.json``."""
+    return bool(coco_files(path)) if path.is_dir() else path.suffix.lower() == '.json'
 
 
-def read_coco(path: str | Path, *, on_bad: str = 'error') -> CocoFile:
-    """Read and check a COCO file.
+def coco_files(path: Path) -> list[Path]:
+    """The annotation files of a COCO set: the file itself, or those of a folder."""
+    if not path.is_dir():
+        return [path]
+    return sorted((path / 'annotations').glob('*.json')) or sorted(path.glob('annotations*.json'))
+
+
+def image_folder(file: Path) -> Path:
+    """Where the images of an annotation file lie: ``images/`` beside it or beside its folder, else its own folder."""
+    for folder in (file.parent / 'images', file.parent.parent / 'images'):
+        if folder.is_dir():
+            return folder
+    return file.parent
+
+
+def read(path: Path, images: Path | None = None, *, files: Mapping[Path, str] | None = None) -> DataTable:
+    """One COCO file, or all of ``annotations/*.json`` in a folder (else ``annotations*.json``); a file is a split.
+
+    An image entry may name its patient (``patient_id``) and its view (``view``). Geometry is not judged here.
 
     Args:
-        path: the JSON file.
-        on_bad: what becomes of an annotation with a structural defect (no ``id``, ``image_id``, ``category_id`` or
-            ``bbox``; an id that occurs twice; a reference to an image or category that the file lacks; a bbox that is
-            not four numbers): ``'error'`` raises, ``'drop'`` leaves it out and counts it. Geometry is not judged here.
+        path: The file or the folder.
+        images: Folder of the images, by default :func:`image_folder` of each file.
+        files: Annotation file -> its split, where they lie otherwise.
 
     Raises:
-        DataError: the file is missing, empty or no JSON; a list is missing; a category or an image is defective; an
-            annotation is and ``on_bad='error'``.
-        ConfigError: ``on_bad`` is neither.
+        DataError: No file can be read as COCO.
     """
-    check_on_bad(on_bad)
-    content = load_json(path)
-    if not isinstance(content, dict):
-        raise DataError(f'{path}: expected a COCO file (a JSON object), got a {type(content).__name__}.')
-    categories = _read_categories(content, path)
-    images = _read_images(content, path)
-    coco = CocoFile(categories, images, {})
-    _read_annotations(content, path, coco, on_bad)
-    return coco
+    table = DataTable('coco', source={}, box_entries=[])
+    files = {file: file.stem for file in coco_files(path)} if files is None else files
+    for file in files:
+        try:
+            content = load_json(file)
+            if not isinstance(content, dict):
+                raise DataError(f'{file}: expected a COCO file (a JSON object), got a {type(content).__name__}.')
+            _list(content, 'images', str(file))
+            table.source[file] = content
+        except DataError as error:
+            table.findings.append(Finding('error', 'unreadable_annotations', str(error).removeprefix(f'{file}: '),
+                                          str(file)))
+    if not table.source:
+        raise DataError('; '.join(f'{finding.file}: {finding.text}' for finding in table.findings)
+                        or f'{path}: no COCO file.')
+    categories = {file: _categories(content, str(file), table.findings) for file, content in table.source.items()}
+    _settle_classes(table, categories)
+    sizes: list[tuple[float, float]] = []
+    boxes: list[tuple] = []
+    for file, content in table.source.items():
+        folder = images or image_folder(file)
+        if str(folder) not in table.folders:
+            table.folders.append(str(folder))
+        ids = _read_images(table, sizes, content, file, folder, files[file])
+        _read_annotations(table, boxes, content, str(file), ids, categories[file])
+    table.sizes = np.array(sizes, np.float64).reshape(-1, 2)
+    corners, image, label, crowd = zip(*boxes) if boxes else ((), (), (), ())
+    table.boxes = np.array(corners, np.float64).reshape(-1, 4)
+    table.boxes[:, 2:] += table.boxes[:, :2]
+    table.box_image, table.box_label = np.array(image, np.int64), np.array(label, np.int64)
+    table.crowd = np.array(crowd, bool)
+    table.find_conflicts()
+    return table
 
 
 def check_on_bad(on_bad: str) -> None:
@@ -68,7 +105,7 @@ def check_on_bad(on_bad: str) -> None:
 
 
 def load_json(path: str | Path) -> Any:
-    """Read a JSON file (UTF-8, with or without byte order mark, gzipped or not).
+    """Read a JSON file (UTF-8 or UTF-16, with or without byte order mark, gzipped or not).
 
     Raises:
         DataError: the file is missing, a folder, unreadable, empty, or no JSON (with line and column).
@@ -100,97 +137,150 @@ def write_json(path: str | Path, content: Any) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _list(content: dict, key: str, path: str | Path, needed: bool = True) -> list[dict]:
+def coco_annotation(number: int, image_id: Any, category_id: Any, box: Sequence[float], *, crowd: bool = False) -> dict:
+    """The annotation with the id ``number`` of a box (x1, y1, x2, y2) in pixels."""
+    x1, y1, x2, y2 = box
+    width, height = x2 - x1, y2 - y1
+    return {'id': number, 'image_id': image_id, 'category_id': category_id, 'bbox': [x1, y1, width, height],
+            'area': max(0, width) * max(0, height), 'iscrowd': int(crowd)}
+
+
+def _list(content: dict, key: str, file: str) -> list:
     entries = content.get(key)
     if not isinstance(entries, list):
         found = ', '.join(f'"{name}"' for name in content) or 'nothing'
-        raise DataError(f'{path}: expected a list "{key}" in a COCO file, found {found}.')
-    if needed and not entries:
-        raise DataError(f'{path}: the list "{key}" is empty.')
-    for index, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise DataError(f'{path}: {key}[{index}] must be an object, got {entry!r:.60}.')
+        raise DataError(f'{file}: expected a list "{key}" in a COCO file, found {found}.')
     return entries
 
 
-def _is_id(value: Any) -> bool:
-    return isinstance(value, (int, str)) and not isinstance(value, bool)
+def _entries(content: dict, key: str, file: str, code: str, findings: list[Finding]) -> Iterable[tuple[int, dict]]:
+    """Number and content of the entries of a list; what is no list, and what in it is no object, is told."""
+    try:
+        entries = _list(content, key, file)
+    except DataError as error:
+        findings.append(Finding('error', code, str(error).removeprefix(f'{file}: '), file))
+        return
+    if not entries and key != 'annotations':
+        findings.append(Finding('error', code, f'the list "{key}" is empty', file))
+    for number, entry in enumerate(entries):
+        if isinstance(entry, dict):
+            yield number, entry
+        else:
+            findings.append(Finding('error', code, f'must be an object, got {entry!r:.60}', file, f'{key}[{number}]'))
 
 
-def _read_categories(content: dict, path: str | Path) -> dict[Any, str]:
+def _categories(content: dict, file: str, findings: list[Finding]) -> dict[Any, str]:
+    """Id -> name, in the order of the ids."""
     names: dict[Any, str] = {}
-    owner: dict[str, Any] = {}
-    for index, entry in enumerate(_list(content, 'categories', path)):
-        key, name = entry.get('id'), entry.get('name')
-        if not _is_id(key) or not isinstance(name, str) or not name:
-            raise DataError(f'{path}: categories[{index}] needs an "id" and a "name", got {entry!r:.120}.')
-        if key in names:
-            raise DataError(f'{path}: two categories have the id {key!r} ("{names[key]}" and "{name}").')
-        if name in owner:
-            raise DataError(f'{path}: the categories {owner[name]!r} and {key!r} are both named "{name}"; '
-                            'labels go by name, so give them different ones or merge them.')
-        names[key], owner[name] = name, key
+    for number, entry in _entries(content, 'categories', file, 'bad_category', findings):
+        key, name = _id(entry.get('id')), entry.get('name')
+        name = unicodedata.normalize('NFC', name) if isinstance(name, str) else ''
+        text = ''
+        if key is None or not name.strip():
+            text = f'needs an "id" and a "name", got {entry!r:.120}'
+        elif key in names:
+            text = f'two categories have the id {key!r} ("{names[key]}" and "{name}")'
+        elif name in names.values():
+            other = next(other for other in names if names[other] == name)
+            text = (f'the categories {other!r} and {key!r} are both named "{name}"; labels go by name, so give them '
+                    'different ones or merge them')
+        if text:
+            findings.append(Finding('error', 'bad_category', text, file, f'categories[{number}]'))
+        if key is not None and name:
+            names.setdefault(key, name)
     return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
 
-def _read_images(content: dict, path: str | Path) -> list[dict]:
-    images = _list(content, 'images', path)
-    seen: dict[Any, int] = {}
-    for index, entry in enumerate(images):
-        key, name = entry.get('id'), entry.get('file_name')
-        if not _is_id(key) or not isinstance(name, str) or not name:
-            raise DataError(f'{path}: images[{index}] needs an "id" and a "file_name", got {entry!r:.120}.')
-        if key in seen:
-            raise DataError(f'{path}: images[{seen[key]}] and images[{index}] ("{name}") have the same id {key!r}.')
-        seen[key] = index
-        for side in ('height', 'width'):
-            size = entry.get(side)
-            if size is not None and (isinstance(size, bool) or not isinstance(size, (int, float)) or not size >= 0):
-                raise DataError(f'{path}: images[{index}] ("{name}") has the "{side}" {size!r:.40}, '
-                                'expected a number of pixels.')
-    return images
+def _settle_classes(table: DataTable, categories: dict[Path, dict[Any, str]]) -> None:
+    """The classes of all files in the order of the first; a file that names others is told."""
+    first, *others = categories.items()
+    classes = list(dict.fromkeys(first[1].values()))
+    for file, names in others:
+        for name in names.values():
+            if name not in classes:
+                table.findings.append(Finding(
+                    'error', 'classes_differ', f'class "{name}" is not among those of {first[0].name}.'
+                    f'{did_you_mean(name, classes)}', str(file)))
+                classes.append(name)
+    table.classes = tuple(classes)
 
 
-def _read_annotations(content: dict, path: str | Path, coco: CocoFile, on_bad: str) -> None:
-    image_ids = {image['id'] for image in coco.images}
-    seen: set = set()
-    first = ''
-    for index, entry in enumerate(_list(content, 'annotations', path, needed=False)):
-        reason, text = _annotation_fault(entry, image_ids, coco.categories, seen)
-        if reason:
-            coco.dropped[reason] += 1
-            first = first or f'annotations[{index}] (id {entry.get("id")!r}) {text}'
-        else:
-            seen.add(entry['id'])
-            coco.annotations.setdefault(entry['image_id'], []).append(entry)
-    if coco.dropped and on_bad == 'error':
-        total = sum(coco.dropped.values())
-        more = f' It is the first of {total} defective annotations ({counts(coco.dropped)}).' if total > 1 else ''
-        raise DataError(f'{path}: {first}.{more} {_HOW_TO_MEND}')
+def _read_images(table: DataTable, sizes: list, content: dict, file: Path, folder: Path, split: str) -> dict[Any, int]:
+    """Append the images of a file; id -> row of the table (the first, where an id is used twice)."""
+    ids: dict[Any, int] = {}
+    for number, entry in _entries(content, 'images', str(file), 'bad_image', table.findings):
+        key, name = _id(entry.get('id')), entry.get('file_name')
+        if key is None or not isinstance(name, str) or not name:
+            table.findings.append(Finding('error', 'bad_image', f'needs an "id" and a "file_name", got {entry!r:.120}',
+                                          str(file), f'images[{number}]', key))
+            continue
+        row = add_image(table, folder, name, Place(str(file), f'images[{number}]', number, key), split=split,
+                        group=_first(entry, GROUP_KEYS), view=_first(entry, VIEW_KEYS))
+        ids.setdefault(key, row)
+        sides = [_number(entry.get(side)) for side in ('height', 'width')]
+        for side, value in zip(('height', 'width'), sides):
+            if entry.get(side) is not None and not value >= 0:
+                table.tell_images('error', 'bad_size', [(row, f'"{name}" has the "{side}" {entry[side]!r:.40}, '
+                                                              'expected a number of pixels')])
+        sizes.append(tuple(side if side > 0 else math.nan for side in sides))
+    return ids
 
 
-def _annotation_fault(entry: dict, image_ids: set, categories: dict, seen: set) -> tuple[str, str]:
-    """Reason (as counted) and words for the structural defect of an annotation, both empty where there is none."""
-    for key in ('id', 'image_id', 'category_id'):
-        if entry.get(key) is None:
-            return f'no_{key}', f'has no "{key}"'
-        if not _is_id(entry[key]):
-            return f'bad_{key}', f'has the "{key}" {entry[key]!r:.40}, expected a number'
-    if entry['id'] in seen:
-        return 'duplicate_id', 'has an id that an annotation before it has too'
-    if entry['image_id'] not in image_ids:
-        return 'unknown_image_id', f'has the "image_id" {entry["image_id"]!r}, which "images" lacks'
-    if entry['category_id'] not in categories:
-        return ('unknown_category_id', f'has the "category_id" {entry["category_id"]!r}, which "categories" lacks '
-                f'(it has {", ".join(map(repr, categories)):.80})')
-    box = entry.get('bbox')
-    if box is None:
-        return 'no_bbox', 'has no "bbox"'
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
-        return 'bad_bbox', f'has the "bbox" {box!r:.60}, expected four numbers x, y, width, height'
-    return '', ''
+def _read_annotations(table: DataTable, boxes: list[tuple], content: dict, file: str, ids: dict[Any, int],
+                      categories: dict[Any, str]) -> None:
+    labels = {name: number for number, name in enumerate(table.classes)}
+    labels = {key: labels[name] for key, name in categories.items()}
+    for number, entry in _entries(content, 'annotations', file, 'bad_annotation', table.findings):
+        box, bbox = len(boxes), entry.get('bbox')
+        key, image_id, category = (_id(entry.get(name)) for name in ('id', 'image_id', 'category_id'))
+        image, label = ids.get(image_id, -1), labels.get(category, -1)
+        values = _four_numbers(bbox)
+        boxes.append((values or (math.nan,) * 4, image, label, bool(entry.get('iscrowd'))))
+        table.box_entries.append(entry)
+        table.box_places.append(Place(file, f'annotations[{number}]', number, key))
+        if key is None or image < 0 or label < 0 or values is None:
+            place = table.box_places[box]
+            table.findings += [Finding('error', code, text, place.file, place.row, key, image=image, box=box)
+                               for code, text in _faults(entry, key, image, label, values, categories)]
 
 
-def counts(counter: Counter) -> str:
-    """Words for a counter of reasons: ``'2 degenerate, 1 outside'``."""
-    return ', '.join(f'{number} {reason}' for reason, number in counter.most_common())
+def _faults(entry: dict, key: Any, image: int, label: int, values: Sequence | None,
+            categories: dict) -> Iterable[tuple[str, str]]:
+    """(code, text) of what is wrong with one annotation, apart from its geometry."""
+    def told(name: str, lacking: str) -> str:
+        value = entry.get(name)
+        return f'has no "{name}"' if value is None else f'has the "{name}" {value!r:.60}, ' + (
+            'expected a number' if _id(value) is None else lacking)
+
+    if key is None:
+        yield 'no_annotation_id', told('id', '')
+    if image < 0:
+        yield 'unknown_image', told('image_id', 'which "images" lacks')
+    if label < 0:
+        yield 'no_category' if entry.get('category_id') is None else 'unknown_category', told(
+            'category_id', f'which "categories" lacks (it has {", ".join(map(repr, categories)):.80})')
+    if values is None:
+        box = entry.get('bbox')
+        yield 'bad_box', 'has no "bbox"' if box is None else (
+            f'has the "bbox" {box!r:.60}, expected four numbers x, y, width, height')
+
+
+def _id(value: Any) -> int | str | None:
+    """An id as it is looked up: ``1.0`` is 1; None for what is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
+
+
+def _number(value: Any) -> float:
+    return float(value) if type(value) in (int, float) and abs(value) < 1e300 else math.nan
+
+
+def _four_numbers(values: Any) -> list | None:
+    if not isinstance(values, list) or len(values) != 4 or not {*map(type, values)} <= {int, float}:
+        return None
+    return list(map(_number, values))
+
+
+def _first(entry: dict, keys: Iterable[str]) -> str:
+    return next((whole_number(str(entry[key]).strip()) for key in keys if entry.get(key) not in (None, '')), '')

@@ -1,39 +1,120 @@
-"""Image lists for classification: a metadata CSV and a label2id JSON, read strictly.
+"""Image lists for classification: a metadata CSV and a label2id JSON.
 
-No framework in here. Faults of a file are gathered and told together, by line of the CSV as an editor counts them (the
-header is line 1), so that one look mends them all.
+No framework in here. Faults are told by line of the CSV as an editor counts them (the header is line 1), all of them
+together, so that one look mends them all.
 """
-import csv
-import os
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError, loads
 from pathlib import Path
 
 import numpy as np
 
-from cxrdet.core.csv_text import read_csv
+from cxrdet.core.csv_text import CsvTable, read_table, whole_number
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import read_text
-from cxrdet.core.paths import is_outside
+from cxrdet.core.issues import DataTable, Finding, Place
+from cxrdet.core.paths import name_fault
 from cxrdet.core.splits import grouped_split
+from cxrdet.datasets.formats.files import add_image, tell_missing, tell_outside
 
-__all__ = ['COLUMNS', 'CsvRow', 'balanced_choice', 'read_label2id', 'read_rows', 'split_rows']
+__all__ = ['COLUMNS', 'CsvRow', 'balanced_choice', 'read', 'read_label2id', 'read_rows', 'recognises', 'split_rows']
 
-COLUMNS = {'path': 'path', 'label': 'label', 'split': 'split', 'group': 'group'}
+COLUMNS = {'path': ('path',), 'label': ('label',), 'split': ('split',),
+           'group': ('group', 'patient', 'patient_id', 'Patient ID'), 'view': ('view', 'View Position')}
+"""What is looked for, and what the column may be called, unless the caller says it."""
+SPLITS = ('train', 'val', 'test')
 _NEEDED = ('path', 'label')
-_SHOWN = 10
 
 
 @dataclass
 class CsvRow:
-    """One row: its line in the file, the path as it stands there, the class id, and split and group where given."""
+    """One row: its line in the file, the path as the file is called, the class id, and split and group where given."""
 
     line: int
     path: str
     label: int
     split: str | None = None
     group: str | None = None
+
+
+def recognises(path: Path) -> bool:
+    """A ``.csv`` file, or a folder with one."""
+    return any(path.glob('*.csv')) if path.is_dir() else path.suffix.lower() == '.csv'
+
+
+def read(path: Path, images: Path | None = None, *, classes: Sequence[str] | None = None,
+         columns: Mapping[str, str | None] | None = None, splits: Sequence[str] = SPLITS) -> DataTable:
+    """A table with the columns ``path`` and ``label``, and ``split``, ``group`` (``patient_id``) and ``view`` if given.
+
+    Args:
+        path: The table; or its folder, with ``metadata.csv`` or a single ``.csv``.
+        images: What the paths are relative to, by default the table's folder.
+        classes: Names of the classes; by default those of ``label2id.json`` beside the table, else all that occur.
+        columns: What the columns are called, where :data:`COLUMNS` do not hold; ``None`` as a name: not looked at.
+        splits: The values that the split column may hold.
+
+    Raises:
+        DataError: There is no such table, or it lacks a column.
+        ConfigError: ``columns`` has an unknown key.
+    """
+    file = _find_table(path) if path.is_dir() else path
+    folder = file.parent if images is None else images
+    content = read_table(file, [name for names in COLUMNS.values() for name in names] + list((columns or {}).values()),
+                         what='metadata file')
+    places = _places(file, content.header, columns)
+    table = DataTable('csv', source={'file': file, 'folder': str(folder), 'columns': places})
+    table.findings += [Finding('error', 'bad_row', text, str(file), f'line {line}') for line, text in content.faults]
+    if not content.rows and not content.faults:
+        table.findings.append(Finding('error', 'no_images', 'there is a header, but no row below it', str(file)))
+    if classes is None:
+        classes = _classes_beside(file.parent / 'label2id.json', table.findings)
+    labels = [unicodedata.normalize('NFC', cells[places['label']]) for _, cells in content.rows]
+    table.classes = tuple(classes) or tuple(sorted(set(labels) - {''}))
+    kept = _read_rows(table, content, labels, places, splits)
+    ids = {name: number for number, name in enumerate(table.classes)}
+    numbers = np.array([ids.get(label, -1) for label in kept], np.int64)
+    table.labels = numbers[:, None] == np.arange(len(table.classes))
+    table.sizes = np.full((len(kept), 2), np.nan)
+    tops = {Path(name).parts[0] if len(Path(name).parts) > 1 else '.' for name in table.names if not name_fault(name)}
+    table.folders = sorted(str(Path(folder, top)) for top in tops)
+    table.find_conflicts()
+    return table
+
+
+def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str, str | None] | None = None,
+              splits: Sequence[str] = SPLITS, split: str | None = None, folder: str | Path | None = None,
+              roots: Sequence[str | Path] | None = ()) -> list[CsvRow]:
+    """The rows of a metadata CSV, for training: :func:`read`, of which every error is raised.
+
+    Args:
+        path, classes, columns, splits: As of :func:`read`. ``split`` and ``group`` need not be in the file, unless they
+            are named in ``columns``.
+        split: Look for the images of this split only; ``None``, or no split column: for all of them.
+        folder: What the paths are relative to; ``None``: the images are not looked for.
+        roots: Folders besides that the paths may lead to, by ".." or absolute; ``None``: anywhere.
+
+    Returns: all rows in the order of the file; ``split`` and ``group`` are ``None`` where there is no such column.
+
+    Raises:
+        ConfigError: ``columns`` has an unknown key.
+        DataError: The file cannot be read, lacks a column or has no row; or rows are faulty, all of them counted and
+            the first ten named by line: too few or too many cells, an empty cell, a label or split that is not known, a
+            path that leads out or stood there before, a group that stands in two splits, an image that is not there or
+            is empty.
+    """
+    table = read(Path(path), None if folder is None else Path(folder), classes=classes, columns=columns, splits=splits)
+    given = table.source['columns']
+    if folder is not None:
+        tell_outside(table, [*(root for root in roots or () if root), folder], allowed=roots is None)
+        tell_missing(table, (row for row, name in enumerate(table.splits)
+                             if split is None or 'split' not in given or name == split))
+    table.raise_errors()
+    return [CsvRow(place.number, name, int(label), own if 'split' in given else None,
+                   group if 'group' in given else None)
+            for place, name, label, own, group in zip(table.places, table.names, table.labels.argmax(axis=1),
+                                                      table.splits, table.groups)]
 
 
 def read_label2id(path: str | Path) -> tuple[str, ...]:
@@ -43,7 +124,7 @@ def read_label2id(path: str | Path) -> tuple[str, ...]:
         DataError: the file is missing or no such JSON, a name occurs twice or is empty, or the ids are not exactly
             0 … n-1.
     """
-    pairs = _json_pairs(path)
+    pairs = [(unicodedata.normalize('NFC', name), number) for name, number in _json_pairs(path)]
     names = [name for name, _ in pairs]
     for name, number in pairs:
         if not name.strip() or name != name.strip():
@@ -57,54 +138,6 @@ def read_label2id(path: str | Path) -> tuple[str, ...]:
         raise DataError(f'{path}: the ids of {len(ids)} classes must be 0 to {len(ids) - 1}, each once, got '
                         f'{", ".join(map(str, ids)):.120}.')
     return tuple(name for name, _ in sorted(pairs, key=lambda pair: pair[1]))
-
-
-def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str, str] | None = None,
-              splits: Sequence[str] = ('train', 'val', 'test'), split: str | None = None,
-              folder: str | Path | None = None, roots: Sequence[str | Path] | None = ()) -> list[CsvRow]:
-    """Read a metadata CSV: a header, then one image a row. Commas, UTF-8; empty lines are skipped.
-
-    Args:
-        path: the file.
-        classes: the names of the classes; the id of a label is its place among them.
-        columns: what the columns ``path``, ``label``, ``split`` and ``group`` are called; those left out go by these
-            very names. ``split`` and ``group`` need not be in the file, unless they are named here. ``None`` as a name:
-            the column is not looked at.
-        splits: the values that the split column may hold.
-        split: look for the images of this split only; ``None``, or no split column: for all of them.
-        folder: what the paths are relative to; ``None``: the images are not looked for.
-        roots: folders besides that the paths may lead to, by ".." or absolute; ``None``: anywhere.
-
-    Returns: all rows in the order of the file; ``split`` and ``group`` are ``None`` where there is no such column.
-
-    Raises:
-        ConfigError: ``columns`` has an unknown key.
-        DataError: the file cannot be read, lacks a column or has no row; or rows are faulty, all of them counted and
-            the first ten named by line: too few or too many cells, an empty cell, a label or split that is not known, a
-            path that leads out or stood there before, a group that stands in two splits, an image that is not there or
-            is empty.
-    """
-    header, body = _read_table(path)
-    places = _places(path, header, columns)
-    faults: list[tuple[int, str]] = []
-    rows: list[CsvRow] = []
-    ids = {name: number for number, name in enumerate(classes)}
-    for line, cells in body:
-        if len(cells) != len(header):
-            faults.append((line, f'{len(cells)} cells, but the header has {len(header)}'))
-            continue
-        values = {key: cells[place] for key, place in places.items()}
-        wrong = _cell_faults(values, {key: header[place] for key, place in places.items()}, ids, splits)
-        faults += [(line, text) for text in wrong]
-        rows.append(CsvRow(line, values['path'], ids.get(values['label'], -1), values.get('split'),
-                           values.get('group')))
-    faults += _repeated(rows, folder) + _torn_groups(rows)
-    if folder is not None:
-        faults += _file_faults((row for row in rows if split is None or row.split in (None, split)), folder, roots)
-    _raise_faults(path, faults)
-    if not rows:
-        raise DataError(f'{path}: there is a header, but no row below it.')
-    return rows
 
 
 def split_rows(rows: Sequence[CsvRow], shares: Mapping[str, float], *, seed: int = 0) -> list[str]:
@@ -147,40 +180,79 @@ def balanced_choice(labels: Sequence[int], number: int, *, seed: int = 0) -> lis
     return sorted(order[:number].tolist())
 
 
-def _file_faults(rows: Iterable[CsvRow], folder: str | Path,
-                 roots: Sequence[str | Path] | None) -> list[tuple[int, str]]:
-    faults = []
-    for row in rows:
-        file = os.path.join(folder, row.path)
-        if roots is not None and is_outside(row.path, folder, [root for root in roots if root]):
-            faults.append((row.line, f'the path "{row.path}" leads out of {next(filter(None, roots), folder)}; set '
-                                     'allow_outside=True in the data set if that is meant'))
-            continue
-        try:
-            empty = os.stat(file).st_size == 0
-        except (OSError, ValueError):  # ValueError: a zero byte in the path
-            faults.append((row.line, f'no such image file: {file}'))
-            continue
-        if empty:
-            faults.append((row.line, f'the image file is empty (0 bytes): {file}'))
-        elif os.path.isdir(file):
-            faults.append((row.line, f'a folder, not an image file: {file}'))
-    return faults
+def _find_table(folder: Path) -> Path:
+    files = sorted(folder.glob('*.csv'))
+    if (folder / 'metadata.csv') in files or len(files) == 1:
+        return folder / 'metadata.csv' if (folder / 'metadata.csv') in files else files[0]
+    raise DataError(f'{folder}: expected metadata.csv or a single .csv file, found {len(files)}. Name the one that is '
+                    'meant.')
 
 
-def _raise_faults(path: str | Path, faults: Sequence[tuple[int, str]]) -> None:
-    """Raise DataError for faults (line, words), if there are any: their number and the first ten."""
-    if not faults:
-        return
-    shown = [f'  line {line}: {text}' for line, text in sorted(faults)[:_SHOWN]]
-    more = [f'  … and {len(faults) - _SHOWN} more'] if len(faults) > _SHOWN else []
-    count = f'{len(faults)} fault{"s" if len(faults) > 1 else ""}'
-    raise DataError('\n'.join([f'{path}: {count}. Mend the file, or take the rows out:', *shown, *more]))
+def _classes_beside(path: Path, findings: list[Finding]) -> tuple[str, ...]:
+    try:
+        return read_label2id(path) if path.is_file() else ()
+    except DataError as error:
+        findings.append(Finding('error', 'bad_classes', str(error).removeprefix(f'{path}: '), str(path)))
+        return ()
+
+
+def _places(path: Path, header: list[str], columns: Mapping[str, str | None] | None) -> dict[str, int]:
+    """Position of each column that is to be read."""
+    named = dict(columns or {})
+    for key in named:
+        if key not in COLUMNS:
+            raise ConfigError(f'columns has the unknown key "{key}", expected {", ".join(COLUMNS)}.'
+                              f'{did_you_mean(key, COLUMNS)}')
+    places = {}
+    for key, names in COLUMNS.items():
+        wanted = (named[key], ) if key in named else names
+        found = next((name for name in wanted if name in header), None)
+        if found is not None:
+            places[key] = header.index(found)
+        elif key in _NEEDED or named.get(key) is not None:
+            raise DataError(f'{path}: no column "{wanted[0]}" for the {key}.{did_you_mean(str(wanted[0]), header)} The '
+                            f'header has: {", ".join(header):.200}. Name it with columns=dict({key}=...).')
+    return places
+
+
+def _read_rows(table: DataTable, content: CsvTable, labels: list[str], places: dict[str, int],
+               splits: Sequence[str]) -> list[str]:
+    """Append the images; returns the label of each."""
+    file, folder, kept = table.source['file'], table.source['folder'], []
+    for (line, cells), label in zip(content.rows, labels):
+        values = {key: cells[place] for key, place in places.items()}
+        place, split = Place(str(file), f'line {line}', line), values.get('split')
+        if not values['path']:
+            table.findings.append(Finding('error', 'bad_row', f'the cell "{content.header[places["path"]]}" is empty',
+                                          str(file), place.row))
+            continue
+        row = add_image(table, folder, values['path'], place, split=split or '',
+                        group=whole_number(values.get('group', '')), view=values.get('view', ''))
+        kept.append(label)
+        for code, text in _cell_faults(values, label, table.classes, splits):
+            table.tell_images('error', code, [(row, text)])
+    return kept
+
+
+def _cell_faults(values: Mapping[str, str], label: str, classes: Sequence[str],
+                 splits: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(code, text) of what is wrong in the cells of an image."""
+    if not label:
+        yield 'no_label', 'the cell of the label is empty'
+    elif label not in classes:
+        yield 'unknown_label', f'label "{label}" is no class of the label2id file.{did_you_mean(label, classes)}'
+    split = values.get('split')
+    if split is not None and split not in splits:
+        yield 'unknown_split', f'unknown split "{split}", expected {" or ".join(splits)}.{did_you_mean(split, splits)}'
+    if values.get('group') == '':
+        yield 'no_group', 'the cell of the group (patient) is empty'
 
 
 def _json_pairs(path: str | Path) -> list[tuple[str, object]]:
     """The pairs of the one object in a JSON file, repeated names included."""
-    text = _text(path, 'label2id file')
+    text = read_text(path, 'label2id file')
+    if not text.strip():
+        raise DataError(f'{path}: the label2id file is empty ({len(text)} characters).')
     try:
         pairs = loads(text, object_pairs_hook=_Pairs)
     except JSONDecodeError as error:
@@ -194,84 +266,3 @@ def _json_pairs(path: str | Path) -> list[tuple[str, object]]:
 
 class _Pairs(list):
     """A JSON object as a list of pairs: a dict would lose repeated names."""
-
-
-def _text(path: str | Path, what: str) -> str:
-    text = read_text(path, what)
-    if not text.strip():
-        raise DataError(f'{path}: the {what} is empty ({len(text)} characters).')
-    return text
-
-
-def _read_table(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header, and the other rows with the lines they begin in."""
-    reader = read_csv(_text(path, 'metadata file'), strict=True)
-    table, line = [], 1
-    try:
-        for cells in reader:
-            if cells:
-                table.append((line, cells))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f'{path}: line {line}: not readable as CSV: {error}.') from None
-    header = table[0][1]
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise DataError(f'{path}: line {table[0][0]}: the header names the column "{repeated[0]}" twice.')
-    return header, table[1:]
-
-
-def _places(path: str | Path, header: list[str], columns: Mapping[str, str] | None) -> dict[str, int]:
-    """Position of each column that is to be read."""
-    named = dict(columns or {})
-    for key in named:
-        if key not in COLUMNS:
-            raise ConfigError(f'columns has the unknown key "{key}", expected {", ".join(COLUMNS)}.'
-                              f'{did_you_mean(key, COLUMNS)}')
-    places = {}
-    for key, default in COLUMNS.items():
-        name = named.get(key, default)
-        if name is None and key not in _NEEDED:
-            continue
-        if name in header:
-            places[key] = header.index(name)
-        elif key in _NEEDED or key in named:
-            semicolon = ' The file seems to be separated by semicolons: write commas.' if ';' in header[0] else ''
-            raise DataError(f'{path}: no column "{name}" for the {key}.{did_you_mean(str(name), header)} The header '
-                            f'has: {", ".join(header):.200}. Name it with columns=dict({key}=...).{semicolon}')
-    return places
-
-
-def _cell_faults(values: dict[str, str], names: dict[str, str], ids: Mapping[str, int],
-                 splits: Sequence[str]) -> list[str]:
-    faults = [f'the cell "{names[key]}" is empty' for key, value in values.items() if not value.strip()]
-    label, split = values['label'], values.get('split')
-    if label.strip() and label not in ids:
-        faults.append(f'label "{label}" is no class of the label2id file.{did_you_mean(label, ids)}')
-    if split is not None and split.strip() and split not in splits:
-        faults.append(f'unknown split "{split}", expected {" or ".join(splits)}.{did_you_mean(split, splits)}')
-    return faults
-
-
-def _repeated(rows: Iterable[CsvRow], folder: str | Path | None) -> list[tuple[int, str]]:
-    first: dict[str, CsvRow] = {}
-    faults = []
-    for row in (row for row in rows if row.path.strip()):
-        before = first.setdefault(os.path.abspath(os.path.join(folder or '', row.path)), row)
-        if before is not row:
-            faults.append((row.line, f'the path "{row.path}" stands in line {before.line} already'))
-    return faults
-
-
-def _torn_groups(rows: Iterable[CsvRow]) -> list[tuple[int, str]]:
-    """One fault for every group that stands in two splits, at the line where that is seen first."""
-    first: dict[str, CsvRow] = {}
-    torn: dict[str, tuple[int, str]] = {}
-    for row in rows:
-        if row.split is None or not (row.group or '').strip():
-            continue
-        before = first.setdefault(row.group, row)
-        if before.split != row.split and row.group not in torn:
-            torn[row.group] = (row.line, f'the group "{row.group}" is in the split "{row.split}" here and in '
-                                         f'"{before.split}" in line {before.line}')
-    return list(torn.values())

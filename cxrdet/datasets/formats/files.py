@@ -1,20 +1,31 @@
-"""Files on the disk: images below a folder, texts and tables that are read as far as they go."""
-import csv
+"""Image files: those below a folder, and those that annotations name."""
 import os
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
-from cxrdet.core.csv_text import read_csv
-from cxrdet.core.errors import DataError
-from cxrdet.core.files import read_text
-from cxrdet.core.issues import Finding
+from cxrdet.core.issues import DataTable, Place
+from cxrdet.core.paths import is_outside, name_fault
+from cxrdet.datasets.formats.record_images import split_record_path
 
+__all__ = ['IMAGE_SUFFIXES', 'add_image', 'files_below', 'image_paths', 'spelled_on_disk', 'tell_missing',
+           'tell_outside']
+
+_SPELT_IN_WAYS = re.compile(r'[\\%]|[^\x00-\x7f]')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp')
 
 
-def image_paths(folder: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Iterator[str]:
-    """Paths of all image files (or of others, by their ``suffixes``) in ``folder`` and below, sorted folder by folder;
-    hidden names are left out.
+def image_paths(folder: str | Path) -> Iterator[str]:
+    """Paths of all image files in ``folder`` and below, as :func:`files_below` gives them."""
+    return files_below(folder, IMAGE_SUFFIXES)
+
+
+def files_below(folder: str | Path, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """Paths of all files in ``folder`` and below that end in one of ``suffixes``, in any case, sorted folder by folder.
+
+    Hidden names are left out.
 
     Linked folders are entered, each folder once: by its own name where it lies below ``folder``, else by the first
     link that leads to it. A link to a folder that holds ``folder`` itself is not followed.
@@ -50,29 +61,59 @@ def _parts(path: str) -> tuple[str, ...]:
     return Path(path).parts
 
 
-def read_rows(path: str | Path, findings: list[Finding]) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and rows of a CSV file, each with its line (the header is line 1); rows of another length are told.
+def tell_outside(table: DataTable, roots: Sequence[str | Path], *, allowed: bool = False) -> None:
+    """Tell images whose names lead out of ``roots`` (the set first); their rows stand in ``table.outside``.
 
-    Raises:
-        DataError: The file cannot be read or has no header.
+    Judged as by :func:`cxrdet.core.paths.is_outside`; a name with a zero byte is never ``allowed``.
     """
-    reader = read_csv(read_text(path))
-    rows: list[tuple[int, list[str]]] = []
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        while header and not header[-1]:
-            header.pop()
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) < len(header) or any(cells[len(header):]):
-                findings.append(Finding('error', 'bad_row', f'{len(cells)} cells, but the header has {len(header)}',
-                                        str(path), f'line {reader.line_num}'))
-            else:
-                rows.append((reader.line_num, cells[:len(header)]))
-    except csv.Error as error:
-        findings.append(Finding('error', 'bad_row', f'no line of a CSV table, and all below it are lost: {error}',
-                                str(path), f'line {reader.line_num}'))
-    if not header:
-        raise DataError(f'{path}: the table is empty.')
-    return header, rows
+    for row, (name, file) in enumerate(zip(table.names, table.files)):
+        text = ''
+        if '\0' in name:
+            text = f'{name!r} holds a zero byte'
+        elif not allowed and name_fault(name) and (
+                is_outside(name, os.sep) or is_outside(os.path.abspath(file), roots[0], roots)):  # a drive; elsewhere
+            text = f'{name!r} leads out of {roots[0]}; it is not looked at (allow_outside=True, --allow-outside: it is)'
+        if text:
+            table.outside.add(row)
+            table.tell_images('error', 'outside_file', [(row, text)])
+
+
+def tell_missing(table: DataTable, rows: Iterable[int]) -> None:
+    """Tell which of the images in ``rows`` are not there, empty or folders; what lies outside is not looked at."""
+    for row in rows:
+        if row in table.outside or split_record_path(file := table.files[row]) is not None:
+            continue
+        if os.path.isdir(file):
+            table.tell_images('error', 'missing_file', [(row, f'a folder, not an image file: {file}')])
+        elif not os.path.isfile(file):
+            hint = ' (it holds backslashes, as Windows writes them)' if '\\' in table.names[row] else ''
+            table.tell_images('error', 'missing_file', [(row, f'no such image file: {file}{hint}')])
+        elif not os.path.getsize(file):
+            table.tell_images('error', 'empty_file', [(row, f'the image file is empty (0 bytes): {file}')])
+
+
+def add_image(table: DataTable, folder: str | Path, name: str, place: Place, *, split: str = '', group: str = '',
+              view: str = '') -> int:
+    """Append an image ``name`` in ``folder`` to the columns of a table, but for sizes and labels; returns its row."""
+    known = spelled_on_disk(name, folder)
+    table.names.append(known)
+    table.files.append(os.path.join(folder, known))
+    table.splits.append(split)
+    table.groups.append(group)
+    table.views.append(view)
+    table.places.append(place)
+    row = len(table.names) - 1
+    if known != name:
+        table.tell_images('info', 'image_name', [(row, f'"{name}" is read as "{known}"')])
+    return row
+
+
+def spelled_on_disk(name: str, folder: str | Path) -> str:
+    """A name from data as the file is called: itself if there is such a file, else the only one that is there with
+    slashes for backslashes, without percent encoding, or with its accents encoded the other way (NFC, NFD)."""
+    if not _SPELT_IN_WAYS.search(name) or '\0' in name or os.path.lexists(os.path.join(folder, name)):
+        return name
+    plain = name.replace('\\', '/')
+    ways = {unicodedata.normalize(form, text) for text in (name, plain, unquote(plain)) for form in ('NFC', 'NFD')}
+    there = [way for way in ways if '\0' not in way and os.path.isfile(os.path.join(folder, way))]
+    return there[0] if len(there) == 1 else name

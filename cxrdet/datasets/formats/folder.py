@@ -10,7 +10,7 @@ from cxrdet.datasets.formats.files import image_paths
 _SPLITS = ('train', 'val', 'valid', 'test')
 
 
-def read_folder(path: Path, images: Path | None = None) -> DataTable:
+def read(path: Path, images: Path | None = None) -> DataTable:
     """All images below a folder. A first folder ``train``, ``val``, ``valid`` or ``test`` is the split; a folder
     under it is the class of its images.
 

@@ -6,19 +6,20 @@ CVPR 2017. Of the table of films there are two releases, ``Data_Entry_2017.csv``
 write some columns' names with a comma that is not quoted (``OriginalImage[Width,Height]``), so that they take two
 cells, as their values do; copies of the first end each line with a comma, and give ages as ``058Y``.
 """
-import csv
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from cxrdet.core import csv_text
 from cxrdet.core.classification.labels import NO_FINDING
-from cxrdet.core.csv_text import read_csv
 from cxrdet.core.errors import DataError, did_you_mean
-from cxrdet.core.files import read_text
+from cxrdet.core.issues import DataTable, Finding, Place, raise_errors
+from cxrdet.datasets.formats.files import image_paths
+from cxrdet.datasets.formats.voc import list_names
 
 NIH_FINDINGS = ('Cardiomegaly', 'Emphysema', 'Effusion', 'Hernia', 'Nodule', 'Pneumothorax', 'Atelectasis',
                 'Pleural_Thickening', 'Mass', 'Edema', 'Consolidation', 'Infiltration', 'Fibrosis', 'Pneumonia')
@@ -27,6 +28,7 @@ NIH_CLASSES = (*NIH_FINDINGS, NO_FINDING)
 
 BOX_PIXELS = 1024  # the side of the published images, to which the boxes refer
 BOX_FINDINGS = {'Infiltrate': 'Infiltration'}  # what the list of boxes calls otherwise
+LISTS = {'train_val': 'train_val_list.txt', 'test': 'test_list.txt'}
 TABLES = ('Data_Entry_2017_v2020.csv', 'Data_Entry_2017_v2020.csv.gz', 'Data_Entry_2017.csv', 'Data_Entry_2017.csv.gz')
 _NAME, _LABELS, _PATIENT = _REQUIRED = ('Image Index', 'Finding Labels', 'Patient ID')
 _BOX_COLUMNS = (_NAME, 'Finding Label', 'Bbox [x', 'y', 'w', 'h]')
@@ -80,61 +82,124 @@ class NihBox:
     line: int
 
 
+def recognises(path: Path) -> bool:
+    """A table of films, by its name, or a folder with one."""
+    return any((path / name).is_file() for name in TABLES) or path.name in TABLES
+
+
+def read(path: Path, images: Path | None = None) -> DataTable:
+    """``Data_Entry_2017*.csv`` with its images, the lists of the official split and the list of boxes, where they are.
+
+    The table holds the films whose image is there; the others are counted in one finding, for parts of the set are
+    common. Boxes stay in their 1024 px coordinates.
+
+    Raises:
+        DataError: There is no such table, or it lacks a column.
+    """
+    file = path if path.is_file() else find_table(path)
+    folder = images or file.parent
+    films, findings = _parse(file)
+    listing: dict[str, str] = {}
+    for image in image_paths(folder):
+        listing.setdefault(os.path.basename(image), image)
+    rows = [row for row, name in enumerate(films.names.tolist()) if name in listing]
+    there, number = films.take(np.array(rows, np.int64)), {row: k for k, row in enumerate(rows)}
+    names = there.names.tolist()
+    table = DataTable('nih', NIH_CLASSES, names, list(map(listing.get, names)), sizes_of_files=False,
+                      folders=[str(folder)], source={'file': file})
+    splits = _read_splits(file.parent, table)
+    table.splits = [splits.get(name, '') for name in names]
+    table.views = there.views.tolist()
+    table.groups = [str(patient) if patient >= 0 else '' for patient in there.patients.tolist()]
+    table.places = [Place(str(file), f'line {line}', line, name) for line, name in zip(there.lines.tolist(), names)]
+    table.findings += [replace(finding, image=number.get(finding.image, -1)) for finding in findings
+                       if finding.code != 'image_twice']
+    if len(names) < len(films):
+        absent = np.setdiff1d(np.arange(len(films)), rows)
+        text = f'{len(absent)} of {len(films)} rows name an image that is not there: ' \
+               f'{", ".join(films.names[absent[:5]].tolist())}'
+        table.findings.append(Finding('info' if names else 'error', 'rows_without_image', text, str(file),
+                                      f'line {films.lines[absent[0]]}'))
+    table.labels = there.labels
+    table.sizes = np.full((len(names), 2), float(BOX_PIXELS))
+    if (boxes := file.parent / 'BBox_List_2017.csv').is_file():
+        _add_boxes(table, boxes)
+    table.find_conflicts()
+    return table
+
+
 def read_table(path: str | Path) -> NihTable:
-    """Read ``Data_Entry_2017.csv`` or ``Data_Entry_2017_v2020.csv``, plain or gzipped.
+    """Read ``Data_Entry_2017.csv`` or ``Data_Entry_2017_v2020.csv``, plain or gzipped, for training.
 
     Raises:
         DataError: The file is missing, torn, no such table or holds no film; or a row lacks its image, its findings or
             its patient, names a finding that the set does not have, names No Finding beside a finding, or repeats an
             image. Rows are named by their line.
     """
-    lines, rows, column = _read_csv(path, _REQUIRED)
-    if not rows:
-        raise DataError(f'{path}: there is a header, but no film below it. Is the file torn?')
+    films, findings = _parse(path)
+    raise_errors(findings)
+    return films
+
+
+def _parse(path: str | Path) -> tuple[NihTable, list[Finding]]:
+    """The films of a table, and what is wrong with it; ``image`` of a finding is the row of its film."""
+    rows, column, findings = _rows(path, _REQUIRED)
+    if not rows and not findings:
+        findings.append(Finding('error', 'no_images', 'there is a header, but no film below it. Is the file torn?',
+                                str(path)))
     name_at, labels_at, patient_at = (column[name] for name in _REQUIRED)
     seen: dict[str, int] = {}
-    patterns: dict[str, int] = {}
-    pattern, patients = np.empty(len(rows), np.int32), np.empty(len(rows), np.int64)
-    for k, (line, row) in enumerate(zip(lines, rows)):
-        name, findings, patient = row[name_at].strip(), row[labels_at].strip(), row[patient_at].strip()
-        if not name or seen.setdefault(name, line) != line:
-            raise DataError(f'{path}: line {line} repeats {name}, which line {seen[name]} has already. Remove one.'
-                            if name else f'{path}: line {line} names no image (column "{_NAME}").')
+    patterns: dict[str, tuple[int, list[tuple[str, str]]]] = {}
+    films, pattern, patients = [], [], []
+    for line, row in rows:
+        name, text, patient = row[name_at], row[labels_at], csv_text.whole_number(row[patient_at])
+        faults = []
+        if not name:
+            findings.append(_at(path, line, 'bad_row', f'names no image (column "{_NAME}")'))
+            continue
+        if seen.setdefault(name, line) != line:
+            faults.append(('image_twice', f'repeats {name}, which line {seen[name]} has already'))
         if not _PATIENT_ID.fullmatch(patient):
-            raise DataError(f'{path}: line {line} ({name}): {_PATIENT} must be a number of at most 18 digits, got '
-                            f'"{patient}". Without the patient, films of one patient may come to stand on both sides '
-                            'of a split.')
-        if findings not in patterns:
-            _check_findings(findings, f'{path}: line {line} ({name})')
-            patterns[findings] = len(patterns)
-        patients[k] = int(patient)
-        pattern[k] = patterns[findings]
-    kinds = np.array([[name in findings.split('|') for name in NIH_CLASSES] for findings in patterns], bool)
-    follow_ups, ages, sexes, views = _optional_columns(path, lines, rows, column)
-    return NihTable(str(path), np.array(list(seen)), kinds.reshape(-1, len(NIH_CLASSES))[pattern], patients, follow_ups,
-                    ages, sexes, views, np.array(lines, np.int32))
+            faults.append(('no_patient', f'{_PATIENT} must be a number of at most 18 digits, got "{patient}". Without '
+                           'the patient, films of one patient may come to stand on both sides of a split'))
+        if text not in patterns:
+            patterns[text] = len(patterns), _finding_faults(text)
+        findings += [_at(path, line, code, words, name, image=len(films))
+                     for code, words in faults + patterns[text][1]]
+        films.append((line, row))
+        pattern.append(patterns[text][0])
+        patients.append(int(patient) if _PATIENT_ID.fullmatch(patient) else -1)
+    kinds = np.array([[name in text.split('|') for name in NIH_CLASSES] for text in patterns], bool)
+    follow_ups, ages, sexes, views = _optional_columns(path, films, column, findings)
+    return NihTable(str(path), np.array([row[name_at] for _, row in films], str),
+                    kinds.reshape(-1, len(NIH_CLASSES))[np.array(pattern, np.int64)], np.array(patients, np.int64),
+                    follow_ups, ages, sexes, views, np.array([line for line, _ in films], np.int32)), findings
 
 
-def _optional_columns(path, lines: list[int], rows: list[tuple[str, ...]],
-                      column: dict[str, int]) -> tuple[np.ndarray, ...]:
+def _at(path: str | Path, line: int, code: str, text: str, name: str | None = None, *, image: int = -1) -> Finding:
+    return Finding('error', code, text, str(path), f'line {line}', name, image=image)
+
+
+def _optional_columns(path, films: list[tuple[int, tuple[str, ...]]], column: dict[str, int],
+                      findings: list[Finding]) -> tuple[np.ndarray, ...]:
     """Follow-up, age, sex and view of each row, empty where the table has no such column."""
     def cells(*names: str) -> list[str]:
         at = next((column[name] for name in names if name in column), None)
-        return [''] * len(rows) if at is None else [row[at].strip() for row in rows]
+        return [''] * len(films) if at is None else [row[at] for _, row in films]
 
-    def numbers(name: str, texts: list[str], convert, dtype) -> np.ndarray:
+    def numbers(name: str, convert: Callable[[str], float | None], dtype: type) -> np.ndarray:
         known: dict[str, float] = {}
-        for line, text in zip(lines, texts):
+        for image, text in enumerate(texts := cells(name)):
             if text not in known:
-                known[text] = convert(text)
-                if known[text] is None:
-                    raise DataError(f'{path}: line {line}: {name} cannot be "{text}".')
+                value = convert(csv_text.whole_number(text))
+                if value is None:
+                    findings.append(_at(path, films[image][0], 'bad_cell', f'{name} cannot be "{text}"', image=image))
+                known[text] = -1 if value is None else value
         return np.array([known[text] for text in texts], dtype)
 
-    ages = numbers('Patient Age', cells('Patient Age'), read_age, np.float32)
-    follow_ups = numbers('Follow-up #', cells('Follow-up #'),
-                         lambda text: int(text) if text.isdecimal() else None if text else -1, np.int32)
-    return follow_ups, ages, np.array(cells('Patient Gender', 'Patient Sex')), np.array(cells('View Position'))
+    follow_ups = numbers('Follow-up #', lambda text: int(text) if text.isdecimal() else None if text else -1, np.int32)
+    return (follow_ups, numbers('Patient Age', read_age, np.float32), np.array(cells('Patient Gender', 'Patient Sex')),
+            np.array(cells('View Position')))
 
 
 def read_age(text: str) -> float | None:
@@ -151,23 +216,75 @@ def read_boxes(path: str | Path) -> list[NihBox]:
     Raises:
         DataError: The file is missing or no such list, a finding is unknown, or a box has no area or is not finite.
     """
-    lines, rows, column = _read_csv(path, _BOX_COLUMNS)
-    boxes = []
-    for line, row in zip(lines, rows):
-        name, finding, *texts = (row[column[key]].strip() for key in _BOX_COLUMNS)
-        finding = BOX_FINDINGS.get(finding, finding)
-        if finding not in NIH_FINDINGS:
-            raise DataError(f'{path}: line {line} ({name}): unknown finding "{finding}".'
-                            f'{did_you_mean(finding, NIH_FINDINGS)}')
-        try:
-            x, y, w, h = map(float, texts)
-        except ValueError:
-            x = y = w = h = float('nan')
-        if not (np.isfinite([x, y]).all() and 0 < w < np.inf and 0 < h < np.inf):
-            raise DataError(f'{path}: line {line} ({name}): expected a box x, y, w, h with w and h above 0, got '
-                            f'{", ".join(texts)}.')
-        boxes.append(NihBox(name, finding, (x, y, x + w, y + h), line))
+    boxes, findings = _parse_boxes(path)
+    raise_errors(findings)
     return boxes
+
+
+def _parse_boxes(path: str | Path) -> tuple[list[NihBox], list[Finding]]:
+    """The boxes of a list, and what is wrong with it; ``box`` of a finding is the row of its box."""
+    rows, column, findings = _rows(path, _BOX_COLUMNS)
+    boxes = []
+    for line, row in rows:
+        name, finding, *texts = (row[column[key]] for key in _BOX_COLUMNS)
+        finding = BOX_FINDINGS.get(finding, finding)
+        x, y, w, h = map(_number, texts)
+        for applies, code, text in (
+                (finding not in NIH_FINDINGS, 'unknown_category', f'unknown finding "{finding}".'),
+                (not (np.isfinite([x, y]).all() and 0 < w < np.inf and 0 < h < np.inf), 'bad_box',
+                 f'expected a box x, y, w, h with w and h above 0, got {", ".join(texts)}')):
+            if applies:
+                hint = did_you_mean(finding, NIH_FINDINGS) if code == 'unknown_category' else ''
+                findings.append(replace(_at(path, line, code, text + hint, name), box=len(boxes)))
+        boxes.append(NihBox(name, finding, (x, y, x + w, y + h), line))
+    return boxes, findings
+
+
+def _add_boxes(table: DataTable, file: Path) -> None:
+    """Add the boxes of those films that are in the table."""
+    try:
+        boxes, findings = _parse_boxes(file)
+    except DataError as error:
+        table.findings.append(Finding('error', 'unreadable_annotations', str(error).removeprefix(f'{file}: '),
+                                      str(file)))
+        return
+    images = {name: row for row, name in enumerate(table.names)}
+    numbers = {name: number for number, name in enumerate(NIH_CLASSES)}
+    rows = [row for row, box in enumerate(boxes) if box.name in images]
+    place = {row: k for k, row in enumerate(rows)}
+    if len(rows) < len(boxes):
+        table.findings.append(Finding('info', 'boxes_without_image', f'{len(boxes) - len(rows)} of {len(boxes)} boxes '
+                                      'are for images that are not there', str(file)))
+    kept = [boxes[row] for row in rows]
+    table.boxes = np.array([box.box for box in kept], np.float64).reshape(-1, 4)
+    table.box_image = np.array([images[box.name] for box in kept], np.int64)
+    table.box_label = np.array([numbers.get(box.finding, -1) for box in kept], np.int64)
+    table.box_places = [Place(str(file), f'line {box.line}', box.line) for box in kept]
+    table.crowd = np.zeros(len(kept), bool)
+    for finding in findings:
+        box = place.get(finding.box, -1)
+        table.findings.append(replace(finding, box=box, image=int(table.box_image[box]) if box >= 0 else -1))
+
+
+def _read_splits(folder: Path, table: DataTable) -> dict[str, str]:
+    """Name -> split; a name that stands in both lists is told."""
+    splits: dict[str, str] = {}
+    for split, name in LISTS.items():
+        file = folder / name
+        if not file.is_file():
+            continue
+        try:
+            names, findings = list_names(file)
+        except DataError as error:
+            table.findings.append(Finding('error', 'unreadable_annotations', str(error).removeprefix(f'{file}: '),
+                                          str(file)))
+            continue
+        table.findings += findings
+        for image, line in names.items():
+            if splits.setdefault(image, split) != split:
+                table.findings.append(_at(file, line, 'listed_in_both', f'"{image}" stands in {LISTS["train_val"]} too',
+                                          image))
+    return splits
 
 
 def scale_boxes(boxes: Sequence[NihBox], height: int, width: int) -> np.ndarray:
@@ -224,38 +341,37 @@ def _image_paths(folder: str, depth: int) -> Iterator[str]:
             yield entry.path
 
 
-def _check_findings(text: str, where: str) -> None:
-    names = text.split('|')
-    for name in names:
-        if name not in NIH_CLASSES:
-            raise DataError(f'{where}: unknown finding "{name}".{did_you_mean(name, NIH_CLASSES)} The findings are '
-                            f'{", ".join(NIH_CLASSES)}, joined by "|".' if text else f'{where}: no finding is given; a '
-                            f'film without any is marked "{NO_FINDING}".')
+def _finding_faults(text: str) -> list[tuple[str, str]]:
+    """(code, words) of what is wrong with the cell of the findings."""
+    names = text.split('|') if text else []
+    unknown = next((name for name in names if name not in NIH_CLASSES), None)
+    faults = []
+    if not names:
+        faults.append(('no_label', f'no finding is given; a film without any is marked "{NO_FINDING}"'))
+    if unknown is not None:
+        faults.append(('unknown_label', f'unknown finding "{unknown}".{did_you_mean(unknown, NIH_CLASSES)} There are '
+                       f'{", ".join(NIH_CLASSES)}, joined by "|"'))
     if len(set(names)) < len(names):
-        raise DataError(f'{where}: a finding is named twice in "{text}".')
-    if NO_FINDING in names and len(names) > 1:
-        raise DataError(f'{where}: "{NO_FINDING}" cannot stand beside a finding, got "{text}".')
+        faults.append(('label_twice', f'a finding is named twice in "{text}"'))
+    if NO_FINDING in names and len(set(names)) > 1:
+        faults.append(('contradiction', f'"{NO_FINDING}" cannot stand beside a finding, got "{text}"'))
+    return faults
 
 
-def _read_csv(path: str | Path, required: Sequence[str]) -> tuple[list[int], list[tuple[str, ...]], dict[str, int]]:
-    """Line numbers and cells of all rows but the header, and the position of each column by its name."""
-    reader = read_csv(read_text(path, 'table'))
-    lines, rows = [], []
+def _rows(path: str | Path, required: Sequence[str]) -> tuple[list[tuple[int, tuple[str, ...]]], dict[str, int],
+                                                              list[Finding]]:
+    """Rows with their lines, the position of each column by its name, and what is wrong with the rows."""
+    header, rows, faults = csv_text.read_table(path, required)
+    column = {name: k for k, name in enumerate(header)}
+    missing = [name for name in required if name not in column]
+    if missing:
+        raise DataError(f'{path}: the header has no column {", ".join(map(repr, missing))}.'
+                        f'{did_you_mean(missing[0], header)} It begins with "{",".join(header)[:80]}".')
+    return rows, column, [_at(path, line, 'bad_row', text) for line, text in faults]
+
+
+def _number(text: str) -> float:
     try:
-        header = [name.strip() for name in next(reader, [])]
-        while header and not header[-1]:
-            header.pop()
-        column = {name: k for k, name in enumerate(header)}
-        missing = [name for name in required if name not in column]
-        if missing:
-            raise DataError(f'{path}: the header has no column {", ".join(map(repr, missing))}.'
-                            f'{did_you_mean(missing[0], header)} It begins with "{",".join(header)[:80]}".')
-        for row in reader:
-            if row:
-                if len(row) != len(header) and (len(row) < len(header) or any(row[len(header):])):
-                    raise DataError(f'{path}: line {reader.line_num} has {len(row)} cells, the header {len(header)}.')
-                lines.append(reader.line_num)
-                rows.append(tuple(row))  # the garbage collector does not go through tuples of strings again and again
-    except csv.Error as error:
-        raise DataError(f'{path}: line {reader.line_num} is no line of a CSV table: {error}.') from None
-    return lines, rows, column
+        return float(text)
+    except ValueError:
+        return float('nan')

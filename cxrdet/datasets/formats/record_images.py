@@ -16,11 +16,23 @@ from typing import NamedTuple
 import numpy as np
 
 from cxrdet.core.errors import DataError
+from cxrdet.core.issues import DataTable, Finding, Place
+from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
 from cxrdet.datasets.formats.crc32c import masked_crc32c
-from cxrdet.datasets.formats.tfrecord import Span, cdetector_parts, parse_example, record_errors, record_spans
+from cxrdet.datasets.formats.tfrecord import (
+    Span,
+    cdetector_parts,
+    continuous_boxes,
+    parse_example,
+    record_errors,
+    record_spans,
+)
 
-__all__ = ['RecordImage', 'bad_records', 'index_records', 'read_record_image', 'record_files', 'record_path',
+__all__ = ['RecordImage', 'index_records', 'read', 'read_record_image', 'recognises', 'record_files', 'record_path',
            'split_record_path']
+
+_SHARD = re.compile(r'[-_.]?\d+([-_]of[-_]\d+)?$')
+_SUFFIXES = ('', '.tfrecord', '.tfrecords', '.record', '.records')
 
 _SAMPLE = 4096  # bytes of the pixels in the middle
 _PATH = re.compile(r'(?P<file>.+)@(?P<offset>\d+)/[^/]*', re.DOTALL)
@@ -56,6 +68,65 @@ def record_files(path: str | Path) -> list[Path]:
     return files
 
 
+def recognises(path: Path) -> bool:
+    """A file with the suffix of a TFRecord file or none, whose name holds "record", or a folder with one."""
+    if path.is_dir():
+        return any(map(recognises, filter(Path.is_file, path.iterdir())))
+    return 'record' in path.name.lower() and path.suffix.lower() in _SUFFIXES
+
+
+def read(path: Path, images: Path | None = None, *, one_split: bool = False) -> DataTable:
+    """One file, or all in a folder whose names hold "record"; a file is a split, shards of one name are one.
+
+    ``train-00000-of-00010.tfrecord`` is of the split ``train``. Of a torn file the records before the tear are read.
+    The files hold their images, so that ``images`` is not looked at.
+
+    Args:
+        path: The file or the folder.
+        images: For the likeness with other formats.
+        one_split: All files are one set.
+
+    Raises:
+        DataError: There is no file.
+    """
+    table = DataTable('tfrecord', CDETECTOR_CLASSES)
+    sizes, rows, owners = [], [np.zeros((0, 5), np.int64)], [np.zeros(0, np.int64)]
+    taken: dict[tuple[str, str], str] = {}
+    for file in record_files(path):
+        stem = file.name.split('.')[0]
+        split = '' if one_split else _SHARD.sub('', stem) or stem
+        for found in _parsed(file):
+            if isinstance(found, Finding):
+                table.findings.append(found)
+                continue
+            number, offset, _ = found.span
+            own = len(table.names)
+            table.names.append(found.name)
+            table.files.append(record_path(file, found))
+            table.splits.append(split)
+            table.places.append(Place(str(file), f'record {number}', number, offset))
+            table.box_places += [Place(str(file), f'record {number}, box {box}', number)
+                                 for box in range(len(found.rows))]
+            sizes.append((found.height, found.width))
+            rows.append(found.rows)
+            owners.append(np.full(len(found.rows), own))
+            other = taken.setdefault((split, os.path.splitext(found.name)[0]), table.files[own])
+            if other != table.files[own]:
+                table.tell_images('error', 'image_name_twice', [(own, f'"{found.name}" has the name of an image before '
+                                                                      f'it: {other}')])
+    table.groups, table.views = [''] * len(table.names), [''] * len(table.names)
+    table.sizes = np.array(sizes, np.float64).reshape(-1, 2)
+    stored, table.box_image = np.concatenate(rows), np.concatenate(owners)
+    table.boxes = continuous_boxes(stored).astype(np.float64)
+    known = (stored[:, 4] >= 1) & (stored[:, 4] <= len(CDETECTOR_CLASSES))
+    table.box_label = np.where(known, stored[:, 4] - 1, -1)
+    table.crowd = np.zeros(len(stored), bool)
+    table.findings += [table.about_box('error', 'unknown_category', f'the box has the label {stored[box, 4]}, expected '
+                                       f'1 to {len(CDETECTOR_CLASSES)}', box) for box in np.flatnonzero(~known)]
+    table.find_conflicts()
+    return table
+
+
 def index_records(file: str | Path) -> Iterator[RecordImage]:
     """The images of a TFRecord file without their pixels.
 
@@ -63,25 +134,28 @@ def index_records(file: str | Path) -> Iterator[RecordImage]:
         DataError: as :func:`cxrdet.datasets.formats.tfrecord.record_spans` does; or a record is no ``Example`` of the
             set (with its number and byte offset).
     """
-    for image, error in bad_records(file):
-        if error:
-            raise DataError(error)
-        yield image
+    for found in _parsed(file):
+        if isinstance(found, Finding):
+            raise DataError(f'{found.file}: {found.text}')
+        yield found
 
 
-def bad_records(file: str | Path) -> Iterator[tuple[RecordImage | None, str]]:
-    """As :func:`index_records`, but goes on after a record that is no ``Example`` of the set: None and its fault."""
+def _parsed(file: str | Path) -> Iterator[RecordImage | Finding]:
+    """The images of a file, and in place of what is none what is wrong with it; it ends at a tear."""
     content = None
-    for span in record_spans(file):
-        if content is None:
-            with open(file, 'rb') as stream:
-                content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-        try:
-            with record_errors(file, span):
-                name, image, rows = _parts(content[span.offset + 12:span.offset + 12 + span.length])
-            yield RecordImage(span, re.split(r'[/\\]', name)[-1], *image.shape[:2], rows, _key(image)), ''
-        except DataError as error:
-            yield None, str(error)
+    try:
+        for span in record_spans(file):
+            if content is None:
+                with open(file, 'rb') as stream:
+                    content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+            try:
+                with record_errors(file, span):
+                    name, image, rows = _parts(content[span.offset + 12:span.offset + 12 + span.length])
+                yield RecordImage(span, re.split(r'[/\\]', name)[-1], *image.shape[:2], rows, _key(image))
+            except DataError as error:
+                yield Finding('error', 'bad_image', str(error).removeprefix(f'{file}: '), str(file))
+    except DataError as error:
+        yield Finding('error', 'unreadable_annotations', str(error).removeprefix(f'{file}: '), str(file))
 
 
 def _key(image: np.ndarray) -> str:

@@ -2,21 +2,19 @@
 
 A format is a module of this folder with two functions: ``recognises(path)`` says whether a folder or file is of it, and
 ``read(path, images)`` gives a :class:`~cxrdet.core.issues.DataTable`. A reader goes on after a defect: everything that
-can be read is in the table, and what cannot, or what is wrong with it, stands in ``DataTable.findings``. It raises
-DataError only where there is nothing to give a table of. The data sets that train raise on the errors of that list
-(:meth:`DataTable.raise_errors`), ``check_data`` prints them: there is one reader, so that they are of one mind.
+can be read is in the table, and what cannot, or what is wrong with it, stands in ``DataTable.findings``; its last step
+is :meth:`DataTable.find_conflicts`. It raises DataError only where there is nothing to give a table of. The data sets
+that train raise on the errors of that list (:meth:`DataTable.raise_errors`), ``check_data`` prints them: there is one
+reader, so that they are of one mind.
 """
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.issues import DataTable
-from cxrdet.core.paths import is_outside, name_fault
-from cxrdet.datasets.formats import cvat, folder, label_studio, labelme, yolo
-from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths
-from cxrdet.datasets.formats.lenient import coco, tables, tables_nih, tfrecord, voc
+from cxrdet.datasets.formats import coco, csv_labels, folder, nih, record_images, voc
+from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths, tell_outside
 
 __all__ = ['FORMATS', 'IMAGE_SUFFIXES', 'Format', 'find_format', 'image_paths', 'read_set']
 
@@ -29,16 +27,12 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    'nih': Format(tables_nih.recognises, tables_nih.read_nih_set),
-    'voc': Format(voc.recognises, voc.read_voc_set),
-    'cvat': Format(cvat.recognises, cvat.read_cvat_set),
-    'label-studio': Format(label_studio.recognises, label_studio.read_label_studio_set),
-    'labelme': Format(labelme.recognises, labelme.read_labelme_set),
-    'coco': Format(coco.recognises, coco.read_coco_set),
-    'yolo': Format(yolo.recognises, yolo.read_yolo_set),
-    'csv': Format(tables.recognises, tables.read_csv_set),
-    'tfrecord': Format(tfrecord.recognises, tfrecord.read_tfrecord_set),
-    'folder': Format(Path.is_dir, folder.read_folder),
+    'nih': Format(nih.recognises, nih.read),
+    'voc': Format(voc.recognises, voc.read),
+    'coco': Format(coco.recognises, coco.read),
+    'csv': Format(csv_labels.recognises, csv_labels.read),
+    'tfrecord': Format(record_images.recognises, record_images.read),
+    'folder': Format(Path.is_dir, folder.read),
 }
 """In this order they are asked; the first that recognises a path reads it."""
 
@@ -80,17 +74,7 @@ def read_set(path: str | Path, kind: str = 'auto', *, images: str | Path | None 
     if images is not None and not Path(images).is_dir():
         raise DataError(f'{images}: no such folder of images.')
     table = FORMATS[kind].read(Path(path), None if images is None else Path(images))
-    _find_outside(table, Path(path), images, allow_outside)
-    return table
-
-
-def _find_outside(table: DataTable, path: Path, images: str | Path | None, allowed: bool) -> None:
-    """Tell images whose names lead out of the set; see :func:`cxrdet.core.paths.is_outside`."""
+    path = Path(path)
     root = path if path.is_dir() else path.parent.parent if path.parent.name == 'annotations' else path.parent
-    roots = [root, *([] if images is None else [images])]
-    for row, (name, file) in enumerate(zip(table.names, table.files)):
-        if '\0' in name or (not allowed and name_fault(name) and is_outside(os.path.abspath(file), root, roots)):
-            table.outside.add(row)
-            text = (f'{name!r} holds a zero byte' if '\0' in name else
-                    f'{name!r} leads out of {root}; it is not looked at (--allow-outside, allow_outside=True: it is)')
-            table.findings.append(table.about_image('error', 'outside_file', text, row))
+    tell_outside(table, [root, *([] if images is None else [images])], allowed=allow_outside)
+    return table

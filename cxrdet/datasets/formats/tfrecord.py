@@ -1,4 +1,4 @@
-"""The TFRecord files of the Comparison detector, read and converted to COCO without TensorFlow.
+"""The TFRecord files of the Comparison detector, read without TensorFlow.
 
 Three layers, each as small as the format allows: the framing of TFRecord (length, masked CRC-32C of the length, data,
 masked CRC-32C of the data; tensorflow.org/tutorials/load_data/tfrecord), the protocol buffer ``tf.train.Example`` (a
@@ -17,25 +17,18 @@ Source: Liang et al., "Comparison detector for cervical cell/clumps detection in
 Neurocomputing 437, 2021; the set is published by CVIU-CSU as COCO JSON too, in which case no conversion is needed.
 """
 import os
-import re
 import struct
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.core.folders import OutputFolder
-from cxrdet.core.paths import join_inside
+from cxrdet.core.errors import DataError
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
-from cxrdet.datasets.formats.coco import write_json
 from cxrdet.datasets.formats.crc32c import masked_crc32c
-
-IMAGE_SUFFIXES = ('.png', '.jpg')
 
 
 @dataclass
@@ -268,69 +261,3 @@ def cdetector_parts(features: dict[str, list]) -> tuple[str, np.ndarray, np.ndar
         raise ValueError(f'"{name}": {len(rows)} bytes in "gtboxes_and_label", expected rows of five int32 (20 bytes)')
     table = np.frombuffer(rows, '<i4').reshape(-1, 5).astype(np.int64)
     return name, np.frombuffer(pixels, np.uint8).reshape(height, width, 3), table
-
-
-def convert_cdetector(tfrecords: Iterable[str | Path], out_dir: str | Path, split: str, *, suffix: str = '.png',
-                      progress: Callable[[Iterator], Iterable] = iter) -> dict[str, int]:
-    """Convert TFRecord files to a COCO set: ``annotations/<split>.json`` and ``images/<split>/*``.
-
-    All or nothing: a run that fails leaves what was there before, and a run may be repeated; files that were not
-    written here are neither replaced nor deleted. Boxes are written as they are stored (degenerate ones too: the
-    reader of the set counts and drops them), as x, y, width, height with width = xmax - xmin + 1.
-
-    Args:
-        tfrecords: the files, read in this order.
-        out_dir: folder of the set; ``data_root`` in a config.
-        split: ``'train'``, ``'test'`` …; a plain name.
-        suffix: ``'.png'`` keeps the pixels exactly; ``'.jpg'`` (quality 95) takes about a sixth of the room.
-        progress: wraps the iterator over the examples, to show a progress bar.
-
-    Returns:
-        Numbers of ``images``, ``boxes`` and of the boxes of each class.
-
-    Raises:
-        DataError: as :func:`read_cdetector`; two images have one name; ``images/<split>`` or
-            ``annotations/<split>.json`` is there and not ours to replace; or there is no image at all.
-        ConfigError: ``split`` or ``suffix`` cannot be meant.
-    """
-    if not re.fullmatch(r'[\w-]+', split):
-        raise ConfigError(f'split must be a plain name such as "train", got {split!r}.')
-    if suffix not in IMAGE_SUFFIXES:
-        raise ConfigError(f'suffix must be ".png" or ".jpg", got {suffix!r}.')
-    tfrecords = list(tfrecords)
-    results = OutputFolder(out_dir, f'prepare_data.{split}', names=(f'annotations/{split}.json', f'images/{split}'),
-                           inputs=tfrecords)
-    coco = {'info': {'description': f'Comparison detector, {split}, converted from TFRecord'}, 'images': [],
-            'annotations': [], 'categories': [{'id': number, 'name': name}
-                                              for number, name in enumerate(CDETECTOR_CLASSES, 1)]}
-    with results as new:
-        examples = (example for path in tfrecords for example in read_cdetector(path))
-        names: set[str] = set()
-        for example in progress(examples):
-            _write_example(example, coco, new / 'images' / split, split, suffix, names)
-        if not names:
-            raise DataError(f'{out_dir}: no image to convert for the split "{split}"; the list of files is empty.')
-        write_json(new / 'annotations' / f'{split}.json', coco)
-    labels = np.bincount([item['category_id'] - 1 for item in coco['annotations']], minlength=len(CDETECTOR_CLASSES))
-    return {'images': len(coco['images']), 'boxes': len(coco['annotations']),
-            **dict(zip(CDETECTOR_CLASSES, labels.tolist()))}
-
-
-def _write_example(example: CDetectorExample, coco: dict, folder: Path, split: str, suffix: str, names: set) -> None:
-    name = Path(re.split(r'[/\\]', example.name)[-1]).stem + suffix  # a name from a file gets no say about folders
-    if name in names or name == suffix:
-        raise DataError(f'two images (or one without a name) want the file {split}/{name}: "{example.name}".')
-    names.add(name)
-    done, data = cv2.imencode(suffix, cv2.cvtColor(example.image, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise DataError(f'"{example.name}": cannot encode {example.image.shape} pixels as {suffix}.')
-    path = join_inside(folder, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.tobytes())
-    height, width = example.image.shape[:2]
-    image_id = len(coco['images']) + 1
-    coco['images'].append({'id': image_id, 'file_name': f'{split}/{name}', 'height': height, 'width': width})
-    for (x1, y1, x2, y2), label in zip(example.boxes.tolist(), example.labels.tolist()):
-        coco['annotations'].append({
-            'id': len(coco['annotations']) + 1, 'image_id': image_id, 'category_id': label + 1, 'iscrowd': 0,
-            'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': max(0, x2 - x1) * max(0, y2 - y1)})

@@ -1,89 +1,99 @@
-"""Pascal VOC annotations: one XML file per image, parsed safely.
+"""Pascal VOC annotations: one XML file per image, parsed safely, and read to the end whatever is wrong in them.
 
 Format: Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010, and the development kit's
 ``Annotations/*.xml`` with ``ImageSets/Main/*.txt``. What a file needs is ``<object>`` elements with ``<name>`` and
-``<bndbox>``; ``<size>``, ``<filename>`` and ``<difficult>`` are used where they are.
+``<bndbox>``; ``<size>``, ``<filename>`` and ``<difficult>`` are used where they are. Annotations may lie in folders
+below ``Annotations``, as CVAT writes them: ``case1/a.xml`` is of the image ``case1/a``.
 """
-from collections import Counter
-from dataclasses import dataclass, field
+import math
+import os
+import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
+import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import read_text
-from cxrdet.datasets.formats.coco import check_on_bad
+from cxrdet.core.issues import DataTable, Finding, Place, raise_errors
+from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, files_below
+
+__all__ = ['CORNERS', 'LISTS', 'SIDES', 'parse_xml', 'read', 'read_list', 'recognises']
 
 CORNERS = ('exclusive', 'inclusive')
-_HOW_TO_MEND = 'Mend the file, or set on_bad_annotation="drop" to leave such objects out and have them counted.'
+LISTS = ('train', 'val', 'test')
+SIDES = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
-@dataclass
-class VocObject:
-    """One labelled box: class name, xyxy with continuous corners in pixels, the flag ``difficult``."""
-
-    name: str
-    box: tuple[float, float, float, float]
-    difficult: bool
+def recognises(path: Path) -> bool:
+    """A folder with ``Annotations/*.xml``."""
+    return path.is_dir() and any(files_below(path / 'Annotations', ('.xml',)))
 
 
-@dataclass
-class VocFile:
-    """The contents of a VOC file.
+def read(path: Path, images: Path | None = None, *, annotations: Path | None = None,
+         lists: Mapping[Path, str] | None = None, corners: str = 'exclusive') -> DataTable:
+    """A folder with ``Annotations/*.xml``, ``JPEGImages/`` and, for splits, ``ImageSets/Main/{train,val,test}.txt``.
 
-    Attributes:
-        filename: what ``<filename>`` says, ``''`` where it is missing.
-        height, width: pixels as in ``<size>``, 0 where it is missing or says 0.
-        objects: the boxes in the order of the file.
-        dropped: number of objects left out for a structural defect, by reason (only with ``on_bad='drop'``).
-    """
-
-    filename: str
-    height: int
-    width: int
-    objects: list[VocObject]
-    dropped: Counter = field(default_factory=Counter)
-
-
-def read_voc(path: str | Path, *, corners: str = 'exclusive', on_bad: str = 'error') -> VocFile:
-    """Read one VOC annotation file.
+    An annotation that cannot be parsed keeps its image in the table, without a box. The image of ``<name>.xml`` is
+    ``<name>`` with one of :data:`~cxrdet.datasets.formats.files.IMAGE_SUFFIXES` (any case); what ``<filename>`` says
+    decides between several. Geometry is not judged here.
 
     Args:
-        path: the XML file. Entity declarations, internal or external, are refused: nothing is expanded or fetched.
-        corners: what the four numbers mean. ``'exclusive'``: corners of the box in continuous image coordinates,
-            taken as they are, ``width = xmax - xmin``. ``'inclusive'``: indices of the first and last pixel, counted
-            from 1, as the VOC development kit says: the box is ``(xmin - 1, ymin - 1, xmax, ymax)``.
-        on_bad: an object without name or without four numbers in its ``<bndbox>`` is an ``'error'``, or is left out
-            and counted: ``'drop'``. Geometry is not judged here.
+        path: The folder.
+        images, annotations: Folders of images and of XML files, where they are not the usual ones.
+        lists: List of names -> split, to read these only; by default those that are there, and the rest without split.
+        corners: What the four numbers mean. ``'exclusive'``: corners of the box in continuous image coordinates, taken
+            as they are, ``width = xmax - xmin``. ``'inclusive'``: indices of the first and last pixel, counted from 1,
+            as the VOC development kit says: the box is ``(xmin - 1, ymin - 1, xmax, ymax)``.
 
     Raises:
-        DataError: the file is missing, malformed (with line and column), declares entities, is no VOC annotation, or
-            has a defective object and ``on_bad='error'``.
-        ConfigError: ``corners`` or ``on_bad`` is not one of the named.
+        DataError: There is no annotation.
+        ConfigError: ``corners`` is neither.
     """
-    check_on_bad(on_bad)
+    check_corners(corners)
+    folder, images = annotations or path / 'Annotations', images or path / 'JPEGImages'
+    table = DataTable('voc', folders=[str(images)], source={})
+    members = _members(table, path, folder, lists)
+    sizes: list[list[float]] = []
+    boxes: list[tuple] = []
+    listings: dict[str, dict[str, list[str]]] = {}
+    faults: dict[str, str] = {}
+    for split, name in members:
+        file = str(folder / f'{name}.xml')
+        if name not in table.source:
+            table.source[name], faults[name] = _parse(file)
+        root, image = table.source[name], len(table.names)
+        table.names.append(name)
+        table.files.append(_image_file(images, name, '' if root is None else _text(root, 'filename'), listings))
+        table.splits.append(split)
+        table.places.append(Place(file))
+        if root is None:
+            table.tell_images('error', 'unreadable_annotations', [(image, faults[name])])
+        sizes.append([_size(table, image, root, side) for side in ('height', 'width')])
+        for number, element in enumerate(() if root is None else root.findall('object')):
+            boxes.append(_read_object(table, element, Place(file, f'object {number + 1}', number), image))
+    names, corner_values, image_rows, difficult = zip(*boxes) if boxes else ((), (), (), ())
+    table.classes = tuple(sorted(set(names) - {''}))
+    labels = {name: number for number, name in enumerate(table.classes)}
+    table.sizes = np.array(sizes, np.float64).reshape(-1, 2)
+    table.boxes = np.array(corner_values, np.float64).reshape(-1, 4)
+    if corners == 'inclusive':
+        table.boxes[:, :2] -= 1
+    table.box_image = np.array(image_rows, np.int64)
+    table.box_label = np.array([labels.get(name, -1) for name in names], np.int64)
+    table.crowd = np.array(difficult, bool)
+    table.groups, table.views = [''] * len(table.names), [''] * len(table.names)
+    table.find_conflicts()
+    return table
+
+
+def check_corners(corners: str) -> None:
+    """Raise :class:`ConfigError` unless ``corners`` is one of the known meanings."""
     if corners not in CORNERS:
         raise ConfigError(f'corners must be "exclusive" or "inclusive", got {corners!r}.')
-    root = parse_xml(path)
-    if root.tag != 'annotation':
-        raise DataError(f'{path}: expected <annotation> as the root of a VOC file, got <{root.tag}>.')
-    shift = 1.0 if corners == 'inclusive' else 0.0
-    voc = VocFile(_text(root, 'filename'), _pixels(root, 'size/height', path), _pixels(root, 'size/width', path), [])
-    for index, element in enumerate(root.findall('object')):
-        name, box = _text(element, 'name'), _corners(element)
-        reason = 'bad_bbox' if box is None else '' if name else 'no_name'
-        if reason and on_bad == 'error':
-            what = 'has no <name>' if reason == 'no_name' else 'needs a <bndbox> with numbers xmin, ymin, xmax, ymax'
-            raise DataError(f'{path}: object {index + 1} ("{name}") {what}. {_HOW_TO_MEND}')
-        if reason:
-            voc.dropped[reason] += 1
-            continue
-        x1, y1, x2, y2 = box
-        difficult = _text(element, 'difficult') not in ('', '0')
-        voc.objects.append(VocObject(name, (x1 - shift, y1 - shift, x2, y2), difficult))
-    return voc
 
 
 def parse_xml(path: str | Path) -> Element:
@@ -118,33 +128,116 @@ def read_list(path: str | Path) -> list[str]:
     Raises:
         DataError: the file is missing, empty, not UTF-8 text, or names an image twice (with the lines).
     """
+    names, findings = list_names(path)
+    raise_errors(findings)
+    return list(names)
+
+
+def list_names(path: str | Path) -> tuple[dict[str, int], list[Finding]]:
+    """Names of an image set with their lines, and what is wrong: a name that is repeated, a list without any.
+
+    Raises:
+        DataError: the file is missing or no text.
+    """
     rows: dict[str, int] = {}
+    findings = []
     for number, line in enumerate(read_text(path, 'list of images').splitlines(), 1):
         name = line.strip()
-        if name in rows:
-            raise DataError(f'{path}: lines {rows[name]} and {number} both name "{name}".')
-        if name:
-            rows[name] = number
+        if name and rows.setdefault(name, number) != number:
+            findings.append(Finding('error', 'listed_twice', f'lines {rows[name]} and {number} both name "{name}"',
+                                    str(path), f'line {number}', name))
     if not rows:
-        raise DataError(f'{path}: the list of images is empty.')
-    return list(rows)
+        findings.append(Finding('error', 'empty_list', 'the list of images is empty', str(path)))
+    return rows, findings
+
+
+def _members(table: DataTable, path: Path, folder: Path, lists: Mapping[Path, str] | None) -> list[tuple[str, str]]:
+    """(split, name) of every image: those of the lists, then, unless the lists are given, those that no list names."""
+    stems = sorted(os.path.relpath(file, folder)[:-4] for file in files_below(folder, ('.xml',)))
+    if not stems and not lists:
+        raise DataError(f'{folder}: there is no XML file in this folder.' if folder.is_dir() else
+                        f'{folder}: no such folder of annotations.')
+    known = lists if lists is not None else {path / 'ImageSets' / 'Main' / f'{split}.txt': split for split in LISTS}
+    members: list[tuple[str, str]] = []
+    for file, split in known.items():
+        if lists is None and not file.is_file():
+            continue
+        try:
+            names, findings = list_names(file)
+            table.findings += findings
+        except DataError as error:
+            table.findings.append(Finding('error', 'unreadable_annotations', str(error).removeprefix(f'{file}: '),
+                                          str(file)))
+            continue
+        for name, line in names.items():
+            if os.path.isfile(folder / f'{name}.xml'):
+                members.append((split, name))
+            else:
+                table.findings.append(Finding('error', 'missing_annotation', f'"{name}" is listed, but there is no '
+                                              f'file {folder / name}.xml', str(file), f'line {line}', name))
+    rest = [] if lists else sorted(set(stems) - {name for _, name in members})
+    if members and rest:
+        table.findings.append(Finding('info', 'not_listed', f'{len(rest)} annotations stand in no list of a split: '
+                                      f'{", ".join(rest[:5])}', str(path / 'ImageSets' / 'Main')))
+    return members + [('', name) for name in rest]
+
+
+def _parse(file: str) -> tuple[Element | None, str]:
+    """The root of an annotation, or what is wrong with the file."""
+    try:
+        root = parse_xml(file)
+    except DataError as error:
+        return None, str(error).removeprefix(f'{file}: ')
+    return (root, '') if root.tag == 'annotation' else (
+        None, f'expected <annotation> as the root of a VOC file, got <{root.tag}>')
+
+
+def _image_file(images: Path, name: str, filename: str, listings: dict[str, dict[str, list[str]]]) -> str:
+    """Path of the image of a name; ``listings`` remembers the folders, stem -> file names."""
+    folder, stem = os.path.split(os.path.join(images, name))
+    if folder not in listings:
+        listing = listings[folder] = {}
+        for file in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            base, suffix = os.path.splitext(file)
+            if suffix.lower() in IMAGE_SUFFIXES:
+                listing.setdefault(unicodedata.normalize('NFC', base), []).append(file)
+    stated = os.path.splitext(filename)[1]
+    files = listings[folder].get(unicodedata.normalize('NFC', stem), [
+        stem + (stated if stated.lower() in IMAGE_SUFFIXES else '.jpg')])
+    wanted = os.path.basename(filename)
+    return os.path.join(folder, wanted if wanted in files else files[0])
 
 
 def _text(element: Element, tag: str) -> str:
     return (element.findtext(tag) or '').strip()
 
 
-def _pixels(root: Element, tag: str, path: str | Path) -> int:
-    text = _text(root, tag)
-    try:
-        return max(0, int(float(text or 0)))
-    except (ValueError, OverflowError):
-        raise DataError(f'{path}: <{tag}> must be a number of pixels, got "{text}".') from None
+def _size(table: DataTable, image: int, root: Element | None, side: str) -> float:
+    text = '' if root is None else _text(root, f'size/{side}')
+    value = _number(text or '0')
+    if value is None or not 0 <= value < math.inf:
+        table.tell_images('error', 'bad_size', [(image, f'<size/{side}> must be a number of pixels, got "{text}"')])
+    return value if value is not None and 0 < value < math.inf else math.nan
 
 
-def _corners(element: Element) -> tuple[float, float, float, float] | None:
+def _read_object(table: DataTable, element: Element, place: Place,
+                 image: int) -> tuple[str, list[float], int, bool]:
+    """Class name, corners, row of the image, and whether the object is difficult."""
+    name = unicodedata.normalize('NFC', _text(element, 'name'))
+    box = [_number(_text(element, f'bndbox/{side}')) for side in SIDES]
+    number = len(table.box_places)
+    table.box_places.append(place)
+    for applies, code, text in (
+            (None in box, 'bad_box', f'("{name}") needs a <bndbox> with numbers xmin, ymin, xmax, ymax'),
+            (not name, 'no_category', '("") has no <name>')):
+        if applies:
+            table.findings.append(Finding('error', code, text, place.file, place.row, image=image, box=number))
+    corners = [math.nan] * 4 if None in box else box
+    return name, corners, image, _text(element, 'difficult') not in ('', '0')
+
+
+def _number(text: str) -> float | None:
     try:
-        box = [float(element.findtext(f'bndbox/{corner}') or '') for corner in ('xmin', 'ymin', 'xmax', 'ymax')]
+        return float(text)
     except ValueError:
         return None
-    return tuple(box)

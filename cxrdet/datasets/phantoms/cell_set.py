@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrdet.core.errors import DataError
+from cxrdet.datasets.formats.coco import coco_annotation
 from cxrdet.datasets.phantoms.cells import CELL_CLASSES, render_cells, sample_cells
 from cxrdet.datasets.phantoms.files import Progress, prepared_folder, write_json, write_whole
 from cxrdet.datasets.phantoms.optics import encode_jpeg, one_thread
@@ -69,9 +70,8 @@ def _write_split(out_dir: Path, split: str, count: int, size: int, seed: int, pr
         if not path.exists():
             write_whole(path, encode_jpeg(render_cells(rng, scene), int(rng.integers(80, 96))).tobytes())
         images.append({'id': index + 1, 'file_name': name, 'width': size, 'height': size})
-        for (x1, y1, x2, y2), label in zip(*(array.tolist() for array in scene.targets())):
-            annotations.append({'id': len(annotations) + 1, 'image_id': index + 1, 'category_id': label + 1,
-                                    'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': (x2 - x1) * (y2 - y1), 'iscrowd': 0})
+        for box, label in zip(*(array.tolist() for array in scene.targets())):
+            annotations.append(coco_annotation(len(annotations) + 1, index + 1, label + 1, box))
         if progress is not None:
             progress(split, index + 1, count)
     categories = [{'id': number, 'name': name, 'supercategory': 'cell'} for number, name in enumerate(CELL_CLASSES, 1)]

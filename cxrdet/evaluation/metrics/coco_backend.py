@@ -12,6 +12,7 @@ import numpy as np
 
 from cxrdet.core.detection.boxes import xyxy_to_xywh
 from cxrdet.core.detection.matching import as_boxes
+from cxrdet.datasets.formats.coco import coco_annotation
 
 __all__ = ['AREAS', 'BACKENDS', 'coco_tables', 'mean_precision', 'precision_and_recall', 'precision_table',
            'resolve_backend']
@@ -54,10 +55,9 @@ def coco_tables(predictions: Sequence[Mapping], targets: Sequence[Mapping], clas
         images.append({'id': image_id, 'width': int(target.get('width', 0)), 'height': int(target.get('height', 0)),
                        'file_name': str(target.get('file_name', ''))})
         ignore = np.asarray(target.get('ignore', np.zeros(len(target['labels'])))).astype(bool)
-        boxes = xyxy_to_xywh(as_boxes(target['boxes'], 'targets')).tolist()
+        boxes = as_boxes(target['boxes'], 'targets').tolist()
         for box, label, crowd in zip(boxes, target['labels'], ignore, strict=True):
-            annotations.append({'id': len(annotations) + 1, 'image_id': image_id, 'category_id': int(label),
-                                'bbox': box, 'area': box[2] * box[3], 'iscrowd': int(crowd)})
+            annotations.append(coco_annotation(len(annotations) + 1, image_id, int(label), box, crowd=crowd))
         boxes = xyxy_to_xywh(as_boxes(prediction['boxes'])).tolist()
         for box, score, label in zip(boxes, prediction['scores'], prediction['labels'], strict=True):
             results.append({'image_id': image_id, 'category_id': int(label), 'bbox': box, 'score': float(score)})

@@ -1,10 +1,11 @@
-"""Reading COCO files strictly: every defect has its own words."""
+"""Reading COCO files: every defect has its own words; training raises on them."""
 import json
 
 import pytest
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.datasets.formats.coco import read_coco, write_json
+from cxrdet.datasets.formats import coco as reader
+from cxrdet.datasets.formats.coco import coco_annotation, write_json
 
 
 def coco(**changed):
@@ -18,6 +19,12 @@ def coco(**changed):
     return {key: value for key, value in content.items() if value is not None}
 
 
+def read(path, on_bad='error'):
+    """The table, and the codes of the boxes that are left out, as training takes them."""
+    table = reader.read(path)
+    return table, table.raise_errors(on_bad=on_bad)
+
+
 @pytest.fixture
 def written(tmp_path):
     def write(content):
@@ -28,24 +35,39 @@ def written(tmp_path):
 
 
 def test_contents(written):
-    got = read_coco(written(coco()))
-    assert list(got.categories.items()) == [(4, 'RBC'), (9, 'WBC')]  # in the order of the ids
-    assert [image['id'] for image in got.images] == [7, 3]           # in the order of the file
-    assert {key: [item['id'] for item in items] for key, items in got.annotations.items()} == {3: [1, 5], 7: [2]}
-    assert not got.dropped
+    got, dropped = read(written(coco()))
+    assert got.classes == ('RBC', 'WBC')                   # in the order of the ids
+    assert [place.id for place in got.places] == [7, 3]    # in the order of the file
+    assert [place.id for place in got.box_places] == [1, 2, 5] and got.box_image.tolist() == [1, 0, 1]
+    assert got.boxes.tolist() == [[1, 2, 4, 6], [5, 6, 12.5, 14], [0, 0, 2, 2]] and got.box_label.tolist() == [1, 0, 0]
+    assert not dropped and not got.findings
 
 
 def test_a_file_without_any_box_is_a_file(written):
-    assert read_coco(written(coco(annotations=[]))).annotations == {}
+    assert len(read(written(coco(annotations=[])))[0].boxes) == 0
 
 
 def test_byte_order_mark_and_string_ids(written):
     content = coco(annotations=[{'id': 'x', 'image_id': 'i', 'category_id': 'c', 'bbox': [0, 0, 2, 2]}],
                    images=[{'id': 'i', 'file_name': 'a.png'}],
                    categories=[{'id': 'c', 'name': 'RBC'}, {'id': 2, 'name': 'WBC'}])
-    got = read_coco(written(b'\xef\xbb\xbf' + json.dumps(content).encode()))
-    assert list(got.categories) == [2, 'c']
-    assert len(got.annotations['i']) == 1
+    for data in (b'\xef\xbb\xbf' + json.dumps(content).encode(), json.dumps(content).encode('utf-16'),
+                 json.dumps(content).encode('utf-16-le')):
+        got, _ = read(written(data))
+        assert got.classes == ('WBC', 'RBC')  # numbers first
+        assert got.box_image.tolist() == [0] and got.box_label.tolist() == [1]
+
+
+def test_ids_as_pandas_writes_them(written):
+    """1.0 is 1, wherever it stands."""
+    content = coco()
+    content['annotations'][1].update(id=2., image_id=7., category_id=4.)
+    content['images'][1]['id'], content['categories'][0]['id'] = 3., 9.
+    got, _ = read(written(content))
+    assert got.box_image.tolist() == [1, 0, 1] and [place.id for place in got.box_places] == [1, 2, 5]
+    content['annotations'][1]['id'] = 1.
+    with pytest.raises(DataError, match=r'annotations\[1\] \(id 1\): annotation id 1 is used before'):
+        read(written(content))
 
 
 @pytest.mark.parametrize(('content', 'text'), [
@@ -58,73 +80,90 @@ def test_byte_order_mark_and_string_ids(written):
     (b'[' * 100_000, 'nested too deeply'),
     (b'1' * 5_000, 'invalid annotation file: Exceeds the limit'),
     (b'[]', r'expected a COCO file \(a JSON object\), got a list'),
-    (b'{}', 'expected a list "categories" in a COCO file, found nothing'),
+    (b'{}', 'expected a list "images" in a COCO file, found nothing'),
     (coco(categories=None), 'expected a list "categories" in a COCO file, found "images", "annotations"'),
     (coco(images=None), 'expected a list "images"'),
     (coco(annotations=None), 'expected a list "annotations"'),
     (coco(annotations={}), 'expected a list "annotations"'),
     (coco(categories=[]), 'the list "categories" is empty'),
     (coco(images=[]), 'the list "images" is empty'),
-    (coco(annotations=[3]), r'annotations\[0\] must be an object, got 3'),
-    (coco(categories=[{'id': 1}]), r'categories\[0\] needs an "id" and a "name"'),
-    (coco(categories=[{'id': 1, 'name': 'a'}, {'id': 1, 'name': 'b'}]), r'the id 1 \("a" and "b"\)'),
+    (coco(annotations=[3]), r'annotations\[0\]: must be an object, got 3'),
+    (coco(categories=[{'id': 1}]), r'categories\[0\]: needs an "id" and a "name"'),
+    (coco(categories=[{'id': 1, 'name': 'a'}, {'id': 1, 'name': 'b'}]), r'categories\[1\]: .*the id 1 \("a" and "b"\)'),
     (coco(categories=[{'id': 1, 'name': 'a'}, {'id': 2, 'name': 'a'}]), 'categories 1 and 2 are both named "a"'),
-    (coco(images=[{'id': 1}]), r'images\[0\] needs an "id" and a "file_name"'),
-    (coco(images=[{'id': [1], 'file_name': 'a'}]), r'images\[0\] needs an "id"'),
+    (coco(images=[{'id': 1}]), r'images\[0\] \(id 1\): needs an "id" and a "file_name"'),
+    (coco(images=[{'id': [1], 'file_name': 'a'}]), r'images\[0\]: needs an "id"'),
     (coco(images=[{'id': 1, 'file_name': 'a'}, {'id': 1, 'file_name': 'b'}]),
-     r'images\[0\] and images\[1\] \("b"\) have the same id 1'),
+     r'images\[1\] \(id 1\): image id 1 is used before, by "a"'),
     (coco(images=[{'id': 1, 'file_name': 'a', 'height': '480'}]), r'"height" \'480\', expected a number of pixels'),
     (coco(images=[{'id': 1, 'file_name': 'a', 'width': -2}]), '"width" -2, expected a number of pixels')])
 def test_files_that_cannot_be_used(written, content, text):
-    with pytest.raises(DataError, match=rf'set\.json.*{text}'):
-        read_coco(written(content))
+    with pytest.raises(DataError, match=rf'(?s)set\.json.*{text}'):
+        read(written(content))
     with pytest.raises(DataError, match=text):  # not a matter of single annotations
-        read_coco(written(content), on_bad='drop')
+        read(written(content), on_bad='drop')
 
 
 @pytest.mark.parametrize(('changed', 'reason', 'text'), [
-    ({'category_id': None}, 'no_category_id', 'has no "category_id"'),
-    ({'image_id': None}, 'no_image_id', 'has no "image_id"'),
-    ({'id': None}, 'no_id', 'has no "id"'),
-    ({'bbox': None}, 'no_bbox', 'has no "bbox"'),
-    ({'id': 1}, 'duplicate_id', 'has an id that an annotation before it has too'),
-    ({'image_id': '7'}, 'unknown_image_id', 'has the "image_id" \'7\', which "images" lacks'),
-    ({'image_id': [7]}, 'bad_image_id', r'has the "image_id" \[7\], expected a number'),
-    ({'category_id': 5}, 'unknown_category_id', r'has the "category_id" 5, which "categories" lacks \(it has 4, 9\)'),
-    ({'category_id': True}, 'bad_category_id', 'has the "category_id" True'),
-    ({'bbox': [1, 2, 3]}, 'bad_bbox', r'has the "bbox" \[1, 2, 3\], expected four numbers'),
-    ({'bbox': [1, 2, 3, None]}, 'bad_bbox', r'has the "bbox" .* expected four numbers x, y, width, height'),
-    ({'bbox': 'wide'}, 'bad_bbox', 'has the "bbox" \'wide\'')])
+    ({'category_id': None}, 'no_category', 'has no "category_id"'),
+    ({'image_id': None}, 'unknown_image', 'has no "image_id"'),
+    ({'id': None}, 'no_annotation_id', 'has no "id"'),
+    ({'bbox': None}, 'bad_box', 'has no "bbox"'),
+    ({'id': 1}, 'annotation_id_twice', r'annotation id 1 is used before, in annotations\[0\]'),
+    ({'image_id': '7'}, 'unknown_image', 'has the "image_id" \'7\', which "images" lacks'),
+    ({'image_id': [7]}, 'unknown_image', r'has the "image_id" \[7\], expected a number'),
+    ({'category_id': 5}, 'unknown_category', r'has the "category_id" 5, which "categories" lacks \(it has 4, 9\)'),
+    ({'category_id': True}, 'unknown_category', 'has the "category_id" True'),
+    ({'bbox': [1, 2, 3]}, 'bad_box', r'has the "bbox" \[1, 2, 3\], expected four numbers'),
+    ({'bbox': [1, 2, 3, None]}, 'bad_box', r'has the "bbox" .* expected four numbers x, y, width, height'),
+    ({'bbox': 'wide'}, 'bad_box', 'has the "bbox" \'wide\'')])
 def test_defective_annotations(written, changed, reason, text):
     content = coco()
     content['annotations'][1].update(changed)
     if list(changed.values()) == [None]:  # left out and null mean the same
         del content['annotations'][1][next(iter(changed))]
     path = written(content)
-    with pytest.raises(DataError, match=rf'set\.json: annotations\[1\] \(id .*\) {text}.*on_bad_annotation="drop"'):
-        read_coco(path)
-    got = read_coco(path, on_bad='drop')
-    assert got.dropped == {reason: 1}
-    assert sum(map(len, got.annotations.values())) == 2
+    with pytest.raises(DataError, match=rf'set\.json: annotations\[1\].*: {text}.*on_bad_annotation="drop"'):
+        read(path)
+    assert read(path, on_bad='drop')[1] == {1: reason}
 
 
 def test_all_defects_are_counted_in_the_message(written):
     content = coco()
     del content['annotations'][0]['bbox'], content['annotations'][1]['category_id'], content['annotations'][2]['bbox']
-    with pytest.raises(DataError, match=r'first of 3 defective annotations \(2 no_bbox, 1 no_category_id\)'):
-        read_coco(written(content))
+    with pytest.raises(DataError, match=r'annotations\[0\].* first of 3 errors \(2 bad_box, 1 no_category\)') as error:
+        read(written(content))
+    assert [line.split()[0] for line in str(error.value).splitlines()[1:]] == ['annotations[1]', 'annotations[2]']
+
+
+def test_all_errors_are_counted_and_ten_are_named(written):
+    entries = [{'id': k, 'image_id': 7, 'category_id': 4, 'bbox': None} for k in range(25)]
+    with pytest.raises(DataError, match='first of 25 errors') as error:
+        read(written(coco(annotations=entries)))
+    lines = str(error.value).splitlines()
+    assert [line.split()[0] for line in lines[1:10]] == [f'annotations[{k}]' for k in range(1, 10)]
+    assert lines[10:] == ['  … and 15 more']
 
 
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(DataError, match=r'none\.json: cannot read the annotation file: No such file or directory'):
-        read_coco(tmp_path / 'none.json')
+        read(tmp_path / 'none.json')
+    (tmp_path / 'annotations.json').mkdir()
     with pytest.raises(DataError, match='cannot read the annotation file: Is a directory'):
-        read_coco(tmp_path)
+        read(tmp_path)
+    with pytest.raises(DataError, match='no COCO file'):
+        read(tmp_path / 'annotations.json')
 
 
-def test_policy_that_is_none(written):
+def test_policy_that_is_none():
     with pytest.raises(ConfigError, match='on_bad_annotation must be "error" or "drop", got \'ignore\''):
-        read_coco(written(coco()), on_bad='ignore')
+        reader.check_on_bad('ignore')
+
+
+def test_an_annotation_of_corners():
+    assert coco_annotation(3, 7, 4, (1, 2, 4, 6.5)) == {'id': 3, 'image_id': 7, 'category_id': 4, 'iscrowd': 0,
+                                                        'bbox': [1, 2, 3, 4.5], 'area': 13.5}
+    assert coco_annotation(3, 7, 4, (4, 2, 1, 6), crowd=True)['area'] == 0
 
 
 def test_written_whole_or_not_at_all(tmp_path):

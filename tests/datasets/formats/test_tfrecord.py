@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.curation.prepare_tfrecord import convert_cdetector
 from cxrdet.datasets.cell import CDETECTOR_CLASSES, CellDataset
 from cxrdet.datasets.formats.crc32c import crc32c
-from cxrdet.datasets.formats.tfrecord import convert_cdetector, parse_example, read_cdetector, read_records
+from cxrdet.datasets.formats.tfrecord import parse_example, read_cdetector, read_records
 
 TABLE = []
 for _byte in range(256):
