@@ -12,7 +12,7 @@ from cxrdet.core.issues import DataTable, Place
 from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, first_bytes, split_of
 from cxrdet.datasets.formats.voc import parse_xml
 
-__all__ = ['read_cvat_set', 'recognises']
+__all__ = ['read', 'recognises']
 
 
 def recognises(path: Path) -> bool:
@@ -25,7 +25,7 @@ def _files(path: Path) -> list[Path]:
     return [file for file in files if '<annotations>' in first_bytes(file)]
 
 
-def read_cvat_set(path: Path, images: Path | None = None) -> DataTable:
+def read(path: Path, images: Path | None = None) -> DataTable:
     """One XML file, or all in a folder; images in ``images/`` beside it. A split is the ``subset`` of an image.
 
     Of rotated boxes, ellipses, polygons and masks the upright extent is taken, which is told; points, lines, cuboids

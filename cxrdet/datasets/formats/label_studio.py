@@ -13,9 +13,9 @@ from cxrdet.core.detection.boxes import ellipse_box, turned_box
 from cxrdet.core.errors import DataError
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.datasets.formats.files import IMAGE_SUFFIXES
-from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, first_bytes, measured, split_of
+from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, as_pairs, first_bytes, measured, split_of
 
-__all__ = ['read_label_studio_set', 'recognises']
+__all__ = ['read', 'recognises']
 
 _TASK = re.compile(r'"(annotations|predictions|completions|data|original_width|annotation_id)"\s*:')
 _LABELS = re.compile(r'(rectangle|polygon|ellipse|brush|keypoint|)labels')
@@ -32,7 +32,7 @@ def _files(path: Path) -> list[Path]:
     return [file for file, head in heads if head.startswith('[') and _TASK.search(head) and '"category_id"' not in head]
 
 
-def read_label_studio_set(path: Path, images: Path | None = None) -> DataTable:
+def read(path: Path, images: Path | None = None) -> DataTable:
     """One export, or all in a folder. An image is found by its name below the folder, whatever its URL is.
 
     Of a task with several annotations the one marked as ground truth is taken, else the newest, which is told; a task
@@ -46,12 +46,17 @@ def read_label_studio_set(path: Path, images: Path | None = None) -> DataTable:
     build = TableBuilder('label-studio', root, images)
     for file in _files(path):
         for number, task in enumerate(build.load_json(file, list) or ()):
-            place = Place(str(file), f'task {number + 1}', number, task.get('id') if isinstance(task, dict) else None)
+            place = Place(str(file), f'task {number + 1}', number, _id(task))
             _read_task(build, task if isinstance(task, dict) else {}, place)
     if not build.table.names:
         raise DataError('; '.join(item.text for item in build.table.findings) or f'{path}: no JSON of Label Studio.')
     build.table.folders = [str(images or root)]
     return build.done()
+
+
+def _id(task: Any) -> int | str | None:
+    found = task.get('id') if isinstance(task, dict) else None
+    return found if isinstance(found, (int, str)) else None
 
 
 def _read_task(build: TableBuilder, task: dict, place: Place) -> None:
@@ -67,9 +72,9 @@ def _read_task(build: TableBuilder, task: dict, place: Place) -> None:
     size = next(([as_number(item.get(f'original_{side}')) for side in ('height', 'width')] for item in shapes
                  if item.get('original_width')), None) or measured(found)
     image = build.add_image(name, found, place, size=size, split=split_of(name))
-    labelled = {item.get('id') for item in shapes if _labels(item)}
+    labelled = {_id(item) for item in shapes if _labels(item)}
     for number, item in enumerate(shapes):
-        if _labels(item) or item.get('id') is None or item['id'] not in labelled:  # else it comes again, with a label
+        if _labels(item) or _id(item) is None or _id(item) not in labelled:  # else it comes again, with a label
             _read_shape(build, image, item, Place(place.file, f'{place.row}, result[{number}]', number), size)
 
 
@@ -132,8 +137,7 @@ def _read_shape(build: TableBuilder, image: int, item: dict, place: Place, size:
     angle = as_number(value.get('rotation') or 0)
     kind = f'{item.get("type") or ""} {" ".join(value)}'
     if 'points' in value:
-        pairs = [pair if isinstance(pair, list) and len(pair) == 2 else (None, None) for pair in value['points'] or ()]
-        points = [as_number(number) * side / 100 for pair in pairs for number, side in zip(pair, (wide, high))]
+        points = [number * (high if k % 2 else wide) / 100 for k, number in enumerate(as_pairs(value['points']))]
         build.add_box(image, label, points, place, shape='polygon')
     elif 'radiusX' in value:
         build.add_box(image, label, ellipse_box((x, y), (across, down), angle), place, shape='ellipse')

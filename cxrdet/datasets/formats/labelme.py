@@ -1,28 +1,29 @@
 """labelme: one JSON file an image, beside it. Format: https://github.com/wkentaro/labelme (MIT)."""
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from cxrdet.core.detection.boxes import ellipse_box
 from cxrdet.core.errors import DataError
 from cxrdet.core.issues import DataTable, Place
-from cxrdet.datasets.formats.files import image_paths
-from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, first_bytes, split_of
+from cxrdet.datasets.formats.files import files_below
+from cxrdet.datasets.formats.table_builder import (
+    TableBuilder,
+    annotation_files,
+    as_number,
+    as_pairs,
+    first_bytes,
+    split_of,
+)
 
-__all__ = ['read_labelme_set', 'recognises']
+__all__ = ['read', 'recognises']
 
 _SHAPES = re.compile(r'"(shapes|imagePath|imageData)"\s*:')
 
 
 def recognises(path: Path) -> bool:
     """A JSON file of labelme, or a folder with one in it or below."""
-    return any(map(_is_labelme, _files(path)))
-
-
-def _files(path: Path) -> list[Path]:
-    return [Path(file) for file in image_paths(path, ('.json',))] if path.is_dir() else [
-        path] if path.suffix.lower() == '.json' else []
+    return any(map(_is_labelme, annotation_files(path, '.json')))
 
 
 def _is_labelme(file: Path) -> bool:
@@ -30,7 +31,7 @@ def _is_labelme(file: Path) -> bool:
     return head.startswith('{') and _SHAPES.search(head) is not None
 
 
-def read_labelme_set(path: Path, images: Path | None = None) -> DataTable:
+def read(path: Path, images: Path | None = None) -> DataTable:
     """All JSON files of labelme in a folder and below, or one. A folder ``train``, ``val`` or ``test`` is a split.
 
     Corners of a rectangle may stand in any order. Of polygons, circles and rotated rectangles the upright extent is
@@ -41,7 +42,7 @@ def read_labelme_set(path: Path, images: Path | None = None) -> DataTable:
     """
     root = path if path.is_dir() else path.parent
     build = TableBuilder('labelme', root, images)
-    for file in _files(path):
+    for file in map(Path, files_below(path, ('.json',))) if path.is_dir() else [path]:
         place = Place(str(file))
         if not _is_labelme(file):
             build.tell('warning', 'other_file', 'no JSON file of labelme; it was not read', place)
@@ -68,7 +69,7 @@ def read_labelme_set(path: Path, images: Path | None = None) -> DataTable:
 
 
 def _read_shape(build: TableBuilder, image: int, entry: dict, place: Place) -> None:
-    shape, points = entry.get('shape_type') or 'polygon', _flat(entry.get('points'))
+    shape, points = entry.get('shape_type') or 'polygon', as_pairs(entry.get('points'))
     label = str(entry.get('label') or '').strip()
     if shape == 'rectangle' and len(points) == 4:
         x, y = points[::2], points[1::2]
@@ -81,10 +82,3 @@ def _read_shape(build: TableBuilder, image: int, entry: dict, place: Place) -> N
         build.skip(shape, place)
     else:  # also a mask, whose points are the corners of its box
         build.add_box(image, label, points, place, shape=str(shape))
-
-
-def _flat(points: Sequence) -> list[float]:
-    """Pairs as numbers in a row; NaN for what is no pair of numbers."""
-    rows = points if isinstance(points, list) else [None]
-    return [as_number(value) for row in rows for value in (
-        row if isinstance(row, list) and len(row) == 2 else (None, None))]

@@ -2,7 +2,9 @@
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from cxrdet.datasets.formats.coco import load_json
 from cxrdet.datasets.formats.files import image_paths
 from cxrdet.datasets.formats.images import read_image_size
 
-__all__ = ['TableBuilder', 'as_number', 'first_bytes', 'measured', 'split_of']
+__all__ = ['TableBuilder', 'annotation_files', 'as_number', 'as_pairs', 'first_bytes', 'measured', 'split_of']
 
 _SPLITS = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test',
            'testing': 'test'}
@@ -117,7 +119,7 @@ class TableBuilder:
         where one image alone has its last part as a name, apart from what Label Studio puts before it. Otherwise where
         it should be."""
         for folder in (*folders, *self._folders):
-            if '\0' not in name and (folder / name).is_file():
+            if os.path.isfile(folder / name):
                 return str(folder / name)
         if self._listing is None:
             self._listing = {}
@@ -151,7 +153,28 @@ class TableBuilder:
         table.crowd = np.zeros(len(self._boxes), bool)
         for (shape, fate), (number, place) in self._shapes.items():
             self.tell('info', 'other_shape', f'{number} x {shape}: {fate}; the first is here', place)
+        table.find_conflicts()
         return table
+
+
+def annotation_files(path: Path, *suffixes: str) -> Iterator[Path]:
+    """``path`` itself, or the files in a folder and up to three below it, by suffix; to see of what format a set is.
+
+    Readers go to the bottom, by :func:`cxrdet.datasets.formats.files.files_below`.
+    """
+    level = [path] if path.is_dir() else []
+    if not level and path.suffix.lower() in suffixes:
+        yield path
+    for _ in range(4):
+        below = []
+        for folder in level:
+            with suppress(OSError):
+                for name in sorted(os.listdir(folder)):
+                    if not name.startswith('.') and os.path.splitext(name)[1].lower() in suffixes:
+                        yield folder / name
+                    elif not name.startswith('.') and os.path.isdir(folder / name):
+                        below.append(folder / name)
+        level = below
 
 
 def as_number(value: Any) -> float:
@@ -162,12 +185,25 @@ def as_number(value: Any) -> float:
         return math.nan
 
 
+def as_pairs(points: Any) -> list[float]:
+    """A list of pairs from JSON as numbers in a row; NaN for what is no pair of numbers."""
+    rows = points if isinstance(points, list) else [None]
+    return [as_number(value) for row in rows for value in (
+        row if isinstance(row, list) and len(row) == 2 else (None, None))]
+
+
 def measured(file: str | Path) -> tuple[float, float]:
-    """Height and width of an image file, by its header; NaN where it cannot be read."""
+    """Height and width of an image file, by its header; NaN where it cannot be read. Each state of it is read once."""
     try:
-        return read_image_size(file)
-    except DataError:
+        state = os.stat(file)
+        return _size(str(file), state.st_mtime_ns, state.st_size)
+    except (DataError, OSError, ValueError):
         return math.nan, math.nan
+
+
+@lru_cache(maxsize=2 ** 17)
+def _size(file: str, time: int, length: int) -> tuple[int, int]:
+    return read_image_size(file)
 
 
 def split_of(name: str) -> str:

@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,17 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import within
-from cxrdet.datasets.formats.files import image_paths
-from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, first_bytes, measured, split_of
+from cxrdet.datasets.formats.files import files_below, image_paths
+from cxrdet.datasets.formats.table_builder import (
+    TableBuilder,
+    annotation_files,
+    as_number,
+    first_bytes,
+    measured,
+    split_of,
+)
 
-__all__ = ['read_yolo_set', 'recognises']
+__all__ = ['read', 'recognises']
 
 _SPLITS = ('train', 'val', 'valid', 'validation', 'test')
 _NAME_FILES = ('classes.txt', 'obj.names', '_darknet.labels', 'predefined_classes.txt')
@@ -32,7 +39,7 @@ _MOST_CLASSES = 100_000
 
 def recognises(path: Path) -> bool:
     """A ``.yaml`` file with ``names``, a folder with one, or a folder of images with label files of numbers."""
-    return _find_yaml(path) is not None or (path.is_dir() and any(_is_label(Path(file)) for file in _label_files(path)))
+    return _find_yaml(path) is not None or (path.is_dir() and any(map(_is_label, annotation_files(path, '.txt'))))
 
 
 def _find_yaml(path: Path) -> Path | None:
@@ -43,18 +50,13 @@ def _find_yaml(path: Path) -> Path | None:
                 None)
 
 
-def _label_files(folder: Path) -> Iterator[str]:
-    """The text files below a folder that may hold labels."""
-    return (file for file in image_paths(folder, ('.txt',)) if os.path.basename(file) not in _NAME_FILES)
-
-
 def _is_label(file: Path) -> bool:
     """Whether the first line of a text is one of a YOLO file."""
     cells = first_bytes(file, 512).partition('\n')[0].split()
     return len(cells) >= 5 and all(math.isfinite(as_number(cell)) for cell in cells)
 
 
-def read_yolo_set(path: Path, images: Path | None = None) -> DataTable:
+def read(path: Path, images: Path | None = None) -> DataTable:
     """``data.yaml`` or its folder; without one, all images of a folder, with ``classes.txt`` for the names.
 
     The labels of ``…/images/…/a.jpg`` are ``…/labels/…/a.txt``, else ``a.txt`` beside the image. Of segments and turned
@@ -94,7 +96,7 @@ def read_yolo_set(path: Path, images: Path | None = None) -> DataTable:
         if number > 1:
             build.tell('error', 'bad_category', f'{number} classes are named "{name}"', Place(str(file or root)))
     for folder in sorted({str(label.parent) for label in reader.seen}):
-        for other in _label_files(Path(folder)):
+        for other in files_below(folder, ('.txt',)):
             if Path(other) not in reader.seen and _is_label(Path(other)):
                 build.tell('warning', 'boxes_without_image', 'no image has the name of this file of labels',
                            Place(other))
@@ -132,17 +134,17 @@ def _class_names(content: dict, root: Path) -> list[str] | None:
 
 def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, str]]:
     """(split, image) of all images that ``data.yaml`` names, in its order."""
-    base = file.parent / str(content.get('path') or '')
+    base = file.parent / next(iter(_as_list(content.get('path'))), '')
     named = [(key, entry) for key in _SPLITS for entry in _as_list(content.get(key))]
     listed: list[tuple[str, str]] = []
     build.table.folders = [str(file.parent)]
     for key, entry in named:
         places = [base / entry, file.parent / entry, file.parent / entry.removeprefix('../')]
-        place = next(filter(Path.exists, places), None)
+        place = next(filter(os.path.exists, places), None)
         if place is None:
             build.tell('error', 'missing_folder', f'{key}: "{entry}" is not there, neither below {base} nor beside the '
                        'file', Place(str(file), key))
-        elif place.is_dir():
+        elif os.path.isdir(place):
             place = os.path.normpath(place)
             build.table.folders += [] if within(place, build.table.folders) else [place]
             listed += [(split_of(f'{key}/'), image) for image in image_paths(place)]
@@ -166,7 +168,7 @@ def _list_file(build: TableBuilder, file: Path, base: Path) -> Iterable[str]:
     for line in map(str.strip, lines):
         if line:
             folders = (file.parent, base) if line.startswith('./') else (base, file.parent)
-            yield os.path.normpath(next((folder / line for folder in folders if (folder / line).is_file()),
+            yield os.path.normpath(next((folder / line for folder in folders if os.path.isfile(folder / line)),
                                         folders[0] / line))
 
 

@@ -12,8 +12,8 @@ def shape(kind='rectanglelabels', label='cell', **value):
         {kind: [label]} if label else {})}
 
 
-def task(*shapes, image='/data/upload/1/0a1b2c3d-a.png', **more):
-    return {'id': 7, 'data': {'image': image}, 'annotations': [{'result': list(shapes), **more}]}
+def task(*shapes, image='/data/upload/1/0a1b2c3d-a.png', number=7, **more):
+    return {'id': number, 'data': {'image': image}, 'annotations': [{'result': list(shapes), **more}]}
 
 
 def write(root, *tasks):
@@ -90,7 +90,7 @@ def test_a_shape_is_taken_once(tmp_path, codes_of):
      'task 1, result[0]'),
     ({'data': {}, 'annotations': []}, 'bad_image', 'task 1'), ({'data': 5, 'annotations': 5}, 'bad_image', 'task 1')])
 def test_defects(tmp_path, entry, code, row):
-    file = write(tmp_path, entry, task(image='b.png'))
+    file = write(tmp_path, entry, task(image='b.png', number=8))
     assert [(f.code, f.file, f.row) for f in read_set(tmp_path).findings] == [(code, str(file), row)]
 
 
