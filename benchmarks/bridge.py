@@ -83,7 +83,7 @@ def build(path: Path):
     from mmengine.registry import init_default_scope
 
     from cxrdet.apis.train import drop_pretrained
-    from cxrdet.preflight.config import walk
+    from cxrdet.core.config_tree import walk
     cfg = Config.fromfile(path)
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     drop_pretrained(cfg)

@@ -11,8 +11,7 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import follow_classes
+from cxrdet.preflight.data import check_run, follow_classes
 
 __all__ = ['count_multiply_adds', 'count_saved_bytes', 'least_times', 'measure_costs']
 
@@ -90,9 +89,9 @@ def count_saved_bytes(model: torch.nn.Module, run: Callable[[], object]) -> int:
 
 def _model_and_image(cfg: Config) -> tuple[torch.nn.Module, dict]:
     cfg = copy.deepcopy(cfg)
-    check_config(cfg, mode='test')
+    found = check_run(cfg, mode='test')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
-        follow_classes(cfg)
+        follow_classes(found)
         if cfg.get('data_preprocessor') is not None:
             cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
         model, data = MODELS.build(cfg.model), DATASETS.build(cfg.test_dataloader.dataset)

@@ -37,7 +37,7 @@ def measure(args, folder: str) -> None:
     import torch
 
     from cxrdet.datasets.phantoms import write_cell_phantoms
-    from cxrdet.engine import precision
+    from cxrdet.engine import process
     write_cell_phantoms(folder, splits={'train': 8, 'val': 1})
     runners = {name: build(args.config, folder, name) for name in dict.fromkeys([args.precision, 'float32'])}
     chosen = runners[args.precision].optim_wrapper.precision
@@ -48,7 +48,7 @@ def measure(args, folder: str) -> None:
             runner, start = runners[name], time.process_time()
             runner.model.train_step(dict(batch), optim_wrapper=runner.optim_wrapper)
             times[side].append(time.process_time() - start)
-    found = ', '.join(precision.instruction_sets()) or 'none'
+    found = ', '.join(process.instruction_sets()) or 'none'
     print(f'{args.config}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads; instruction '
           f'sets for bfloat16: {found}')
     print(f'recipe: {chosen.name}, {chosen.reason}')
@@ -64,13 +64,13 @@ def build(config: str, folder: str, name: str):
     from mmengine.runner import Runner
 
     from cxrdet.apis import load_config
-    from cxrdet.engine import precision
-    from cxrdet.preflight.classes import follow_classes
+    from cxrdet.engine import process
+    from cxrdet.preflight.data import follow_classes
     torch.set_flush_denormal(True)
     cfg = load_config(config, data_root=folder, work_dir=f'{folder}/{name}')
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
     cfg.log_level, cfg.precision = 'WARNING', name
-    precision.set_training(cfg)
+    process.set_training_precision(cfg)
     if name == 'float32':
         cfg.optim_wrapper.type = 'OptimWrapper'
         cfg.optim_wrapper.pop('precision')

@@ -54,7 +54,7 @@ def test_piece_says_what_it_is(path):
 
 @pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
 def test_config_as_a_run_saves_it_can_be_used_again(path, tmp_path):
-    from cxrdet.preflight.keys import drop_helpers, key_problems
+    from cxrdet.preflight.config import drop_helpers, key_problems
     cfg = parsed(path)
     assert key_problems(cfg) == []
     drop_helpers(cfg)

@@ -61,7 +61,7 @@ def test_the_named_config_shows_the_plugin(meta):
     from mmengine.registry import MODELS, DefaultScope
 
     import cxrdet  # noqa: F401
-    from cxrdet.preflight.config import walk
+    from cxrdet.core.config_tree import walk
     read = cache(lambda file: Config.fromfile(REPOSITORY / file))
 
     def in_model(name: str, file: str) -> bool:

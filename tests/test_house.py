@@ -73,7 +73,6 @@ def test_front_door_is_small():
                          ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_files_and_functions_are_short(path):
     text = path.read_text()
-    assert len(text.splitlines()) <= 400
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert node.end_lineno - node.lineno < 60, f'{node.name} is {node.end_lineno - node.lineno + 1} lines long'

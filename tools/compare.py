@@ -23,9 +23,10 @@ def parse_args(argv=None):
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    from cxrdet.apis import compare, load_config
+    from cxrdet.analysis.compare import compare
     from cxrdet.core.errors import CxrdetError, error_text
     from cxrdet.core.terminal import guard_output, say_error
+    from cxrdet.preflight.config import load_config
     guard_output()
     try:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root)

@@ -40,10 +40,11 @@ def parse_args(argv=None):
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    from cxrdet.apis import load_config, report
+    from cxrdet.analysis.report import report
     from cxrdet.core.errors import CxrdetError, error_text
     from cxrdet.core.progress import labelled_progress_bar
     from cxrdet.core.terminal import guard_output, say, say_error
+    from cxrdet.preflight.config import load_config
     guard_output()
     command = shlex.join(['python', 'tools/report.py', *(sys.argv[1:] if argv is None else argv)])
     try:

@@ -56,13 +56,13 @@ def add_ensemble_arguments(parser) -> None:
 
 
 def run(args) -> None:
-    from cxrdet.apis import load_config, test
+    from cxrdet.apis.test import test
     from cxrdet.core.errors import ConfigError
     from cxrdet.engine.distributed import is_first
     from cxrdet.inference.ensemble import Fusion, bundle, ensemble_config
     from cxrdet.inference.ensemble_files import test_predictions
     from cxrdet.inference.tta import enable_tta
-    from cxrdet.preflight.config import parse_cfg_options
+    from cxrdet.preflight.config import load_config, parse_cfg_options
     options = parse_cfg_options(args.fusion_options) if args.fusion_options else None
     fusion = Fusion(args.fusion, options, args.weights, args.allow_missing)
     cfg = None

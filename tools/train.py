@@ -39,10 +39,11 @@ def add_common(parser):
 def main(argv=None) -> int:
     args = parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    from cxrdet.apis import load_config, train
+    from cxrdet.apis.train import train
     from cxrdet.core.errors import CxrdetError, error_text
     from cxrdet.core.terminal import guard_output, say_error
     from cxrdet.engine.run_name import run_folder
+    from cxrdet.preflight.config import load_config
     guard_output()
     try:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root, work_dir=args.work_dir,

@@ -9,14 +9,15 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 
 from cxrdet.checkpoints.files import install_safe_loader
-from cxrdet.core.detection.diagnosis import from_score, worst_images
+from cxrdet.core.detection.diagnosis import worst_images
 from cxrdet.core.detection.error_types import error_table
+from cxrdet.core.detection.matching import pair_boxes
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.datasets.transforms.loading import image_reader
 from cxrdet.inference.predict import build_model, detection_record, pick_device
 from cxrdet.inference.split_predictions import collect, load_model
-from cxrdet.preflight.check import check_config
+from cxrdet.preflight.data import check_run
 from cxrdet.visualization.boxes import LEGEND, draw_legend, grid, side_by_side
 
 
@@ -47,7 +48,7 @@ def compare(cfg: Config, checkpoint: str | Path, *, out: str | Path, images: int
         return _write(out, *_worst_pairs(cfg, checkpoint, images, score_thr, device, trust), columns)
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    check_config(cfg, mode='test')
+    check_run(cfg, mode='test')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')), torch.no_grad():
         model, classes = build_model(cfg, checkpoint, target, trust=trust)
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
@@ -58,8 +59,8 @@ def compare(cfg: Config, checkpoint: str | Path, *, out: str | Path, images: int
             truth = dict(boxes=[entry['bbox'] for entry in info['instances']],
                          labels=[entry['bbox_label'] for entry in info['instances']],
                          ignore=[bool(entry.get('ignore_flag')) for entry in info['instances']])
-            pairs.append(side_by_side(read(info['img_path']), detection_record(sample, classes, 0.0), truth,
-                                      classes=classes, score_thr=score_thr))
+            pairing = pair_boxes([detection_record(sample, classes, 0.0)], [truth], len(classes))
+            pairs.append(side_by_side(read(info['img_path']), pairing, classes=classes, score_thr=score_thr))
     return _write(out, pairs, None, columns)
 
 
@@ -70,13 +71,12 @@ def _worst_pairs(cfg: Config, checkpoint: str | Path, images: int, score_thr: fl
         raise ConfigError('pictures beside the ground truth are of detectors; tools/report.py shows the worst images '
                           'of a classifier')
     judged = collect(loaded, 'test')
-    predictions, targets = judged.predictions(), judged.targets()
-    table = error_table(from_score(predictions, score_thr), targets, len(judged.classes))
-    rows = worst_images(table, judged.classes, [record['image'] for record in judged.records], most=images)
+    rows = worst_images(error_table(judged.pairing).from_score(score_thr), judged.classes,
+                        [record['image'] for record in judged.records], most=images)
     if not rows:
         raise ConfigError(f'No image has an error at scores from {score_thr:g}: there is nothing to show.')
-    pairs = [side_by_side(judged.read(row['image']), predictions[row['index']], targets[row['index']],
-                          classes=judged.classes, score_thr=score_thr) for row in rows]
+    pairs = [side_by_side(judged.read(row['image']), judged.pairing, row['index'], classes=judged.classes,
+                          score_thr=score_thr) for row in rows]
     return pairs, [f'{Path(row["image"]).name}: {row["why"]}' for row in rows]
 
 

@@ -13,6 +13,7 @@ from cxrdet.core.classification.labels import NO_FINDING, imbalance
 from cxrdet.core.classification.operating_points import read_points
 from cxrdet.core.classification.roc import auroc_interval
 from cxrdet.core.detection import diagnosis as for_boxes
+from cxrdet.core.detection.average_precision import precisions_by_overlap
 from cxrdet.core.detection.error_types import confusion_table, error_table, frequent_confusions
 from cxrdet.core.diagnosis import (
     LIMITS,
@@ -150,23 +151,20 @@ def _imbalance(judged: Collected, train: Collected | None) -> dict[str, Any]:
 
 
 def _detection(judged: Collected, train: Collected | None, score_thr: float | None, worst: int) -> dict[str, Any]:
-    from cxrdet.evaluation.metrics.coco_backend import coco_tables, mean_precision, precision_table
-    classes, number = judged.classes, len(judged.classes)
-    table = error_table(judged.predictions(), judged.targets(), number)
-    trained = None if train is None else error_table(train.predictions(), train.targets(), number)
+    classes, table = judged.classes, error_table(judged.pairing)
+    trained = None if train is None else error_table(train.pairing)
     curve = for_boxes.score_curve(table)
     best = for_boxes.best_score(curve)
     score_thr = best if score_thr is None else score_thr
-    seen = for_boxes.from_score(judged.predictions(), score_thr)
-    shown = error_table(seen, judged.targets(), number)
+    shown = table.from_score(score_thr)
     rows = for_boxes.class_rows(classes, table, shown, train=trained,
                                 train_counts=None if train is None else train.counts)
     both = [row for row in rows if not np.isnan(row['score']) and not np.isnan(row['train_score'] or 0.)]
     values = {'val': _mean([row['score'] for row in both]), 'over': [row['class'] for row in both],
               'train': None if train is None else _mean([row['train_score'] for row in both])}
-    coco = {name: None if part is None else mean_precision(precision_table(*coco_tables(
-        part.predictions(), part.targets(), classes))[..., 0]) for name, part in (('train', train), ('val', judged))}
-    matrix = confusion_table(judged.predictions(), judged.targets(), number, score_thr=score_thr)
+    coco = {name: None if part is None else _mean(precisions_by_overlap(part.pairing).mean(axis=0))
+            for name, part in (('train', train), ('val', judged))}
+    matrix = confusion_table(judged.pairing, score_thr=score_thr)
     images = [record['image'] for record in judged.records]
     areas = [record['width'] * record['height'] for record in judged.records]
     near = {round(row['score'], 2): row for row in curve}

@@ -11,8 +11,7 @@ from cxrdet.curation.annotation_quality import annotation_quality
 from cxrdet.curation.checks import check_table
 from cxrdet.datasets.formats.sets import read_set
 from cxrdet.datasets.formats.voc import read_list
-from cxrdet.preflight.data import leaves
-from cxrdet.preflight.types import Part, parts
+from cxrdet.preflight.check import Part, examine
 
 __all__ = ['training_quality']
 
@@ -25,7 +24,7 @@ def training_quality(cfg: Config) -> dict[str, Any]:
     Returns: as :func:`cxrdet.curation.annotation_quality.annotation_quality`, or {'unknown': why} for a set that cannot
         be read by the checks.
     """
-    sets = leaves(list(parts(cfg)), ['train_dataloader'])
+    sets = examine(cfg).data_sets('train_dataloader')
     if not sets:
         return {'unknown': 'the config has no training data'}
     try:

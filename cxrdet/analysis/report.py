@@ -12,12 +12,14 @@ from cxrdet.analysis.diagnose import diagnosis_of
 from cxrdet.analysis.report_pictures import BOX_KINDS, LABEL_KINDS, detection_pictures, label_pictures
 from cxrdet.core.classification.labels import are_findings
 from cxrdet.core.classification.roc import AurocInterval, auroc_interval
-from cxrdet.core.detection.lesions import LesionTable
+from cxrdet.core.detection.average_precision import IOUS
+from cxrdet.core.detection.matching import LesionTable
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
-from cxrdet.core.main_scores import IOUS, detection_scores, multi_label_scores, single_label_scores
+from cxrdet.core.main_scores import detection_scores, multi_label_scores, single_label_scores
 from cxrdet.inference.split_predictions import SPLITS, Collected, LoadedModel, collect, load_judged, of_split
+from cxrdet.visualization.panel_pictures import draw_panels
 from cxrdet.visualization.panels import (
     Panel,
     calibration_panel,
@@ -27,7 +29,6 @@ from cxrdet.visualization.panels import (
     roc_panels,
 )
 from cxrdet.visualization.report import Content, render_page
-from cxrdet.visualization.roc import draw_panels
 
 __all__ = ['content_of', 'report']
 
@@ -129,11 +130,10 @@ def _check(out, split: str, train_images: int, score_thr: float | None, pictures
 
 def _add_detection(content: Content, judged: Collected, groups, samples: int, seed: int, pictures: int) -> None:
     classes, score_thr = judged.classes, content.diagnosis['score_thr']
-    content.scores, by_class, table = detection_scores(
-        judged.predictions(), judged.targets(), len(classes), score_thr=score_thr, groups=groups, samples=samples,
-        seed=seed)
-    content.rows = [row | extra | {'score': extra['AP50']}  # of the matching that its interval is of
-                    for row, extra in zip(content.rows, by_class, strict=True)]
+    content.scores, by_class = detection_scores(judged.pairing, score_thr=score_thr, groups=groups, samples=samples,
+                                                seed=seed)
+    content.rows = [row | extra for row, extra in zip(content.rows, by_class, strict=True)]
+    table = judged.pairing.lesions()
     content.scores_note = (f'mAP is COCO\'s, the mean over IoU {IOUS[0]} to {IOUS[-1]}; FROC is the mean sensitivity '
                            'at 1/8 to 8 false positives an image, at IoU 0.5. Precision, recall and F1 are over all '
                            f'boxes with a score of {score_thr:.2f} or more.')

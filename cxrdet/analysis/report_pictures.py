@@ -7,8 +7,9 @@ import numpy as np
 from mmengine.registry import DefaultScope
 
 from cxrdet.core.classification.diagnosis import wrong_images
-from cxrdet.core.detection.diagnosis import from_score, worst_images
+from cxrdet.core.detection.diagnosis import worst_images
 from cxrdet.core.detection.error_types import ERROR_TYPES, HIT, ErrorTable, error_table
+from cxrdet.core.detection.matching import Pairing
 from cxrdet.core.diagnosis import listed
 from cxrdet.core.errors import ConfigError
 from cxrdet.inference.cam import GradCam, check_installed
@@ -56,17 +57,16 @@ def detection_pictures(judged: Collected, *, score_thr: float, most: int) -> lis
         score_thr: lowest score that is shown.
         most: pictures at most.
     """
-    seen = from_score(judged.predictions(), score_thr)
-    table = error_table(seen, judged.targets(), len(judged.classes))
+    table = error_table(judged.pairing).from_score(score_thr)
     marks = _box_marks(table, len(judged.records))
     rows = worst_images(table, judged.classes, [record['image'] for record in judged.records],
                         most=len(judged.records))
     pictures = []
     for place in choose([marks[row['index']] for row in rows], most):
-        index, record = rows[place]['index'], judged.records[rows[place]['index']]
-        image, scale = _reduced(judged.read(record['image']))
-        image = _draw_errors(image, scale, record, seen[index], table, index, judged.classes)
-        pictures.append(_picture(image, record['image'], rows[place]['why'], marks[index]))
+        index, path = rows[place]['index'], rows[place]['image']
+        image, scale = _reduced(judged.read(path))
+        image = _draw_errors(image, scale, judged.pairing, table, index, judged.classes)
+        pictures.append(_picture(image, path, rows[place]['why'], marks[index]))
     return _within_budget(pictures)
 
 
@@ -121,15 +121,15 @@ def _box_marks(table: ErrorTable, images: int) -> list[set]:
     return marks
 
 
-def _draw_errors(image: np.ndarray, scale: float, record: dict, seen: dict, table: ErrorTable, index: int,
+def _draw_errors(image: np.ndarray, scale: float, pairing: Pairing, table: ErrorTable, index: int,
                  classes: Sequence[str]) -> np.ndarray:
-    kinds = table.kind[table.image == index]
-    missed = ~table.found[table.target_image == index] & ~record['gt_ignore']
-    for boxes, labels, scores, state, names in (
-            (seen['boxes'][kinds == HIT], seen['labels'][kinds == HIT], None, 'found', False),
-            (record['gt_boxes'][missed], record['gt_labels'][missed], None, 'missed', True),
-            (seen['boxes'][kinds >= 0], seen['labels'][kinds >= 0], seen['scores'][kinds >= 0], 'false alarm', True)):
-        image = draw_boxes(image, boxes * scale, labels, scores, classes=classes, names=names,
+    hits, wrong = (table.row[(table.image == index) & kinds] for kinds in (table.kind == HIT, table.kind >= 0))
+    missed = ~table.found & ~table.ignore & (table.target_image == index)
+    for boxes, labels, scores, state in ((pairing.boxes[hits], pairing.label[hits], None, 'found'),
+                                         (pairing.truth_boxes[missed], pairing.truth_label[missed], None, 'missed'),
+                                         (pairing.boxes[wrong], pairing.label[wrong], pairing.score[wrong],
+                                          'false alarm')):
+        image = draw_boxes(image, boxes * scale, labels, scores, classes=classes, names=state != 'found',
                            looks=[STATES[state]] * len(boxes), width=2)
     return image
 

@@ -4,16 +4,14 @@ from pathlib import Path
 from mmengine.config import Config
 
 from cxrdet.checkpoints.files import install_safe_loader, load_model_weights, read_checkpoint
-from cxrdet.engine import precision
-from cxrdet.engine.device import set_device
+from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.operating_points import hand_over
-from cxrdet.engine.memory import memory_told
+from cxrdet.engine.process import memory_told, set_device
 from cxrdet.engine.runner import TestRunner
 from cxrdet.inference.ensemble import classes_of_data, data_classes, ensemble_classes
-from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import follow_classes
-from cxrdet.preflight.packing import pack_for_metrics
+from cxrdet.preflight.check import told_by_place
+from cxrdet.preflight.data import check_run, follow_classes, pack_for_metrics
 
 
 def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None = None,
@@ -45,15 +43,16 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     cfg.launcher = launcher
     set_device(cfg)
     cfg.load_from, cfg.resume = None, False
-    check_config(cfg, mode='test')
+    found = check_run(cfg, mode='test')
     if checkpoint is None:
-        cfg.model.classes = classes_of_data(ensemble_classes(cfg, trust), data_classes(cfg),
+        cfg.model.classes = classes_of_data(ensemble_classes(cfg, trust), data_classes(found),
                                             allow_missing=cfg.model.get('allow_missing', False))
         meta = {'dataset_meta': {'classes': cfg.model.classes}}
     else:
         meta = read_checkpoint(checkpoint, trust=trust).get('meta', {})
-    follow_classes(cfg, classes=(meta.get('dataset_meta') or {}).get('classes'))
-    pack_for_metrics(cfg)
+    follow_classes(found, (meta.get('dataset_meta') or {}).get('classes'))
+    pack_for_metrics(found)
+    found.contents.clear()  # what files hold is not kept for the time of the test
     for node in (cfg.model, cfg.model.get('backbone', {})):
         if node.get('init_cfg'):
             node['init_cfg'] = None  # every weight comes from the checkpoint
@@ -61,11 +60,11 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='cxrdet.DumpPredictions', out_file_path=str(out))]
     init_distributed(launcher, cfg)
-    with memory_told('test', cfg):
+    with told_by_place(found.parts), memory_told('test', cfg):
         runner = TestRunner.from_cfg(cfg)
         if checkpoint is not None:
             load_model_weights(runner.model, checkpoint, trust=trust)
-        precision.evaluate_in(runner.model, precision.of_evaluation(cfg, fp16=cfg.test_cfg.get('fp16', False)))
+        process.evaluate_in(runner.model, process.evaluation_precision(cfg, fp16=cfg.test_cfg.get('fp16', False)))
         hand_over(runner, meta.get('operating_points'), str(checkpoint))
         for metric in runner.test_loop.evaluator.metrics if pictures else ():
             if getattr(metric, 'out_dir', '') is None:

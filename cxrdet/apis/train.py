@@ -17,17 +17,15 @@ from cxrdet.checkpoints.files import (
 )
 from cxrdet.core.config_tree import walk
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.engine import precision
-from cxrdet.engine.device import set_device
+from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.precision import PrecisionHook
 from cxrdet.engine.lock import RunLock
-from cxrdet.engine.memory import memory_told
+from cxrdet.engine.process import memory_told, set_device
 from cxrdet.engine.runner import GuardedRunner
-from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import follow_classes
-from cxrdet.preflight.keys import drop_helpers
-from cxrdet.preflight.packing import pack_for_metrics
+from cxrdet.preflight.check import told_by_place
+from cxrdet.preflight.config import drop_helpers
+from cxrdet.preflight.data import check_run, follow_classes, pack_for_metrics
 
 
 def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_scale_lr: bool = False,
@@ -36,10 +34,10 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     """Check the config, let the classes follow the data, and train.
 
     Args:
-        cfg: From :func:`cxrdet.apis.load_config`. ``cfg.device``: see :func:`cxrdet.engine.device.set_device`.
+        cfg: From :func:`cxrdet.apis.load_config`. ``cfg.device``: see :func:`cxrdet.engine.process.set_device`.
         resume: ``True`` goes on from the newest whole checkpoint of the work folder (and starts anew if there is none);
             a path goes on from that checkpoint.
-        amp: Mixed precision where the hardware computes it, see :mod:`cxrdet.engine.precision`.
+        amp: Mixed precision where the hardware computes it, see :mod:`cxrdet.engine.process`.
         auto_scale_lr: Scale the learning rate by the batch size over all processes / ``auto_scale_lr.base_batch_size``.
         seed: Of all random generators; by default ``cfg.randomness.seed``.
         deterministic: Deterministic kernels; slower, and the same weights every time.
@@ -59,7 +57,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     """
     if new_schedule and not resume:
         raise ConfigError('--new-schedule goes with --resume: a new training has the schedule of its config anyway.')
-    if 'members' in cfg.get('model', {}):
+    if 'members' in (cfg.get('model') or {}):
         raise ConfigError('An ensemble is not trained: train its members, each by its own config, and give their '
                           'checkpoints to tools/test.py.')
     torch.set_flush_denormal(True)  # gradients that fade below 1e-38 slow CPU kernels down several times
@@ -70,17 +68,18 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     set_randomness(cfg, seed, deterministic)
     if from_scratch:
         drop_pretrained(cfg)
-    precision.set_training(cfg, amp=amp)
+    process.set_training_precision(cfg, amp=amp)
     if auto_scale_lr:
         set_auto_scale_lr(cfg)
     set_resume(cfg, resume, trust=trust)
-    check_config(cfg, mode='train')
+    found = check_run(cfg, mode='train')
     drop_helpers(cfg)
-    follow_classes(cfg)
-    pack_for_metrics(cfg)
+    follow_classes(found)
+    pack_for_metrics(found)
+    found.contents.clear()  # what files hold is not kept for the time of the training
     init_distributed(launcher, cfg)
     check_pretrained(cfg)
-    with memory_told('train', cfg):
+    with told_by_place(found.parts), memory_told('train', cfg):
         return _run(cfg, trust=trust, new_schedule=new_schedule)
 
 
@@ -90,8 +89,8 @@ def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
     try:
         runner.new_schedule = new_schedule
         runner.register_hook(PrecisionHook())
-        validates = precision.of_evaluation(cfg, fp16=(cfg.get('val_cfg') or {}).get('fp16', False))
-        precision.evaluate_in(runner.model, validates)
+        validates = process.evaluation_precision(cfg, fp16=(cfg.get('val_cfg') or {}).get('fp16', False))
+        process.evaluate_in(runner.model, validates)
         if cfg.get('resume'):
             content = read_checkpoint(cfg.load_from, trust=trust)
             check_whole(content, cfg.load_from)

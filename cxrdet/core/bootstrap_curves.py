@@ -12,7 +12,7 @@ import numpy as np
 
 from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
 from cxrdet.core.classification.calibration import BINS, calibration_bins
-from cxrdet.core.detection.lesions import LesionTable
+from cxrdet.core.detection.matching import LesionTable
 
 __all__ = ['CalibrationCurve', 'bootstrap_average_precision', 'calibration_curve', 'pr_band', 'pr_curve']
 

@@ -63,6 +63,29 @@ def lock_file(stream: int) -> bool:
     return True
 
 
+def open_locked(path: str | os.PathLike) -> tuple[int, bool]:
+    """Open a file, made if need be, and lock it as :func:`lock_file` does; descriptor, and whether it is locked.
+
+    Its holder may remove the file before it closes it: the file that is open is the one that is there.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: it cannot be opened.
+    """
+    while True:
+        stream = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            locked = lock_file(stream)
+            if not locked or os.path.samestat(os.fstat(stream), os.stat(path)):
+                return stream, locked
+        except FileNotFoundError:  # its holder took it away meanwhile
+            pass
+        except BaseException:
+            os.close(stream)
+            raise
+        os.close(stream)
+
+
 def read_text(path: str | os.PathLike, what: str = 'file') -> str:
     """The text of a file, UTF-8, or UTF-16 as Windows writes it; gzipped or not; line ends as they are in the file.
 

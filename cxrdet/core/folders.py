@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrdet.core.errors import DataError
-from cxrdet.core.files import lock_file, read_text, write_atomic
+from cxrdet.core.files import open_locked, read_text, write_atomic
 from cxrdet.core.paths import name_fault, within
 
 __all__ = ['OutputFolder', 'keep_apart', 'results_of']
@@ -127,24 +127,14 @@ class OutputFolder:
     def _lock(self) -> Iterator[None]:
         """Hold the lock of the tool in this folder; the system releases it when the process ends, however it does."""
         path = self._home / f'{self.tool}.lock'
-        while True:
-            try:
-                stream = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            except OSError as error:
-                raise DataError(f'{self.path}: this folder cannot be written to: {error.strerror}. Choose another '
-                                'one.') from None
-            try:
-                locked = lock_file(stream)
-            except BlockingIOError:
-                os.close(stream)
-                raise DataError(f'{self.path}: another run of {self.tool} is writing into this folder. Wait for its '
-                                'end, or choose another folder.') from None
-            if not locked:
-                break
-            with suppress(OSError):
-                if os.path.samestat(os.fstat(stream), os.stat(path)):
-                    break
-            os.close(stream)  # its holder took it away meanwhile
+        try:
+            stream, _ = open_locked(path)
+        except BlockingIOError:
+            raise DataError(f'{self.path}: another run of {self.tool} is writing into this folder. Wait for its end, '
+                            'or choose another folder.') from None
+        except OSError as error:
+            raise DataError(f'{self.path}: this folder cannot be written to: {error.strerror}. Choose another '
+                            'one.') from None
         try:
             yield
         finally:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-__all__ = ['memory_limit', 'shared_memory_free', 'usable_cpus']
+__all__ = ['cpu_share', 'local_processes', 'memory_limit', 'shared_memory_free', 'usable_cpus']
 
 _UNLIMITED = 2 ** 62  # bytes; cgroup v1 writes "no limit" as a number above
 
@@ -101,3 +101,17 @@ def _listed(cores: str) -> int:
     """The number of cores in a list such as ``0-3,8``; 0 for an empty one."""
     ranges = [part.split('-') for part in cores.split(',') if part]
     return sum(int(ends[-1]) - int(ends[0]) + 1 for ends in ranges)
+
+
+def cpu_share(launcher: str) -> int:
+    cores = usable_cpus()
+    if launcher == 'slurm' and os.environ.get('SLURM_CPUS_PER_TASK'):
+        return min(cores, int(os.environ['SLURM_CPUS_PER_TASK']))  # whether Slurm has bound the task to them or not
+    return max(1, cores // local_processes(launcher))
+
+
+def local_processes(launcher: str) -> int:
+    """Processes of this run on this machine."""
+    if launcher == 'none':
+        return 1
+    return int(os.environ.get('LOCAL_WORLD_SIZE') or os.environ.get('SLURM_NTASKS_PER_NODE') or 1)

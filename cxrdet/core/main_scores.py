@@ -7,7 +7,7 @@ groups with replacement and computes the score anew; a mean over classes is take
 have a value there.
 """
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -16,38 +16,31 @@ from cxrdet.core.bootstrap_curves import bootstrap_average_precision
 from cxrdet.core.classification.confusion import class_report, confusion_matrix
 from cxrdet.core.classification.multilabel import average_precision, confusion, macro_mean, rates
 from cxrdet.core.classification.roc import auroc, bootstrap_areas
-from cxrdet.core.detection.average_precision import class_precisions
+from cxrdet.core.detection.average_precision import IOUS, precisions_by_overlap
 from cxrdet.core.detection.froc import froc, froc_interval
-from cxrdet.core.detection.lesions import LesionTable, lesion_table
+from cxrdet.core.detection.matching import LesionTable, Pairing
 
-__all__ = ['IOUS', 'detection_scores', 'multi_label_scores', 'single_label_scores', 'top_per_class']
-
-#: Overlaps that COCO's mAP is the mean over.
-IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
+__all__ = ['detection_scores', 'multi_label_scores', 'single_label_scores']
 
 
-def detection_scores(predictions: Sequence[Mapping], targets: Sequence[Mapping], num_classes: int, *,
-                     score_thr: float, groups=None, samples: int = 200, seed: int = 0,
-                     ious: Sequence[float] = IOUS) -> tuple[list[dict], list[dict], LesionTable]:
+def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples: int = 200, seed: int = 0,
+                     ious: Sequence[float] = IOUS) -> tuple[list[dict], list[dict]]:
     """Scores of a detector.
 
     Args:
-        predictions, targets: one mapping an image, as for :func:`cxrdet.core.detection.lesions.lesion_table`. All
-            detections count that are given; COCO counts those of :func:`top_per_class`.
-        num_classes: C.
+        pairing: of its detections with the ground truth; all that it holds count.
         score_thr: lowest score of what precision, recall and F1 are of.
         groups: (I,) patient of each image; None: each image for itself.
         samples, seed: draws of the bootstrap, their seed.
         ious: overlaps, the first 0.5; their mean is mAP.
 
     Returns: the scores, each ``name``, ``value``, ``low``, ``high`` (NaN where not defined): mAP, mAP at IoU 0.5, and
-        at 0.75 if it is among ``ious``, FROC, precision, recall and F1; a dict a class with ``AP``, ``AP_low``,
-        ``AP_high``, ``AP50``, ``AP50_low``, ``AP50_high``; and the matching at IoU 0.5.
+        at 0.75 if it is among ``ious``, FROC, precision, recall and F1; and a dict a class with ``AP``, ``AP_low``,
+        ``AP_high``, ``AP50``, ``AP50_low``, ``AP50_high``.
     """
-    tables = [lesion_table(predictions, targets, num_classes, iou_thr=iou) for iou in ious]
-    asked = tables[0].lesions.sum(axis=0)
-    values = np.array([class_precisions(table.labels, table.scores, table.hits, asked) for table in tables])
-    draws = bootstrap_average_precision(tables, groups=groups, samples=samples, seed=seed)
+    values, first = precisions_by_overlap(pairing, ious), pairing.lesions(ious[0])
+    draws = bootstrap_average_precision([pairing.lesions(iou) for iou in ious], groups=groups, samples=samples,
+                                        seed=seed)
     scores = []
     for name, rows in (('mAP', range(len(ious))), ('mAP at IoU 0.5', [0]),
                        ('mAP at IoU 0.75', [i for i, iou in enumerate(ious) if iou == 0.75])):
@@ -56,27 +49,12 @@ def detection_scores(predictions: Sequence[Mapping], targets: Sequence[Mapping],
     ends = percentile_interval(draws.mean(axis=1)), percentile_interval(draws[:, 0])
     by_class = [{'AP': values[:, i].mean(), 'AP_low': ends[0][0][i], 'AP_high': ends[0][1][i],
                  'AP50': values[0, i], 'AP50_low': ends[1][0][i], 'AP50_high': ends[1][1][i]}
-                for i in range(num_classes)]
-    first = tables[0]
+                for i in range(pairing.classes)]
     whole = froc_interval(first.scores, first.hits, first.image, first.lesions.sum(axis=1), groups=groups,
                           samples=samples, seed=seed)
     scores.append(dict(name='FROC', low=whole.mean_low, high=whole.mean_high, value=froc(
-        first.scores, first.hits, max(len(first.lesions), 1), int(asked.sum())).mean))
-    return scores + _rates_of_boxes(first, score_thr, groups, samples, seed), by_class, first
-
-
-def top_per_class(predictions: Sequence[Mapping], most: int = 100) -> list[dict]:
-    """Predictions with only the ``most`` best detections of each image and class, as COCO counts them."""
-    kept = []
-    for prediction in predictions:
-        labels, scores = np.asarray(prediction['labels']), np.asarray(prediction['scores'], np.float64)
-        keep = np.ones(len(labels), bool)
-        for label in np.unique(labels) if len(labels) > most else ():
-            rows = np.flatnonzero(labels == label)
-            keep[rows[np.argsort(-scores[rows], kind='stable')[most:]]] = False
-        kept.append({'boxes': np.asarray(prediction['boxes'], np.float64).reshape(-1, 4)[keep],
-                     'scores': scores[keep], 'labels': labels[keep]})
-    return kept
+        first.scores, first.hits, max(pairing.images, 1), int(first.lesions.sum())).mean))
+    return scores + _rates_of_boxes(first, score_thr, groups, samples, seed), by_class
 
 
 def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups=None, samples: int = 200,

@@ -14,7 +14,7 @@ from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
 from cxrdet.engine.seeding import seed_dataset, seed_generators
 from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import follow_classes
+from cxrdet.preflight.data import follow_classes
 from cxrdet.visualization.boxes import Look, class_look, draw_boxes, draw_legend, grid
 
 __all__ = ['browse', 'draw_sample']
@@ -52,8 +52,7 @@ def browse(cfg: Config, out_dir: str | Path, *, split: str = 'train', number: in
         raise ConfigError(f'expected at least one sample and one column, got {number} and {columns}.')
     names = [f'{split}_{sheet:02d}.png' for sheet in range(-(-number // 16))]
     sheets = OutputFolder(out_dir, f'browse_data.{split}', names=names)
-    check_config(cfg, mode='predict')
-    follow_classes(cfg)
+    follow_classes(check_config(cfg))
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
     seed_generators(seed)

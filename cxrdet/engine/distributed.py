@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.engine.machine import fit_to_machine
+from cxrdet.engine.loaders import fit_to_machine
 
 _NEEDED = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'),
@@ -24,7 +24,7 @@ _PATIENCE = 15  # s
 def init_distributed(launcher: str, cfg: Any) -> None:
     """Prepare this process, alone or as one of several; to be called before a Runner is built.
 
-    Threads, data loader workers and image caches are held to what it may use, see :mod:`cxrdet.engine.machine`. With
+    Threads, data loader workers and image caches are held to what it may use, see :mod:`cxrdet.engine.loaders`. With
     GPUs the Runner starts the group itself. Without, the Runner would fail in choosing a GPU; a gloo group is started
     here, which the Runner then uses, and ``cfg.model_wrapper_cfg`` is set so that the model stays on the CPU. Each
     process computes with its share of the cores, or with ``OMP_NUM_THREADS`` threads. The launcher is told of the error

@@ -13,8 +13,7 @@ from mmengine.runner import ValLoop
 from torch.utils.data import DataLoader
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.engine.precision import of_evaluation
-from cxrdet.engine.unwrap import unwrap
+from cxrdet.engine.process import evaluation_precision, unwrap
 from cxrdet.registry import LOOPS
 
 __all__ = ['ValLossLoop']
@@ -41,7 +40,7 @@ class ValLossLoop(ValLoop):
     Args:
         runner, dataloader, evaluator: as for ValLoop; the Runner gives them.
         fp16: run the model, prediction and loss, in mixed precision where the hardware computes it (see
-            :mod:`cxrdet.engine.precision`). Off: in float32, unless the config names a precision.
+            :mod:`cxrdet.engine.process`). Off: in float32, unless the config names a precision.
         seed: of the random numbers inside the loss.
 
     Raises: ConfigError if the pipeline resizes before it loads the annotations, or loads none.
@@ -51,7 +50,7 @@ class ValLossLoop(ValLoop):
                  fp16: bool = False, seed: int = 0) -> None:
         super().__init__(runner, dataloader, evaluator, fp16=fp16)
         self.seed = seed
-        self.precision = of_evaluation(runner.cfg, fp16=fp16)
+        self.precision = evaluation_precision(runner.cfg, fp16=fp16)
         self._sums: dict[str, float] = {}
         self._images = 0
         self._with_loss = True

@@ -11,8 +11,8 @@ from cxrdet.checkpoints.weight_share import check_share, recorded_loads
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine.lock import RunLock
 from cxrdet.engine.optimizers.no_weight_decay import exempt_from_decay
+from cxrdet.engine.process import unwrap
 from cxrdet.engine.schedule import check_resumed, hyperparameters, restart_schedule, resumed_changes, tell_changes
-from cxrdet.engine.unwrap import unwrap
 
 __all__ = ['GuardedRunner', 'TestRunner']
 

@@ -1,4 +1,5 @@
 """The schedule of a run that goes on from a checkpoint: that of the checkpoint, or that of the config given now."""
+import ast
 import logging
 from collections.abc import Iterator
 from itertools import chain
@@ -8,19 +9,15 @@ from mmengine.optim import _ParamScheduler
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.engine.config_text import changed_settings, read_config_text
+from cxrdet.engine.process import param_groups
 
-__all__ = ['check_resumed', 'hyperparameters', 'param_groups', 'restart_schedule', 'resumed_changes', 'tell_changes']
+__all__ = ['changed_settings', 'check_resumed', 'hyperparameters', 'read_config_text', 'restart_schedule',
+           'resumed_changes', 'tell_changes']
 
 _COMPARED = ('param_scheduler', 'optim_wrapper', 'auto_scale_lr', 'train_cfg', 'train_dataloader.batch_size')
 _IN_CHECKPOINT = ('param_scheduler', 'optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg', 'auto_scale_lr')
 _EPOCH = 'iterations of an epoch'
-
-
-def param_groups(optim_wrapper) -> list[dict]:
-    """The parameter groups of an optimizer wrapper, or of all those in a dict of them."""
-    groups = optim_wrapper.param_groups
-    return [group for inner in groups.values() for group in inner] if isinstance(groups, dict) else list(groups)
+NOT_SET = '(not set)'
 
 
 def schedulers(runner: Runner) -> list[_ParamScheduler]:
@@ -194,3 +191,62 @@ def _steps(loop: BaseLoop) -> Iterator[bool]:
         yield True
     if loop.iter // length == loop.epoch:
         yield from (False for _ in range(loop.iter % length))
+
+
+# --- the text of a config
+
+
+def read_config_text(text: str) -> dict:
+    """The settings in the text that MMEngine writes of a config: ``name = value`` lines of literals and ``dict(...)``.
+
+    Nothing is executed. What is neither a literal nor ``dict(...)`` stands in the result as its source text.
+
+    Raises:
+        ValueError: the text is no Python.
+    """
+    try:
+        lines = ast.parse(text).body
+        return {line.targets[0].id: _value(line.value) for line in lines
+                if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)}
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f'not the text of a config ({type(error).__name__})') from None
+
+
+def _value(node: ast.expr) -> object:
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_value(item) for item in node.elts]
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        return {str(_value(key)): _value(value) for key, value in zip(node.keys, node.values, strict=True)}
+    if isinstance(node, ast.Call) and getattr(node.func, 'id', None) == 'dict' and all(w.arg for w in node.keywords):
+        if not node.args:
+            return {word.arg: _value(word.value) for word in node.keywords}
+        if len(node.args) == 1 and isinstance(node.args[0], ast.Dict) and not node.keywords:
+            return _value(node.args[0])  # dict({'0': 1}): where a key is no identifier
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return ast.unparse(node)
+
+
+def changed_settings(old: dict, new: dict, under: tuple[str, ...]) -> list[tuple[str, object, object]]:
+    """Settings that differ, as (dotted name, old value, new value); ``NOT_SET`` where one of the two has none.
+
+    Args:
+        old, new: as :func:`read_config_text` gives them.
+        under: dotted names; they and what lies below them is compared.
+    """
+    before, after = dict(_flat(old)), dict(_flat(new))
+    names = [*before, *(name for name in after if name not in before)]
+    return [(name, before.get(name, NOT_SET), after.get(name, NOT_SET)) for name in names
+            if before.get(name) != after.get(name) and f'{name}.'.startswith(tuple(f'{place}.' for place in under))]
+
+
+def _flat(node: object, name: str = '') -> Iterator[tuple[str, object]]:
+    """(dotted name, value) of everything but dicts and lists of dicts, whose parts go by key and number."""
+    if isinstance(node, list) and any(isinstance(item, dict) for item in node):
+        node = dict(enumerate(node))
+    if not isinstance(node, dict):
+        yield name, node
+        return
+    for key, value in node.items():
+        yield from _flat(value, f'{name}.{key}' if name else str(key))

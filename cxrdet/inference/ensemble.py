@@ -19,12 +19,8 @@ from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
 from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.models.ensemble_members import class_orders, inner_pipeline
-from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import LOADERS, follow_classes
-from cxrdet.preflight.config import load_config
-from cxrdet.preflight.data import leaves, named_classes
-from cxrdet.preflight.keys import drop_helpers
-from cxrdet.preflight.types import parts
+from cxrdet.preflight.check import Examined, check_config, examine, named_classes, set_classes
+from cxrdet.preflight.config import drop_helpers, load_config
 
 __all__ = ['Fusion', 'bundle', 'classes_of_data', 'data_classes', 'ensemble_classes', 'ensemble_config', 'parse_member']
 
@@ -122,9 +118,9 @@ def _classes_model(fusion: Fusion) -> dict:
 
 def _spec(cfg: Config, checkpoint: str, trust: bool) -> dict:
     """A member with everything in it that its config says, and its number of classes as in its checkpoint."""
-    check_config(cfg, mode='predict')
+    found = check_config(cfg)
     classes = _classes_of(checkpoint, trust)
-    follow_classes(cfg, classes=classes)
+    set_classes(found, classes)
     model = cfg.model
     if cfg.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
@@ -161,15 +157,15 @@ def _strip(cfg: Config) -> None:
     cfg.test_dataloader['collate_fn'] = dict(type='pseudo_collate')
 
 
-def data_classes(cfg: Config) -> list[str] | None:
+def data_classes(cfg: Config | Examined) -> list[str] | None:
     """The classes of a test set that keeps to its own, in the order of its labels.
 
-    ``None`` for sets that follow the classes of the model (:func:`cxrdet.preflight.classes.follow_classes`), and where
+    ``None`` for sets that follow the classes of the model (:func:`cxrdet.preflight.check.set_classes`), and where
     the config does not name them.
     """
-    found = list(parts(cfg))
-    sets = leaves(found, ['test_dataloader'])
-    if not sets or any(hasattr(part.found, 'read_classes') for part in leaves(found, LOADERS)):
+    found = examine(cfg)
+    sets = found.data_sets('test_dataloader')
+    if not sets or any(hasattr(part.found, 'read_classes') for part in found.data_sets()):
         return None
     classes = named_classes(sets[0]) or (getattr(sets[0].found, 'METAINFO', None) or {}).get('classes')
     return list(classes) if classes else None

@@ -20,8 +20,7 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import write_atomic
 from cxrdet.inference.ensemble import MEANS, Fusion, classes_of_data
 from cxrdet.models.ensemble_members import MAX_PER_IMG, checked_weights, class_orders, known_labels
-from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import follow_classes
+from cxrdet.preflight.data import check_run, follow_classes
 
 __all__ = ['Predictions', 'read_predictions', 'test_predictions']
 
@@ -62,7 +61,7 @@ def test_predictions(cfg: Config, files: Sequence[str | Path], *, fusion: Fusion
     Returns: the metrics by name.
     Raises: ConfigError, DataError for files that cannot be read or do not fit each other or the test set.
     """
-    check_config(cfg, mode='test')
+    found = check_run(cfg, mode='test')
     given = [read_predictions(path) for path in files]
     if not given:
         raise ConfigError('--ensemble-predictions: no files given')
@@ -72,7 +71,7 @@ def test_predictions(cfg: Config, files: Sequence[str | Path], *, fusion: Fusion
     # the labels of classifiers are those of the first .pkl file, in the order of its classes
     leading = given if all(boxes) else sorted(given, key=lambda one: not one.records)
     classes = next((one.classes for one in leading if one.classes), None)
-    follow_classes(cfg, classes=classes)
+    follow_classes(found, classes)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
         of_data = dataset.metainfo.get('classes')

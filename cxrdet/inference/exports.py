@@ -15,7 +15,7 @@ import yaml
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import write_atomic
 
-__all__ = ['EXPORTS', 'check_exports']
+__all__ = ['EXPORTS', 'check_exports', 'write_exports']
 
 _LOCAL_FILE = '/data/local-files/?d='  # how Label Studio names a file below LOCAL_FILES_DOCUMENT_ROOT
 _NOT_IN_XML = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
@@ -31,6 +31,12 @@ def check_exports(kinds: Sequence[str], names: Sequence[str]) -> None:
         other = stems.setdefault(PurePosixPath(name).with_suffix(''), name)
         if other != name:
             raise DataError(f'YOLO has one file of labels for {other} and {name}: rename one of them.')
+
+
+def write_exports(folder: Path, kinds: Sequence[str], records: Sequence[dict], classes: Sequence[str]) -> None:
+    """Write the records of a detector in each of the formats, into a folder of its name."""
+    for kind in kinds:
+        EXPORTS[kind](folder / kind, records, classes)
 
 
 def _write_coco(folder: Path, records: Sequence[dict], classes: Sequence[str]) -> None:

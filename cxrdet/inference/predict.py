@@ -33,15 +33,12 @@ from cxrdet.core.errors import CheckpointError, ConfigError, DataError
 from cxrdet.core.folders import OutputFolder, results_of
 from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
-from cxrdet.engine import precision
-from cxrdet.engine.device import pick_device
-from cxrdet.engine.machine import set_threads
-from cxrdet.engine.memory import memory_told
+from cxrdet.engine import process
+from cxrdet.engine.process import memory_told, pick_device, set_threads
 from cxrdet.inference.cam import CamChoice, check_installed
-from cxrdet.inference.exports import EXPORTS, check_exports
-from cxrdet.inference.tasks import DETECTION, Options, Task, detection_record, summary, task_of
-from cxrdet.preflight.check import check_config
-from cxrdet.preflight.classes import follow_classes
+from cxrdet.inference.exports import check_exports, write_exports
+from cxrdet.inference.tasks import Options, Task, detection_record, summary, task_of
+from cxrdet.preflight.check import check_config, set_classes
 from cxrdet.preflight.config import load_config
 
 __all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'raw_predictions', 'summary']
@@ -58,26 +55,23 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
             formats: Sequence[str] = ()) -> list[dict]:
     """Predict an image, or all images in and below a folder, and write the results into ``out_dir``.
 
-    The class names are those of the checkpoint. Every image is read and prepared once before the model is built: one
-    error names all that cannot be. Where the model fails on some, the results of the others are written, and an error
-    names them. Complete results replace those of an earlier call (:class:`cxrdet.core.folders.OutputFolder`).
+    The class names are those of the checkpoint. One error names all images that cannot be prepared, before the model is
+    built; another those on which it fails, the others being written. Complete results replace those of an earlier call.
 
     Args:
         config: the config that the checkpoint was trained with: a file, or what :func:`load_config` gave.
         checkpoint: a file written by training.
         source: an image file of any kind that the config's test pipeline reads, or a folder of ``IMAGE_SUFFIXES``.
         score_thr: lowest score, in [0, 1], of a box that is kept (None: 0.3), or of a positive decision for any class.
-        operating_point: multi-label: the stored thresholds to decide by. None: the first that was chosen on validation;
-            0.5 where the checkpoint stores none.
+        operating_point: multi-label: the stored thresholds to decide by; None: the first that is stored, else 0.5.
         calibrate: multi-label: divide logits by the stored temperature; stored thresholds follow.
         cam: classifiers: draw Grad-CAM for these classes, from this layer.
         device: 'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1' ...
         batch_size: images a step; with several, smaller images are padded to the largest.
-        pictures: draw the boxes, too.
+        pictures, formats: draw the boxes; write them as ``coco``, ``yolo``, ``label-studio`` or ``cvat``, too.
         trust: read checkpoints that can only be read by executing code in them. Off: they are refused.
         page: of files with several images (pages, frames), predict this one, from 0. None: such files are refused.
         skip_errors: leave out images that cannot be read, prepared or predicted, with a warning that names them.
-        formats: of a detector: write the boxes as ``coco``, ``yolo``, ``label-studio`` or ``cvat``, too.
 
     Returns: the entries of ``predictions.json``, one dict an image, ordered by file name.
     Raises:
@@ -87,35 +81,31 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         MemoryShortageError: with the switches that take less.
     """
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
-    out_dir = Path(out_dir)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
-    root, files = find_images(source, leave_out=out_dir)
+    root, files = find_images(source, leave_out=Path(out_dir))
     check_exports(formats, [path.relative_to(root).as_posix() for path in files])
     results = OutputFolder(out_dir, 'predict', names=[*_RESULTS[:3 if pictures else 2], *formats], inputs=files)
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    check_config(cfg, mode='predict')
+    check_config(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         load, prepare = build_pipeline(cfg, page=page)
         files, failed = _usable(load, prepare, files, skip_errors=skip_errors)
         shown_as = picture_names([path.relative_to(root).as_posix() for path in files])
         model, classes = build_model(cfg, checkpoint, target, trust=trust)
         meta, records, task = read_checkpoint(checkpoint, trust=trust)['meta'], [], None
-        options = Options(classes, score_thr, operating_point, calibrate, cam)
+        options = Options(classes, score_thr, operating_point, calibrate, cam, formats)
         with results as folder:
             for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size, failed):
                 if task is None:
                     task = task_of(sample)
                     settings = task.prepare(options, model, meta, str(checkpoint))
-                    if formats and task is not DETECTION:
-                        raise ConfigError('--format is for boxes, but this model is a classifier: leave it out')
                 records.append({'file': path.relative_to(root).as_posix(), **task.record(sample, settings)})
                 picture = task.draw(image, packed, prepare.transforms, records[-1], settings) if pictures else None
                 _write_picture(folder / 'pictures' / shown_as[records[-1]['file']], picture)
             facts = {'checkpoint': str(checkpoint), **task.facts(settings), **_left_out(failed, root)}
             _write_tables(folder, _json(facts, records), _csv(task, settings, records))
-            for kind in formats:
-                EXPORTS[kind](folder / kind, records, classes)
+            write_exports(folder, formats, records, classes)
     _tell(failed, len(failed) + len(records), out_dir, skip_errors=skip_errors)
     return records
 
@@ -136,7 +126,7 @@ def raw_predictions(config: Config | str | Path, checkpoint: str | Path, files: 
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    check_config(cfg, mode='predict')
+    check_config(cfg)
     scope = cfg.get('default_scope', 'mmdet')
     with DefaultScope.overwrite_default_scope(scope):
         load, prepare = build_pipeline(cfg)
@@ -277,12 +267,12 @@ def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
         raise CheckpointError(f'{checkpoint}: it does not say its classes (meta.dataset_meta.classes), so that boxes '
                               'and findings cannot be named. Use a checkpoint as training writes it')
     classes = (named,) if isinstance(named, str) else tuple(named)
-    follow_classes(cfg, classes=classes)
+    set_classes(cfg, classes)
     if cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)  # where MMPretrain's configs have it
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     load_model_weights(model, checkpoint, trust=trust)
-    precision.evaluate_in(model, precision.of_evaluation(cfg, fp16=(cfg.get('test_cfg') or {}).get('fp16', False),
+    process.evaluate_in(model, process.evaluation_precision(cfg, fp16=(cfg.get('test_cfg') or {}).get('fp16', False),
                                                          device=device.type))
     return model.to(device).eval(), classes
 

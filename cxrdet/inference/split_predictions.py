@@ -6,7 +6,7 @@ augmentation, and in the batches of the test set, so that the numbers are those 
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,16 +19,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from cxrdet.checkpoints.files import install_safe_loader, read_checkpoint
 from cxrdet.core.classification.roc import group_numbers
+from cxrdet.core.detection.matching import Pairing, pair_boxes
 from cxrdet.core.errors import ConfigError, DataError, error_text
-from cxrdet.core.main_scores import top_per_class
 from cxrdet.datasets.transforms.loading import image_reader, read_image
-from cxrdet.engine.machine import fit_loaders
-from cxrdet.engine.memory import memory_told
+from cxrdet.engine.loaders import fit_loaders
+from cxrdet.engine.process import memory_told
 from cxrdet.inference.predict import build_model, pick_device
-from cxrdet.preflight.check import config_problems
+from cxrdet.preflight.check import examine
 from cxrdet.preflight.config import load_config, set_data_root
-from cxrdet.preflight.data import dataset_problems, leaves
-from cxrdet.preflight.types import parts
+from cxrdet.preflight.data import check_splits
 
 __all__ = ['SPLITS', 'TASKS', 'Collected', 'LoadedModel', 'collect', 'collect_predictions', 'load_model']
 
@@ -95,15 +94,12 @@ class Collected:
         """(C,) int64: boxes, or positive labels, of each class in the whole split."""
         return np.nansum(self.labels, axis=0).astype(np.int64)
 
-    def predictions(self) -> list[dict]:
-        """``boxes``, ``scores``, ``labels`` of each image, as the functions of :mod:`cxrdet.core` take them: the 100
-        best of each class, as COCO counts them, so that all that is told of them is of the same boxes."""
-        return top_per_class(self.records)
-
-    def targets(self) -> list[dict]:
-        """``boxes``, ``labels``, ``ignore``, ``width``, ``height`` of the ground truth of each image."""
-        return [{name: record[f'gt_{name}'] for name in ('boxes', 'labels', 'ignore')}
-                | {name: record[name] for name in ('width', 'height')} for record in self.records]
+    @cached_property
+    def pairing(self) -> Pairing:
+        """The detections of :attr:`records` paired with the ground truth, made once: the 100 best of each image and
+        class, as COCO counts them. All that is told of a detector is read from it, so of the same boxes."""
+        truth = [{name: record[f'gt_{name}'] for name in ('boxes', 'labels', 'ignore')} for record in self.records]
+        return pair_boxes(self.records, truth, len(self.classes), most=100)
 
     def groups(self) -> np.ndarray | None:
         """(N,) number of the patient (or group) of each record, None where none is known."""
@@ -172,7 +168,7 @@ def load_model(cfg: Config, checkpoint: str | Path, *, splits: tuple[str, ...] =
             raise ConfigError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    _check(cfg, splits)
+    check_splits(cfg, splits)
     cfg = copy.deepcopy(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         model, classes = build_model(cfg, checkpoint, target, trust=trust)
@@ -237,25 +233,11 @@ class _Joined(Dataset):
         return part.get_data_info(row)
 
 
-def _check(cfg: Config, splits: tuple[str, ...]) -> None:
-    problems = config_problems(cfg)
-    if isinstance(cfg.get('model'), dict):
-        found = list(parts(cfg))
-        for split in splits:
-            sets = leaves(found, [f'{split}_dataloader'])
-            if not sets:
-                problems.append(f'{split}_dataloader: the config has no data of this split')
-            problems += [line for part in sets for line in dataset_problems(part)[0]]
-    if problems:
-        count = f'{len(problems)} problem{"s" if len(problems) > 1 else ""}'
-        raise ConfigError('\n'.join([f'{cfg.filename or "config"}: {count}', *(f'  {line}' for line in problems)]))
-
-
 def _dataset_configs(cfg: Config, split: str) -> list[dict]:
     """The data sets of a split without the wrappers around them, in test mode and with the test pipeline."""
-    found = list(parts(cfg))
-    own = leaves(found, [f'{split}_dataloader'])
-    test = leaves(found, ['test_dataloader']) or leaves(found, ['val_dataloader'])
+    found = examine(cfg)
+    own = found.data_sets(f'{split}_dataloader')
+    test = found.data_sets('test_dataloader') or found.data_sets('val_dataloader')
     if not own or not test or not test[0].cfg.get('pipeline'):
         raise ConfigError(f'{cfg.filename or "config"}: expected a {split}_dataloader and a test pipeline '
                           '(test_dataloader.dataset.pipeline)')

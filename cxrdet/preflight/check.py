@@ -1,48 +1,666 @@
-"""Find everything that is wrong with a config before a run starts."""
-from typing import Literal
+"""Read a config once, and find what a run would stumble over, before anything is built.
+
+MMEngine looks a name up when the part is built, one at a time, deep in a run. Here the whole tree is read beforehand,
+with the same rules of scope: a prefix (``cxrdet.BiFPN``) names its scope, ``_scope_`` changes it for a subtree, and
+``default_scope`` holds for the rest. :func:`examine` is the one walk; every rule is a function of what it found, and
+what mirrors MMEngine stands as data in :mod:`cxrdet.preflight.rules`. Only transforms and optimizers are built.
+"""
+import ast
+import copy
+import functools
+import inspect
+import pkgutil
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import OPTIMIZERS, TRANSFORMS, DefaultScope, Registry
+from mmengine.utils import get_object_from_string
 
-from cxrdet.core.errors import ConfigError
-from cxrdet.preflight.arguments import argument_problems
-from cxrdet.preflight.classes import class_count_problems
-from cxrdet.preflight.copies import copy_problems
-from cxrdet.preflight.data import data_problems
-from cxrdet.preflight.groups import group_problems
-from cxrdet.preflight.keys import key_problems
-from cxrdet.preflight.losses import loss_problems
-from cxrdet.preflight.optimizer import optimizer_problems
-from cxrdet.preflight.types import parts, type_problems
+from cxrdet.core.class_counts import COUNT_KEYS, OTHER_COUNTS
+from cxrdet.core.config_tree import DATALOADERS, walk
+from cxrdet.core.errors import ConfigError, CxrdetError, did_you_mean
+from cxrdet.preflight.config import key_problems, misfit, shape_problems
+from cxrdet.preflight.rules import RULES, SCOPES, SURE
+
+__all__ = ['Examined', 'Part', 'check_config', 'config_problems', 'examine', 'refuse', 'set_classes', 'told_by_place']
+
+_TOP = {rule.where[1:-1]: rule.what for rule in RULES
+        if rule.kind == 'registry' and re.fullmatch(r'\^\w+\$', rule.where)}
+_INNER = [(re.compile(rule.where), rule.what) for rule in RULES
+          if rule.kind == 'registry' and not re.fullmatch(r'\^\w+\$', rule.where)]
+_TAKEN_OFF = [(re.compile(rule.where), rule.what) for rule in RULES if rule.kind == 'takes off']
+_DEFAULTS = {rule.where[1:-1]: rule.what for rule in RULES if rule.kind == 'default type'}
+_VALUES = [(re.compile(rule.where), rule.what) for rule in RULES if rule.kind == 'value']
+_ANY_VALUE = re.compile('|'.join(pattern.pattern for pattern, _ in _VALUES))
+_SURE = re.compile(SURE)
+_COMPLETE = ('dataset', 'transform', 'metric', 'hook')  # registries that build from the config alone
+_COMPLETE_KEYS = re.compile(r'^(model|backbone|neck|\w*head)$')  # parts of a model that do as well
+_GIVEN = {'num_classes', 'train_cfg', 'test_cfg'}
+_ALWAYS = {'type', '_scope_', '_delete_'}
+_SIZES = ('scale', 'img_scale', 'img_size', 'size', 'crop_size')
 
 
-def check_config(cfg: Config, *, mode: Literal['train', 'test', 'predict']) -> None:
-    """Check keys, type names, arguments, files, classes, images and patients, without building anything.
+# --- the walk
+
+
+@dataclass(frozen=True)
+class Part:
+    """A dict of the config that names a type.
+
+    Attributes:
+        path: Dotted, as ``--cfg-options`` takes it: ``model.roi_head.bbox_head.0``.
+        place: The path without indices of lists.
+        cfg: The dict itself.
+        scope: The scope in which unprefixed names are looked up.
+        places: The registries that belong to the place, or a module whose attributes are the names.
+        found: The class or function, ``None`` if the name is unknown, is no string, or cannot be judged.
+        unknown: ``True`` if the name must be found here and is not.
+    """
+    path: str
+    place: str
+    cfg: dict
+    scope: str
+    places: tuple
+    found: object
+    unknown: bool
+
+    @property
+    def key(self) -> str:
+        """Its last name, without list indices: ``bbox_head``."""
+        return self.place.rpartition('.')[2]
+
+    @property
+    def top(self) -> str:
+        return self.place.partition('.')[0]
+
+    @property
+    def name(self) -> str:
+        """How the config spells the type; the class's own name where the config gives the class or nothing."""
+        kind = self.cfg.get('type')
+        return kind if isinstance(kind, str) else getattr(self.found, '__name__', str(kind))
+
+    def is_a(self, *names: str) -> bool:
+        """Whether the class, or one that it inherits from, has one of these names."""
+        return any(base.__name__ in names for base in getattr(self.found, '__mro__', ()))
+
+
+@dataclass
+class Examined:
+    """What one walk found in a config; handed to every rule, and to what comes after the check.
+
+    Attributes:
+        cfg: The config.
+        parts: Every dict with a ``type`` below the keys that a run builds from, the outer ones first.
+        values: (path, place, value) of every value that a row of the rules may judge.
+        contents: What the files of its data sets hold, as far as they have been read
+            (:func:`cxrdet.preflight.data.contents_of`).
+    """
+    cfg: Config
+    parts: list[Part] = field(default_factory=list)
+    values: list[tuple[str, str, object]] = field(default_factory=list)
+    contents: list = field(default_factory=list)
+
+    def data_sets(self, *loaders: str) -> list[Part]:
+        """The data sets of ``loaders`` that no wrapper (``RepeatDataset`` …) stands around; by default of all."""
+        return [part for part in self.parts if part.top in (loaders or DATALOADERS)
+                and part.key in ('dataset', 'datasets') and not {'dataset', 'datasets'} & part.cfg.keys()]
+
+
+def examine(cfg: Config | Examined) -> Examined:
+    """Walk through a config; what has been examined is given back as it is."""
+    if isinstance(cfg, Examined):
+        return cfg
+    found, scope = Examined(cfg), str(cfg.get('default_scope') or 'mmengine')
+    for key in [*(key for key in _TOP if key in cfg), *(key for key in cfg if key not in _TOP)]:
+        found.values.append((key, key, cfg[key]))
+        if key in _TOP:
+            _walk(found, cfg[key], key, key, scope, _TOP[key])
+        elif isinstance(cfg[key], dict):
+            found.values += [(f'{key}.{name}', f'{key}.{name}', value) for name, value in cfg[key].items()]
+    return found
+
+
+def _walk(found: Examined, node: object, path: str, place: str, scope: str, places: tuple) -> None:
+    if isinstance(node, (list, tuple)):
+        for i, item in enumerate(node):
+            _walk(found, item, f'{path}.{i}', place, scope, places)
+    if not isinstance(node, dict):
+        return
+    scope = node.get('_scope_') or scope
+    part = None
+    if node.get('type') is not None or path in _DEFAULTS:
+        part = _part(node, path, place, scope, places)
+        found.parts.append(part)
+    for name, value in node.items():
+        inner = f'{place}.{name}'
+        if _ANY_VALUE.search(inner):
+            found.values.append((f'{path}.{name}', inner, value))
+        if isinstance(value, (dict, list, tuple)):
+            _walk(found, value, f'{path}.{name}', inner, scope, _places(inner, places, part))
+
+
+def _part(node: dict, path: str, place: str, scope: str, places: tuple) -> Part:
+    kind = node.get('type')
+    if kind is None:
+        kind = 'IterBasedTrainLoop' if path == 'train_cfg' and not node.get('by_epoch', True) else _DEFAULTS[path]
+    if not isinstance(kind, str):
+        return Part(path, place, node, scope, places, kind if callable(kind) else None, False)
+    found = None
+    for holder in places:
+        if found is None:
+            found = lookup(kind, holder, scope) if isinstance(holder, Registry) else getattr(holder, kind, None)
+    judged = kind[:1].isupper() or '.' in kind or bool(_SURE.match(place.rpartition('.')[2])) or not isinstance(
+        places[0], Registry)
+    return Part(path, place, node, scope, places, found, found is None and judged)
+
+
+def _places(place: str, places: tuple, part: Part | None) -> tuple:
+    """The registries of what stands at ``place``, below ``part``; those of the part where no row says otherwise."""
+    if part is not None and part.is_a('Albu', 'Albumentations'):
+        return (import_module('albumentations'), )
+    if not isinstance(places[0], Registry):
+        return places
+    found = next((inside for pattern, inside in _INNER if pattern.search(place)), places)
+    return tuple(pkgutil.resolve_name(item) if isinstance(item, str) else item for item in found)
+
+
+@functools.cache
+def _prepare(scope: str) -> bool:
+    """Import what fills the registries of ``scope``; ``False`` if there is no such package."""
+    for module in ('mmengine.runner', 'mmengine.visualization', 'mmcv.cnn', 'mmcv.ops', 'mmcv.transforms'):
+        import_module(module)
+    try:
+        import_module(f'{scope}.registry')
+    except ModuleNotFoundError:
+        return scope == 'mmengine'
+    return True
+
+
+def _child(registry: Registry, scope: str) -> Registry:
+    """The registry of ``scope`` in the tree of ``registry``, filled; the root where the scope has none of its kind."""
+    _prepare(scope)
+    found = registry.root._search_child(scope)
+    found = registry.root if found is None else found  # an empty registry is falsy
+    found.import_from_location()
+    return found
+
+
+def lookup(name: str, registry: Registry, scope: str) -> object:
+    """The class or function that MMEngine would find for ``name``, or ``None``."""
+    prefix, _, bare = name.rpartition('.')
+    if not prefix:
+        node: Registry | None = _child(registry, scope)
+        while node is not None:
+            if name in node.module_dict:
+                return node.module_dict[name]
+            node = node.parent
+        return None
+    first, _, rest = name.partition('.')
+    if first in SCOPES or '.' not in prefix:
+        node = registry.root._search_child(first) if _prepare(first) else None
+        if node is not None:
+            node.import_from_location()
+            if rest in node.module_dict:
+                return node.module_dict[rest]
+    try:
+        return get_object_from_string(name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+
+
+def suggest(part: Part) -> str:
+    """``' Did you mean "cxrdet.BiFPN"?'`` over every name that the place could hold, spelled so that it is found."""
+    by_bare: dict[str, str] = {}
+    wanted = part.name.partition('.')[0] if '.' in part.name else part.scope
+    for place in part.places:
+        if not isinstance(place, Registry):
+            by_bare.update((name, name) for name, value in vars(place).items() if name[0] != '_' and callable(value))
+            continue
+        for other in (wanted, part.scope, *SCOPES):
+            node = _child(place, other)
+            for known in (node.module_dict if node.scope == other else ()):
+                by_bare.setdefault(known, known if other in (part.scope, 'mmengine') else f'{other}.{known}')
+    hint = did_you_mean(part.name.rpartition('.')[2], by_bare)
+    return f' Did you mean "{by_bare[hint.split(chr(34))[1]]}"?' if hint else ''
+
+
+# --- which arguments a class takes
+
+
+@dataclass(frozen=True)
+class Takes:
+    """The arguments of a class or function.
+
+    Attributes:
+        defaults: Name -> default; ``inspect.Parameter.empty`` where there is none.
+        anything: Whether other names pass, too.
+        own: Those of the class's own ``__init__`` among ``defaults``.
+    """
+    defaults: dict[str, object]
+    anything: bool
+    own: dict[str, object]
+
+
+@functools.cache
+def takes(target: Callable) -> Takes:
+    """What can be given to ``target`` by name.
+
+    A class that hands ``**kwargs`` on to its parent takes the parent's arguments as well. One that uses ``**kwargs`` in
+    any other way could take anything, and is not judged.
+    """
+    if not inspect.isclass(target):
+        return _of(target, skip_first=False)
+    defaults: dict[str, object] = {}
+    first: dict[str, object] | None = None
+    for base in target.__mro__:
+        if '__init__' not in vars(base) or base is object:
+            continue
+        own = _of(base.__init__, skip_first=True)
+        first = own.defaults if first is None else first
+        defaults = own.defaults | defaults
+        read = _hands_on(base.__init__, base.__name__) if own.anything else None
+        if read is None:
+            return Takes(defaults, own.anything, first)
+        defaults |= dict.fromkeys(read - defaults.keys())
+    return Takes(defaults, first is None and target.__new__ is not object.__new__, first or {})
+
+
+def _of(function: Callable, skip_first: bool) -> Takes:
+    try:
+        signature = list(inspect.signature(function).parameters.values())[1 if skip_first else 0:]
+    except (ValueError, TypeError):  # a builtin
+        return Takes({}, True, {})
+    named = {p.name: p.default for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return Takes(named, any(p.kind is p.VAR_KEYWORD for p in signature), named)
+
+
+def _hands_on(init: Callable, owner: str) -> set[str] | None:
+    """Whether ``**kwargs`` of ``init`` goes to the parent's ``__init__`` and nowhere else.
+
+    Returns:
+        The names that ``init`` itself reads from ``kwargs`` on the way (``kwargs.pop('name')``), or ``None``.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    function = next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)), None)
+    if function is None or function.args.kwarg is None:
+        return None
+    name = function.args.kwarg.arg
+    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+    read = [call.args[0].value for call in calls if isinstance(call.func, ast.Attribute)
+            and call.func.attr in ('get', 'pop', 'setdefault') and getattr(call.func.value, 'id', None) == name
+            and call.args and isinstance(call.args[0], ast.Constant)]
+    handed = [word for call in calls if _is_parent_init(call.func, owner)
+              for word in call.keywords if word.arg is None and getattr(word.value, 'id', None) == name]
+    uses = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(function))
+    return set(read) if len(handed) == 1 and uses == 1 + len(read) else None
+
+
+def _is_parent_init(function: ast.expr, owner: str) -> bool:
+    """``super().__init__`` or ``super(Owner, self).__init__``; not that of a parent further up."""
+    caller = getattr(function, 'value', None)
+    return (isinstance(caller, ast.Call) and getattr(function, 'attr', None) == '__init__'
+            and getattr(caller.func, 'id', None) == 'super'
+            and (not caller.args or getattr(caller.args[0], 'id', None) == owner))
+
+
+def unknown_arguments(part: Part) -> list[str]:
+    """The keys of ``part`` that its class does not take; none where that cannot be told."""
+    if not callable(part.found) or takes(part.found).anything:
+        return []
+    taken = set().union(_ALWAYS, *(names for pattern, names in _TAKEN_OFF if pattern.search(part.place)))
+    return [str(name) for name in part.cfg if name not in takes(part.found).defaults and name not in taken]
+
+
+def missing_arguments(part: Part) -> list[str]:
+    """What the class of ``part`` needs and does not get; judged where only the config can give it.
+
+    ``num_classes`` comes from :func:`set_classes`, the others from the detector around the part.
+    """
+    complete = isinstance(part.places[0], Registry) and (part.places[0].name in _COMPLETE or (
+        part.places[0].name == 'model' and bool(_COMPLETE_KEYS.match(part.key))
+        and not part.path.endswith('.tta.model')))  # the member whose views it merges is given to it
+    if not inspect.isclass(part.found) or not complete:
+        return []
+    return [name for name, default in takes(part.found).own.items()
+            if default is inspect.Parameter.empty and name not in part.cfg and name not in _GIVEN]
+
+
+# --- the rules
+
+
+def type_problems(found: Examined) -> list[str]:
+    """One line for every type name that no registry of its place knows."""
+    return [f'{part.path}.type: "{part.name}" is no known {getattr(part.places[0], "name", "")}'
+            f'{getattr(part.places[0], "__name__", "")}.{suggest(part)}' for part in found.parts if part.unknown]
+
+
+def argument_problems(found: Examined) -> list[str]:
+    """One line for every argument that the class of its part does not take, or needs and does not get."""
+    problems = []
+    for part in found.parts:
+        problems += [f'{part.path}.{name}: {part.name} takes no argument "{name}".'
+                     f'{did_you_mean(name, takes(part.found).defaults)}' for name in unknown_arguments(part)]
+        problems += [f'{part.path}.{name}: {part.name} needs this argument.' for name in missing_arguments(part)]
+    return problems
+
+
+def value_problems(found: Examined) -> list[str]:
+    """One line for every value, and every two together, that a row of the rules forbids."""
+    problems = []
+    for path, place, value in found.values:
+        wrong = next(filter(None, (misfit(value, what) for pattern, what in _VALUES if pattern.search(place))), None)
+        problems += [f'{path}: {wrong}'] if wrong else []
+        for rule in RULES if isinstance(value, dict) else ():
+            if rule.kind == 'needs' and re.search(rule.where, place) and value.get(rule.what[0]):
+                key, needed = rule.what
+                problems += [] if value.get(needed) else [
+                    f'{path}.{key}: {value[key]!r} needs {needed} of at least 1, got {value.get(needed, 0)!r}. Leave '
+                    f'{key} out, or raise {needed}.']
+    return problems
+
+
+def _sizes(found: Examined) -> Iterator[str]:
+    """Sizes of 0, which a transform finds out image by image; -1 is a word of its own for some."""
+    for part in found.parts:
+        for key in _SIZES if part.places[0] is TRANSFORMS else ():
+            sizes = [part.cfg.get(key)]
+            while any(isinstance(size, (list, tuple)) for size in sizes):
+                sizes = [item for size in sizes for item in (size if isinstance(size, (list, tuple)) else [size])]
+            if any(isinstance(size, (int, float)) and (size == 0 or size < -1) for size in sizes):
+                yield f'{part.path}.{key}: expected sizes above 0, got {part.cfg[key]!r}.'
+
+
+def _empty_pipelines(found: Examined) -> Iterator[str]:
+    for part in found.data_sets():
+        outer = (other for other in found.parts if part.path.startswith(f'{other.path}.'))
+        if 'pipeline' in part.cfg and not part.cfg['pipeline'] and not any(other.cfg.get('pipeline')
+                                                                           for other in outer):
+            yield (f'{part.path}.pipeline: expected transforms that load and pack an image, got '
+                   f'{part.cfg["pipeline"]!r}.')
+
+
+def _scheduler_ends(found: Examined) -> Iterator[str]:
+    loop = found.cfg.get('train_cfg') or {}
+    for part in found.parts:
+        if part.top != 'param_scheduler':
+            continue
+        begin, length = part.cfg.get('begin', 0), 'max_epochs' if part.cfg.get('by_epoch', True) else 'max_iters'
+        end = part.cfg.get('end', loop.get(length))
+        if isinstance(begin, int) and isinstance(end, int) and 0 < end <= begin:
+            yield f'{part.path}: {part.name} begins at {begin}, but ' + (
+                f'its end is {end}.' if 'end' in part.cfg else f'the training ends at {end} (train_cfg.{length}).'
+            ) + ' Lower begin, or leave this entry out; --cfg-options param_scheduler=[] leaves out all.'
+
+
+def _multiplied_rates(found: Examined) -> Iterator[str]:
+    """Rates or decays that ``paramwise_cfg`` would have to multiply and cannot find."""
+    wrapper = found.cfg.get('optim_wrapper') or {}
+    optimizer, paramwise = wrapper.get('optimizer'), wrapper.get('paramwise_cfg')
+    if not paramwise or not isinstance(optimizer, dict):
+        return
+    inner = optimizer['inner'] if isinstance(optimizer.get('inner'), dict) else {}
+    multiplied = sorted({key for node in walk(paramwise) for key in node if key.endswith(('lr_mult', 'decay_mult'))})
+    for name, ending in (('lr', 'lr_mult'), ('weight_decay', 'decay_mult')):
+        factors = [key for key in multiplied if key.endswith(ending)]
+        if name in inner:
+            yield (f'optim_wrapper.optimizer.inner.{name}: with paramwise_cfg it stands one level up, beside inner: '
+                   f'optim_wrapper.optimizer.{name} = {inner[name]}.')
+        elif factors and name not in optimizer:
+            yield (f'optim_wrapper.optimizer.{name}: missing, and paramwise_cfg has {", ".join(factors)} to multiply '
+                   'it by. Give it.')
+
+
+def _untold_sigmoids(found: Examined) -> Iterator[str]:
+    """OHEMLoss in a dense head: the heads of MMDetection look for ``use_sigmoid`` in the config of their loss; without
+    it they predict a score for the background, which a loss over sigmoids takes for one more class."""
+    known = {part.path: part for part in found.parts}
+    for part in found.parts:
+        head, inner = known.get(part.path.rpartition('.')[0]), known.get(f'{part.path}.loss')
+        if part.key == 'loss_cls' and part.is_a('OHEMLoss') and not part.cfg.get('use_sigmoid') and head and inner and (
+                head.is_a('BaseDenseHead') and _sigmoid(inner)):
+            yield (f'{part.path}.use_sigmoid: {head.name} reads it here and would predict a score for the background; '
+                   f'give use_sigmoid=True, as the {inner.name} inside has it')
+
+
+def _losses_of_deltas(found: Examined) -> Iterator[str]:
+    """Losses of the IoU (GIoU, DIoU …) in heads that regress deltas: only with ``reg_decoded_bbox=True`` do these heads
+    give boxes to the loss."""
+    known = {part.path: part for part in found.parts}
+    for part in found.parts:
+        head = known.get(part.path.rpartition('.')[0])
+        if part.key == 'loss_bbox' and head and _gives_deltas(head) and (
+                getattr(part.found, '__module__', '') == 'mmdet.models.losses.iou_loss'):
+            yield (f'{head.path}.reg_decoded_bbox: {part.name} compares boxes, and {head.name} would give it deltas; '
+                   'give reg_decoded_bbox=True')
+
+
+def _gives_deltas(head: Part) -> bool:
+    """Whether a head compares deltas; dense heads with a loss of their own (ATSS, FCOS, ...) decode boxes before it."""
+    if head.cfg.get('reg_decoded_bbox'):
+        return False
+    own = {getattr(getattr(head.found, name, None), '__qualname__', '').partition('.')[0]
+           for name in ('loss_by_feat', 'loss_by_feat_single')}
+    return head.is_a('BBoxHead') or ('AnchorHead' in own and own <= {'AnchorHead', 'RPNHead'})
+
+
+def _sigmoid(loss: Part) -> bool:
+    default = takes(loss.found).defaults.get('use_sigmoid') if callable(loss.found) else None
+    return loss.cfg.get('use_sigmoid', default) is True
+
+
+# --- what is built for a try, and what is said of an error in building the rest
+
+
+def _building_problems(found: Examined, told: Sequence[str]) -> list[str]:
+    """Transforms and optimizers whose constructors refuse their arguments; not those of ``told`` problems.
+
+    What needs a file, a network or a package that is not there (a tokenizer …) is left alone.
+    """
+    problems: dict[str, str] = {}
+    for part in reversed(found.parts):  # the inner ones first: their error is the nearer one
+        arguments = {key: value for key, value in part.cfg.items() if key not in _ALWAYS}
+        if not callable(part.found) or any(line.startswith(part.path) for line in [*told, *problems.values()]) or any(
+                'tokenizer' in name for name in takes(part.found).defaults) or (
+                    not takes(part.found).anything and arguments.keys() - takes(part.found).defaults.keys()):
+            continue
+        if part.places[0] is OPTIMIZERS and part.key == 'optimizer':
+            arguments['params'] = [_parameter()]
+        elif part.places[0] is not TRANSFORMS:
+            continue
+        try:
+            with DefaultScope.overwrite_default_scope(part.scope) if part.scope else nullcontext():
+                part.found(**copy.deepcopy(arguments))
+        except (ImportError, OSError):
+            continue
+        except Exception as error:  # of any kind: it is what a run would end with
+            problems[part.path] = _refusal(part.path, part.name, error)
+    return list(problems.values())[::-1]
+
+
+def _parameter():
+    import torch
+    return torch.nn.Parameter(torch.zeros(2, 2))
+
+
+def _refusal(path: str, name: str, error: BaseException) -> str:
+    said = str(error) if isinstance(error, CxrdetError) else f'{type(error).__name__}: {error}'
+    return f'{path}: {name} cannot be built from its arguments here: {said}'
+
+
+@contextmanager
+def told_by_place(parts: Sequence[Part]) -> Iterator[None]:
+    """Errors in building a part become a ConfigError with the part's place in the config; others stay what they are.
+
+    Args:
+        parts: Of the config that is built from here on.
+    """
+    try:
+        yield
+    except (CxrdetError, MemoryError):
+        raise
+    except Exception as error:
+        frame, node = error.__traceback__, None
+        while frame is not None:
+            code = frame.tb_frame.f_code
+            if code.co_name in ('build_from_cfg', 'build_scheduler_from_cfg') and 'mmengine' in code.co_filename:
+                node = frame.tb_frame.f_locals['cfg']
+            where, frame = f'{Path(code.co_filename).name}, line {frame.tb_lineno}', frame.tb_next
+        if node is None or 'out of memory' in str(error):
+            raise
+        alike = [part for part in parts if part.cfg.get('type') == node.get('type')]
+        part = max(alike, key=lambda part: sum(_same(node.get(key), part.cfg[key]) for key in part.cfg), default=None)
+        name = str(getattr(node.get('type'), '__name__', node.get('type')))
+        raise ConfigError(f'{_refusal(part.path if part else "config", name, error)} ({where})') from error
+
+
+def _same(one: object, other: object) -> bool:
+    try:
+        return bool(one == other)
+    except (ValueError, RuntimeError):  # arrays, tensors
+        return False
+
+
+# --- the number of classes
+
+
+def class_places(found: Examined) -> Iterator[tuple[str, dict, str]]:
+    """Where the model takes the number of classes: (path, dict, key), also where the config leaves the key out."""
+    cfg = found.cfg
+    for part in found.parts:
+        if part.top == 'model' and not OTHER_COUNTS & set(part.place.split('.')[1:]):
+            yield from ((part.path, part.cfg, key) for key in COUNT_KEYS if key in part.cfg or _counts(part, key))
+        elif part.top in ('val_evaluator', 'test_evaluator') and isinstance(part.cfg.get('num_classes'), int):
+            yield part.path, part.cfg, 'num_classes'
+    mixes = (cfg.model.get('train_cfg') or {}).get('augments')  # where MMPretrain's configs put mixup and cutmix
+    for path, owner in (('data_preprocessor', cfg), ('model.data_preprocessor', cfg.model)):
+        node = owner.get('data_preprocessor')
+        if isinstance(node, dict) and (path == 'data_preprocessor' or 'type' not in node) and (
+                'num_classes' in node or node.get('batch_augments') or node.get('to_onehot') or mixes):
+            yield path, node, 'num_classes'  # it names one, or mixes images, for which labels become vectors
+
+
+def _counts(part: Part, key: str) -> bool:
+    """Whether the class must be given ``key``, or has a number of its own for it (0, -1 and ``None`` mean "unused")."""
+    if not callable(part.found):
+        return False
+    default = takes(part.found).defaults.get(key)
+    return default is inspect.Parameter.empty or (type(default) is int and default > 0)
+
+
+def named_classes(part: Part) -> list[str] | None:
+    """The classes that the config names for a data set (a list, or a file with one a line), or ``None``."""
+    classes = (part.cfg.get('metainfo') or {}).get('classes')
+    if isinstance(classes, str):
+        classes = Path(classes).read_text(encoding='utf-8').split('\n') if Path(classes).is_file() else [classes]
+        classes = [name.strip() for name in classes if name.strip()]
+    return list(classes) if classes else None
+
+
+def class_count_problems(found: Examined) -> list[str]:
+    """Where a data set that cannot tell its classes is given a list of them that does not fit the model's numbers."""
+    training = found.data_sets('train_dataloader')
+    counts = {len(named_classes(part)) for part in training if named_classes(part)}
+    if len(counts) != 1 or any(hasattr(part.found, 'read_classes') or part.cfg.get('return_classes')
+                               for part in training):  # the latter: open vocabulary, the number bounds the prompt
+        return []
+    number = counts.pop()
+    return [f'{path}.{key}: {node[key]}, but the training set names {number} classes'
+            for path, node, key in class_places(found) if key in node and node[key] != number]
+
+
+def set_classes(cfg: Config | Examined, names: Sequence[str]) -> tuple[str, ...] | None:
+    """Write class names into every data set of a config and their number into the model; the config is changed.
+
+    Returns:
+        The names, or ``None`` where no data set of the config tells its classes (``read_classes``): stock data sets
+        carry a fixed list, and such a config is left alone.
+
+    Raises:
+        ConfigError: If a list of per-class weights cannot follow.
+    """
+    found = examine(cfg)
+    sets, model, names = found.data_sets(), found.cfg.model, tuple(names)
+    if sets and not any(hasattr(part.found, 'read_classes') for part in sets):
+        return None
+    palette = next((part.cfg['metainfo']['palette'] for part in sets if 'palette' in (part.cfg.get('metainfo') or {})),
+                   None)
+    for part in sets:
+        metainfo = dict(part.cfg.get('metainfo') or {})
+        if palette is not None:
+            metainfo.setdefault('palette', palette)
+        part.cfg['metainfo'] = metainfo | {'classes': names}
+    if 'teacher' in model and 'student' in model:
+        model['classes'] = names  # by which a distilled model finds its teacher's scores
+    changed = []
+    for path, node, key in class_places(found):
+        _set_class_weights(path, node, node.get(key), len(names))
+        node[key] = len(names)
+        changed.append(path)
+    print_log(f'{len(names)} classes ({", ".join(names)}): num_classes = {len(names)} in '
+              f'{", ".join(changed) or "no part of the model"}', logger='current')
+    return names
+
+
+def _set_class_weights(path: str, node: dict, old: int | None, number: int) -> None:
+    """Lists of per-class weights in a head's losses follow: equal weights, and a last one for the background."""
+    for name, loss in node.items():
+        weights = loss.get('class_weight') if isinstance(loss, dict) else None
+        if not isinstance(weights, (list, tuple)) or old is None or old == number:
+            continue
+        background = len(weights) - old
+        if background not in (0, 1) or len(set(weights[:old])) > 1:
+            raise ConfigError(f'{path}.{name}.class_weight: {len(weights)} weights for {old} classes, but the data has '
+                              f'{number}: give {number} weights (and one for the background, if the loss has it).')
+        loss['class_weight'] = [weights[0]] * number + list(weights[old:])
+
+
+# --- all of them
+
+
+def config_problems(cfg: Config | Examined) -> list[str]:
+    """What is wrong with the keys, types, arguments and values of a config; no file that it names is looked at."""
+    found = examine(cfg)
+    problems = key_problems(found.cfg) + shape_problems(found.cfg)
+    if 'model' not in found.cfg:
+        return [*problems, 'model: the config has no model = dict(type=...).']
+    if shape_problems(found.cfg):
+        return problems  # what is no section cannot be looked into
+    problems += value_problems(found)
+    problems += [*type_problems(found), *argument_problems(found), *class_count_problems(found)]
+    problems += [line for rule in RULES if rule.kind == 'function' for line in globals()[rule.what](found)]
+    return problems + _building_problems(found, problems)
+
+
+def check_config(cfg: Config) -> Examined:
+    """Check keys, type names, arguments, values and the number of classes; no file that the config names is looked at.
 
     Args:
         cfg: As read from the file, command line options applied.
-        mode: What the run does; it decides which data sets must be there: training and validation for ``train``, the
-            test set for ``test``, none for ``predict``.
+
+    Returns:
+        What was found on the way, for what comes next: :func:`set_classes`, :func:`told_by_place`.
 
     Raises:
         ConfigError: One line for every problem, each with its place in the config, what was expected and, for a
             misspelt name, the nearest known one.
     """
-    if mode not in ('train', 'test', 'predict'):
-        raise ValueError(f"mode: expected 'train', 'test' or 'predict', got {mode!r}")
-    problems = config_problems(cfg)
-    if isinstance(cfg.get('model'), dict):
-        found = list(parts(cfg))
-        problems += data_problems(found, cfg, mode) + (group_problems(found, mode) or copy_problems(found, cfg, mode))
+    found = examine(cfg)
+    refuse(cfg, config_problems(found))
+    return found
+
+
+def refuse(cfg: Config, problems: Sequence[str]) -> None:
+    """Raise a ConfigError with all of ``problems``, if there are any."""
     if problems:
         count = f'{len(problems)} problem{"s" if len(problems) > 1 else ""}'
         raise ConfigError('\n'.join([f'{cfg.filename or "config"}: {count}', *(f'  {line}' for line in problems)]))
-
-
-def config_problems(cfg: Config) -> list[str]:
-    """What is wrong with the keys, types, arguments and numbers of a config; no file that it names is looked at."""
-    problems = key_problems(cfg)
-    if not isinstance(cfg.get('model'), dict):
-        return [*problems, 'model: the config has no model = dict(type=...).']
-    found = list(parts(cfg))
-    return [*problems, *type_problems(found), *argument_problems(found), *class_count_problems(found, cfg),
-            *loss_problems(found), *optimizer_problems(cfg)]

@@ -1,13 +1,24 @@
-"""From a config file and a command line to a config that is ready to run."""
+"""From a config file and a command line to a config that is ready to run; which keys of it are read, and as what."""
 import argparse
 import copy
+import inspect
+import logging
+import numbers
+import pkgutil
+import re
+from collections.abc import Mapping
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.logging import print_log
 
 from cxrdet.core.config_tree import DATALOADERS, DATASET_KEYS, datasets_of, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
-from cxrdet.preflight.keys import offered_shortcuts, runner_keys
+from cxrdet.preflight.rules import HELPERS, RULES, RUNNER_KEYS, Expected
+
+__all__ = ['drop_helpers', 'key_problems', 'load_config', 'misfit', 'parse_cfg_options', 'set_data_root',
+           'shape_problems']
 
 _NO_PLACE = (KeyError, IndexError, TypeError, AttributeError, ValueError)  # MMEngine's, where an option does not fit
 
@@ -28,12 +39,14 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
         valid_limit: Use N validation and test samples only.
 
     Raises:
-        ConfigError: If the file is missing or cannot be read, an option is malformed or names what is not there, or a
-            root or limit finds no data set.
+        ConfigError: If the file is missing or cannot be read, a section is none, an option is malformed or names what
+            is not there, or a root or limit finds no data set.
     """
     cfg = _read(path)
+    _refuse_shapes(cfg, str(path))
     if cfg_options:
         merge_options(cfg, parse_cfg_options(cfg_options))
+        _refuse_shapes(cfg, '--cfg-options')
     if data_root is not None:
         set_data_root(cfg, data_root)
     set_limits(cfg, train_limit, valid_limit)
@@ -52,8 +65,27 @@ def _read(path: str | Path) -> Config:
         raise ConfigError(f'{path}: no such config file.')
     try:
         return Config.fromfile(str(path))
-    except (SyntaxError, KeyError, TypeError, NameError, OSError, ImportError) as error:
-        raise ConfigError(f'{path}: the config cannot be read: {type(error).__name__}: {error}') from error
+    except (Exception, SystemExit) as error:  # of any kind: a config in Python is a program
+        said, where, trace = f'{type(error).__name__}: {error}', str(path), error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_name == '_file2dict':
+                where = str(trace.tb_frame.f_locals.get('filename', where))  # which may be a base
+            line = f', line {trace.tb_lineno}' if trace.tb_frame.f_code.co_name == '<module>' else ''
+            trace = trace.tb_next
+        if isinstance(error, RecursionError):
+            said = 'its _base_ files go round in a circle, or it is nested too deeply.'
+        elif isinstance(error, UnicodeDecodeError):
+            said = f'expected text in UTF-8, found the byte 0x{error.object[error.start]:02x} at {error.start}.'
+        elif Path(where).suffix in ('.json', '.yaml', '.yml'):
+            said = f'expected a {Path(where).suffix[1:].upper()} file of names and values: {said}'
+        place = '' if where == str(path) and not line else f' ({where}{line})'
+        raise ConfigError(f'{path}: the config cannot be read: {said}{place}') from error
+
+
+def _refuse_shapes(cfg: Config, source: str) -> None:
+    problems = shape_problems(cfg)
+    if problems:
+        raise ConfigError('\n  '.join([f'{source}:', *problems]))
 
 
 def parse_cfg_options(options: list[str]) -> dict:
@@ -191,3 +223,113 @@ def set_limits(cfg: Config, train_limit: int | None, valid_limit: int | None) ->
 def _no_set(keys: tuple[str, ...]) -> str:
     return (f'there is no data set in {", ".join(keys)} that it could be given to: one is known by its '
             f'{", ".join(DATASET_KEYS)}. Set it by its full name with --cfg-options.')
+
+
+# --- values and keys
+
+
+def shape_problems(cfg: Config) -> list[str]:
+    """One line for every top-level key that is no dict, list or text where it must be one."""
+    wrong = ((key, misfit(value, rule.what)) for key, value in cfg.items() for rule in RULES
+             if rule.kind == 'value' and re.fullmatch(rule.where, key))
+    return [f'{key}: {text}' for key, text in wrong if text]
+
+
+def misfit(value: object, expected: Expected) -> str | None:
+    """What is wrong with a value: ``'expected an integer of at least 1, got 0.'``, or ``None``."""
+    kind, single = expected.kind, expected.kind.rstrip('s')
+    if any(value is other or (type(value) is type(other) and value == other) for other in expected.also):
+        return None
+    items = value if kind != single and isinstance(value, (list, tuple)) else [value]
+    if all(_is(item, single) for item in items) and not (kind != single and items is not value):
+        if single not in ('integer', 'number') or all(
+                (expected.low is None or item >= expected.low) and (expected.high is None or item <= expected.high)
+                and (expected.below is None or item < expected.below) for item in items):
+            return None
+    bounds = [f'at least {expected.low}'] if expected.low is not None else []
+    bounds += [f'at most {expected.high}'] if expected.high is not None else []
+    bounds += [f'below {expected.below}'] if expected.below is not None else []
+    text = f'a list of {kind}' if kind != single else f'{"an" if kind[0] == "i" else "a"} {kind}'
+    text += f' of {" and ".join(bounds)}' if bounds else ''
+    text = ' or '.join([text, *map(str, expected.also)])
+    return f'expected {text}, got {value!r:.60}.' + (f' {expected.hint}' if expected.hint else '')
+
+
+def _is(value: object, kind: str) -> bool:
+    """Whether a value is an 'integer', a 'number', 'text', a 'dict', a 'list', or a 'dict or list'."""
+    kinds = {'integer': numbers.Integral, 'number': numbers.Real, 'text': (str, Path), 'dict': Mapping,
+             'list': (list, tuple), 'dict or list': (Mapping, list, tuple)}
+    return isinstance(value, kinds[kind]) and not (isinstance(value, bool) and kind in ('integer', 'number')) and (
+        value == value)  # not a NaN
+
+
+def runner_keys() -> set[str]:
+    """All top-level keys that something reads."""
+    from mmengine.runner import Runner
+    return (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | set(RUNNER_KEYS)
+
+
+def offered_shortcuts(cfg: Config) -> dict[str, list[str]]:
+    """The names that ``cfg`` offers for ``--cfg-options`` in its dicts ``*_shortcuts``, each with its places."""
+    return {name: places for key in cfg if key.endswith('_shortcuts') for name, places in cfg[key].items()}
+
+
+def key_problems(cfg: Config) -> list[str]:
+    """One line for every top-level key that nothing reads, and for every unknown key of a section.
+
+    MMEngine's Runner takes the top-level keys it knows and ignores the others, so a misspelt one changes nothing and
+    says nothing. Yet configs hold helper variables of any name there (``data_root``, ``max_epochs``). A key is taken
+    for a helper if a line of the config or of its bases uses it, or if its value stands elsewhere in the config.
+    """
+    known = runner_keys() | set(offered_shortcuts(cfg))
+    text = re.sub(r'#.*', '', cfg.text or '')
+    problems, unused = [], []
+    for key, value in cfg.items():
+        if key in known or key in HELPERS or key.endswith('_shortcuts') or _is_used(key, value, cfg, text):
+            continue
+        near = any(SequenceMatcher(None, key.lower(), other).ratio() >= 0.8 for other in known)
+        if near or _has_dicts(value):
+            problems.append(f'{key}: nothing reads this top-level key.{did_you_mean(key, known)}')
+        else:
+            unused.append(key)
+    if unused:
+        print_log(f'config: nothing reads the top-level key(s) {", ".join(unused)}', logger='current',
+                  level=logging.WARNING)
+    for rule in RULES:
+        names = set(rule.what) if rule.kind == 'keys' else set()
+        if rule.mirrors.endswith('.__init__') and names:
+            names |= set(inspect.signature(pkgutil.resolve_name(rule.mirrors)).parameters) - {'self'}
+        problems += [f'{section}.{key}: unknown key.{did_you_mean(key, names)}' for section, value in cfg.items()
+                     if names and re.search(rule.where, section) and isinstance(value, dict)
+                     for key in value if key not in names]
+    return problems
+
+
+def drop_helpers(cfg: Config) -> None:
+    """Take out of ``cfg`` the variables of its files, such as a pipeline's beginning, that nothing reads any more.
+
+    A config that is saved has its parts written out, and there such a variable could not be told from a mistake.
+    """
+    known = runner_keys()
+    for key in [key for key, value in cfg.items() if _has_dicts(value) and key not in known and key not in HELPERS
+                and not key.endswith('_shortcuts')]:
+        cfg.pop(key)
+
+
+def _is_used(key: str, value: object, cfg: Config, text: str) -> bool:
+    """Whether a line of the config files uses the variable, or its value stands elsewhere in the config."""
+    if re.search(rf'(?<![\w\'"]){re.escape(key)}\b(?!\s*=[^=])', text):
+        return True
+    return _has_dicts(value) and any(_holds(other, value) for name, other in cfg.items() if name != key)
+
+
+def _holds(node: object, value: object) -> bool:
+    if node == value:
+        return True
+    if isinstance(node, dict):
+        node = list(node.values())
+    return isinstance(node, (list, tuple)) and any(_holds(item, value) for item in node)
+
+
+def _has_dicts(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, (list, tuple)) and any(isinstance(v, dict) for v in value))

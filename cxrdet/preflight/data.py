@@ -1,80 +1,274 @@
-"""Files that a config names and that are not there, and classes that do not fit an annotation file.
+"""The data sets of a config before a run: files, classes, patients; and what in the config follows from them.
 
 A data set class that offers ``read_classes(cfg)`` and ``image_files(cfg)`` (those of cxrdet do) is asked, and, where it
-offers ``check_contents(cfg)``, whether there is anything in it to learn from; MMDetection's ``CocoDataset`` is read
-here; of any other only the named paths are looked for.
+offers them, ``check_contents(cfg)`` (is there anything in it to learn from), ``read_groups(cfg)`` (image -> patient)
+and ``image_keys(cfg)`` (images in records). MMDetection's ``CocoDataset`` is read here; of any other only the named
+paths are looked for.
 """
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from mmengine.config import Config
 
 from cxrdet.core.detection.box_layout import likely_cause, no_boxes_text
 from cxrdet.core.detection.boxes import box_fault
-from cxrdet.core.errors import CxrdetError
-from cxrdet.preflight.arguments import takes, unknown_arguments
-from cxrdet.preflight.types import Part
+from cxrdet.core.equal_files import equal_files
+from cxrdet.core.errors import CxrdetError, DataError
+from cxrdet.core.splits import shared_groups
+from cxrdet.datasets.formats.record_images import read_record_image
+from cxrdet.preflight.check import (
+    Examined,
+    Part,
+    config_problems,
+    examine,
+    named_classes,
+    refuse,
+    set_classes,
+    takes,
+    unknown_arguments,
+)
+from cxrdet.preflight.rules import RULES
 
-LOADERS = {'train': ('train', 'val'), 'test': ('test',), 'predict': ()}
+__all__ = ['Contents', 'check_run', 'contents_of', 'follow_classes', 'pack_for_metrics']
+
+ACCEPT = 'allow_shared_images'
 _REMOTE = re.compile(r'^[\w+.-]+://|^(torchvision|open-mmlab|openmmlab|mmcls|local|jhu|modelcloud)://|^data:')
+_TOO_GOOD = 'Its scores would be too good'
+_PAIRS = (('train', 'val', 'training', _TOO_GOOD), ('train', 'test', 'training', _TOO_GOOD),
+          ('val', 'test', 'validation', 'The best checkpoint and its thresholds are chosen there, so that its scores '
+                                        'would be too good'))
 
 
-def data_problems(found: list[Part], cfg: Config, mode: str) -> list[str]:
-    """One line for everything that is wrong with the data sets and checkpoints which ``mode`` needs.
+def check_run(cfg: Config, *, mode: Literal['train', 'test']) -> Examined:
+    """Check a config before a run: all of :func:`cxrdet.preflight.check.check_config`, and its files and data sets.
 
-    The validation set is held to the classes of the training set, as in the run itself.
+    Args:
+        cfg: As read from the file, command line options applied.
+        mode: What the run does; it decides which data sets must be there: training and validation for ``train``, the
+            test set for ``test``.
+
+    Returns:
+        What was found and read on the way, for :func:`follow_classes` and :func:`pack_for_metrics`.
+
+    Raises:
+        ConfigError: One line for every problem, each with its place in the config.
     """
-    problems, seen, classes = [], [], None
-    loaders = [f'{name}_dataloader' for name in LOADERS[mode] if name != 'val' or cfg.get('val_cfg') is not None]
-    for part in (part for loader in loaders for part in leaves(found, [loader])):
-        held_to = classes if part.path.startswith('val_') else None
-        key = {name: value for name, value in part.cfg.items() if name != 'pipeline'}
-        if (key, held_to) not in seen:
-            seen.append((key, held_to))
-            wrong, read = dataset_problems(part, held_to)
-            problems += wrong
-            classes = classes or read
-    return problems + (_checkpoint_problems(found, cfg) if mode == 'train' else [])
+    if mode not in ('train', 'test'):
+        raise ValueError(f"mode: expected 'train' or 'test', got {mode!r}")
+    found = examine(cfg)
+    problems = config_problems(found)
+    if isinstance(cfg.get('model'), dict):
+        problems += _missing_sections(cfg, mode) + data_problems(found, mode)
+        if mode == 'train':
+            problems += group_problems(found) or copy_problems(found)
+    refuse(cfg, problems)
+    return found
 
 
-def leaves(found: list[Part], loaders: Iterable[str]) -> list[Part]:
-    """The data sets of ``loaders`` that no wrapper (``RepeatDataset`` …) stands around."""
-    return [part for part in found if part.path.split('.')[0] in loaders and part.key in ('dataset', 'datasets')
-            and 'dataset' not in part.cfg and 'datasets' not in part.cfg]
+def check_splits(cfg: Config, splits: Iterable[str]) -> Examined:
+    """Check a config and the files of the data sets of ``splits`` ('train', 'val', 'test'), to look at them.
+
+    Raises:
+        ConfigError: One line for every problem, each with its place in the config; a split without data is one.
+    """
+    found = examine(cfg)
+    problems = config_problems(found)
+    for split in splits if isinstance(cfg.get('model'), dict) else ():
+        sets = found.data_sets(f'{split}_dataloader')
+        problems += [] if sets else [f'{split}_dataloader: the config has no data of this split']
+        problems += [line for part in sets for line in contents_of(found, part).problems]
+    refuse(cfg, problems)
+    return found
 
 
-def dataset_problems(part: Part, classes: tuple[str, ...] | None = None) -> tuple[list[str], tuple[str, ...] | None]:
-    """What is wrong with the files of one data set, and its class names where it tells them.
+def _missing_sections(cfg: Config, mode: str) -> list[str]:
+    """Of what belongs together, all must be there or nothing; what the run itself needs, must."""
+    problems = []
+    for names in (rule.what for rule in RULES if rule.kind == 'all or none'):
+        lacking = [name for name in names if cfg.get(name) is None]
+        if lacking and (len(lacking) < len(names) or names[0] == f'{mode}_dataloader'):
+            problems += [f'{name}: missing, and needed with {", ".join(set(names) - {name})}.' for name in lacking]
+    return problems
+
+
+# --- what the files hold
+
+
+class Contents:
+    """What a data set of a config holds; each fact is read once, when it is first asked for.
 
     Args:
         part: The data set's config.
-        classes: Names that its annotations are held to; by default those that the config names, if any.
+        held_to: Class names that its annotations are held to; by default those that the config names, if any.
     """
-    if part.found is None or unknown_arguments(part):
-        return [], None  # told elsewhere
-    missing = _missing_paths(part)
-    if missing:
-        return missing, None
-    try:
-        if hasattr(part.found, 'read_classes'):
-            cfg = dict(part.cfg)
-            if classes:
-                cfg['metainfo'] = dict(part.cfg.get('metainfo') or {}) | {'classes': classes}
-            names = tuple(part.found.read_classes(cfg))
-            problems = image_problems(part.path, part.found.image_files(cfg))
-            if hasattr(part.found, 'check_contents') and not problems:
-                part.found.check_contents(cfg)
-            return problems, names
-        if any(base.__name__ == 'CocoDataset' for base in getattr(part.found, '__mro__', ())):
-            return _coco_problems(part), None
-    except CxrdetError as error:
-        return [f'{part.path}: {error}'], None
-    return [], None
+
+    def __init__(self, part: Part, held_to: tuple[str, ...] | None = None) -> None:
+        self.part, self.held_to = part, held_to
+        self.cfg = dict(part.cfg)
+        if held_to:
+            self.cfg['metainfo'] = dict(part.cfg.get('metainfo') or {}) | {'classes': held_to}
+        self.tells = hasattr(part.found, 'read_classes')
+        self._file = Path(str(self.cfg.get('data_root') or ''), str(self.cfg.get('ann_file') or ''))
+
+    def is_of(self, part: Part) -> bool:
+        """Whether ``part`` describes the same set."""
+        return part.found is self.part.found and part.cfg.keys() == self.part.cfg.keys() and all(
+            part.cfg[key] == value for key, value in self.part.cfg.items() if key != 'pipeline')
+
+    @cached_property
+    def _described(self) -> object:
+        """The config, or the set itself, which reads its files once, where its class can describe it so."""
+        describe = getattr(self.part.found, 'described', None)
+        return describe(self.cfg) if describe else self.cfg
+
+    @cached_property
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names, where the class tells them; raises CxrdetError if the set cannot be read."""
+        return tuple(self.part.found.read_classes(self._described)) if self.tells else None
+
+    @cached_property
+    def images(self) -> list[str]:
+        """Paths of the images; none where they are not known. Raises CxrdetError if the set cannot be read."""
+        if hasattr(self.part.found, 'image_files'):
+            return [str(path) for path in self.part.found.image_files(self._described)]
+        folder = Path(str(self.cfg.get('data_root') or ''), (self.cfg.get('data_prefix') or {}).get('img', '')
+                      if self._coco is not None else '')
+        return [str(folder / image['file_name']) for image in (self._coco or {}).get('images', ())]
+
+    @cached_property
+    def groups(self) -> dict:
+        """Image -> patient (``None``: unknown); empty where the class does not tell. Raises CxrdetError."""
+        read = getattr(self.part.found, 'read_groups', None)
+        return read(self._described) if read else {}
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """Key -> path of images that lie in TFRecord files."""
+        read = getattr(self.part.found, 'image_keys', None)
+        return read(self._described) if read else {}
+
+    @cached_property
+    def _coco(self) -> dict | None:
+        """The COCO file that MMDetection's reader would read."""
+        if not self.part.is_a('CocoDataset') or not self._file.is_file() or self._file.suffix != '.json':
+            return None
+        try:
+            content = json.loads(self._file.read_bytes())
+            for category in content['categories']:
+                category['name']
+            for image in content['images']:
+                image['file_name']
+            return content
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f'{self._file} is no COCO annotation file: {type(error).__name__}: {error}') from None
+
+    @cached_property
+    def problems(self) -> list[str]:
+        """One line for everything that is wrong with the files."""
+        path, found = self.part.path, self.part.found
+        if found is None or unknown_arguments(self.part):
+            return []  # told elsewhere
+        missing = _missing_paths(self.part)
+        if missing:
+            return missing
+        try:
+            if self.tells:
+                problems = self.classes and image_problems(path, self.images)
+                if hasattr(found, 'check_contents') and not problems:
+                    found.check_contents(self._described)
+                return problems
+            return self._coco_problems() if self._coco is not None else []
+        except CxrdetError as error:
+            return [f'{path}: {error}' if self.tells else f'{path}.ann_file: {error}']
+
+    def _coco_problems(self) -> list[str]:
+        """MMDetection's reader drops classes it does not know and numbers the rest in the file's order, silently."""
+        place, own = f'{self.part.path}.metainfo.classes', self.part.found.__name__ == 'CocoDataset'
+        there = [category['name'] for category in self._coco['categories']]
+        wanted = named_classes(self.part) or list(getattr(self.part.found, 'METAINFO', {}).get('classes', ()))
+        lost = [name for name in wanted if name not in there]
+        order = [name for name in there if name in wanted]
+        problems = [f'{place}: {self._file} has no class {", ".join(map(repr, lost))}; it has '
+                    f'{", ".join(map(repr, there))}'] if lost else []
+        if not lost and order != wanted and own:
+            problems.append(f'{place}: CocoDataset numbers classes in the order of the annotation file, {order}, not '
+                            f'of the config, {wanted}: labels would be exchanged')
+        problems += image_problems(self.part.path, self.images)
+        try:
+            return problems or (self._coco_box_problems(set(wanted)) if own else [])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f'{self._file} is no COCO annotation file: {type(error).__name__}: {error}') from None
+
+    def _coco_box_problems(self, wanted: set[str]) -> list[str]:
+        """Whether MMDetection's reader would take any box, by its rules: a pixel or more, in the image, no crowd."""
+        sizes = {image.get('id'): (image.get('height') or np.inf, image.get('width') or np.inf)
+                 for image in self._coco['images']}
+        names = {category.get('id'): category['name'] for category in self._coco['categories']}
+        dropped, values, places, useful = Counter(), [], [], set()
+        for entry in self._coco.get('annotations') or ():
+            box, size = entry.get('bbox'), sizes.get(entry.get('image_id'))
+            if size is None or names.get(entry.get('category_id')) not in wanted:
+                dropped['unknown_class' if size else 'unknown_image_id'] += 1
+                continue
+            if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
+                dropped['bad_bbox'] += 1
+                continue
+            values.append(box)
+            places.append(size)
+            x, y, width, height = box
+            reason = box_fault((x, y, x + width, y + height), *size) or (
+                'iscrowd or ignore' if entry.get('iscrowd') or entry.get('ignore') else '')
+            dropped[reason] += 1
+            useful |= set() if reason else {entry['image_id']}
+        cause, wrong = likely_cause(values, places, corners=False)
+        if useful and not wrong:
+            limit, left_out = self.cfg.get('indices'), (self.cfg.get('filter_cfg') or {}).get('filter_empty_gt')
+            if not isinstance(limit, int) or left_out or useful & set(list(sizes)[:limit]):
+                return []
+            text = f'none of the first {limit} of {len(sizes)} images has a box, {len(useful)} of the others have some.'
+        else:
+            dropped['wrong in the same way'] = dropped.pop('', 0)
+            text = no_boxes_text(len(sizes), +dropped, cause, training=not self.cfg.get('test_mode'))
+        return [f'{self.part.path}: {self._file}: {text} cxrdet.CellDataset with allow_no_boxes=True takes images '
+                'without objects.']
+
+
+def contents_of(found: Examined, part: Part, held_to: tuple[str, ...] | None = None) -> Contents:
+    """What a data set holds; of a set that has been asked before, the answers that are known."""
+    for known in found.contents:
+        if known.is_of(part) and held_to in (None, known.held_to):
+            return known
+    found.contents.append(Contents(part, held_to))
+    return found.contents[-1]
+
+
+def data_problems(found: Examined, mode: str) -> list[str]:
+    """One line for everything that is wrong with the data sets and checkpoints which a run of ``mode`` needs.
+
+    The validation set is held to the classes of the training set, as in the run itself.
+    """
+    problems, classes = [], None
+    loaders = ('test', ) if mode == 'test' else ('train', 'val')[:1 + (found.cfg.get('val_cfg') is not None)]
+    for part in (part for loader in loaders for part in found.data_sets(f'{loader}_dataloader')):
+        asked = len(found.contents)
+        contents = contents_of(found, part, classes if part.top == 'val_dataloader' else None)
+        if len(found.contents) > asked:
+            problems += contents.problems
+            classes = classes or (None if contents.problems else contents.classes)
+    if mode == 'train':
+        named = [('load_from', found.cfg.get('load_from'))]
+        named += [(f'{part.path}.checkpoint', part.cfg.get('checkpoint')) for part in found.parts
+                  if part.key == 'init_cfg']
+        problems += [f'{path}: no such checkpoint: {value}' for path, value in named
+                     if isinstance(value, str) and not _REMOTE.match(value) and not os.path.isfile(value)]
+    return problems
 
 
 def image_problems(path: str, files: Iterable[str | Path]) -> list[str]:
@@ -87,130 +281,152 @@ def image_problems(path: str, files: Iterable[str | Path]) -> list[str]:
                 empty.append(file)
         except OSError:
             missing.append(file)
-    return [f'{path}: {len(group)} of {len(files)} image files {what}: {", ".join(group[:5])}'
-            f'{", …" if len(group) > 5 else ""}'
+    return [f'{path}: {len(group)} of {len(files)} image files {what}: {_few(group)}'
             for group, what in ((missing, 'are not there'), (empty, 'are empty (0 bytes)')) if group]
+
+
+def _few(names: Sequence) -> str:
+    return ', '.join(map(str, names[:5])) + (', …' if len(names) > 5 else '')
 
 
 def _missing_paths(part: Part) -> list[str]:
     """``data_root``, ``ann_file`` and ``data_prefix`` that do not exist, joined as MMEngine joins them."""
     cfg, root = part.cfg, str(part.cfg.get('data_root') or '')
-    backend = cfg.get('backend_args') or {}
-    if backend.get('backend', 'local') not in ('local', 'disk') or _REMOTE.match(root) or _downloads(part):
+    downloads = callable(part.found) and 'download' in takes(part.found).defaults and cfg.get('download', True)
+    if (cfg.get('backend_args') or {}).get('backend', 'local') not in ('local', 'disk') or _REMOTE.match(
+            root) or downloads:  # CIFAR, MNIST fetch themselves
         return []
     if root and not os.path.isdir(root):
         return [f'{part.path}.data_root: no such folder: {root}. Give one with --data-root or in the config.']
     prefix = cfg.get('data_prefix') or {}
-    named = [('ann_file', cfg.get('ann_file'))]
-    named += [('data_prefix', prefix)] if isinstance(prefix, str) else [(f'data_prefix.{k}', v)
-                                                                        for k, v in prefix.items()]
-    problems = []
-    for name, value in named:
-        if isinstance(value, str) and value and not _REMOTE.match(value):
-            file = os.path.join(root, os.path.expanduser(value))
-            if not os.path.exists(file):
-                what = 'file' if name == 'ann_file' else 'folder'
-                problems.append(f'{part.path}.{name}: no such {what}: {file}')
-    return problems
+    named = {'ann_file': cfg.get('ann_file')} | ({'data_prefix': prefix} if isinstance(prefix, str) else {
+        f'data_prefix.{key}': value for key, value in prefix.items()})
+    files = {name: os.path.join(root, os.path.expanduser(value)) for name, value in named.items()
+             if isinstance(value, str) and value and not _REMOTE.match(value)}
+    return [f'{part.path}.{name}: no such {"file" if name == "ann_file" else "folder"}: {file}'
+            for name, file in files.items() if not os.path.exists(file)]
 
 
-def _downloads(part: Part) -> bool:
-    """Sets that fetch themselves (CIFAR, MNIST) need no folder beforehand."""
-    return callable(part.found) and 'download' in takes(part.found).defaults and part.cfg.get('download', True)
+# --- what may not stand on both sides of a split
 
 
-def named_classes(part: Part) -> list[str] | None:
-    """The classes that the config names for a data set (a list, or a file with one a line), or ``None``."""
-    classes = (part.cfg.get('metainfo') or {}).get('classes')
-    if isinstance(classes, str):
-        classes = Path(classes).read_text(encoding='utf-8').split('\n') if Path(classes).is_file() else [classes]
-        classes = [name.strip() for name in classes if name.strip()]
-    return list(classes) if classes else None
-
-
-def _coco_problems(part: Part) -> list[str]:
-    """MMDetection's reader drops classes it does not know and numbers the rest in the file's order, without a word."""
-    file = _coco_file(part)
-    if file is None:
-        return []
-    try:
-        content = json.loads(file.read_bytes())
-        there = [category['name'] for category in content['categories']]
-        images = _coco_images(part, content)
-    except (ValueError, KeyError, TypeError) as error:
-        return [f'{part.path}.ann_file: {file} is no COCO annotation file: {type(error).__name__}: {error}']
-    wanted = named_classes(part) or list(getattr(part.found, 'METAINFO', {}).get('classes', ()))
-    lost = [name for name in wanted if name not in there]
-    problems = [f'{part.path}.metainfo.classes: {file} has no class {", ".join(map(repr, lost))}; it has '
-                f'{", ".join(map(repr, there))}'] if lost else []
-    order = [name for name in there if name in wanted]
-    if not problems and order != wanted and part.found.__name__ == 'CocoDataset':
-        problems.append(f'{part.path}.metainfo.classes: CocoDataset numbers classes in the order of the annotation '
-                        f'file, {order}, not of the config, {wanted}: labels would be exchanged')
-    problems += image_problems(part.path, images)
-    if part.found.__name__ == 'CocoDataset' and not problems:
+def _read(found: Examined, side: str, fact: str) -> list[tuple[Part, object]]:
+    """A fact of each data set of a loader; sets that cannot be read are left out: they are told of where the run needs
+    them."""
+    answers = []
+    for part in found.data_sets(f'{side}_dataloader'):
         try:
-            problems += _coco_box_problems(part, file, content, set(wanted))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            problems.append(f'{part.path}.ann_file: {file} is no COCO annotation file: {type(error).__name__}: {error}')
+            answers += [] if unknown_arguments(part) else [(part, getattr(contents_of(found, part), fact))]
+        except CxrdetError:
+            continue
+    return answers
+
+
+def group_problems(found: Examined) -> list[str]:
+    """One line for each two of training, validation and test that share patients (or other groups), or images: what a
+    model has seen of a patient makes its scores too good.
+
+    Validation and test may be the very same images: then the config says that there is no other set for the test. A
+    data set class may say in ``SPLIT_HINT`` how its sets are kept apart; sets of different classes have nothing to do
+    with each other.
+    """
+    sides: dict[str, dict[type, set]] = {}
+    for name in ('train', 'val', 'test'):
+        sides[name] = {}
+        for part, groups in _read(found, name, 'groups'):
+            sides[name].setdefault(part.found, set()).update(groups.items())
+    problems = []
+    for one, other, known_as, why in _PAIRS:
+        for kind, images in sides[other].items():
+            known = sides[one].get(kind, set())
+            shared, text = ([], '') if one == 'val' and images == known else _shared(one, known, other, images)
+            if shared:
+                hint = getattr(kind, 'SPLIT_HINT', '')
+                problems.append(f'{other}_dataloader: {len(shared)} of its {text} are in the {known_as} set as well: '
+                                f'{_few(shared)}. {why}: give it images of other patients.{hint and " "}{hint}')
     return problems
 
 
-def coco_images(part: Part) -> list[Path]:
-    """The images of a data set of MMDetection that reads a COCO file; none if it is another or the file unreadable."""
-    file = _coco_file(part) if any(
-        base.__name__ == 'CocoDataset' for base in getattr(part.found, '__mro__', ())) else None
-    try:
-        return [] if file is None else _coco_images(part, json.loads(file.read_bytes()))
-    except (ValueError, KeyError, TypeError):
+def _shared(one: str, known: set, other: str, images: set) -> tuple[list, str]:
+    """Patients on both sides and what they are among, or, if there are none, images of unknown patients."""
+    patients = {group for _, group in images if group is not None}
+    shared = shared_groups({one: {group for _, group in known if group is not None}, other: patients})
+    if shared.get((one, other)):
+        return shared[one, other], f'{len(patients)} patients (groups)'
+    unknown = {image for image, group in known | images if group is None}
+    sides = {one: {image for image, _ in known} & unknown, other: {image for image, _ in images} & unknown}
+    return shared_groups(sides).get((one, other), []), f'{len(images)} images'
+
+
+def copy_problems(found: Examined) -> list[str]:
+    """One line for each two of training, validation and test that share image files, by content: patients are not known
+    everywhere, files are.
+
+    As for patients, validation and test may be the very same images, which are looked at once.
+    ``allow_shared_images = True`` in the config accepts all of that.
+    """
+    if found.cfg.get(ACCEPT):
         return []
-
-
-def _coco_file(part: Part) -> Path | None:
-    file = Path(str(part.cfg.get('data_root') or ''), str(part.cfg.get('ann_file') or ''))
-    return file if file.is_file() and file.suffix == '.json' else None
-
-
-def _coco_images(part: Part, content: dict) -> list[Path]:
-    folder = Path(str(part.cfg.get('data_root') or ''), (part.cfg.get('data_prefix') or {}).get('img', ''))
-    return [folder / image['file_name'] for image in content['images']]
-
-
-def _coco_box_problems(part: Part, file: Path, content: dict, wanted: set[str]) -> list[str]:
-    """Whether MMDetection's reader would take any box, by its rules: at least a pixel, within the image, no crowd."""
-    sizes = {image.get('id'): (image.get('height') or np.inf, image.get('width') or np.inf)
-             for image in content['images']}
-    names = {category.get('id'): category['name'] for category in content['categories']}
-    dropped, values, places, useful = Counter(), [], [], set()
-    for entry in content.get('annotations') or ():
-        box, size = entry.get('bbox'), sizes.get(entry.get('image_id'))
-        if size is None or names.get(entry.get('category_id')) not in wanted:
-            dropped['unknown_class' if size else 'unknown_image_id'] += 1
+    sides = {name: sorted({path for _, images in _read(found, name, 'images') for path in images})
+             for name in ('train', 'val', 'test')}
+    keys = {name: {key: path for _, keys in _read(found, name, 'keys') for key, path in keys.items()} for name in sides}
+    if found.cfg.get('val_cfg') is None:
+        sides['val'] = []
+    problems = []
+    for one, other, known_as, why in _PAIRS:
+        if other == 'test' and sides['test'] == sides['val']:
             continue
-        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
-            dropped['bad_bbox'] += 1
-            continue
-        values.append(box)
-        places.append(size)
-        x, y, width, height = box
-        reason = box_fault((x, y, x + width, y + height), *size) or (
-            'iscrowd or ignore' if entry.get('iscrowd') or entry.get('ignore') else '')
-        dropped[reason] += 1
-        useful |= set() if reason else {entry['image_id']}
-    cause, wrong = likely_cause(values, places, corners=False)
-    if useful and not wrong:
-        limit, left_out = part.cfg.get('indices'), (part.cfg.get('filter_cfg') or {}).get('filter_empty_gt')
-        if not isinstance(limit, int) or left_out or useful & set(list(sizes)[:limit]):
-            return []
-        text = f'none of the first {limit} of {len(sizes)} images has a box, {len(useful)} of the others have some.'
-    else:
-        dropped['wrong in the same way'] = dropped.pop('', 0)
-        text = no_boxes_text(len(sizes), +dropped, cause, training=not part.cfg.get('test_mode'))
-    return [f'{part.path}: {file}: {text} cxrdet.CellDataset with allow_no_boxes=True takes images without objects.']
+        pairs = equal_files(sides[one], sides[other]) or [  # of images in TFRecord files: those with the same pixels
+            (keys[one][key], path) for key, path in keys[other].items()
+            if key in keys[one] and np.array_equal(read_record_image(keys[one][key]), read_record_image(path))]
+        if pairs:
+            shown = [path if known == path else f'{path} = {known}' for known, path in pairs]
+            total = max(len(sides[other]), len(keys[other]))
+            problems.append(f'{other}_dataloader: {len(pairs)} of its {total} images are in the {known_as} set as '
+                            f'well, byte by byte: {_few(shown)}. {why}: take them out of '
+                            f'one set, or, if that is meant, accept it with {ACCEPT} = True in the config '
+                            f'(--cfg-options {ACCEPT}=True).')
+    return problems
 
 
-def _checkpoint_problems(found: list[Part], cfg: Config) -> list[str]:
-    named = [('load_from', cfg.get('load_from'))]
-    named += [(f'{part.path}.checkpoint', part.cfg.get('checkpoint')) for part in found if part.key == 'init_cfg']
-    return [f'{path}: no such checkpoint: {value}' for path, value in named
-            if isinstance(value, str) and not _REMOTE.match(value) and not os.path.isfile(value)]
+# --- what follows from the data
+
+
+def follow_classes(cfg: Config | Examined, classes: Sequence[str] | None = None) -> tuple[str, ...] | None:
+    """:func:`cxrdet.preflight.check.set_classes`, by default with the classes that the training sets name, or else
+    those of their annotation files, in the files' order.
+
+    Raises:
+        DataError: If the annotation file lacks a class that the config names, or training sets disagree.
+        ConfigError: If a list of per-class weights cannot follow.
+    """
+    found = examine(cfg)
+    able = [part for part in found.data_sets() if hasattr(part.found, 'read_classes')]
+    if classes is None and able:
+        answers: dict[tuple[str, ...], str] = {}
+        for part in [part for part in able if part.top == 'train_dataloader'] or able[:1]:
+            answers.setdefault(contents_of(found, part).classes, part.path)
+        if len(answers) > 1:
+            listed = '; '.join(f'{path}: {", ".join(names)}' for names, path in answers.items())
+            raise DataError(f'The training sets have different classes ({listed}). Name the classes and their order '
+                            'with metainfo=dict(classes=[...]) in each of them.')
+        classes = next(iter(answers))
+    return None if classes is None else set_classes(found, classes)
+
+
+def pack_for_metrics(cfg: Config | Examined) -> None:
+    """Add to the ``meta_keys`` of validation and test pipelines what the metrics there read; the config is changed.
+
+    A metric names it in ``sample_keys`` (its class's), e.g. ``('instances',)``, the ground truth in pixels of the
+    original image; stock pipelines pack less.
+    """
+    found = examine(cfg)
+    for split in ('val', 'test'):
+        keys = {key: None for part in found.parts if part.top == f'{split}_evaluator'
+                for key in getattr(part.found, 'sample_keys', ())}
+        for part in found.parts:
+            packs = part.key in ('pipeline', 'transforms') and callable(part.found) and (
+                'meta_keys' in takes(part.found).defaults)
+            if keys and part.top == f'{split}_dataloader' and packs:
+                packed = tuple(part.cfg.get('meta_keys', takes(part.found).defaults['meta_keys']))
+                part.cfg['meta_keys'] = packed + tuple(key for key in keys if key not in packed)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cxrdet.core.detection.matching import as_boxes, match_labelled_boxes
+from cxrdet.core.detection.matching import Pairing, as_boxes
 from cxrdet.core.terminal import visible
 
 __all__ = ['LEGEND', 'Look', 'PALETTE', 'STATES', 'STYLES', 'class_look', 'compare_boxes', 'draw_boxes', 'draw_legend',
@@ -77,42 +77,39 @@ def draw_boxes(image: np.ndarray, boxes, labels, scores=None, *, classes: Sequen
     return canvas
 
 
-def compare_boxes(image: np.ndarray, prediction: Mapping, target: Mapping, *, classes: Sequence[str] | None = None,
+def compare_boxes(image: np.ndarray, pairing: Pairing, number: int = 0, *, classes: Sequence[str] | None = None,
                   score_thr: float = 0.5, iou_thr: float = 0.5, names: bool = True) -> np.ndarray:
     """Return a copy of ``image`` with hits, false alarms and missed objects in the looks of :data:`STATES`.
 
     Args:
         image: as for :func:`draw_boxes`.
-        prediction: ``boxes`` (N, 4) xyxy in pixels, ``scores`` (N,), ``labels`` (N,) int; those below ``score_thr`` are
-            left out.
-        target: ``boxes`` (M, 4), ``labels`` (M,) and optionally ``ignore`` (M,) bool; ignored boxes are not drawn, nor
-            are predictions that fall on them.
+        pairing: of predictions and ground truth, in pixels of the image; ignored boxes are not drawn, nor are
+            predictions that fall on them.
+        number: of the image in the pairing.
+        score_thr: predictions below it are left out.
         iou_thr: lowest overlap of a hit within the same class.
     """
-    keep = np.asarray(prediction['scores']) >= score_thr
-    boxes = as_boxes(prediction['boxes'])[keep]
-    scores, labels = (np.asarray(prediction[key]).reshape(-1)[keep] for key in ('scores', 'labels'))
-    truth, truth_labels = as_boxes(target['boxes'], 'targets'), np.asarray(target['labels'], np.int64).reshape(-1)
-    ignore = np.asarray(target.get('ignore', np.zeros(len(truth)))).astype(bool)
-    matches = match_labelled_boxes(boxes, scores, labels, truth, truth_labels, iou_thr=iou_thr, ignore=ignore)
-    missed = ~matches.found & ~ignore
-    canvas = draw_boxes(image, truth[missed], truth_labels[missed], classes=classes, names=names,
+    taken, shown = pairing.taken(iou_thr), (pairing.image == number) & (pairing.score >= score_thr)
+    missed = (pairing.truth_image == number) & ~pairing.ignore
+    missed[taken[shown & (taken >= 0)]] = False
+    canvas = draw_boxes(image, pairing.truth_boxes[missed], pairing.truth_label[missed], classes=classes, names=names,
                         looks=[STATES['missed']] * int(missed.sum()))
-    shown = ~matches.ignored
-    looks = [STATES['found' if index >= 0 else 'false alarm'] for index in matches.target[shown]]
-    return draw_boxes(canvas, boxes[shown], labels[shown], scores[shown], classes=classes, names=names, looks=looks)
+    shown &= ~np.append(pairing.ignore, False)[taken]
+    looks = [STATES['found' if index >= 0 else 'false alarm'] for index in taken[shown]]
+    return draw_boxes(canvas, pairing.boxes[shown], pairing.label[shown], pairing.score[shown], classes=classes,
+                      names=names, looks=looks)
 
 
-def side_by_side(image: np.ndarray, prediction: Mapping, target: Mapping, *, classes: Sequence[str] | None = None,
+def side_by_side(image: np.ndarray, pairing: Pairing, number: int = 0, *, classes: Sequence[str] | None = None,
                  score_thr: float = 0.5, iou_thr: float = 0.5, names: bool = True) -> np.ndarray:
     """Ground truth at the left, prediction compared with it at the right, in the looks of :data:`LEGEND`.
 
     Arguments as for :func:`compare_boxes`.
     """
-    keep = ~np.asarray(target.get('ignore', np.zeros(len(target['labels'])))).astype(bool)
-    left = draw_boxes(image, as_boxes(target['boxes'], 'targets')[keep], np.asarray(target['labels'])[keep],
-                      classes=classes, names=names, looks=[LEGEND['ground truth']] * int(keep.sum()))
-    right = compare_boxes(image, prediction, target, classes=classes, score_thr=score_thr, iou_thr=iou_thr, names=names)
+    mine = (pairing.truth_image == number) & ~pairing.ignore
+    left = draw_boxes(image, pairing.truth_boxes[mine], pairing.truth_label[mine], classes=classes, names=names,
+                      looks=[LEGEND['ground truth']] * int(mine.sum()))
+    right = compare_boxes(image, pairing, number, classes=classes, score_thr=score_thr, iou_thr=iou_thr, names=names)
     return grid([left, right], 2)
 
 

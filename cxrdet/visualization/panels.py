@@ -1,5 +1,5 @@
-"""What stands in the panels of curves, apart from how they are drawn: as pictures (:mod:`~cxrdet.visualization.roc`) or
-as SVG in the report (:mod:`cxrdet.visualization.report`)."""
+"""What stands in the panels of curves, apart from how they are drawn: as pictures
+(:mod:`~cxrdet.visualization.panel_pictures`) or as SVG in the report (:mod:`cxrdet.visualization.report`)."""
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from cxrdet.core.classification.roc import AurocInterval, as_columns, auroc, aur
 from cxrdet.core.classification.thresholds import roc_band, roc_points
 from cxrdet.core.detection.average_precision import class_precisions
 from cxrdet.core.detection.froc import froc, froc_interval
-from cxrdet.core.detection.lesions import LesionTable
+from cxrdet.core.detection.matching import LesionTable
 from cxrdet.core.history import series
 
 __all__ = ['Line', 'Panel', 'calibration_panel', 'detection_pr_panels', 'froc_panels', 'history_panels', 'pr_panels',
@@ -119,7 +119,7 @@ def detection_pr_panels(table: LesionTable, classes: Sequence[str], *, groups=No
     """The precision-recall curve of the boxes of each class, with COCO's average precision and a bootstrap band.
 
     Args:
-        table: from :func:`cxrdet.core.detection.lesions.lesion_table`.
+        table: from :func:`cxrdet.core.detection.matching.Pairing.lesions`.
         classes: C names.
         groups: (I,) patient of each image; None: each image for itself.
         samples: draws of the band; 0 leaves it out.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from cxrdet.core.detection.matching import as_boxes
+from cxrdet.core.detection.matching import as_boxes, pair_boxes
 from cxrdet.core.terminal import visible
 from cxrdet.visualization.boxes import LEGEND, PALETTE, Look, draw_boxes, draw_legend, side_by_side
 
@@ -51,7 +51,8 @@ def detection_panel(image: np.ndarray, prediction: Mapping, target: Mapping, cla
     canvas, scale, (left, top) = fit_square(image, size)
     shift = np.array([left, top, left, top])
     prediction, target = ({**part, 'boxes': as_boxes(part['boxes']) * scale + shift} for part in (prediction, target))
-    return draw_legend(side_by_side(canvas, prediction, target, classes=classes, score_thr=score_thr), LEGEND)
+    pairing = pair_boxes([prediction], [target], len(classes))
+    return draw_legend(side_by_side(canvas, pairing, classes=classes, score_thr=score_thr), LEGEND)
 
 
 def classification_panel(image: np.ndarray, truth, probabilities, classes: Sequence[str], *, top: int = 5,

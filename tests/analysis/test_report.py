@@ -14,10 +14,13 @@ from cxrdet.analysis.report import content_of
 from cxrdet.analysis.report_facts import fingerprint, groups_of, training_panels
 from cxrdet.analysis.report_pictures import choose
 from cxrdet.apis import report
+from cxrdet.core.detection import matching
+from cxrdet.core.detection.average_precision import IOUS
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.history import to_json
 from cxrdet.evaluation.metrics import MultiLabelMetric
 from cxrdet.evaluation.metrics.coco_backend import coco_tables, precision_table
+from cxrdet.inference import split_predictions
 from cxrdet.inference.split_predictions import Collected, LoadedModel
 from cxrdet.visualization.report import render_page
 
@@ -109,8 +112,7 @@ def test_more_than_a_hundred_detections_of_an_image(images):
                     scores=np.linspace(0.9, 0.1, 150), gt_boxes=truth, gt_labels=np.zeros(10, int),
                     gt_ignore=np.zeros(10, bool)) for i, path in enumerate(images[:6])]
     judged = Collected('detection', CLASSES, 'val', np.tile([10., 0, 0], (6, 1)), [{}] * 6, records)
-    tables = coco_tables([{name: record[name] for name in ('boxes', 'scores', 'labels')} for record in records],
-                         judged.targets(), CLASSES)
+    tables = coco_tables(records, [{'boxes': truth, 'labels': record['gt_labels']} for record in records], CLASSES)
     reference = precision_table(*tables, backend='pycocotools')[0, :, 0, 0].mean()
     assert reference == pytest.approx(51 / 101)
     content = content_of(loaded('detection'), judged, pictures=0, samples=10)
@@ -121,6 +123,24 @@ def test_more_than_a_hundred_detections_of_an_image(images):
     assert content.diagnosis['errors']['mAP'] == pytest.approx(reference)
     assert content.diagnosis['calibration']['detections'] == 600
     assert content.calibration[0].note.endswith('600 entries')
+
+
+def test_predictions_are_paired_with_truth_once_a_split(images, monkeypatch):
+    """Whatever stands on the page: boxes are compared once an image, and matched once at each overlap that is asked."""
+    asked: dict[str, list] = {'splits': [], 'images': [], 'overlaps': []}
+
+    def count(module, name, key, what):
+        call = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, **kwargs: (asked[key].append(what(*args)), call(
+            *args, **kwargs))[1])
+    count(split_predictions, 'pair_boxes', 'splits', lambda *_: 1)
+    count(matching, 'overlaps', 'images', lambda *_: 1)
+    count(matching.Pairing, 'assign', 'overlaps', lambda pairing, iou, _: (id(pairing), iou))
+    content_of(loaded('detection'), detections(images, 12), detections(images, 5, split='train', seed=1), samples=3,
+               pictures=6)
+    assert (len(asked['splits']), len(asked['images'])) == (2, 12 + 5)
+    assert len(asked['overlaps']) == 2 * len(IOUS) + 1  # and once across classes, for the confusion matrix
+    assert len(set(asked['overlaps'])) == 2 * len(IOUS)
 
 
 @pytest.mark.parametrize('lost', ['detections of one class', 'all detections', 'boxes of one class', 'all boxes',

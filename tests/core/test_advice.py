@@ -68,7 +68,8 @@ def test_every_finding_has_advice():
     """The codes that the modules write down, and those that they build from sizes and types of errors."""
     for task, module in (('detection', 'detection'), ('multi-label', 'classification'),
                          ('single-label', 'classification')):
-        text = (ROOT / 'cxrdet/core/diagnosis.py').read_text() + (ROOT / f'cxrdet/core/{module}/diagnosis.py').read_text()
+        text = ''.join((ROOT / 'cxrdet/core' / place).read_text() for place in (
+            'diagnosis.py', f'{module}/diagnosis.py'))
         codes = set(re.findall(r"finding\('(\w+)'", text)) | {'overconfident', 'underconfident'}
         codes -= {'never_called', 'shifted'} if task == 'single-label' else set()
         codes |= {*SIZES, *TYPES} if task == 'detection' else set()

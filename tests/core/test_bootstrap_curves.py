@@ -7,7 +7,7 @@ from sklearn.metrics import precision_recall_curve
 from cxrdet.core.bootstrap import draws_of_groups
 from cxrdet.core.bootstrap_curves import bootstrap_average_precision, calibration_curve, pr_band, pr_curve
 from cxrdet.core.detection.average_precision import average_precision
-from cxrdet.core.detection.lesions import LesionTable
+from cxrdet.core.detection.matching import LesionTable
 
 
 @pytest.fixture(scope='module')

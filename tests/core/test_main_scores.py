@@ -4,7 +4,8 @@ import pytest
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score, roc_auc_score
 
 from cxrdet.core.bootstrap import draws_of_groups
-from cxrdet.core.main_scores import detection_scores, multi_label_scores, single_label_scores, top_per_class
+from cxrdet.core.detection.matching import pair_boxes
+from cxrdet.core.main_scores import detection_scores, multi_label_scores, single_label_scores
 
 
 def boxes(rng, count):
@@ -49,8 +50,9 @@ def coco(predictions, targets):
 
 def test_detector_scores_are_those_of_coco(detections):
     precision = coco(*detections)
-    scores, by_class, table = detection_scores(*detections, 2, score_thr=0.5, samples=20)
-    scores = named(scores)
+    pairing = pair_boxes(*detections, 2)
+    scores, by_class = detection_scores(pairing, score_thr=0.5, samples=20)
+    scores, table = named(scores), pairing.lesions()
     assert scores['mAP']['value'] == pytest.approx(precision.mean())
     assert scores['mAP at IoU 0.5']['value'] == pytest.approx(precision[0].mean())
     assert scores['mAP at IoU 0.75']['value'] == pytest.approx(precision[5].mean())
@@ -67,9 +69,9 @@ def test_detector_scores_are_those_of_coco(detections):
 
 
 def test_interval_of_the_rates_of_boxes(detections):
-    scores, _, table = detection_scores(*detections, 2, score_thr=0.3, samples=40, seed=4, ious=[0.5],
-                                        groups=np.arange(12) // 2)
-    values = []
+    pairing = pair_boxes(*detections, 2)
+    scores, _ = detection_scores(pairing, score_thr=0.3, samples=40, seed=4, ious=[0.5], groups=np.arange(12) // 2)
+    values, table = [], pairing.lesions()
     for draws in draws_of_groups(12, groups=np.arange(12) // 2, samples=40, seed=4):
         for weights in draws.T:
             hits = sum(weights[i] for i in table.image[table.hits & (table.scores >= 0.3)])
@@ -80,19 +82,11 @@ def test_interval_of_the_rates_of_boxes(detections):
 
 def test_detector_that_finds_nothing():
     empty = dict(boxes=[], scores=[], labels=[])
-    scores, by_class, _ = detection_scores([empty], [dict(boxes=[[0, 0, 9, 9]], labels=[0])], 2, score_thr=0.5,
-                                           samples=5)
+    scores, by_class = detection_scores(pair_boxes([empty], [dict(boxes=[[0, 0, 9, 9]], labels=[0])], 2),
+                                        score_thr=0.5, samples=5)
     scores = named(scores)
     assert scores['mAP']['value'] == scores['recall at score 0.50']['value'] == 0
     assert np.isnan(scores['precision at score 0.50']['value']) and np.isnan(by_class[1]['AP'])
-
-
-def test_the_hundred_best_of_a_class_count():
-    scores = np.linspace(0, 1, 150)
-    labels = (np.arange(150) >= 120).astype(int)
-    kept, = top_per_class([dict(boxes=np.zeros((150, 4)), scores=scores, labels=labels)])
-    assert (kept['labels'] == 0).sum() == 100 and (kept['labels'] == 1).sum() == 30
-    assert kept['scores'].min() == scores[20] and kept['boxes'].shape == (130, 4)
 
 
 @pytest.fixture(scope='module')

@@ -128,8 +128,8 @@ def test_a_file_that_changes_while_it_is_used(tmp_path, write_tfrecord):
 
 def test_images_on_both_sides_are_found(tmp_path, write_tfrecord):
     """The second image of training is the first of validation, under another name; the third differs in one pixel."""
-    from cxrdet.preflight.copies import copy_problems
-    from cxrdet.preflight.types import parts
+    from cxrdet.preflight.check import examine
+    from cxrdet.preflight.data import copy_problems
     rng = np.random.default_rng(5)
     pixels = [rng.integers(0, 256, (90, 80, 3), np.uint8) for _ in range(4)]
     other = pixels[2].copy()
@@ -140,9 +140,9 @@ def test_images_on_both_sides_are_found(tmp_path, write_tfrecord):
     cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_cdetector_tfrecord.py')
     for name in ('train', 'val', 'test'):
         cfg[f'{name}_dataloader'].dataset.data_root = str(tmp_path)
-    problem, = copy_problems(list(parts(cfg)), cfg, 'train')
+    problem, = copy_problems(examine(cfg))
     assert 'val_dataloader: 1 of its 3 images are in the training set' in problem and '/v0 = ' in problem
-    assert copy_problems(list(parts(cfg)), Config(dict(cfg, allow_shared_images=True)), 'train') == []
+    assert copy_problems(examine(Config(dict(cfg, allow_shared_images=True)))) == []
 
 
 def test_config(records):

@@ -57,13 +57,16 @@ def test_what_the_preflight_asks(yolo):
         YOLODataset.check_contents(dict(cfg, split='tset'))
 
 
-def test_defects_of_the_split_are_errors(yolo, caplog):
+def test_defects_of_the_split_are_errors(yolo, monkeypatch):
     """As check_data has them; those of another split are not, and 'drop' leaves boxes out."""
     (yolo / 'labels' / 'train' / 'b.txt').write_text('0 320 240 20 20\n0 0.1 0.1 0.5 0.1 0.3 0.8\n')
     with pytest.raises(DataError, match='b.txt: line 1'):
         YOLODataset(data_root=str(yolo), split='train', pipeline=[])
     assert len(YOLODataset(data_root=str(yolo), split='val', pipeline=[])) == 1
+    lines = []
+    monkeypatch.setattr('cxrdet.datasets.detection_folder.print_log', lambda text, *_: lines.append(text))
     dataset = YOLODataset(data_root=str(yolo), split='train', on_bad_annotation='drop', pipeline=[])
+    assert len(lines) == 1 and 'other_shape: b.txt line 2: 1 x segment' in lines[0]
     assert dataset.dropped == {'degenerate': 1, 'bad_box': 1}
     assert [box['bbox'] for box in dataset.get_data_info(1)['instances']] == [pytest.approx([20, 10, 100, 80])]
 
@@ -88,6 +91,7 @@ def test_other_formats(tmp_path, yolo):
 
 def test_the_config(yolo):
     cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_yolo.py')
+    assert cfg.train_dataloader.dataset.split == 'train' and cfg.val_dataloader.dataset.test_mode
     for name, length in (('train', 2), ('val', 1)):
         dataset = DATASETS.build({**cfg[f'{name}_dataloader'].dataset, 'data_root': str(yolo)})
         assert type(dataset) is YOLODataset and len(dataset) == length

@@ -9,8 +9,9 @@ import traceback
 
 import pytest
 
+from cxrdet.core import machine
 from cxrdet.core.errors import ConfigError
-from cxrdet.engine import distributed, machine
+from cxrdet.engine import distributed
 from cxrdet.engine.distributed import init_distributed
 
 pytestmark = pytest.mark.long

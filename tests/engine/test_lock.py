@@ -30,24 +30,6 @@ def owner(folder) -> dict:
     return json.loads((folder / 'training.lock').read_text())
 
 
-def leave(folder, *, silent=0.0, **changes):
-    """A lock as another run would have left it, its last heartbeat ``silent`` seconds ago."""
-    path = folder / 'training.lock'
-    path.write_text(json.dumps({**module._identity(), 'token': 'other', **changes}))
-    os.utime(path, (time.time() - silent,) * 2)
-    return path
-
-
-@pytest.fixture
-def dead():
-    """Number of a process that has ended."""
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    return child
-
-
 def test_one_at_a_time(hold, tmp_path):
     first = hold()
     assert owner(tmp_path)['pid'] == os.getpid()
@@ -69,85 +51,55 @@ def test_a_killed_run(hold, tmp_path):
     if child == 0:
         RunLock(tmp_path).acquire()
         time.sleep(60)
-    while not (tmp_path / 'training.lock').exists():
+    while not ((tmp_path / 'training.lock').exists() and (tmp_path / 'training.lock').read_text()):
         time.sleep(0.002)
     with pytest.raises(ConfigError, match=rf'process {child} on'):
         hold()
     os.kill(child, signal.SIGKILL)
-    while module._start_time(child):  # a zombie: it counts as dead before anybody asks for its exit code
-        time.sleep(0.002)
-    hold()
     os.waitpid(child, 0)
-    assert owner(tmp_path)['pid'] == os.getpid()
-
-
-@pytest.mark.parametrize(('changes', 'silent', 'alive'), [
-    ({}, 3600, True),  # lives on this machine, though it was stopped for an hour
-    (dict(start='1'), 0, False),  # its number belongs to another process now
-    (dict(host='elsewhere'), 0, True),
-    (dict(host='elsewhere'), 3600, False),
-    (dict(boot='another container'), 0, True),
-    (dict(boot='another container'), 3600, False),
-    (dict(host='elsewhere', pid=1, start='1'), 0, True),  # what this machine knows of that number means nothing
-    (dict(host='elsewhere', pid=1, start='1'), 3600, False),
-])
-def test_who_is_alive(changes, silent, alive, hold, tmp_path):
-    leave(tmp_path, silent=silent, **changes)
-    if alive:
-        with pytest.raises(ConfigError, match=r'is training in this folder'):
-            hold()
-        assert owner(tmp_path)['token'] == 'other'
-    else:
-        hold()
-        assert owner(tmp_path)['token'] != 'other'
-    assert [path.name for path in tmp_path.iterdir()] == ['training.lock']
-
-
-def test_a_process_that_is_no_more(dead, hold, tmp_path, capfd):
-    leave(tmp_path, pid=dead)
     hold()
     assert owner(tmp_path)['pid'] == os.getpid()
 
 
-@pytest.mark.parametrize(('text', 'silent', 'alive'), [('', 0, True), ('[1', 0, True), ('', 3600, False)])
-def test_a_lock_that_says_nothing(text, silent, alive, hold, tmp_path):
-    leave(tmp_path).write_text(text)
-    os.utime(tmp_path / 'training.lock', (time.time() - silent,) * 2)
-    if alive:
-        with pytest.raises(ConfigError, match='an unknown run is training'):
-            hold()
-    else:
-        hold()
-
-
-@pytest.mark.parametrize(('job', 'count', 'alive'), [('7', '1', False), ('7', '0', True), ('8', '1', True)])
-def test_a_requeued_job_takes_over(job, count, alive, hold, tmp_path, monkeypatch):
-    leave(tmp_path, host='elsewhere', jobs={'SLURM_JOB_ID 7': 0})
-    monkeypatch.setenv('SLURM_JOB_ID', job)
-    monkeypatch.setenv('SLURM_RESTART_COUNT', count)
-    if alive:
-        with pytest.raises(ConfigError):
-            hold()
-    else:
-        hold()
-
-
-def test_clocks_that_differ(hold, tmp_path, monkeypatch):
-    """Only the times of files are compared: this machine's clock may be a year off."""
-    monkeypatch.setattr(time, 'time', lambda: 0.0)
-    path = leave(tmp_path, host='elsewhere')
-    os.utime(path)
-    with pytest.raises(ConfigError):
-        hold()
-
-
-def test_a_file_system_without_links(hold, tmp_path, monkeypatch):
-    def link(*_):
-        raise PermissionError(1, 'Operation not permitted')
-    monkeypatch.setattr(os, 'link', link)
+@pytest.mark.parametrize('text', ['', '[1', '{"host": "elsewhere", "pid": 1, "since": "1970-01-01 00:00:00"}'])
+def test_a_file_that_nobody_holds(text, hold, tmp_path):
+    """It is left from a run that was killed, here or on another machine: the new run takes it."""
+    (tmp_path / 'training.lock').write_text(text)
+    RunLock(tmp_path).look()
     hold()
-    with pytest.raises(ConfigError, match='is training'):
+    assert owner(tmp_path)['pid'] == os.getpid()
+
+
+def test_a_lock_that_says_nothing(hold, tmp_path):
+    hold()
+    (tmp_path / 'training.lock').write_text('')
+    with pytest.raises(ConfigError, match='an unknown run is training'):
         hold()
+
+
+def test_workers_of_a_killed_run_do_not_hold_its_lock(hold, tmp_path):
+    reading, writing = os.pipe()
+    run = os.fork()
+    if run == 0:
+        RunLock(tmp_path).acquire()
+        if os.fork() == 0:
+            os.write(writing, str(os.getpid()).encode())
+        time.sleep(60)
+    worker = int(os.read(reading, 20))
+    os.kill(run, signal.SIGKILL)
+    os.waitpid(run, 0)
+    hold()
+    os.kill(worker, signal.SIGKILL)
+    os.close(reading), os.close(writing)
+
+
+def test_a_file_system_without_locks(hold, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(module, 'print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr('cxrdet.core.files.fcntl', None)
+    hold()
+    hold()
+    assert len(said) == 2 and all('no file locks' in text for text in said)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
@@ -156,30 +108,25 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         RunLock(tmp_path / 'file' / 'run').acquire()
 
 
-def test_the_heart_beats_and_sees_a_takeover(hold, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, 'HEARTBEAT', 0.005)
-    lock = hold()
-    path = tmp_path / 'training.lock'
-    os.utime(path, (0, 0))
-    while not path.stat().st_mtime:
-        time.sleep(0.002)
+def test_a_lock_that_was_removed(hold, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, '_LOOK_EVERY', 0)
+    lock, path = hold(), tmp_path / 'training.lock'
     path.unlink()
-    while not path.exists() or not path.read_text():  # removed by hand: it is put back
-        time.sleep(0.002)
-    lock.check()
-    leave(tmp_path, host='elsewhere', pid=5)
-    while lock._thread.is_alive():
-        time.sleep(0.002)
-    with pytest.raises(TrainingError, match='process 5 on elsewhere has taken this folder over'):
+    lock.check()  # it is put back
+    assert owner(tmp_path)['pid'] == os.getpid()
+    path.unlink()
+    other = hold()
+    with pytest.raises(TrainingError, match=f'process {os.getpid()} on .* has taken this folder over'):
         lock.check()
     lock.release()
-    assert owner(tmp_path)['token'] == 'other'
+    assert path.exists()
+    other.check()
 
 
 @pytest.mark.parametrize('stale', [False, True])
-def test_of_many_at_once_one_wins(stale, dead, tmp_path):
+def test_of_many_at_once_one_wins(stale, tmp_path):
     if stale:
-        leave(tmp_path, pid=dead)
+        (tmp_path / 'training.lock').write_text('{}')
     start, children = time.monotonic() + 0.2, []
     for _ in range(8):
         child = os.fork()
@@ -212,7 +159,7 @@ def test_of_many_at_once_one_wins(stale, dead, tmp_path):
     assert owner(tmp_path)['pid'] == int(winner.name.partition('_')[2])
 
 
-def test_in_a_group_all_learn_of_it(in_group, dead, tmp_path):
+def test_in_a_group_all_learn_of_it(hold, in_group, tmp_path):
     def work(rank):
         lock = RunLock(tmp_path / 'taken')
         try:
@@ -222,9 +169,8 @@ def test_in_a_group_all_learn_of_it(in_group, dead, tmp_path):
         finally:
             lock.release()
         return 'taken'
-    (tmp_path / 'taken').mkdir()
-    leave(tmp_path / 'taken', host='elsewhere')
+    other = hold(tmp_path / 'taken')
     assert in_group(work) == ['refused', 'refused']
-    leave(tmp_path / 'taken', pid=dead)
+    other.release()
     assert in_group(work) == ['taken', 'taken']
     assert not list((tmp_path / 'taken').iterdir())

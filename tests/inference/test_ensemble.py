@@ -41,8 +41,8 @@ def checkpoints(tmp_path_factory):
     """Files of model a, of a with its classes in another order, and of b, whose boxes are near those of a."""
     from mmengine.registry import MODELS, DefaultScope
 
-    from cxrdet.preflight.classes import follow_classes
     from cxrdet.preflight.config import load_config
+    from cxrdet.preflight.data import follow_classes
     folder = tmp_path_factory.mktemp('checkpoints')
     cfg = load_config(CONFIG, cfg_options=SMALL)
     follow_classes(cfg, classes=CLASSES)
@@ -212,8 +212,8 @@ def test_three_backbones_on_phantoms(tool, cell_phantoms, tmp_path, monkeypatch)
     from torchvision.ops import batched_nms
 
     from cxrdet.models.detectors import DetectorEnsemble
-    from cxrdet.preflight.classes import follow_classes
     from cxrdet.preflight.config import load_config
+    from cxrdet.preflight.data import follow_classes
     peer, config = pytest.importorskip('ensemble_boxes'), Path('configs/ensemble_r50_r101_efficientnet_b4_cell.py')
     torch.manual_seed(0)
     for i, name in enumerate(load_config(config).names):

@@ -30,7 +30,7 @@ def checkpoint(config, tmp_path_factory):
     import torch
     from mmengine.registry import MODELS, DefaultScope
 
-    from cxrdet.preflight.classes import follow_classes
+    from cxrdet.preflight.data import follow_classes
     cfg = copy.deepcopy(config)
     follow_classes(cfg, classes=CLASSES)
     torch.manual_seed(0)

@@ -29,7 +29,7 @@ def loaded(config, tmp_path_factory):
     from mmengine.registry import MODELS, DefaultScope
 
     from cxrdet.inference.split_predictions import load_model
-    from cxrdet.preflight.classes import follow_classes
+    from cxrdet.preflight.data import follow_classes
     cfg = copy.deepcopy(config)
     classes = follow_classes(cfg)
     torch.manual_seed(0)
@@ -65,8 +65,8 @@ def test_predictions_are_those_of_predict(config, loaded, cell_phantoms, tmp_pat
         np.testing.assert_allclose(record['scores'], other['scores'], atol=2e-3)  # other images in the batch
         np.testing.assert_allclose(np.sort(record['boxes'].sum(1)), np.sort(np.sum(other['boxes'], axis=1)), rtol=0.02)
         assert (record['width'], record['height']) == (other['width'], other['height'])
-    prediction, target = found.predictions()[0], found.targets()[0]
-    assert set(prediction) == {'boxes', 'scores', 'labels'} and target['width'] == found.records[0]['width']
+    assert found.pairing.images == 4 and found.pairing is found.pairing
+    np.testing.assert_array_equal(found.pairing.score[:20], found.records[0]['scores'])
 
 
 @pytest.mark.parametrize('split', ['train', 'val'])

@@ -6,7 +6,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from cxrdet.models.ensemble_members import build_member
-from cxrdet.preflight.classes import follow_classes
+from cxrdet.preflight.data import follow_classes
 
 # Numbers of MMDetection's own configs: a re-identification network of 380 persons (deepsort), text encoders, 183 kinds
 # of stuff (htc), one class of proposals, an unused classifier (-1), and the heads of 80 classes of COCO.

@@ -11,9 +11,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.preflight.arguments import takes
-from cxrdet.preflight.check import check_config, config_problems
-from cxrdet.preflight.data import image_problems
+from cxrdet.preflight.check import check_config, config_problems, takes
+from cxrdet.preflight.data import check_run, image_problems
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'
 TRAIN, VAL = 'train_dataloader.dataset', 'val_dataloader.dataset'
@@ -45,18 +44,19 @@ def put(config: Config, path: str, value: object) -> None:
 
 def message(config: Config, mode: str = 'train') -> str:
     with pytest.raises(ConfigError) as caught:
-        check_config(config, mode=mode)
+        check_run(config, mode=mode)
     return str(caught.value)
 
 
-@pytest.mark.parametrize('mode', ['train', 'test', 'predict'])
+@pytest.mark.parametrize('mode', ['train', 'test'])
 def test_a_good_config_passes(cfg, mode):
-    check_config(cfg, mode=mode)
+    check_config(cfg)
+    check_run(cfg, mode=mode)
 
 
 def test_unknown_mode(cfg):
-    with pytest.raises(ValueError, match="mode: expected 'train', 'test' or 'predict', got 'fit'"):
-        check_config(cfg, mode='fit')
+    with pytest.raises(ValueError, match="mode: expected 'train' or 'test', got 'fit'"):
+        check_run(cfg, mode='fit')
 
 
 @pytest.mark.parametrize(('typo', 'meant'), [
@@ -207,14 +207,14 @@ def test_missing_file(cfg, cell_phantoms, path, value, expected):
 @pytest.mark.parametrize('value', ['torchvision://resnet18', 'https://example.org/r18.pth'])
 def test_remote_checkpoints_are_not_looked_for(cfg, value):
     put(cfg, 'model.backbone.init_cfg', dict(type='Pretrained', checkpoint=value))
-    check_config(cfg, mode='train')
+    check_run(cfg, mode='train')
 
 
 def test_only_the_data_of_the_mode_is_looked_at(cfg):
     cfg.merge_from_dict({f'{TRAIN}.ann_file': 'none.json'})
-    check_config(cfg, mode='test')
+    check_run(cfg, mode='test')
     cfg.merge_from_dict({'test_dataloader.dataset.ann_file': 'none.json'})
-    check_config(cfg, mode='predict')
+    check_config(cfg)
     assert 'test_dataloader.dataset.ann_file' in message(cfg, 'test')
     assert TRAIN not in message(cfg, 'test')
 
@@ -230,8 +230,9 @@ def test_validation_set_is_held_to_the_classes_of_the_training_set(cfg, tmp_path
     (tmp_path / 'val.json').write_text(json.dumps(content))
     put(cfg, f'{VAL}.ann_file', str(tmp_path / 'val.json'))
     assert f'{VAL}: {tmp_path}/val.json: no class "' in message(cfg)
-    put(cfg, 'val_cfg', None)  # without validation, the file is not looked at
-    check_config(cfg, mode='train')
+    for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):  # without validation, the file is not looked at
+        put(cfg, key, None)
+    check_run(cfg, mode='train')
 
 
 def stock(root: Path, names: list[str], **metainfo) -> Config:
@@ -244,7 +245,8 @@ def stock(root: Path, names: list[str], **metainfo) -> Config:
     dataset = dict(type='CocoDataset', data_root=str(root), ann_file='train.json', metainfo=metainfo or None)
     head = dict(type='FCOSHead', num_classes=2, in_channels=8)
     return Config(dict(default_scope='mmdet', model=dict(type='FCOS', backbone=dict(type='ResNet', depth=18), neck=None,
-                                                         bbox_head=head), train_dataloader=dict(dataset=dataset)))
+                                                         bbox_head=head), train_dataloader=dict(dataset=dataset),
+                       train_cfg=dict(max_epochs=1), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1))))
 
 
 @pytest.mark.parametrize(('names', 'classes', 'expected'), [
@@ -258,7 +260,7 @@ def test_stock_coco_dataset(tmp_path, names, classes, expected):
 
 
 def test_stock_coco_dataset_that_fits(tmp_path):
-    check_config(stock(tmp_path, ['a', 'other', 'b'], classes=('a', 'b')), mode='train')
+    check_run(stock(tmp_path, ['a', 'other', 'b'], classes=('a', 'b')), mode='train')
 
 
 @pytest.mark.parametrize(('changed', 'more', 'expected'), [
@@ -288,7 +290,7 @@ def test_set_without_a_box_to_use(cfg, split, tmp_path, cell_phantoms):
     assert f'{place}: {tmp_path}/bad.json' in message(cfg)
     assert f'{number} of {number} boxes are less than a pixel: they look normalised; multiply' in message(cfg)
     put(cfg, f'{place}.allow_no_boxes', True)
-    check_config(cfg, mode='train')
+    check_run(cfg, mode='train')
 
 
 @pytest.mark.parametrize(('content', 'expected'), [

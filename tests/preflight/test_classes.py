@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.preflight.classes import class_places, follow_classes
-from cxrdet.preflight.types import parts
+from cxrdet.preflight.check import class_places, examine
+from cxrdet.preflight.data import follow_classes
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -165,7 +165,7 @@ MODEL = dict(
 
 def test_which_numbers_are_those_of_the_classes():
     cfg = Config(dict(default_scope='mmdet', model=deepcopy(MODEL)))
-    assert [path for path, _, _ in class_places(list(parts(cfg)), cfg)] == [
+    assert [path for path, _, _ in class_places(examine(cfg))] == [
         'model.roi_head.bbox_head', 'model.roi_head.bbox_head.loss_cls', 'model.roi_head.mask_head',
         'model.roi_head.mask_iou_head']
     follow_classes(cfg, classes=('a', 'b'))

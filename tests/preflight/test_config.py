@@ -4,8 +4,7 @@ from mmengine.config import Config
 
 from cxrdet.core.config_tree import datasets_of
 from cxrdet.core.errors import ConfigError
-from cxrdet.preflight.config import load_config, parse_cfg_options, set_data_root
-from cxrdet.preflight.keys import key_problems
+from cxrdet.preflight.config import key_problems, load_config, parse_cfg_options, set_data_root
 
 LISTED = 'configs/resnet18_hybrid_crops_64.py'
 

@@ -10,10 +10,9 @@ from mmengine.config import Config
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.csv_labels import CSVImageDataset
-from cxrdet.preflight.check import check_config
+from cxrdet.preflight.check import Examined, Part
 from cxrdet.preflight.config import load_config
-from cxrdet.preflight.groups import group_problems
-from cxrdet.preflight.types import Part
+from cxrdet.preflight.data import check_run, group_problems
 
 
 class Grouped:
@@ -36,58 +35,60 @@ class Other(Grouped):
 
 
 def parts(found=Grouped, **groups):
-    return [Part(path=f'{name}_dataloader.dataset', key='dataset', cfg=dict(type='x', groups=values), scope='mmengine',
-                 places=(), found=found, unknown=False) for name, values in groups.items()]
+    return [Part(path=f'{name}_dataloader.dataset', place=f'{name}_dataloader.dataset', scope='mmengine', places=(),
+                 cfg=dict(type='x', groups=values), found=found, unknown=False) for name, values in groups.items()]
+
+
+def shared(found):
+    return group_problems(Examined(Config(), found))
 
 
 def test_apart():
-    assert group_problems(parts(train=[1, 1, 2], val=[3], test=[4, 5]), 'train') == []
-    assert group_problems(parts(train=[], val=[]), 'train') == []
-    assert group_problems([], 'train') == []
+    assert shared(parts(train=[1, 1, 2], val=[3], test=[4, 5])) == []
+    assert shared(parts(train=[], val=[])) == []
+    assert shared([]) == []
 
 
 def test_shared():
     found = parts(train=range(10), val=[7, 8, 8, 20], test=[0, 1, 2, 3, 4, 5, 11])
-    assert group_problems(found, 'train') == [
+    assert shared(found) == [
         'val_dataloader: 2 of its 3 patients (groups) are in the training set as well: 7, 8. Its scores would be too '
         'good: give it images of other patients. Split by patient.',
         'test_dataloader: 6 of its 7 patients (groups) are in the training set as well: 0, 1, 2, 3, 4, …. Its scores '
         'would be too good: give it images of other patients. Split by patient.']
-    assert group_problems(found, 'test') == group_problems(found, 'predict') == []
 
 
 def test_validation_and_test():
     """The very same images are allowed, also twice; a part of them, or other films of their patients, are not."""
-    assert group_problems(parts(train=[1], val=[2, 3], test=[2, 3]), 'train') == []
-    assert group_problems(parts(train=[1], val=[2, 3]) + parts(test=[2, 3]) + parts(test=[2, 3]), 'train') == []
-    assert group_problems(parts(train=[1], val=[2, 3], test={'a': None, 'b': 4}), 'train') == []
+    assert shared(parts(train=[1], val=[2, 3], test=[2, 3])) == []
+    assert shared(parts(train=[1], val=[2, 3]) + parts(test=[2, 3]) + parts(test=[2, 3])) == []
+    assert shared(parts(train=[1], val=[2, 3], test={'a': None, 'b': 4})) == []
     text = ('test_dataloader: 1 of its {} patients (groups) are in the validation set as well: {}. The best checkpoint '
             'and its thresholds are chosen there, so that its scores would be too good: give it images of other '
             'patients. Split by patient.')
-    assert group_problems(parts(train=[1], val=[2, 3], test=[2]), 'train') == [text.format(1, 2)]
-    assert group_problems(parts(train=[1], val=[2, 3], test=[3, 4]), 'train') == [text.format(2, 3)]
-    assert group_problems(parts(val=[2, 3], test=[3, 4]), 'test') == []
+    assert shared(parts(train=[1], val=[2, 3], test=[2])) == [text.format(1, 2)]
+    assert shared(parts(train=[1], val=[2, 3], test=[3, 4])) == [text.format(2, 3)]
 
 
 def test_unknown_patients_and_other_classes_and_broken_sets_are_left_out():
-    assert group_problems(parts(train={'a': None, 'b': 1}, val={'c': None}), 'train') == []
-    assert group_problems(parts(train=[1]) + parts(Other, val=[1]), 'train') == []
-    assert group_problems(parts(train=[1], val=[2], test='broken'), 'train') == []
-    assert group_problems(parts(train=[1]) + parts(object, val=[1]), 'train') == []
+    assert shared(parts(train={'a': None, 'b': 1}, val={'c': None})) == []
+    assert shared(parts(train=[1]) + parts(Other, val=[1])) == []
+    assert shared(parts(train=[1], val=[2], test='broken')) == []
+    assert shared(parts(train=[1]) + parts(object, val=[1])) == []
 
 
 def test_images_of_unknown_patients():
     found = parts(Other, train={'a': None, 'b': None, 'c': 1}, val={'a': None, 'c': None, 'd': None}, test={'e': None})
-    assert group_problems(found, 'train') == [
+    assert shared(found) == [
         'val_dataloader: 2 of its 3 images are in the training set as well: a, c. Its scores would be too good: give '
         'it images of other patients.']
     found = parts(train={'a': None}, val={'b': None}, test={'b': None, 'c': None})
-    assert group_problems(found, 'train') == [
+    assert shared(found) == [
         'test_dataloader: 1 of its 2 images are in the validation set as well: b. The best checkpoint and its '
         'thresholds are chosen there, so that its scores would be too good: give it images of other patients. '
         'Split by patient.']
     found = parts(train={'a': None, 'b': 1}, val={'a': None, 'c': 1})
-    assert 'val_dataloader: 1 of its 1 patients (groups)' in group_problems(found, 'train')[0]
+    assert 'val_dataloader: 1 of its 1 patients (groups)' in shared(found)[0]
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def listed(tmp_path):
                                      ('shares.val=1', 'val_dataloader.dataset.split_seed=0')])
 def test_listed_images_that_are_dealt_out_alike(listed, options):
     cfg = listed(*options)
-    check_config(cfg, mode='train')
+    check_run(cfg, mode='train')
     train, val = (CSVImageDataset.read_groups(cfg[f'{name}_dataloader'].dataset) for name in ('train', 'val'))
     assert not set(train) & set(val)
     assert len(train) + len(val) == 24 or 'shares.test=0.2' in options
@@ -119,7 +120,7 @@ def test_listed_images_that_are_dealt_out_alike(listed, options):
 @pytest.mark.parametrize('option', ['train_dataloader.dataset.split_seed=1', 'train_dataloader.dataset.shares.val=1'])
 def test_listed_images_that_are_dealt_out_differently(listed, option, tmp_path):
     with pytest.raises(ConfigError) as caught:
-        check_config(listed('split_seed=3', option), mode='train')
+        check_run(listed('split_seed=3', option), mode='train')
     assert re.search(rf'val_dataloader: \d of its \d images are in the training set as well: {tmp_path}/\d+\.png',
                      str(caught.value))
     assert 'need the same split_seed, shares and columns: --cfg-options split_seed=1 reaches all' in str(caught.value)
@@ -148,31 +149,34 @@ def cfg(tmp_path):
         default_scope='mmpretrain', custom_imports=dict(imports=['cxrdet']), val_cfg=dict(),
         model=dict(type='ImageClassifier', backbone=dict(type='ResNet', depth=18), neck=dict(
             type='GlobalAveragePooling'), head=head),
-        train_dataloader=loader('train.txt'), val_dataloader=loader('val.txt')))
+        train_dataloader=loader('train.txt'), val_dataloader=loader('val.txt'), train_cfg=dict(max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), val_evaluator=dict(type='cxrdet.MultiLabelMetric')))
 
 
 def test_before_a_training_run(cfg):
-    check_config(cfg, mode='train')
+    check_run(cfg, mode='train')
     cfg.val_dataloader.dataset.split_file = 'leak.txt'
     with pytest.raises(ConfigError, match=r'1 problem\n  val_dataloader: 1 of its 2 patients .* as well: 1\. Its.*'
                                           r'"python tools/prepare_data\.py nih" splits by patient'):
-        check_config(cfg, mode='train')
+        check_run(cfg, mode='train')
     cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=cfg.train_dataloader.dataset)
     with pytest.raises(ConfigError, match='val_dataloader: 1 of its 2 patients'):
-        check_config(cfg, mode='train')
+        check_run(cfg, mode='train')
 
 
 def test_a_test_set_beside_the_validation_set(cfg):
     cfg.test_cfg, cfg.test_dataloader = dict(), copy.deepcopy(cfg.val_dataloader)
-    check_config(cfg, mode='train')
+    cfg.test_evaluator = cfg.val_evaluator
+    check_run(cfg, mode='train')
     cfg.train_dataloader.dataset.split_file, cfg.val_dataloader.dataset.split_file = 'test.txt', 'leak.txt'
     with pytest.raises(ConfigError, match=r'1 problem\n  test_dataloader: 1 of its 1 patients .* validation set as'):
-        check_config(cfg, mode='train')
+        check_run(cfg, mode='train')
+    check_run(cfg, mode='test')  # which has one side
 
 
 def test_a_missing_list_is_told_once(cfg):
     cfg.val_dataloader.dataset.split_file = 'none.txt'
     with pytest.raises(ConfigError) as caught:
-        check_config(cfg, mode='train')
+        check_run(cfg, mode='train')
     assert str(caught.value).count('\n') == 1
     assert 'val_dataloader.dataset: ' in str(caught.value) and 'none.txt: no such list of images' in str(caught.value)

@@ -2,11 +2,11 @@
 import pytest
 from mmengine.config import Config
 
-from cxrdet.preflight.optimizer import optimizer_problems
+from cxrdet.preflight.check import _multiplied_rates, examine
 
 
 def problems(**wrapper):
-    return optimizer_problems(Config(dict(optim_wrapper=wrapper)))
+    return list(_multiplied_rates(examine(Config(dict(optim_wrapper=wrapper)))))
 
 
 def test_a_rate_inside_that_paramwise_cfg_needs_outside():

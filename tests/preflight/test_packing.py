@@ -2,7 +2,7 @@
 import pytest
 from mmengine.config import Config
 
-from cxrdet.preflight.packing import pack_for_metrics
+from cxrdet.preflight.data import pack_for_metrics
 
 
 def config(metric, **packer):

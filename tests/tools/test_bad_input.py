@@ -28,7 +28,7 @@ def checkpoint(tmp_path_factory, cell_phantoms) -> Path:
     from mmengine.registry import MODELS, DefaultScope
 
     from cxrdet.apis import load_config
-    from cxrdet.preflight.classes import follow_classes
+    from cxrdet.preflight.data import follow_classes
     cfg = load_config(TINY, data_root=cell_phantoms, cfg_options=['model.backbone.init_cfg=None'])
     classes = follow_classes(cfg)
     with DefaultScope.overwrite_default_scope('mmdet'):

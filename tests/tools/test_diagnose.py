@@ -33,7 +33,7 @@ def diagnose(tool, monkeypatch, tmp_path, capsys):
     """Run the tool with an oracle in place of the model; gives the report of the JSON file and the text."""
     def run(config, data_root, classes, answer, *options, multi_label=None):
         from cxrdet.inference import split_predictions as collect
-        from cxrdet.preflight.classes import follow_classes
+        from cxrdet.preflight.data import follow_classes
 
         def build_model(cfg, *args, **kwargs):
             follow_classes(cfg, classes=classes)
@@ -261,8 +261,8 @@ def test_untrained_classifiers_run_through(config, crops, films, tool, tmp_path,
 
     from mmengine.registry import MODELS, DefaultScope
 
-    from cxrdet.preflight.classes import follow_classes
     from cxrdet.preflight.config import load_config
+    from cxrdet.preflight.data import follow_classes
     data = crops[0] if config == CSV else films
     cfg = load_config(config, data_root=data)
     follow = copy.deepcopy(cfg)

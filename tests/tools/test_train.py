@@ -8,7 +8,7 @@ import torch
 
 from cxrdet.checkpoints.files import read_checkpoint
 from cxrdet.core.history import read_history
-from cxrdet.engine.precision import choose
+from cxrdet.engine.process import choose_precision
 
 CONFIG = 'configs/faster_rcnn_bifpn_cell_tiny.py'
 SMALL = ['model.neck.out_channels=16', 'model.neck.num_layers=1', 'model.rpn_head.in_channels=16',
@@ -60,7 +60,7 @@ def test_options_arrive(run):
 def test_the_precision_is_said_and_recorded(run):
     log, = run.glob('*/*.log')
     name, = re.findall(r'Precision: (\w+), ', log.read_text())
-    assert name == choose('auto').name
+    assert name == choose_precision('auto').name
     assert read_checkpoint(run / 'epoch_1.pth')['meta']['precision'] == name
     assert [record['precision'] for record in read_history(run)] == [name]
 

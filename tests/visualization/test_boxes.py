@@ -3,6 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cxrdet.core.detection.matching import pair_boxes
 from cxrdet.visualization.boxes import (
     LEGEND,
     PALETTE,
@@ -125,7 +126,7 @@ def test_comparison_tells_found_false_and_missed():
               'ignore': [False, False, True]}
     prediction = {'boxes': [[52, 50, 150, 150], [50, 300, 150, 400], [250, 50, 350, 150], [455, 55, 550, 150]],
                   'scores': [0.9, 0.8, 0.3, 0.9], 'labels': [0, 0, 0, 1]}
-    picture = compare_boxes(GREY, prediction, target, classes=['RBC', 'WBC'])
+    picture = compare_boxes(GREY, pair_boxes([prediction], [target]), classes=['RBC', 'WBC'])
     states = {name: colored(picture, look.color) for name, look in STATES.items()}
     assert states['found'][40:160, 40:160].any() and states['false alarm'][290:410, 40:160].any()
     assert states['missed'][40:160, 240:360].any()  # the prediction there is below the score
@@ -136,7 +137,7 @@ def test_comparison_tells_found_false_and_missed():
 
 def test_side_by_side():
     target, prediction = {'boxes': [[50, 50, 150, 150]], 'labels': [0]}, {'boxes': [], 'scores': [], 'labels': []}
-    picture = side_by_side(GREY, prediction, target, classes=['RBC'])
+    picture = side_by_side(GREY, pair_boxes([prediction], [target]), classes=['RBC'])
     assert picture.shape == (480 + 2 * 8, 2 * 640 + 3 * 8, 3)
     left, right = picture[:, :650], picture[:, 650:]
     assert colored(left, LEGEND['ground truth'].color).any() and colored(right, STATES['missed'].color).any()
@@ -145,7 +146,7 @@ def test_side_by_side():
 def test_no_colour_at_the_left_means_something_else_in_the_legend():
     """Ground truth of every class: were it drawn in the colours of classes, it would look found, false or missed."""
     target = {'boxes': [[50 + 80 * i, 50, 110 + 80 * i, 150] for i in range(7)], 'labels': range(7)}
-    picture = side_by_side(GREY, {'boxes': [], 'scores': [], 'labels': []}, target)
+    picture = side_by_side(GREY, pair_boxes([{'boxes': [], 'scores': [], 'labels': []}], [target]))
     assert not any(colored(picture[:, :650], look.color).any() for look in STATES.values())
     legend = draw_legend(picture, LEGEND)[len(picture):]
     assert all(colored(legend, look.color).any() for look in LEGEND.values())

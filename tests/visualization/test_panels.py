@@ -4,7 +4,8 @@ import pytest
 from sklearn.calibration import calibration_curve
 
 from cxrdet.core.detection.froc import froc
-from cxrdet.core.detection.lesions import LesionTable
+from cxrdet.core.detection.matching import LesionTable
+from cxrdet.visualization.panel_pictures import draw_panels
 from cxrdet.visualization.panels import (
     calibration_panel,
     detection_pr_panels,
@@ -14,7 +15,6 @@ from cxrdet.visualization.panels import (
     roc_panels,
 )
 from cxrdet.visualization.report.svg import figures
-from cxrdet.visualization.roc import draw_panels
 
 
 @pytest.fixture(scope='module')

@@ -1,8 +1,14 @@
 """Average precision of scored detections that are known to be hits or not."""
+from collections.abc import Sequence
+
 import numpy as np
 
-__all__ = ['average_precision', 'class_precisions']
+from cxrdet.core.detection.matching import Pairing
 
+__all__ = ['IOUS', 'average_precision', 'class_precisions', 'precisions_by_overlap']
+
+#: Overlaps that COCO's mAP is the mean over.
+IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 _RECALLS = np.linspace(0, 1, 101)
 
 
@@ -38,3 +44,10 @@ def class_precisions(labels, scores, is_hit, n_targets) -> np.ndarray:
     """
     labels, scores, hit = np.asarray(labels, np.int64), np.asarray(scores, np.float64), np.asarray(is_hit, bool)
     return np.array([average_precision(scores[labels == k], hit[labels == k], n) for k, n in enumerate(n_targets)])
+
+
+def precisions_by_overlap(pairing: Pairing, ious: Sequence[float] = IOUS) -> np.ndarray:
+    """:func:`average_precision` at each overlap of each class, (T, C) float64, NaN without ground truth."""
+    tables = [pairing.lesions(iou) for iou in ious]
+    return np.array([class_precisions(table.labels, table.scores, table.hits, table.lesions.sum(axis=0))
+                     for table in tables]).reshape(len(tables), pairing.classes)

@@ -16,21 +16,12 @@ from cxrdet.core.detection.error_types import ERROR_TYPES, HIT, IGNORED, ErrorTa
 from cxrdet.core.diagnosis import FEW, LIMITS, finding, reliability_bins
 
 __all__ = ['RELATIVE_EDGES', 'best_score', 'class_rows', 'detection_calibration', 'detection_findings', 'error_section',
-           'from_score', 'score_curve', 'size_sections', 'worst_images']
+           'score_curve', 'size_sections', 'worst_images']
 
 #: Shares of the image that part small, medium and large: those of COCO's 32^2 and 96^2 pixels in an image of 640 x 480.
 RELATIVE_EDGES = (32. ** 2 / (640 * 480), 96. ** 2 / (640 * 480))
 SIZES = ('small', 'medium', 'large')
 _GRID = np.arange(5, 96) / 100
-
-
-def from_score(predictions: Sequence[Mapping], score_thr: float) -> list[dict]:
-    """The predictions (``boxes``, ``scores``, ``labels`` an image) with a score of at least ``score_thr``."""
-    kept = []
-    for prediction in predictions:
-        keep = np.asarray(prediction['scores']) >= score_thr
-        kept.append({name: np.asarray(prediction[name])[keep] for name in ('boxes', 'scores', 'labels')})
-    return kept
 
 
 def score_curve(table: ErrorTable, scores=_GRID) -> list[dict]:

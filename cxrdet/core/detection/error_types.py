@@ -11,7 +11,6 @@ ECCV 2020. With t_f = 0.5 and t_b = 0.1, a false positive is, by the first rule 
 
 and ``missed`` is ground truth that no detection found and no localisation or classification error points at.
 """
-from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ import numpy as np
 from cxrdet.core.classification.confusion import top_confusions
 from cxrdet.core.detection.average_precision import class_precisions
 from cxrdet.core.detection.boxes import box_area
-from cxrdet.core.detection.matching import as_boxes, match_boxes, match_labelled_boxes, overlaps
+from cxrdet.core.detection.matching import Pairing
 
 __all__ = ['ERROR_TYPES', 'HIT', 'IGNORED', 'ErrorTable', 'confusion_table', 'error_table', 'errors_by_size',
            'frequent_confusions', 'mending_gains']
@@ -30,21 +29,21 @@ HIT, IGNORED = -1, -2
 
 
 class ErrorTable(NamedTuple):
-    """All detections (N) and all ground-truth boxes (M) of a set, each with what became of it.
+    """Detections (N) and all ground-truth boxes (M) of a set, each with what became of it.
 
     Attributes:
-        image: (N,) int, position of the image.
-        index: (N,) int, position of the detection within its image.
+        row: (N,) int, the detection's row in the :class:`~cxrdet.core.detection.matching.Pairing`.
+        image: (N,) int, number of the image.
         label, score, area: (N,) class, score and area in square pixels of the detections.
         kind: (N,) int, index in :data:`ERROR_TYPES`, or :data:`HIT`, or :data:`IGNORED` (on an ignored region).
         target: (N,) int, row of the ground truth that the detection took, or that its error is about; -1 for none.
         target_image, target_label, target_area: (M,) of the ground truth.
-        found, ignore, missed: (M,) bool; ``missed`` as defined above, so neither found nor pointed at.
+        ignore: (M,) bool.
         num_classes: labels run from 0 to ``num_classes - 1``.
     """
 
+    row: np.ndarray
     image: np.ndarray
-    index: np.ndarray
     label: np.ndarray
     score: np.ndarray
     area: np.ndarray
@@ -53,10 +52,23 @@ class ErrorTable(NamedTuple):
     target_image: np.ndarray
     target_label: np.ndarray
     target_area: np.ndarray
-    found: np.ndarray
     ignore: np.ndarray
-    missed: np.ndarray
     num_classes: int
+
+    @property
+    def found(self) -> np.ndarray:
+        """(M,) bool: ground truth that a detection took."""
+        return self._pointed_at(self.kind < 0)
+
+    @property
+    def missed(self) -> np.ndarray:
+        """(M,) bool: missed as defined above, so neither found nor pointed at."""
+        return ~(self.ignore | self._pointed_at((self.kind < 0) | (self.kind == _LOC) | (self.kind == _CLS)))
+
+    def _pointed_at(self, rows: np.ndarray) -> np.ndarray:
+        marks = np.zeros(len(self.ignore), bool)
+        marks[self.target[rows]] = True
+        return marks
 
     def counts(self) -> dict[str, int]:
         """Number of errors of each type."""
@@ -64,75 +76,46 @@ class ErrorTable(NamedTuple):
         counts[_MISS] = self.missed.sum()
         return dict(zip(ERROR_TYPES, counts.tolist()))
 
+    def from_score(self, score_thr: float) -> 'ErrorTable':
+        """The table of the detections with a score of at least ``score_thr``: better ones alone decide over each."""
+        shown = self.score >= score_thr
+        return ErrorTable(*(column[shown] for column in self[:7]), *self[7:])
 
-def error_table(predictions: Iterable[Mapping], targets: Iterable[Mapping], num_classes: int, *,
-                foreground: float = 0.5, background: float = 0.1) -> ErrorTable:
+
+def error_table(pairing: Pairing, *, foreground: float = 0.5, background: float = 0.1) -> ErrorTable:
     """Sort every detection and every ground-truth box of a set into hits and types of errors.
 
     Args:
-        predictions: one mapping an image with ``boxes`` (N, 4) xyxy in pixels, ``scores`` (N,) and ``labels`` (N,) int.
-        targets: one mapping an image, in the same order: ``boxes`` (M, 4), ``labels`` (M,) and optionally ``ignore``
-            (M,) bool; what falls on an ignored box of its class is no error.
-        num_classes: labels run from 0 to ``num_classes - 1``.
-        foreground, background: t_f and t_b, 0 < t_b < t_f <= 1.
+        pairing: of the set; what falls on an ignored box of its class is no error.
+        foreground, background: t_f and t_b, 0 < t_b < t_f <= 1; t_b not below the pairing's ``lowest``.
 
-    Raises: ValueError for thresholds or labels out of range, or different numbers of images.
+    Raises: ValueError for thresholds out of range.
     """
-    if not 0 < background < foreground <= 1:
-        raise ValueError(f'expected 0 < background < foreground <= 1, got {background} and {foreground}')
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ErrorTable._fields[:-1]}
-    offset = 0
-    for image, (prediction, target) in enumerate(zip(predictions, targets, strict=True)):
-        rows = _image_errors(*_arrays(image, prediction, target, num_classes), foreground, background)
-        rows['target'] = np.where(rows['target'] >= 0, rows['target'] + offset, -1)
-        rows |= {'image': np.full(len(rows['label']), image), 'index': np.arange(len(rows['label'])),
-                 'target_image': np.full(len(rows['found']), image)}
-        offset += len(rows['found'])
-        for name, column in rows.items():
-            parts[name].append(column)
-    flags, reals = ('found', 'ignore', 'missed'), ('score', 'area', 'target_area')
-    columns = {name: np.concatenate(column) if column else np.zeros(
-        0, bool if name in flags else np.float64 if name in reals else np.int64) for name, column in parts.items()}
-    return ErrorTable(**columns, num_classes=num_classes)
+    if not pairing.lowest <= background < foreground <= 1:
+        raise ValueError(f'expected {pairing.lowest:g} <= background < foreground <= 1, got {background} and '
+                         f'{foreground}')
+    target, real, same = pairing.taken(foreground), ~pairing.ignore[pairing.truth], pairing.same_class
+    (own, near_own), (other, near_other), (best, near) = (
+        _nearest(pairing, pairs) for pairs in (real & same, real & ~same, real))
+    rules = [(np.append(pairing.ignore, False)[target], IGNORED, target), (target >= 0, HIT, target),
+             ((own >= background) & (own <= foreground), _LOC, near_own), (other >= foreground, _CLS, near_other),
+             (own >= foreground, _DUP, near_own),  # by rank: were the box free, this detection had taken it
+             (best > background, _BOTH, near)]
+    applies, kinds, targets = zip(*rules)
+    kind = np.select(applies, kinds, _BKG)
+    return ErrorTable(np.arange(len(kind)), pairing.image, pairing.label, pairing.score, box_area(pairing.boxes), kind,
+                      np.select(applies, targets, -1), pairing.truth_image, pairing.truth_label,
+                      box_area(pairing.truth_boxes), pairing.ignore, pairing.classes)
 
 
-def _arrays(image: int, prediction: Mapping, target: Mapping, num_classes: int) -> tuple[np.ndarray, ...]:
-    boxes, truth = as_boxes(prediction['boxes']), as_boxes(target['boxes'], 'targets')
-    scores = np.asarray(prediction['scores'], np.float64).reshape(-1)
-    labels, true = (np.asarray(part['labels'], np.int64).reshape(-1) for part in (prediction, target))
-    for name, values in (('predicted', labels), ('ground-truth', true)):
-        if values.size and not (0 <= values.min() and values.max() < num_classes):
-            raise ValueError(f'image {image}: {name} labels must lie in 0..{num_classes - 1}, got {values.min()}..'
-                             f'{values.max()}')
-    ignore = np.asarray(target.get('ignore', np.zeros(len(true)))).astype(bool).reshape(-1)
-    return boxes, scores, labels, truth, true, ignore
-
-
-def _image_errors(boxes, scores, labels, truth, true, ignore, foreground: float, background: float) -> dict:
-    """Columns of :class:`ErrorTable` for one image, targets numbered within it."""
-    matches = match_labelled_boxes(boxes, scores, labels, truth, true, iou_thr=foreground, ignore=ignore)
-    kind = np.where(matches.ignored, IGNORED, np.where(matches.target >= 0, HIT, _BKG))
-    target = matches.target.copy()
-    real = np.flatnonzero(~ignore)
-    if len(real) and len(boxes):
-        iou = overlaps(boxes, truth[real], np.zeros(len(real), bool))
-        same = labels[:, None] == true[real]
-        own, other = np.where(same, iou, 0), np.where(same, 0, iou)
-        taken = np.where(matches.found[real], own, 0)
-        rules = [((own.max(1) >= background) & (own.max(1) <= foreground), _LOC, own.argmax(1)),
-                 (other.max(1) >= foreground, _CLS, other.argmax(1)),
-                 (taken.max(1) >= foreground, _DUP, taken.argmax(1)),
-                 (iou.max(1) > background, _BOTH, iou.argmax(1))]
-        open_ = kind == _BKG
-        for applies, number, nearest in rules:
-            chosen = open_ & applies
-            kind[chosen], target[chosen] = number, real[nearest[chosen]]
-            open_ &= ~applies
-    missed = ~matches.found & ~ignore
-    missed[target[(kind == _LOC) | (kind == _CLS)]] = False
-    return {'label': labels, 'score': scores, 'area': box_area(boxes), 'kind': kind, 'target': target,
-            'target_label': true, 'target_area': box_area(truth), 'found': matches.found, 'ignore': ignore,
-            'missed': missed}
+def _nearest(pairing: Pairing, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Highest overlap of each detection among some pairs (0 for none), and with which ground truth (-1)."""
+    row, truth, overlap = pairing.row[pairs], pairing.truth[pairs], pairing.overlap[pairs]
+    best, nearest = np.zeros(len(pairing.score)), np.full(len(pairing.score), -1)
+    np.maximum.at(best, row, overlap)
+    top = overlap == best[row]
+    nearest[row[top]] = truth[top]  # of equal overlaps the last that is written: the first box
+    return best, nearest
 
 
 def mending_gains(table: ErrorTable) -> dict[str, float]:
@@ -186,30 +169,24 @@ def _best_of_each(kind, target, score, found) -> np.ndarray:
     return chosen
 
 
-def confusion_table(predictions: Iterable[Mapping], targets: Iterable[Mapping], num_classes: int, *,
-                    score_thr: float = 0.5, iou_thr: float = 0.5) -> np.ndarray:
+def confusion_table(pairing: Pairing, *, score_thr: float = 0.5, iou_thr: float = 0.5) -> np.ndarray:
     """Confusion matrix (C + 1, C + 1) int64: rows are true classes, columns predicted ones, the last is background.
 
     Every detection and every box counts once. Boxes are matched within their class first, so that the diagonal holds
-    the true positives of :func:`cxrdet.core.detection.counts.detection_counts`; what is left on both sides is then
+    the true positives of :meth:`cxrdet.core.detection.matching.LesionTable.counts`; what is left on both sides is then
     matched whatever the class: these are confusions. A box that is left is missed (last column), a detection a false
     alarm (last row). Detections below ``score_thr`` and those on ignored boxes are left out, ignored boxes too.
-    Arguments as for :func:`error_table`.
     """
-    matrix = np.zeros((num_classes + 1, num_classes + 1), np.int64)
-    for image, (prediction, target) in enumerate(zip(predictions, targets, strict=True)):
-        boxes, scores, labels, truth, true, ignore = _arrays(image, prediction, target, num_classes)
-        keep = scores >= score_thr
-        boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
-        matches = match_labelled_boxes(boxes, scores, labels, truth, true, iou_thr=iou_thr, ignore=ignore)
-        hit = (matches.target >= 0) & ~matches.ignored
-        np.add.at(matrix, (true[matches.target[hit]], labels[hit]), 1)
-        rest, left = np.flatnonzero(matches.target < 0), np.flatnonzero(~matches.found & ~ignore)
-        cross = match_boxes(boxes[rest], scores[rest], truth[left], iou_thr=iou_thr)
-        confused = cross.target >= 0
-        np.add.at(matrix, (true[left[cross.target[confused]]], labels[rest[confused]]), 1)
-        np.add.at(matrix, (num_classes, labels[rest[~confused]]), 1)
-        np.add.at(matrix, (true[left[~cross.found]], num_classes), 1)
+    matrix = np.zeros((pairing.classes + 1, ) * 2, np.int64)
+    taken, shown = pairing.taken(iou_thr), pairing.score >= score_thr
+    rest, left = shown & (taken < 0), ~pairing.ignore
+    left[taken[shown & (taken >= 0)]] = False
+    taken = np.where(rest, pairing.assign(iou_thr, rest[pairing.row] & left[pairing.truth]), taken)
+    called = shown & ~np.append(pairing.ignore, False)[taken]
+    true = np.append(pairing.truth_label, pairing.classes)[taken]
+    np.add.at(matrix, (true[called], pairing.label[called]), 1)
+    left[taken[shown & (taken >= 0)]] = False
+    np.add.at(matrix, (pairing.truth_label[left], pairing.classes), 1)
     return matrix
 
 

@@ -11,7 +11,7 @@ __all__ = ['cluster_by_seed', 'cluster_by_mean', 'greedy_nms', 'overlapping', 's
 
 
 @compiled
-def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_model):
+def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_model):  # noqa: C901
     """Weighted boxes fusion: a box joins the cluster whose mean box it overlaps most, by more than ``iou_thr``.
 
     The mean box that decides is kept in single precision, as in the reference implementation: where an overlap equals

@@ -1,32 +1,187 @@
-"""One-to-one matching of predicted boxes with ground truth, by COCO's rule.
+"""The one place that pairs predicted boxes with ground truth: one to one, by COCO's rule, once for a whole split.
+
+:func:`pair_boxes` notes which predictions overlap which ground truth; every figure of a detector, at any overlap and
+from any score on, is derived from that table (:class:`Pairing`) without looking at the boxes again. A prediction's
+match depends on better ones only, so that those from a score on are matched as all of them are.
 
 Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, and the reference evaluation
 ``pycocotools.cocoeval.COCOeval.evaluateImg``, whose decisions these functions repeat, ties included.
 """
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from cxrdet.core.detection.boxes import box_area, box_iou
+from cxrdet.core.rates import Counts
 
-__all__ = ['Matches', 'as_boxes', 'match_boxes', 'match_labelled_boxes', 'overlaps']
+__all__ = ['LesionTable', 'Pairing', 'as_boxes', 'overlaps', 'pair_boxes']
 
 
-class Matches(NamedTuple):
-    """Result of matching N predictions with M ground-truth boxes.
+class LesionTable(NamedTuple):
+    """What FROC and average precision are made of: all predictions (N) of a set of I images with C classes, those on
+    ignored boxes left out, matched at one overlap.
 
     Attributes:
-        target: (N,) int64, index of the box that prediction i took, -1 for none.
-        iou: (N,) float64 in [0, 1], overlap with that box (intersection over the prediction's own area where the box
-            is an ignored one), 0 for none.
-        ignored: (N,) bool, True where the box taken is an ignored one: neither a true nor a false positive.
-        found: (M,) bool, True for ground truth that a prediction took.
+        scores: (N,) float64.
+        hits: (N,) bool, matched one to one with a lesion of its class.
+        labels, image: (N,) int64, class and number of the image.
+        lesions: (I, C) int64, lesions of each image, found or not, without ignored ones.
     """
 
-    target: np.ndarray
-    iou: np.ndarray
-    ignored: np.ndarray
-    found: np.ndarray
+    scores: np.ndarray
+    hits: np.ndarray
+    labels: np.ndarray
+    image: np.ndarray
+    lesions: np.ndarray
+
+    def counts(self, score_thr: float = 0.5) -> Counts:
+        """Hits and misses of each class, of the predictions with a score of at least ``score_thr``."""
+        shown, asked = self.scores >= score_thr, self.lesions.sum(axis=0)
+        found, false = (np.bincount(self.labels[shown & part], minlength=len(asked)) for part in
+                        (self.hits, ~self.hits))
+        return Counts(found, false, asked - found)
+
+
+@dataclass(eq=False)
+class Pairing:
+    """The predictions (N) of a split, its ground truth (M), and the pairs (P) that may match.
+
+    Attributes:
+        image, label: (N,) int64, number of the image and class of each prediction.
+        score: (N,) float64.
+        boxes: (N, 4) float64 xyxy, pixels.
+        truth_image, truth_label, truth_boxes: the same of the ground truth.
+        ignore: (M,) bool, crowd regions and difficult objects.
+        row, truth: (P,) int64, prediction and ground truth of each pair; in falling order of score, then the nearest
+            truth first, ignored ones last.
+        overlap: (P,) float64 in [0, 1], see :func:`overlaps`.
+        images, classes: I and C.
+        lowest: overlap from which pairs are noted.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    score: np.ndarray
+    boxes: np.ndarray
+    truth_image: np.ndarray
+    truth_label: np.ndarray
+    truth_boxes: np.ndarray
+    ignore: np.ndarray
+    row: np.ndarray
+    truth: np.ndarray
+    overlap: np.ndarray
+    images: int
+    classes: int
+    lowest: float
+    _taken: dict[float, np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def same_class(self) -> np.ndarray:
+        """(P,) bool."""
+        return self.label[self.row] == self.truth_label[self.truth]
+
+    def taken(self, iou_thr: float = 0.5) -> np.ndarray:
+        """(N,) int64: the ground truth that each prediction took within its class, -1 for none.
+
+        In falling order of score, each takes the free box of highest overlap >= ``iou_thr``. An ignored box is taken
+        only where no other fits and stays free for any number of predictions. Equal scores keep their order; of equal
+        overlaps the later box wins, as in pycocotools.
+
+        Raises: ValueError if ``iou_thr`` is not in (0, 1], or below what was noted.
+        """
+        if iou_thr not in self._taken:
+            self._taken[iou_thr] = self.assign(iou_thr, self.same_class)
+        return self._taken[iou_thr]
+
+    def assign(self, iou_thr: float, pairs: np.ndarray) -> np.ndarray:
+        """As :meth:`taken`, whatever the class, among some pairs, (P,) bool."""
+        if not self.lowest <= iou_thr <= 1:
+            raise ValueError(f'iou_thr must lie in (0, 1], and in [{self.lowest:g}, 1] here, got {iou_thr}')
+        pairs = pairs & (self.overlap >= min(iou_thr, 1 - 1e-10))
+        row, truth = self.row[pairs], self.truth[pairs]
+        taken = np.full(len(self.score), -1)
+        while len(row):  # a pair that is the first of its prediction and the first of its truth is a match
+            place, first = np.arange(len(row)), np.zeros(len(self.ignore), np.int64)
+            first[truth[::-1]] = place[::-1]
+            match = np.append(True, row[1:] != row[:-1]) & ((first[truth] == place) | self.ignore[truth])
+            taken[row[match]] = truth[match]
+            used = np.zeros(len(self.ignore), bool)
+            used[truth[match]] = True
+            left = (taken[row] < 0) & ~(used & ~self.ignore)[truth]
+            row, truth = row[left], truth[left]
+        return taken
+
+    def lesions(self, iou_thr: float = 0.5) -> LesionTable:
+        """The columns of FROC and average precision at an overlap."""
+        taken, real = self.taken(iou_thr), ~self.ignore
+        counted = (taken < 0) | np.append(real, True)[taken]
+        lesions = np.zeros((self.images, self.classes), np.int64)
+        np.add.at(lesions, (self.truth_image[real], self.truth_label[real]), 1)
+        return LesionTable(self.score[counted], taken[counted] >= 0, self.label[counted], self.image[counted], lesions)
+
+
+def pair_boxes(predictions: Iterable[Mapping], targets: Iterable[Mapping], num_classes: int | None = None, *,
+               lowest: float = 0.1, most: int | None = None) -> Pairing:
+    """Note which predictions of a split overlap which ground truth.
+
+    Args:
+        predictions: one mapping an image with ``boxes`` (N, 4) xyxy in pixels, ``scores`` (N,) and ``labels`` (N,) int.
+        targets: one mapping an image, in the same order: ``boxes`` (M, 4), ``labels`` (M,) and optionally ``ignore``
+            (M,) bool.
+        num_classes: labels run from 0 to ``num_classes - 1``; None: to the highest there is.
+        lowest: overlap from which a pair is noted, in (0, 1]; nothing can be asked below it.
+        most: only so many of the best predictions of each image and class count (COCO: 100); None: all.
+
+    Raises: ValueError for different numbers of images, lengths that differ, boxes that are not finite, labels out of
+        range.
+    """
+    if not 0 < lowest <= 1:
+        raise ValueError(f'lowest must lie in (0, 1], got {lowest}')
+    parts: list[tuple] = []
+    offset = np.zeros(2, np.int64)
+    for number, (prediction, target) in enumerate(zip(predictions, targets, strict=True)):
+        (boxes, score, label), (true_boxes, ignore, true_label) = _columns(number, prediction, target, num_classes,
+                                                                           most)
+        overlap = overlaps(boxes, true_boxes, ignore)
+        row, column = np.nonzero((overlap >= lowest) & (~ignore | (label[:, None] == true_label)))
+        parts.append((np.full(len(label), number), label, score, boxes, np.full(len(ignore), number), true_label,
+                      true_boxes, ignore, row + offset[0], column + offset[1], overlap[row, column]))
+        offset += len(label), len(ignore)
+    integers, reals = (np.zeros(0, np.int64),) * 2, (np.zeros(0), np.zeros((0, 4)))
+    parts.append((*integers, *reals, *integers, reals[1], np.zeros(0, bool), *integers, reals[0]))
+    columns = [np.concatenate(column) for column in zip(*parts)]
+    *table, row, truth, overlap = columns
+    order = np.lexsort((-truth, -overlap, table[7][truth], row, -table[2][row]))
+    if num_classes is None:
+        num_classes = int(max(table[1].max(initial=-1), table[5].max(initial=-1))) + 1
+    return Pairing(*table, row[order], truth[order], overlap[order], len(parts) - 1, num_classes, lowest)
+
+
+def _columns(number: int, prediction: Mapping, target: Mapping, num_classes: int | None, most: int | None) -> tuple:
+    """Boxes, scores and labels of an image; boxes, ignore flags and labels of its ground truth."""
+    sides = []
+    for what, part, name, kind in (('predicted', prediction, 'scores', np.float64),
+                                   ('ground-truth', target, 'ignore', bool)):
+        boxes, labels = as_boxes(part['boxes'], f'image {number}: {what} boxes'), np.asarray(part['labels'])
+        other = part.get(name)
+        other = np.zeros(len(boxes), bool) if other is None and kind is bool else np.asarray(other)
+        labels, other = labels.astype(np.int64).reshape(-1), other.astype(kind).reshape(-1)
+        if not len(boxes) == len(labels) == len(other):
+            raise ValueError(f'image {number}: expected one entry of labels and {name} a {what} box, got {len(labels)} '
+                             f'and {len(other)} for {len(boxes)} boxes')
+        top = np.inf if num_classes is None else num_classes - 1
+        if labels.size and not 0 <= labels.min() <= labels.max() <= top:
+            raise ValueError(f'image {number}: {what} labels must lie in 0..{top}, got {labels.min()}..{labels.max()}')
+        sides.append((boxes, other, labels))
+    (boxes, scores, labels), truth = sides
+    if most is not None and len(labels) > most:
+        order = np.lexsort((-scores, labels))
+        rank = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
+        kept = np.sort(order[rank < most])
+        boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
+    return (boxes, scores, labels), truth
 
 
 def as_boxes(boxes, name: str = 'boxes') -> np.ndarray:
@@ -58,73 +213,3 @@ def overlaps(boxes, targets, crowd) -> np.ndarray:
         area = box_area(boxes)[:, None]
         overlap[:, crowd] = sides.clip(min=0).prod(axis=2) / np.where(area > 0, area, 1)
     return overlap
-
-
-def match_boxes(boxes, scores, targets, *, iou_thr: float = 0.5, ignore=None) -> Matches:
-    """Match predictions with ground truth one to one, in falling order of score.
-
-    Each prediction takes the free box of highest overlap >= ``iou_thr``. An ignored box is taken only where no other
-    fits and stays free for any number of predictions. Equal scores keep their order; of equal overlaps the later box
-    wins, as in pycocotools.
-
-    Args:
-        boxes: (N, 4) xyxy, absolute pixels.
-        scores: (N,) of any range; only their order counts.
-        targets: (M, 4) xyxy.
-        iou_thr: in (0, 1].
-        ignore: (M,) bool, crowd regions and difficult objects. Default: none.
-
-    Raises: ValueError if lengths differ, a box is not finite or ``iou_thr`` is out of range.
-    """
-    boxes, targets = as_boxes(boxes), as_boxes(targets, 'targets')
-    scores = np.asarray(scores, dtype=np.float64).reshape(-1)
-    ignore = np.zeros(len(targets), bool) if ignore is None else np.asarray(ignore).astype(bool).reshape(-1)
-    if len(scores) != len(boxes):
-        raise ValueError(f'expected one score a box, got {len(scores)} scores for {len(boxes)} boxes')
-    if len(ignore) != len(targets):
-        raise ValueError(f'expected one ignore flag a target, got {len(ignore)} for {len(targets)} targets')
-    if not 0 < iou_thr <= 1:
-        raise ValueError(f'iou_thr must lie in (0, 1], got {iou_thr}')
-
-    matches = Matches(np.full(len(boxes), -1), np.zeros(len(boxes)), np.zeros(len(boxes), bool),
-                      np.zeros(len(targets), bool))
-    if not len(boxes) or not len(targets):
-        return matches
-    overlap = overlaps(boxes, targets, crowd=ignore)
-    lowest = min(iou_thr, 1 - 1e-10)
-    for i in np.argsort(-scores, kind='stable'):
-        for candidates in (~ignore & ~matches.found, ignore):
-            row = np.where(candidates, overlap[i], -1)
-            best = len(row) - 1 - int(row[::-1].argmax())  # the last of equal overlaps
-            if row[best] >= lowest:
-                matches.target[i], matches.iou[i], matches.ignored[i] = best, overlap[i, best], ignore[best]
-                matches.found[best] = True
-                break
-    return matches
-
-
-def match_labelled_boxes(boxes, scores, labels, targets, target_labels, *, iou_thr: float = 0.5,
-                         ignore=None) -> Matches:
-    """:func:`match_boxes` within each class; the indices in the result are those of the whole image.
-
-    Args:
-        labels: (N,) int, class of each prediction.
-        target_labels: (M,) int, class of each ground-truth box.
-        boxes, scores, targets, iou_thr, ignore: as for :func:`match_boxes`.
-    """
-    boxes, targets = as_boxes(boxes), as_boxes(targets, 'targets')
-    scores, labels = np.asarray(scores, np.float64).reshape(-1), np.asarray(labels).reshape(-1)
-    target_labels = np.asarray(target_labels).reshape(-1)
-    ignore = np.zeros(len(targets), bool) if ignore is None else np.asarray(ignore).astype(bool).reshape(-1)
-    if len(labels) != len(boxes) or len(target_labels) != len(targets):
-        raise ValueError(f'expected one label a box, got {len(labels)} for {len(boxes)} boxes and '
-                         f'{len(target_labels)} for {len(targets)} targets')
-    whole = Matches(np.full(len(boxes), -1), np.zeros(len(boxes)), np.zeros(len(boxes), bool),
-                    np.zeros(len(targets), bool))
-    for label in np.unique(labels):
-        mine, theirs = np.flatnonzero(labels == label), np.flatnonzero(target_labels == label)
-        part = match_boxes(boxes[mine], scores[mine], targets[theirs], iou_thr=iou_thr, ignore=ignore[theirs])
-        taken = part.target >= 0
-        whole.target[mine[taken]] = theirs[part.target[taken]]
-        whole.iou[mine], whole.ignored[mine], whole.found[theirs] = part.iou, part.ignored, part.found
-    return whole

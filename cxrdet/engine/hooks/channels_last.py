@@ -2,7 +2,7 @@
 import torch
 from mmengine.hooks import Hook
 
-from cxrdet.engine.unwrap import unwrap
+from cxrdet.engine.process import unwrap
 from cxrdet.registry import HOOKS
 
 

@@ -3,7 +3,7 @@ import torch
 from mmengine.hooks import Hook
 
 from cxrdet.core.errors import CheckpointError
-from cxrdet.engine.unwrap import unwrap
+from cxrdet.engine.process import unwrap
 from cxrdet.registry import HOOKS
 
 KEY = 'distillation_adapters'

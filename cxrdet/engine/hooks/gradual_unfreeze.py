@@ -6,8 +6,8 @@ from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
+from cxrdet.engine.process import unwrap
 from cxrdet.engine.stages import select_parts
-from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 
 #: First the head, then the top two stages with it, then all at a small rate. Epochs count from 1.

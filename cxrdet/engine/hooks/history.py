@@ -1,6 +1,8 @@
 """Records of a run that stand in its work folder from the first epoch on."""
 import json
+import os
 import time
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -11,11 +13,10 @@ from mmengine.runner import IterBasedTrainLoop
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.history import Recorder, summary, to_json
-from cxrdet.engine.earlier_run import move_earlier_run
-from cxrdet.engine.precision import of_training
-from cxrdet.engine.schedule import param_groups
-from cxrdet.engine.unwrap import unwrap
+from cxrdet.engine.process import param_groups, training_precision, unwrap
 from cxrdet.registry import HOOKS
+
+_EARLIER = ('best_*.pth', 'epoch_*.pth', 'iter_*.pth', 'last_checkpoint', 'training_plot.png', 'metrics.json')
 
 
 @HOOKS.register_module()
@@ -147,7 +148,7 @@ def _means_over_processes(outputs: dict) -> dict[str, float]:
 
 def _facts(runner, rates: list[float]) -> dict:
     """What else a record tells of its iterations."""
-    return dict(rates=_named(runner, rates), precision=of_training(runner.optim_wrapper))
+    return dict(rates=_named(runner, rates), precision=training_precision(runner.optim_wrapper))
 
 
 def _named(runner, rates: list[float]) -> dict[str, float]:
@@ -166,3 +167,39 @@ def _goals(runner) -> tuple[str | None, dict[str, str]]:
         return None, {}
     rules = {name: rule for name, rule in zip(hook.key_indicators, hook.rules, strict=False) if rule}
     return hook.key_indicators[0], rules
+
+
+def move_earlier_run(work_dir: str | os.PathLike, *, keep: str | os.PathLike | None = None) -> Path | None:
+    """Move the records and checkpoints of an earlier run in ``work_dir`` into a folder there; nothing is overwritten.
+
+    An earlier run is known by its ``history.json``, which is moved last, so that a move that was cut short is taken up
+    again. Logs lie in folders of their own for each run and stay.
+
+    Args:
+        work_dir: Work folder of the new run.
+        keep: A checkpoint that stays where it is: the one that the new run begins with.
+
+    Returns:
+        The folder, ``earlier_<date>_<time>`` by when the earlier run wrote its records; None if there was no such run.
+    """
+    work_dir = Path(work_dir)
+    records = work_dir / 'history.json'
+    if not records.is_file():
+        return None
+    kept = None if keep is None else Path(keep).resolve()
+    written = time.strftime('%Y%m%d_%H%M%S', time.localtime(records.stat().st_mtime))
+    folder = work_dir / f'earlier_{written}'
+    folder.mkdir(exist_ok=True)
+    for path in [*chain(*map(work_dir.glob, _EARLIER)), records]:
+        if path.resolve() != kept:
+            path.rename(_free(folder / path.name))
+    return folder
+
+
+def _free(path: Path) -> Path:
+    """``path``, or if it is taken, the first name ``<stem>_2``, ``<stem>_3`` … that is free."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_stem(f'{path.stem}_{number}')
+    return free

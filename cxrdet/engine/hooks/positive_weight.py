@@ -7,7 +7,7 @@ from torch import nn
 from cxrdet.core.classification.labels import positive_weights
 from cxrdet.core.errors import ConfigError
 from cxrdet.datasets.label_matrix import label_matrix
-from cxrdet.engine.unwrap import unwrap
+from cxrdet.engine.process import unwrap
 from cxrdet.registry import HOOKS
 
 

@@ -1,22 +1,22 @@
 """The number format of a training, in its checkpoints."""
 from mmengine.hooks import Hook
 
-from cxrdet.engine.precision import of_training
+from cxrdet.engine.process import training_precision
 
 
 class PrecisionHook(Hook):
     """Write the number format of the training into every checkpoint (``meta.precision``); tell of a resume in another.
 
-    ``cxrdet.apis.train`` gives it to every run, whatever the config. See :mod:`cxrdet.engine.precision`.
+    ``cxrdet.apis.train`` gives it to every run, whatever the config. See :mod:`cxrdet.engine.process`.
     """
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        checkpoint['meta']['precision'] = of_training(runner.optim_wrapper)
+        checkpoint['meta']['precision'] = training_precision(runner.optim_wrapper)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         meta = checkpoint.get('meta')
         before = meta.get('precision') if runner._resume and isinstance(meta, dict) else None
-        now = of_training(runner.optim_wrapper)
+        now = training_precision(runner.optim_wrapper)
         if before not in (None, now):
             runner.logger.warning(f'The checkpoint was trained in {before}, this run goes on in {now}: it will not end '
                                   f'with the numbers of an unbroken run. precision={before} keeps to it')

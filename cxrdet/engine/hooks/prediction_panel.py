@@ -9,7 +9,7 @@ from mmengine.runner import IterBasedTrainLoop
 
 from cxrdet.core.errors import ConfigError
 from cxrdet.datasets.transforms.loading import image_reader
-from cxrdet.engine.unwrap import unwrap
+from cxrdet.engine.process import unwrap
 from cxrdet.registry import HOOKS
 from cxrdet.visualization.prediction_panel import classification_panel, detection_panel
 

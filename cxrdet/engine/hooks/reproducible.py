@@ -3,8 +3,8 @@ from mmengine.dataset import worker_init_fn as mmengine_worker_init_fn
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
+from cxrdet.engine.process import unwrap
 from cxrdet.engine.seeding import WorkerSeeder, seed_dataset, seed_generators, worker_init_fn
-from cxrdet.engine.unwrap import unwrap
 from cxrdet.registry import HOOKS
 
 _REPLACED = (None, mmengine_worker_init_fn, worker_init_fn)  # functions of a loader in whose place ours stands

@@ -6,7 +6,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmengine.visualization import TensorboardVisBackend
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.engine.unwrap import unwrap
+from cxrdet.engine.process import unwrap
 from cxrdet.registry import HOOKS
 
 

@@ -5,7 +5,7 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.engine.precision import asked_for, choose
+from cxrdet.engine.process import asked_precision, choose_precision
 from cxrdet.registry import OPTIM_WRAPPERS
 
 
@@ -19,20 +19,20 @@ class MixedPrecisionOptimWrapper(OptimWrapper):
     format was taken and why; a checkpoint of one format is read in any other.
 
     Args:
-        precision: 'auto', 'float32', 'bfloat16' or 'float16', see :mod:`cxrdet.engine.precision`. The environment
+        precision: 'auto', 'float32', 'bfloat16' or 'float16', see :mod:`cxrdet.engine.process`. The environment
             variable ``CXRDET_PRECISION`` goes before it.
         loss_scale: for float16: 'dynamic', a fixed number > 0, or a dict of arguments of ``torch.amp.GradScaler``.
         **kwargs: Arguments of :class:`mmengine.optim.OptimWrapper` (optimizer, accumulative_counts, clip_grad, …).
 
     Attributes:
-        precision: the :class:`cxrdet.engine.precision.Precision` that was chosen.
+        precision: the :class:`cxrdet.engine.process.Precision` that was chosen.
 
     Raises: ConfigError for an unknown precision or loss scale.
     """
 
     def __init__(self, precision: str = 'auto', *, loss_scale: str | float | dict = 'dynamic', **kwargs) -> None:
         super().__init__(**kwargs)
-        self.precision = choose(asked_for() or precision)
+        self.precision = choose_precision(asked_precision() or precision)
         self.loss_scaler, self._fixed_scale = _scaler(loss_scale, self.precision)
         self.precision.log()
 

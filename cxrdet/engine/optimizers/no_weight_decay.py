@@ -3,7 +3,7 @@ from mmengine.logging import print_log
 from torch import nn
 from torch.optim import Optimizer
 
-from cxrdet.engine.unwrap import unwrap
+from cxrdet.engine.process import unwrap
 
 __all__ = ['exempt_from_decay']
 

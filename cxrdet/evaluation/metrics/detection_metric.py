@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from cxrdet.core.detection.counts import detection_counts
+from cxrdet.core.detection.matching import pair_boxes
 from cxrdet.core.files import write_atomic
 from cxrdet.core.rates import Rates, precision_recall_f1
 from cxrdet.evaluation.metrics.coco_backend import (
@@ -95,7 +95,8 @@ class DetectionMetric(BaseMetric):
         """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         image_ids, predictions, targets = zip(*results, strict=True) if results else ((), (), ())
         classes = list(self.dataset_meta['classes'])
-        counts = detection_counts(predictions, targets, len(classes), score_thr=self.score_thr, iou_thr=self.iou_thr)
+        pairing = pair_boxes(predictions, targets, len(classes), lowest=self.iou_thr)
+        counts = pairing.lesions(self.iou_thr).counts(self.score_thr)
         truth, boxes = coco_tables(predictions, targets, classes)
         table, recall = precision_and_recall(truth, boxes, backend=self.backend, max_dets=self.max_dets)
         if self.outfile_prefix is not None:

@@ -5,9 +5,9 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from cxrdet.core.detection.average_precision import class_precisions
+from cxrdet.core.detection.average_precision import precisions_by_overlap
 from cxrdet.core.detection.froc import RATES, froc, froc_interval, image_auroc, lesion_auroc
-from cxrdet.core.detection.lesions import lesion_table
+from cxrdet.core.detection.matching import pair_boxes
 from cxrdet.registry import METRICS
 
 __all__ = ['FROCMetric']
@@ -74,7 +74,8 @@ class FROCMetric(BaseMetric):
         """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         groups, predictions, targets = zip(*results, strict=True) if results else ((), (), ())
         classes = list(self.dataset_meta['classes'])
-        table = lesion_table(predictions, targets, len(classes), iou_thr=self.iou_thr)
+        pairing = pair_boxes(predictions, targets, len(classes), lowest=min(0.1, self.iou_thr))
+        table = pairing.lesions(self.iou_thr)
         images, lesions = max(len(results), 1), table.lesions.sum(axis=1)
         whole = froc(table.scores, table.hits, images, lesions.sum(), rates=self.rates)
         metrics = {f'sensitivity_{rate:g}': float(value) for rate, value in zip(self.rates, whole.sensitivity)}
@@ -86,9 +87,8 @@ class FROCMetric(BaseMetric):
             metrics |= {'mean_low': interval.mean_low, 'mean_high': interval.mean_high}
         metrics['lesion_AUROC'] = lesion_auroc(table.scores, table.hits, lesions.sum())
         metrics['image_AUROC'] = image_auroc(table.scores, table.image, lesions)
-        for percent in (10, 20, 30, 40, 50):
-            at = lesion_table(predictions, targets, len(classes), iou_thr=percent / 100)
-            values = class_precisions(at.labels, at.scores, at.hits, at.lesions.sum(axis=0))
+        percents = (10, 20, 30, 40, 50)
+        for percent, values in zip(percents, precisions_by_overlap(pairing, np.array(percents) / 100)):
             metrics[f'AP{percent}'] = float(np.nanmean(values)) if not np.isnan(values).all() else float('nan')
         per_class = [froc(table.scores[table.labels == k], table.hits[table.labels == k], images,
                           table.lesions[:, k].sum(), rates=self.rates).mean for k in range(len(classes))]

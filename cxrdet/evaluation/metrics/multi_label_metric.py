@@ -33,6 +33,7 @@ from cxrdet.core.classification.roc import (
 from cxrdet.core.files import write_atomic
 from cxrdet.evaluation.metrics.multi_label_table import class_table, point_table
 from cxrdet.registry import METRICS
+from cxrdet.visualization.panels import pr_panels, roc_panels
 
 __all__ = ['MultiLabelMetric']
 
@@ -220,15 +221,16 @@ class MultiLabelMetric(BaseMetric):
 
     def _write(self, classes: list[str], true: np.ndarray, score: np.ndarray, groups: np.ndarray,
                interval: AurocInterval, metrics: dict, points: dict) -> None:
-        from cxrdet.visualization.roc import draw_pr_curves, draw_roc_curves  # matplotlib is slow to import
+        from cxrdet.visualization.panel_pictures import draw_panels  # matplotlib is slow to import
         folder = Path(self.out_dir)
         content = {'images': len(true), 'classes': classes, 'interval': interval.about, 'metrics': _plain(metrics),
                    'thresholds': {name: _plain(dict(zip(classes, bounds, strict=True))) for name, bounds in
                                   points.items()}}
         write_atomic(folder / 'metrics.json', json.dumps(content, indent=1, ensure_ascii=False))
-        draw_roc_curves(folder / 'roc.png', true, score, classes, groups=groups, interval=interval,
-                        samples=min(self.resamples, 200))
-        draw_pr_curves(folder / 'pr.png', true, score, classes, groups=groups, samples=min(self.resamples, 200))
+        samples = min(self.resamples, 200)
+        draw_panels(folder / 'roc.png', roc_panels(true, score, classes, groups=groups, samples=samples,
+                                                   interval=interval))
+        draw_panels(folder / 'pr.png', pr_panels(true, score, classes, groups=groups, samples=samples))
         print_log(f'Metrics, ROC and precision-recall curves are in {folder}', logger='current')
 
 

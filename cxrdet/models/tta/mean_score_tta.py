@@ -6,7 +6,7 @@ from mmpretrain.models.heads import MultiLabelClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from cxrdet.engine.unwrap import unwrap
+from cxrdet.engine.process import unwrap
 from cxrdet.registry import MODELS
 
 

@@ -5,19 +5,18 @@ import numpy as np
 import pytest
 
 from cxrdet.core.classification.calibration import calibration_error
-from cxrdet.core.detection.counts import detection_counts
 from cxrdet.core.detection.diagnosis import (
     best_score,
     class_rows,
     detection_calibration,
     detection_findings,
     error_section,
-    from_score,
     score_curve,
     size_sections,
     worst_images,
 )
 from cxrdet.core.detection.error_types import ERROR_TYPES, error_table
+from cxrdet.core.detection.matching import pair_boxes
 
 CLASSES = ('RBC', 'WBC')
 A, B, C, D = [0, 0, 10, 10], [100, 0, 110, 10], [200, 0, 300, 100], [0, 200, 50, 250]
@@ -32,8 +31,8 @@ def image(found=(), truth=(), ignore=None):
 
 
 def tables(*images, score=0.5):
-    predictions, targets = [i[0] for i in images], [i[1] for i in images]
-    return (error_table(predictions, targets, 2), error_table(from_score(predictions, score), targets, 2))
+    table = error_table(pair_boxes([i[0] for i in images], [i[1] for i in images], 2))
+    return table, table.from_score(score)
 
 
 # two right, one of them unsure; one class confusion, one badly placed, one twice, one background, one missed
@@ -53,7 +52,7 @@ def test_scores():
     assert at[.4]['recall'] == 0.5 and at[.95] == {'score': .95, 'precision': 0., 'recall': 0., 'F1': 0.}
     assert best_score(curve) == 0.05  # 3 of 7 and 6: the lowest of equally good ones
     for score in (0.3, 0.5, 0.66, 0.7):
-        counts = detection_counts([i[0] for i in IMAGES], [i[1] for i in IMAGES], 2, score_thr=score).total()
+        counts = pair_boxes(*zip(*IMAGES), 2).lesions().counts(score).total()
         row = score_curve(table, [score])[0]
         assert row['F1'] == pytest.approx(2 * counts.tp / (2 * counts.tp + counts.fp + counts.fn))
 
@@ -210,8 +209,3 @@ def test_planted_errors_are_counted(seed):
     for index, counts in enumerate(planned):
         expected = {name: number for name, number in counts.items() if name != 'hit'}
         assert worst.get(index, {'types': dict.fromkeys(expected, 0)})['types'] == expected
-
-
-def test_from_score_keeps_arrays():
-    kept = from_score([{'boxes': np.zeros((0, 4)), 'labels': np.zeros(0, int), 'scores': np.zeros(0)}], 0.5)
-    assert kept[0]['boxes'].shape == (0, 4)

@@ -140,8 +140,8 @@ def test_what_is_refused(teachers):
     ('faster_rcnn_r50_distilled_cell', 'model.student.roi_head.bbox_head.num_classes')])
 def test_configs_follow_the_data_and_name_the_teacher(name, place):
     """The names of the classes reach the model, and ``teacher_checkpoint`` its place."""
-    from cxrdet.preflight.classes import follow_classes
     from cxrdet.preflight.config import load_config
+    from cxrdet.preflight.data import follow_classes
     cfg = load_config(f'configs/{name}.py', cfg_options=['teacher_checkpoint=t.pth'])
     assert isinstance(cfg, Config)
     follow_classes(cfg, classes=('a', 'b', 'c', 'd'))

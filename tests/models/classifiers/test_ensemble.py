@@ -138,8 +138,8 @@ def crops(tmp_path_factory):
     """Six images of three classes, and two networks of random weights."""
     from mmengine.registry import DefaultScope
 
-    from cxrdet.preflight.classes import follow_classes
     from cxrdet.preflight.config import load_config
+    from cxrdet.preflight.data import follow_classes
     folder, rng = tmp_path_factory.mktemp('crops'), np.random.default_rng(0)
     rows = ['path,label,split']
     for i in range(6):

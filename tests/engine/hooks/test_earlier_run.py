@@ -2,7 +2,7 @@
 import os
 import time
 
-from cxrdet.engine.earlier_run import move_earlier_run
+from cxrdet.engine.hooks.history import move_earlier_run
 
 OF_A_RUN = ('history.json', 'metrics.json', 'training_plot.png', 'last_checkpoint', 'epoch_3.pth', 'iter_7.pth',
             'best_coco_bbox_mAP_epoch_2.pth')

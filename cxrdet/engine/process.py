@@ -1,4 +1,4 @@
-"""The number format that a run computes in; whoever wants to know asks here.
+"""What a process computes on: its device, its threads, its number format, and what takes less when memory is short.
 
 A config asks by ``precision = 'auto' | 'float32' | 'bfloat16' | 'float16'`` (also ``--cfg-options precision=…``), the
 environment by ``CXRDET_PRECISION``, which goes before the config. 'auto' is mixed precision where the hardware computes
@@ -14,28 +14,102 @@ import functools
 import logging
 import os
 import platform
+import re
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import cv2
+import mmengine.device.utils
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 from torch import nn
 
-from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.errors import ConfigError, MemoryShortageError, did_you_mean
+from cxrdet.core.machine import cpu_share
 
-__all__ = ['PRECISIONS', 'VARIABLE', 'Precision', 'asked_for', 'choose', 'evaluate_in', 'of_evaluation', 'of_training',
-           'set_training']
+__all__ = ['PRECISIONS', 'VARIABLE', 'Precision', 'asked_precision', 'choose_precision', 'evaluate_in',
+           'evaluation_precision', 'memory_told', 'param_groups', 'pick_device', 'set_device', 'set_threads',
+           'set_training_precision', 'training_precision', 'unwrap']
 
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
 VARIABLE = 'CXRDET_PRECISION'
 OURS = 'cxrdet.MixedPrecisionOptimWrapper'
 _SETS = {'AVX512_BF16': ('_is_avx512_bf16_supported', 'avx512_bf16'),  # name -> question to torch, flag of the kernel
          'AMX': ('_is_amx_tile_supported', 'amx_bf16')}
+_HOST = re.compile(r'DefaultCPUAllocator|Unable to allocate|Cannot allocate memory')
+_GPU = re.compile(r'CUDA out of memory|CUDA error: out of memory|CU(?:DNN|BLAS)_STATUS_ALLOC_FAILED')
+_LESS_PRECISION = {'train': '--amp, where the GPU computes it: maps in half the bytes',
+              'test': 'CXRDET_PRECISION=auto: maps in half the bytes'}
+
+
+def pick_device(device: str, *, option: str = '--device ') -> torch.device:
+    """Return the device that ``device`` names; raises ConfigError if there is none of that name here."""
+    if device == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        target = torch.device(device)
+        torch.zeros(1, device=target)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f'{option}{device}: {str(error).splitlines()[0]}. Use "auto", "cpu" or a GPU that is there: '
+                          f'{torch.cuda.device_count()} are') from error
+    return target
+
+
+def set_device(cfg: Config) -> None:
+    """Let MMEngine's runner compute on ``cfg.device``: 'auto', 'cpu', 'cuda' or 'cuda:1'; where it is absent or None,
+    MMEngine chooses, a GPU if there is one.
+
+    Raises:
+        ConfigError: If there is no such device, or several processes are to share one.
+    """
+    device = cfg.get('device')
+    if device is None:
+        return
+    target = pick_device(str(device), option='device=')
+    if cfg.get('launcher', 'none') != 'none' and target != pick_device('auto'):
+        raise ConfigError(f'device={device}: of several processes each takes the GPU of its number. Leave the device '
+                          'out; to compute on the CPU, set CUDA_VISIBLE_DEVICES=-1.')
+    mmengine.device.utils.DEVICE = target.type
+    if target.index is not None and target.type == 'cuda':
+        torch.cuda.set_device(target)
+
+
+def set_threads(launcher: str = 'none') -> None:
+    """Let torch and OpenCV compute in as many threads as this process has cores, or its share of them.
+
+    torch takes the cores that the process is bound to, but does not see a container's quota. ``OMP_NUM_THREADS`` and
+    ``MKL_NUM_THREADS`` are obeyed. (Numba's threads are not used here.)
+    """
+    share = cpu_share(launcher)
+    if cv2.getNumThreads() > share:
+        cv2.setNumThreads(share)
+    if launcher != 'none':
+        threads = int(os.environ.get('OMP_NUM_THREADS') or share)
+        for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):  # MMEngine sets those that are missing to 1
+            os.environ.setdefault(name, str(threads))
+        torch.set_num_threads(threads)
+    elif torch.get_num_threads() > share and not {'OMP_NUM_THREADS', 'MKL_NUM_THREADS'} & set(os.environ):
+        print_log(f'torch computes with {share} instead of {torch.get_num_threads()} threads: as many processor cores '
+                  'may be used (the limit of a container). OMP_NUM_THREADS overrides this.', logger='current')
+        torch.set_num_threads(share)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside MMEngine's wrappers for distributed runs; ``model`` itself where there is none."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def param_groups(optim_wrapper) -> list[dict]:
+    """The parameter groups of an optimizer wrapper, or of all those in a dict of them."""
+    groups = optim_wrapper.param_groups
+    return [group for inner in groups.values() for group in inner] if isinstance(groups, dict) else list(groups)
 
 
 class Precision(NamedTuple):
@@ -66,7 +140,7 @@ class Precision(NamedTuple):
             print_log(f'Precision: {self.name}, {self.reason}', logger='current')
 
 
-def asked_for(cfg: Mapping | None = None) -> str | None:
+def asked_precision(cfg: Mapping | None = None) -> str | None:
     """The precision that the environment or else ``cfg.precision`` names; None if neither does.
 
     Where they differ, a warning tells which one is taken.
@@ -93,7 +167,7 @@ def _checked(value: str, place: str) -> str:
     return value
 
 
-def choose(asked: str = 'auto', device: str | None = None) -> Precision:
+def choose_precision(asked: str = 'auto', device: str | None = None) -> Precision:
     """What to compute in.
 
     Args:
@@ -162,7 +236,7 @@ def _onednn_takes_bfloat16() -> bool:
     return torch.backends.mkldnn.is_available() and (ask is None or bool(ask()))
 
 
-def set_training(cfg: Config, *, amp: bool = False) -> None:
+def set_training_precision(cfg: Config, *, amp: bool = False) -> None:
     """Let the optimizer wrapper of ``cfg`` train in the precision that is asked for.
 
     What the config, the environment or ``amp`` (``--amp``: 'auto') names goes to
@@ -172,7 +246,7 @@ def set_training(cfg: Config, *, amp: bool = False) -> None:
 
     Raises: ConfigError if a precision is named and the config has a wrapper of another kind.
     """
-    wrapper, asked = cfg.get('optim_wrapper'), asked_for(cfg)
+    wrapper, asked = cfg.get('optim_wrapper'), asked_precision(cfg)
     if not isinstance(wrapper, dict):
         return  # which the check of the config tells
     kind = str(wrapper.get('type', 'OptimWrapper'))
@@ -188,10 +262,10 @@ def set_training(cfg: Config, *, amp: bool = False) -> None:
                           f'precision out ({VARIABLE}, too), or take "OptimWrapper".')
 
 
-def of_training(optim_wrapper) -> str:
+def training_precision(optim_wrapper) -> str:
     """Name of the format that an optimizer wrapper trains in; of several that differ, all of them."""
     if hasattr(optim_wrapper, 'optim_wrappers'):  # MMEngine's OptimWrapperDict
-        return ', '.join(sorted({of_training(part) for part in optim_wrapper.optim_wrappers.values()}))
+        return ', '.join(sorted({training_precision(part) for part in optim_wrapper.optim_wrappers.values()}))
     if isinstance(precision := getattr(optim_wrapper, 'precision', None), Precision):
         return precision.name
     if not hasattr(optim_wrapper, 'cast_dtype'):  # only MMEngine's wrappers for autocast have it
@@ -199,12 +273,12 @@ def of_training(optim_wrapper) -> str:
     return str(optim_wrapper.cast_dtype or torch.float16).removeprefix('torch.')
 
 
-def of_evaluation(cfg: Mapping | None = None, *, fp16: bool = False, device: str | None = None) -> Precision:
+def evaluation_precision(cfg: Mapping | None = None, *, fp16: bool = False, device: str | None = None) -> Precision:
     """What to validate, test and predict in: a named format, or 'auto' if ``fp16`` asks for it, or else float32."""
-    asked = asked_for(cfg)
+    asked = asked_precision(cfg)
     if asked in (None, 'auto'):
         asked = 'auto' if fp16 else 'float32'
-    return choose(asked, device)
+    return choose_precision(asked, device)
 
 
 def evaluate_in(model: nn.Module, precision: Precision) -> None:
@@ -224,3 +298,59 @@ class _Within:
     def __call__(self, model: nn.Module, *args, **kwargs):
         with self.precision.autocast():
             return self.method(model, *args, **kwargs)
+
+
+@contextmanager
+def memory_told(mode: Literal['train', 'test', 'predict'], cfg: Mapping | None = None) -> Iterator[None]:
+    """Turn what torch and NumPy raise for want of memory into an error that names the switches.
+
+    Args:
+        mode: what the run does.
+        cfg: its config, of which the message takes the present values.
+
+    Raises:
+        MemoryShortageError: in place of ``torch.OutOfMemoryError``, of a RuntimeError of torch's allocator for the
+            CPU, and of MemoryError. Any other error passes.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        where = _short_of(error)
+        if where is None:
+            raise
+        raise MemoryShortageError(_shortage(error, where, mode, cfg or {})) from error
+
+
+def _short_of(error: Exception) -> str | None:
+    """'GPU', 'machine', or None for an error that has another reason."""
+    if isinstance(error, torch.cuda.OutOfMemoryError) or _GPU.search(str(error)):
+        return 'GPU'
+    return 'machine' if isinstance(error, MemoryError) or _HOST.search(str(error)) else None
+
+
+def _shortage(error: Exception, where: str, mode: str, cfg: Mapping) -> str:
+    loader = 'train_dataloader' if mode == 'train' else 'test_dataloader'
+    option = '--batch-size N' if mode == 'predict' else f'--cfg-options {loader}.batch_size=N'
+    size = (cfg.get(loader) or {}).get('batch_size') if mode != 'predict' else None
+    backbone = ((cfg.get('model') or {}).get('backbone') or {}).get('type')
+    switches = {
+        'batch': option + (f' (now {size})' if size else '') + (
+            '; optim_wrapper.accumulative_counts=M makes steps of M batches' if mode == 'train' else ''),
+        'size': f'smaller images, by the scale of Resize in {loader}.dataset.pipeline; half the side takes a quarter',
+        'backbone': f'a smaller one of configs/_base_/backbones{f" (now {backbone})" if backbone else ""}; '
+                    'docs/backbones.md compares them',
+        'precision': _LESS_PRECISION.get(mode, _LESS_PRECISION['test'])}
+    if where == 'machine':
+        switches['workers'] = f'--cfg-options {loader}.num_workers=0, and no cache=True in LoadImage'
+    lines = [f'The {where} has too little memory for this: {_asked_memory(error)}', '  What takes less:']
+    lines += [f'    {name}: {text}' for name, text in switches.items()]
+    return '\n'.join([*lines, '  docs/troubleshooting.md says how much each of them brings.'])
+
+
+def _asked_memory(error: Exception) -> str:
+    """What the error says of the sizes, in one line."""
+    text = ' '.join(str(error).split())
+    if found := re.search(r'you tried to allocate (\d+) bytes', text):
+        return f'{int(found[1]) / 2**20:,.0f} MiB were asked for.'
+    found = re.search(r'Tried to allocate .+?(?=\. Process|\. Including|\. Of the allocated|\.? ?$)', text)
+    return f'{found[0] if found else text[:200] or type(error).__name__}.'

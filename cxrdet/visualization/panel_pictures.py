@@ -1,4 +1,4 @@
-"""ROC, precision-recall, FROC and calibration curves, one small panel a class, as a picture file.
+"""Panels of curves (:mod:`cxrdet.visualization.panels`) as a picture file.
 
 Colours are those of :mod:`cxrdet.visualization.boxes`, which all kinds of colour blindness tell apart.
 """
@@ -11,75 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cxrdet.core.classification.calibration import BINS
-from cxrdet.core.classification.roc import AurocInterval, as_columns
-from cxrdet.core.detection.lesions import LesionTable
 from cxrdet.core.files import atomic_path
 from cxrdet.visualization.boxes import PALETTE
-from cxrdet.visualization.panels import (
-    Line,
-    Panel,
-    calibration_panel,
-    detection_pr_panels,
-    froc_panels,
-    pr_panels,
-    roc_panels,
-)
+from cxrdet.visualization.panels import Line, Panel
 from cxrdet.visualization.text import plain
 
-__all__ = ['draw_calibration_curves', 'draw_detection_pr_curves', 'draw_froc_curves', 'draw_panels', 'draw_pr_curves',
-           'draw_roc_curves']
+__all__ = ['draw_panels']
 
 _COLORS = tuple(tuple(value / 255 for value in color[::-1]) for color in PALETTE)
 _STYLES = ('solid', 'dashed', 'dashdot')
 _PANEL = 2.6  # inches
-
-
-def draw_roc_curves(path: str | os.PathLike, y_true, y_score, classes: Sequence[str], *, groups=None,
-                    samples: int = 200, interval: AurocInterval | None = None) -> None:
-    """Write :func:`~cxrdet.visualization.panels.roc_panels` (same arguments, same errors) to a picture file.
-
-    The suffix of ``path`` gives the format (png, pdf, svg ...).
-    """
-    draw_panels(path, roc_panels(y_true, y_score, classes, groups=groups, samples=samples, interval=interval))
-
-
-def draw_pr_curves(path: str | os.PathLike, y_true, y_score, classes: Sequence[str], *, groups=None,
-                   samples: int = 200) -> None:
-    """Write :func:`~cxrdet.visualization.panels.pr_panels` (same arguments, same errors) to a picture file."""
-    draw_panels(path, pr_panels(y_true, y_score, classes, groups=groups, samples=samples))
-
-
-def draw_detection_pr_curves(path: str | os.PathLike, table: LesionTable, classes: Sequence[str], *, groups=None,
-                             samples: int = 200) -> None:
-    """Write :func:`~cxrdet.visualization.panels.detection_pr_panels` (same arguments) to a picture file."""
-    draw_panels(path, detection_pr_panels(table, classes, groups=groups, samples=samples))
-
-
-def draw_froc_curves(path: str | os.PathLike, table: LesionTable, classes: Sequence[str], *, groups=None,
-                     samples: int = 200) -> None:
-    """Write :func:`~cxrdet.visualization.panels.froc_panels` (same arguments) to a picture file."""
-    draw_panels(path, froc_panels(table, classes, groups=groups, samples=samples))
-
-
-def draw_calibration_curves(path: str | os.PathLike, y_true, y_prob, classes: Sequence[str], *, groups=None,
-                            bins: int = BINS, samples: int = 200) -> None:
-    """Write the calibration curve of each class to a picture file.
-
-    Args:
-        path: the suffix gives the format.
-        y_true, y_prob: (N, C) labels 1, 0 or NaN, and probabilities in [0, 1].
-        classes: C names.
-        groups: (N,) group of each row; None: each row for itself.
-        bins, samples: as for :func:`~cxrdet.visualization.panels.calibration_panel`.
-
-    Raises: ValueError if there is not one name a class, or probabilities are out of range.
-    """
-    true, prob = as_columns(y_true, y_prob)
-    if len(classes) != true.shape[1] or not len(classes):
-        raise ValueError(f'expected one name for each of {true.shape[1]} classes, got {len(classes)}')
-    draw_panels(path, [calibration_panel(true[:, i], prob[:, i], str(name), groups=groups, bins=bins, samples=samples)
-                       for i, name in enumerate(classes)])
 
 
 def draw_panels(path: str | os.PathLike, panels: Sequence[Panel]) -> None:

@@ -1,21 +1,26 @@
-"""A run takes no more threads, workers and memory than this process may use; see :mod:`cxrdet.core.machine`."""
+"""Data loaders take no more workers, shared memory and memory than this process may use; :mod:`cxrdet.core.machine`."""
 import logging
 import multiprocessing
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-import cv2
+import numpy as np
 import torch
 from mmengine.logging import print_log
+from torch.multiprocessing.reductions import reduce_storage
+from torch.utils.data._utils.collate import collate_tensor_fn, default_collate_fn_map
 
 from cxrdet.core.config_tree import DATALOADERS, walk
-from cxrdet.core.machine import memory_limit, shared_memory_free, usable_cpus
+from cxrdet.core.machine import cpu_share, local_processes, memory_limit, shared_memory_free
 from cxrdet.core.temporary import worker_folder
-from cxrdet.engine.workers import SHARED_MEMORY_RESERVE, spare_shared_memory
+from cxrdet.engine.process import set_threads
 
-__all__ = ['fit_loaders', 'fit_to_machine', 'set_threads']
+__all__ = ['SHARED_MEMORY_RESERVE', 'fit_loaders', 'fit_to_machine', 'spare_shared_memory']
+
+SHARED_MEMORY_RESERVE = 256 * 2 ** 20  # bytes
 
 _MIB = 2 ** 20
 _CACHE_MB = 512  # of LoadImage, by default
@@ -36,26 +41,6 @@ def fit_to_machine(cfg: Any, launcher: str = 'none') -> None:
     fit_loaders({name: cfg[name] for name in DATALOADERS if cfg.get(name)}, launcher=launcher, start_method=start)
 
 
-def set_threads(launcher: str = 'none') -> None:
-    """Let torch and OpenCV compute in as many threads as this process has cores, or its share of them.
-
-    torch takes the cores that the process is bound to, but does not see a container's quota. ``OMP_NUM_THREADS`` and
-    ``MKL_NUM_THREADS`` are obeyed. (Numba's threads are not used here.)
-    """
-    share = _cpu_share(launcher)
-    if cv2.getNumThreads() > share:
-        cv2.setNumThreads(share)
-    if launcher != 'none':
-        threads = int(os.environ.get('OMP_NUM_THREADS') or share)
-        for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):  # MMEngine sets those that are missing to 1
-            os.environ.setdefault(name, str(threads))
-        torch.set_num_threads(threads)
-    elif torch.get_num_threads() > share and not {'OMP_NUM_THREADS', 'MKL_NUM_THREADS'} & set(os.environ):
-        print_log(f'torch computes with {share} instead of {torch.get_num_threads()} threads: as many processor cores '
-                  'may be used (the limit of a container). OMP_NUM_THREADS overrides this.', logger='current')
-        torch.set_num_threads(share)
-
-
 def fit_loaders(loaders: Mapping[str, dict], *, launcher: str = 'none', start_method: str | None = None) -> None:
     """Let data loaders run with the shared memory, memory and cores that there are, and say what is short.
 
@@ -71,7 +56,7 @@ def fit_loaders(loaders: Mapping[str, dict], *, launcher: str = 'none', start_me
         launcher: as for :func:`fit_to_machine`; processes on one machine share its memory.
         start_method: of worker processes; by default that of :mod:`multiprocessing`.
     """
-    processes = _local_processes(launcher)
+    processes = local_processes(launcher)
     _fit_caches(loaders, processes)
     working = {name: loader for name, loader in loaders.items() if loader.get('num_workers')}
     if not working:
@@ -80,7 +65,7 @@ def fit_loaders(loaders: Mapping[str, dict], *, launcher: str = 'none', start_me
     _fit_shared_memory(working, forked and 'fork' in multiprocessing.get_all_start_methods())  # never on Windows
     if any(loader['num_workers'] for loader in working.values()):
         worker_folder()
-    share, bound = _cpu_share(launcher), len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 1
+    share, bound = cpu_share(launcher), len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 1
     many = [f'{name}: num_workers={loader["num_workers"]}' for name, loader in working.items()
             if share < loader['num_workers'] <= bound]
     if many:
@@ -134,18 +119,38 @@ def _can_have_locks() -> bool:
     return True
 
 
-def _cpu_share(launcher: str) -> int:
-    cores = usable_cpus()
-    if launcher == 'slurm' and os.environ.get('SLURM_CPUS_PER_TASK'):
-        return min(cores, int(os.environ['SLURM_CPUS_PER_TASK']))  # whether Slurm has bound the task to them or not
-    return max(1, cores // _local_processes(launcher))
+def spare_shared_memory() -> None:
+    """Let forked worker processes put tensors into ``/dev/shm`` only while much of it stays free.
+
+    torch's workers hand a batch over in ``/dev/shm``, whichever sharing strategy is set. When it is full they die of a
+    "Bus error", or, since torch 2.10, the batch is lost and the run waits for it for ever. From now on what would leave
+    less than :data:`SHARED_MEMORY_RESERVE` free goes through the worker's pipe instead, as numpy arrays do: slower, the
+    same numbers. The reserve is for what other workers write at the same moment. What is shared already stays shared.
+    """
+    ForkingPickler.register(torch.UntypedStorage, _reduce)
+    default_collate_fn_map[torch.Tensor] = _stack
 
 
-def _local_processes(launcher: str) -> int:
-    """Processes of this run on this machine."""
-    if launcher == 'none':
-        return 1
-    return int(os.environ.get('LOCAL_WORLD_SIZE') or os.environ.get('SLURM_NTASKS_PER_NODE') or 1)
+def _is_room_for(size: int) -> bool:
+    free = shared_memory_free()
+    return free is None or free >= size + SHARED_MEMORY_RESERVE
+
+
+def _reduce(storage: torch.UntypedStorage) -> tuple[Callable, tuple]:
+    if storage.device.type != 'cpu' or storage.is_shared() or _is_room_for(storage.nbytes()):
+        return reduce_storage(storage)
+    return _rebuild, (torch.empty(0, dtype=torch.uint8).set_(storage).numpy(),)
+
+
+def _rebuild(data: np.ndarray) -> torch.UntypedStorage:
+    return torch.from_numpy(data).untyped_storage()
+
+
+def _stack(batch: list[torch.Tensor], *, collate_fn_map: dict | None = None) -> torch.Tensor:
+    """Make one tensor of a batch; torch's own function, which this calls, does so in shared memory."""
+    if _is_room_for(sum(member.nbytes for member in batch)):
+        return collate_tensor_fn(batch, collate_fn_map=collate_fn_map)
+    return torch.stack(batch)
 
 
 @lru_cache(maxsize=8)

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.engine import precision
+from cxrdet.engine import process
 from cxrdet.engine.hooks.precision import PrecisionHook
 
 
@@ -19,13 +19,13 @@ from cxrdet.engine.hooks.precision import PrecisionHook
 def machine(monkeypatch):
     """Make this machine another one: ``machine(avx512=…, amx=…, onednn=…, system=…, processor=…, gpu=…)``."""
     def be(*, avx512=False, amx=False, onednn=True, system='linux', processor='x86_64', gpu=None):
-        monkeypatch.delenv(precision.VARIABLE, raising=False)
+        monkeypatch.delenv(process.VARIABLE, raising=False)
         monkeypatch.setattr(sys, 'platform', system)
         monkeypatch.setattr(platform, 'machine', lambda: processor)
         monkeypatch.setattr(torch.cpu, '_is_avx512_bf16_supported', lambda: avx512, raising=False)
         monkeypatch.setattr(torch.cpu, '_is_amx_tile_supported', lambda: amx, raising=False)
-        monkeypatch.setattr(precision, '_onednn_takes_bfloat16', lambda: onednn)
-        monkeypatch.setattr(precision, 'get_device', lambda: 'cpu' if gpu is None else 'cuda')
+        monkeypatch.setattr(process, '_onednn_takes_bfloat16', lambda: onednn)
+        monkeypatch.setattr(process, 'get_device', lambda: 'cpu' if gpu is None else 'cuda')
         monkeypatch.setattr(torch.cuda, 'get_device_name', lambda *_: 'a GPU')
         monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda *_: gpu)
     return be
@@ -48,7 +48,7 @@ OLD = dict(avx512=False, amx=False, onednn=False)
     (dict(gpu=(8, 0)), 'bfloat16'), (dict(gpu=(9, 0)), 'bfloat16')])
 def test_auto_follows_the_hardware(machine, facts, expected):
     machine(**facts)
-    chosen = precision.choose('auto')
+    chosen = process.choose_precision('auto')
     assert chosen.name == expected and not chosen.emulated
     assert chosen.device == ('cuda' if 'gpu' in facts else 'cpu')
 
@@ -59,10 +59,10 @@ def test_auto_follows_the_hardware(machine, facts, expected):
     (dict(gpu=(7, 5)), 'bfloat16', True), (dict(gpu=(7, 5)), 'float16', False), (dict(gpu=(9, 0)), 'float32', False)])
 def test_a_named_format_is_obeyed_with_a_warning_where_it_is_emulated(machine, monkeypatch, facts, asked, emulated):
     machine(**facts)
-    chosen = precision.choose(asked)
+    chosen = process.choose_precision(asked)
     assert (chosen.name, chosen.emulated) == (asked, emulated)
     said = []
-    monkeypatch.setattr(precision, 'print_log', lambda text, logger, level=logging.INFO: said.append((text, level)))
+    monkeypatch.setattr(process, 'print_log', lambda text, logger, level=logging.INFO: said.append((text, level)))
     chosen.log()
     (text, level), = said  # one line: which and why
     assert asked in text and chosen.reason in text
@@ -75,40 +75,40 @@ def test_the_flags_of_the_kernel_answer_where_torch_cannot_be_asked(machine, mon
     monkeypatch.delattr(torch.cpu, '_is_amx_tile_supported')
     for flags, expected in ((), 'float32'), (('avx2',), 'float32'), (('avx512_bf16',), 'bfloat16'), (
             ('amx_bf16',), 'bfloat16'):
-        monkeypatch.setattr(precision, '_kernel_flags', lambda flags=flags: frozenset(flags))
-        assert precision.choose().name == expected
+        monkeypatch.setattr(process, '_kernel_flags', lambda flags=flags: frozenset(flags))
+        assert process.choose_precision().name == expected
 
 
 def test_unknown_devices_take_float32(machine):
     machine(avx512=True)
-    assert precision.choose('auto', 'mps').name == 'float32'
+    assert process.choose_precision('auto', 'mps').name == 'float32'
 
 
 @pytest.mark.parametrize(('variable', 'config', 'expected'), [
     (None, None, None), (None, 'auto', 'auto'), (None, 'float16', 'float16'), ('bfloat16', None, 'bfloat16'),
     ('float32', 'bfloat16', 'float32'), ('', 'bfloat16', 'bfloat16')])
 def test_the_environment_goes_before_the_config(monkeypatch, variable, config, expected):
-    monkeypatch.delenv(precision.VARIABLE, raising=False)
+    monkeypatch.delenv(process.VARIABLE, raising=False)
     if variable is not None:
-        monkeypatch.setenv(precision.VARIABLE, variable)
+        monkeypatch.setenv(process.VARIABLE, variable)
     said = []
-    monkeypatch.setattr(precision, 'print_log', lambda text, **_: said.append(text))
-    precision._tell_difference.cache_clear()
-    assert precision.asked_for({} if config is None else dict(precision=config)) == expected
+    monkeypatch.setattr(process, 'print_log', lambda text, **_: said.append(text))
+    process._tell_difference.cache_clear()
+    assert process.asked_precision({} if config is None else dict(precision=config)) == expected
     assert len(said) == bool(variable and config and variable != config)
 
 
 @pytest.mark.parametrize(('variable', 'config', 'place'), [
     ('bf16', None, r'CXRDET_PRECISION=bf16'), (None, 'fp16', r'precision=fp16: .*float16')])
 def test_unknown_precision(monkeypatch, variable, config, place):
-    monkeypatch.setenv(precision.VARIABLE, variable or '')
+    monkeypatch.setenv(process.VARIABLE, variable or '')
     with pytest.raises(ConfigError, match=place):
-        precision.asked_for(dict(precision=config))
+        process.asked_precision(dict(precision=config))
     with pytest.raises(ConfigError, match='precision=half'):
-        precision.choose('half')
+        process.choose_precision('half')
 
 
-OURS, PLAIN, STOCK = precision.OURS, 'OptimWrapper', 'AmpOptimWrapper'
+OURS, PLAIN, STOCK = process.OURS, 'OptimWrapper', 'AmpOptimWrapper'
 
 
 @pytest.mark.parametrize(('wrapper', 'asked', 'amp', 'gpu', 'expected'), [
@@ -129,7 +129,7 @@ OURS, PLAIN, STOCK = precision.OURS, 'OptimWrapper', 'AmpOptimWrapper'
 def test_the_wrapper_of_a_training(machine, wrapper, asked, amp, gpu, expected):
     machine(gpu=gpu)
     cfg = Config(dict(optim_wrapper=wrapper, precision=asked))
-    precision.set_training(cfg, amp=amp)
+    process.set_training_precision(cfg, amp=amp)
     assert cfg.optim_wrapper == expected
 
 
@@ -137,14 +137,14 @@ def test_the_wrapper_of_a_training(machine, wrapper, asked, amp, gpu, expected):
 def test_a_config_without_a_wrapper_is_left_to_its_check(machine, cfg):
     machine()
     before = copy.deepcopy(cfg)
-    precision.set_training(Config(cfg), amp=True)
+    process.set_training_precision(Config(cfg), amp=True)
     assert cfg == before
 
 
 def test_a_wrapper_that_decides_itself_is_not_overruled_silently(machine):
     machine()
     with pytest.raises(ConfigError, match='OptimWrapperDict'):
-        precision.set_training(Config(dict(optim_wrapper=dict(type='OptimWrapperDict'), precision='float32')))
+        process.set_training_precision(Config(dict(optim_wrapper=dict(type='OptimWrapperDict'), precision='float32')))
 
 
 @pytest.mark.parametrize(('facts', 'asked', 'fp16', 'expected'), [
@@ -154,7 +154,7 @@ def test_a_wrapper_that_decides_itself_is_not_overruled_silently(machine):
     (dict(avx512=True), 'float32', True, 'float32'), (OLD, 'bfloat16', False, 'bfloat16')])
 def test_evaluation(machine, facts, asked, fp16, expected):
     machine(**facts)
-    assert precision.of_evaluation(dict(precision=asked), fp16=fp16).name == expected
+    assert process.evaluation_precision(dict(precision=asked), fp16=fp16).name == expected
 
 
 class Steps(nn.Module):
@@ -173,7 +173,7 @@ class Steps(nn.Module):
 @pytest.mark.parametrize('name', ['float32', 'bfloat16'])
 def test_the_steps_of_a_model_run_in_it_whatever_stands_around(name):
     model = Steps()
-    precision.evaluate_in(model, precision.Precision(name, 'cpu', ''))
+    process.evaluate_in(model, process.Precision(name, 'cpu', ''))
     data = torch.ones(1, 2)
     for around in (False, True):
         with torch.autocast('cpu', torch.bfloat16, enabled=around):
@@ -187,13 +187,13 @@ def test_training_precision_by_wrapper():
     class Wrapper:
         pass
     stock, several, own = Wrapper(), Wrapper(), Wrapper()
-    stock.cast_dtype, own.precision = None, precision.Precision('bfloat16', 'cpu', '')
+    stock.cast_dtype, own.precision = None, process.Precision('bfloat16', 'cpu', '')
     several.optim_wrappers = dict(a=own, b=Wrapper())
-    assert precision.of_training(Wrapper()) == 'float32'
-    assert precision.of_training(stock) == 'float16'
+    assert process.training_precision(Wrapper()) == 'float32'
+    assert process.training_precision(stock) == 'float16'
     stock.cast_dtype = torch.bfloat16
-    assert precision.of_training(stock) == precision.of_training(own) == 'bfloat16'
-    assert precision.of_training(several) == 'bfloat16, float32'
+    assert process.training_precision(stock) == process.training_precision(own) == 'bfloat16'
+    assert process.training_precision(several) == 'bfloat16, float32'
 
 
 @pytest.mark.parametrize(('before', 'resume', 'told'), [

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cxrdet.core.errors import MemoryShortageError
-from cxrdet.engine.memory import memory_told
+from cxrdet.engine.process import memory_told
 from cxrdet.preflight.config import load_config
 
 CONFIG = 'configs/faster_rcnn_bifpn_cell_tiny.py'

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.engine.device import pick_device, set_device
+from cxrdet.engine.process import pick_device, set_device
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 from mmengine.registry import MODEL_WRAPPERS
 from torch import nn
 
-from cxrdet.engine.unwrap import unwrap
+from cxrdet.engine.process import unwrap
 
 
 def test_wrapped_and_plain():

@@ -6,8 +6,11 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 
-from cxrdet.engine import machine
-from cxrdet.engine.machine import fit_loaders, fit_to_machine, set_threads
+from cxrdet.core import machine
+from cxrdet.engine import loaders as module
+from cxrdet.engine import process
+from cxrdet.engine.loaders import fit_loaders, fit_to_machine
+from cxrdet.engine.process import set_threads
 
 MIB = 2 ** 20
 
@@ -18,12 +21,13 @@ def here(monkeypatch):
     for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE', 'SLURM_NTASKS_PER_NODE',
                  'SLURM_CPUS_PER_TASK'):
         monkeypatch.delenv(name, raising=False)
-    machine._warn.cache_clear()
+    module._warn.cache_clear()
     said, threads = [], {'torch': 8, 'cv2': 8}
     monkeypatch.setattr(os, 'environ', dict(os.environ))
     monkeypatch.setattr(os, 'sched_getaffinity', lambda process: set(range(8)), raising=False)
-    monkeypatch.setattr(machine, 'print_log', lambda text, **kwargs: said.append(text))
-    monkeypatch.setattr(machine, 'spare_shared_memory', lambda: said.append('pipes'))
+    for place in (module, process):
+        monkeypatch.setattr(place, 'print_log', lambda text, **kwargs: said.append(text))
+    monkeypatch.setattr(module, 'spare_shared_memory', lambda: said.append('pipes'))
     monkeypatch.setattr(torch, 'get_num_threads', lambda: threads['torch'])
     monkeypatch.setattr(torch, 'set_num_threads', lambda number: threads.update(torch=number))
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
@@ -32,9 +36,9 @@ def here(monkeypatch):
 
     def describe(cores=8, memory=16384, shm=8192, locks=True):
         monkeypatch.setattr(machine, 'usable_cpus', lambda: cores)
-        monkeypatch.setattr(machine, 'memory_limit', lambda: memory and memory * MIB)
-        monkeypatch.setattr(machine, 'shared_memory_free', lambda: shm and shm * MIB)
-        monkeypatch.setattr(machine, '_can_have_locks', lambda: locks)
+        monkeypatch.setattr(module, 'memory_limit', lambda: memory and memory * MIB)
+        monkeypatch.setattr(module, 'shared_memory_free', lambda: shm and shm * MIB)
+        monkeypatch.setattr(module, '_can_have_locks', lambda: locks)
         return said
     describe.threads = threads
     return describe
@@ -154,12 +158,12 @@ class TestSharedMemory:
         assert sum('--shm-size' in text for text in said) == 1
 
     def test_locks(self, monkeypatch):
-        assert machine._can_have_locks()
+        assert module._can_have_locks()
 
         def full(self):
             raise OSError(28, 'No space left on device')
         monkeypatch.setattr(multiprocessing.context.BaseContext, 'Lock', full)
-        assert not machine._can_have_locks()
+        assert not module._can_have_locks()
 
 
 @pytest.mark.parametrize('cores, workers, warned', [(2, 4, True), (2, 2, False), (2, 9, False), (8, 8, False)])

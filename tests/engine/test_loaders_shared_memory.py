@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader, default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from cxrdet.core.machine import shared_memory_free
-from cxrdet.engine import workers
-from cxrdet.engine.workers import SHARED_MEMORY_RESERVE, spare_shared_memory
+from cxrdet.engine import loaders
+from cxrdet.engine.loaders import SHARED_MEMORY_RESERVE, spare_shared_memory
 
 MEMBERS = [torch.arange(6, dtype=torch.uint8).reshape(2, 3), torch.arange(12.)[3:9:2], torch.zeros(0, 4),
            torch.tensor([1.5, -2], dtype=torch.bfloat16), torch.tensor([[True, False]]), torch.eye(3).to_sparse(),
@@ -23,7 +23,7 @@ def sparing(monkeypatch):
     monkeypatch.setattr(ForkingPickler, '_extra_reducers', dict(ForkingPickler._extra_reducers))
     monkeypatch.setitem(default_collate_fn_map, torch.Tensor, None)
     spare_shared_memory()
-    return lambda free: monkeypatch.setattr(workers, 'shared_memory_free', lambda: free)
+    return lambda free: monkeypatch.setattr(loaders, 'shared_memory_free', lambda: free)
 
 
 def refuse(storage):
@@ -36,7 +36,7 @@ def equal(one, other):
 
 def test_batches_pass_through_pipes(sparing, monkeypatch):
     sparing(2 ** 26)
-    monkeypatch.setattr(workers, 'reduce_storage', refuse)
+    monkeypatch.setattr(loaders, 'reduce_storage', refuse)
     data = [dict(inputs=torch.full((2, 2), i), parts=MEMBERS) for i in range(3)]
     batches = list(DataLoader(data, batch_size=None, num_workers=2, multiprocessing_context='fork'))
     assert [int(batch['inputs'][0, 0]) for batch in batches] == [0, 1, 2]
@@ -54,8 +54,8 @@ def test_batches_pass_through_pipes(sparing, monkeypatch):
                                           (SHARED_MEMORY_RESERVE + 7, False), (0, False)])
 def test_shared_memory_serves_while_there_is_enough(sparing, monkeypatch, free, shared):
     sparing(free)
-    monkeypatch.setattr(workers, 'reduce_storage', lambda storage: (str, ('shared',)))
-    assert (workers._reduce(torch.zeros(8, dtype=torch.uint8).untyped_storage())[0] is str) == shared
+    monkeypatch.setattr(loaders, 'reduce_storage', lambda storage: (str, ('shared',)))
+    assert (loaders._reduce(torch.zeros(8, dtype=torch.uint8).untyped_storage())[0] is str) == shared
 
 
 def test_what_is_shared_stays_shared(sparing):
@@ -72,7 +72,7 @@ def test_what_is_shared_stays_shared(sparing):
 def test_stacking_by_torch_itself(sparing, monkeypatch, free, shared):
     """torch's ``default_collate``, which MMPretrain's configs use, stacks in shared memory."""
     sparing(free)
-    monkeypatch.setattr(workers, 'collate_tensor_fn', lambda batch, collate_fn_map: 'shared')
+    monkeypatch.setattr(loaders, 'collate_tensor_fn', lambda batch, collate_fn_map: 'shared')
     stacked = default_collate([dict(x=np.full(2, i, np.float32)) for i in range(2)])['x']
     assert stacked == 'shared' if shared else stacked.tolist() == [[0, 0], [1, 1]]
 
@@ -97,7 +97,7 @@ def with_a_megabyte(results):
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='mounts are those of Linux')
 def test_batches_larger_than_shared_memory(sparing, monkeypatch):
-    monkeypatch.setattr(workers, 'shared_memory_free', shared_memory_free)
+    monkeypatch.setattr(loaders, 'shared_memory_free', shared_memory_free)
     fork = multiprocessing.get_context('fork')
     receiver, sender = fork.Pipe(duplex=False)
     process = fork.Process(target=with_a_megabyte, args=(sender,))

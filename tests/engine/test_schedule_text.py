@@ -1,7 +1,7 @@
 """The text of a config is read without executing it."""
 import pytest
 
-from cxrdet.engine.config_text import NOT_SET, changed_settings, read_config_text
+from cxrdet.engine.schedule import NOT_SET, changed_settings, read_config_text
 
 
 def test_what_mmengine_writes_is_read_back():

@@ -1,0 +1,233 @@
+"""What MMEngine and its relatives do with a config, as data: one row a rule, with the function that it mirrors.
+
+They look a name or a number up when they need it, deep in a run. The check of a config goes by these rows instead;
+``tests/preflight/test_rules.py`` builds the real thing for each, so that a new release that behaves otherwise is seen.
+No function is in here; the rows are applied by :mod:`cxrdet.preflight.check`.
+"""
+from typing import NamedTuple
+
+from mmengine import registry as root
+
+__all__ = ['HELPERS', 'RULES', 'RUNNER_KEYS', 'SCOPES', 'SURE', 'Expected', 'Rule']
+
+
+class Rule(NamedTuple):
+    """One row.
+
+    Attributes:
+        kind: What the row says of the places that ``where`` finds:
+
+            - 'registry': below it, types are looked up in these registries, or among the names of this module
+            - 'default type': the Runner takes this type where none is named
+            - 'takes off': the builder of the place takes these arguments off before the class sees them
+            - 'keys': the section knows these keys only; its own arguments and those of the function that is mirrored
+            - 'value': what is there must be as :class:`Expected` says
+            - 'needs': the first key of the dict needs a number above 0 in the second
+            - 'all or none': of these top-level keys all are given, or none
+            - 'function': a function of this name in :mod:`cxrdet.preflight.check`, for what is no single value
+
+        where: A regular expression, searched in the dotted place, which is written without the indices of lists.
+        what: Of the kinds 'registry', 'takes off' … above.
+        mirrors: The function or class that behaves so.
+    """
+
+    kind: str
+    where: str
+    what: object
+    mirrors: str
+
+
+class Expected(NamedTuple):
+    """What a value must be.
+
+    Attributes:
+        kind: 'integer', 'number', 'text', 'dict', 'list', 'dict or list', or the same with a 's': a list of them.
+        low, high: Bounds of a number, both allowed; ``below``: a bound that is not.
+        also: Values that are allowed as well.
+        hint: What to do, where that is not plain.
+    """
+
+    kind: str
+    low: float | None = None
+    high: float | None = None
+    below: float | None = None
+    also: tuple = (None, )
+    hint: str = ''
+
+
+SCOPES = ('cxrdet', 'mmdet', 'mmpretrain', 'mmengine')
+MODEL = (root.MODELS, root.TASK_UTILS)
+METRIC = (root.METRICS, root.EVALUATOR, root.TASK_UTILS)
+_RUNNER = 'mmengine.runner.runner.Runner.'
+_IN_MODEL = r'^(model|tta_model|data_preprocessor)\.(?!.*\bprototype\.)'  # a retriever has a dataloader in its model
+_NOT_HOOKS = r'^(?!default_hooks\.)'
+_OPTIMIZER = r'^optim_wrapper\.(\w+\.)?optimizer\.(inner\.)?'
+_AT_LEAST_1 = Expected('integer', 1, also=())
+
+# Keys that something else than the Runner's own arguments reads: mmdet's and mmpretrain's inferencers, cxrdet's tools.
+RUNNER_KEYS = ('custom_imports', 'vis_backends', 'tta_model', 'tta_pipeline', 'test_pipeline', 'model_wrapper_cfg',
+               'sync_bn', 'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval', 'compile',
+               'runner_type', 'strategy', 'device', 'precision', 'allow_partial_weights', 'allow_shared_images')
+# Helpers of the stock configs that may stand unused, so that a name near a real key is not taken for a misspelling.
+HELPERS = ('train_pipeline', 'val_pipeline', 'data_root', 'dataset_type', 'backend_args', 'num_classes', 'img_scale',
+           'load_pipeline', 'backbone', 'backbone_channels', 'backbone_strides')
+# Places whose type is certainly looked up, so that a name in lower case is judged, too. Elsewhere a lower-case type
+# may be a word of the part itself (``clip_grad=dict(type='norm')``) and is left alone.
+SURE = (r'^(model|detector|backbone|neck|\w*head|\w*loss\w*|\w*norm_cfg|act_cfg|conv_cfg|upsample_cfg|\w*_extractor|'
+        r'data_preprocessor|init_cfg|datasets?|\w*pipeline|transforms|\w*sampler|assigner|bbox_coder|\w*_generator|'
+        r'optimizer|optim_wrapper|param_scheduler|\w*evaluator|metrics|default_hooks|custom_hooks|visualizer|'
+        r'vis_backends|train_cfg|val_cfg|test_cfg|nms|roi_layer|augments|collate_fn)$')
+
+RULES = (
+    # The top-level keys that a run is built from, in the order in which they are read here.
+    Rule('registry', '^model$', MODEL, _RUNNER + 'build_model'),
+    Rule('registry', '^tta_model$', MODEL, 'mmengine.runner.runner.Runner.build_model'),
+    Rule('registry', '^data_preprocessor$', MODEL, 'mmengine.model.base_model.base_model.BaseModel.__init__'),
+    Rule('registry', '^model_wrapper_cfg$', (root.MODEL_WRAPPERS, ), _RUNNER + 'wrap_model'),
+    Rule('registry', '^train_dataloader$', (root.DATASETS, ), _RUNNER + 'build_dataloader'),
+    Rule('registry', '^val_dataloader$', (root.DATASETS, ), _RUNNER + 'build_dataloader'),
+    Rule('registry', '^test_dataloader$', (root.DATASETS, ), _RUNNER + 'build_dataloader'),
+    Rule('registry', '^test_pipeline$', (root.TRANSFORMS, ), 'mmengine.dataset.base_dataset.Compose.__init__'),
+    Rule('registry', '^tta_pipeline$', (root.TRANSFORMS, ), 'mmengine.dataset.base_dataset.Compose.__init__'),
+    Rule('registry', '^train_cfg$', (root.LOOPS, ), _RUNNER + 'build_train_loop'),
+    Rule('registry', '^val_cfg$', (root.LOOPS, ), _RUNNER + 'build_val_loop'),
+    Rule('registry', '^test_cfg$', (root.LOOPS, ), _RUNNER + 'build_test_loop'),
+    Rule('registry', '^optim_wrapper$', (root.OPTIM_WRAPPERS, ), _RUNNER + 'build_optim_wrapper'),
+    Rule('registry', '^param_scheduler$', (root.PARAM_SCHEDULERS, ), _RUNNER + 'build_param_scheduler'),
+    Rule('registry', '^val_evaluator$', METRIC, _RUNNER + 'build_evaluator'),
+    Rule('registry', '^test_evaluator$', METRIC, _RUNNER + 'build_evaluator'),
+    Rule('registry', '^default_hooks$', (root.HOOKS, ), _RUNNER + 'register_default_hooks'),
+    Rule('registry', '^custom_hooks$', (root.HOOKS, ), _RUNNER + 'register_custom_hooks'),
+    Rule('registry', '^log_processor$', (root.LOG_PROCESSORS, ), _RUNNER + 'build_log_processor'),
+    Rule('registry', '^visualizer$', (root.VISUALIZERS, ), _RUNNER + 'build_visualizer'),
+    Rule('registry', '^vis_backends$', (root.VISBACKENDS, ), 'mmengine.visualization.visualizer.Visualizer.__init__'),
+
+    # Keys that change the registry for what stands below them; the first row that fits holds.
+    Rule('registry', _NOT_HOOKS + r'.*\.\w*pipeline$', (root.TRANSFORMS, ),
+         'mmengine.dataset.base_dataset.Compose.__init__'),
+    Rule('registry', _NOT_HOOKS + r'.*\.datasets?$', (root.DATASETS, ),
+         'mmengine.dataset.dataset_wrapper.ConcatDataset.__init__'),
+    Rule('registry', _NOT_HOOKS + r'.*\.optimizer$', (root.OPTIMIZERS, ),
+         'mmengine.optim.optimizer.default_constructor.DefaultOptimWrapperConstructor.__call__'),
+    Rule('registry', _NOT_HOOKS + r'.*\.vis_backends$', (root.VISBACKENDS, ),
+         'mmengine.visualization.visualizer.Visualizer.__init__'),
+    Rule('registry', _NOT_HOOKS + r'.*\.(collate_fn|worker_init_fn)$', (root.FUNCTIONS, ),
+         _RUNNER + 'build_dataloader'),
+    Rule('registry', _NOT_HOOKS + r'.*\.metrics$', (root.METRICS, ),
+         'mmengine.evaluator.evaluator.Evaluator.__init__'),
+    Rule('registry', r'(^\w+_dataloader|\.prototype)\.(.*\.)?(batch_)?sampler$', (root.DATA_SAMPLERS, ),
+         _RUNNER + 'build_dataloader'),
+    Rule('registry', _IN_MODEL + r'(.*[._])?nms$', ('mmcv.ops.nms', ), 'mmcv.ops.nms.batched_nms'),
+    Rule('registry', _IN_MODEL + r'(.*\.)?roi_layer$', ('mmcv.ops', ),
+         'mmdet.models.roi_heads.roi_extractors.base_roi_extractor.BaseRoIExtractor.build_roi_layers'),
+    Rule('registry', _IN_MODEL + r'(.*\.)?augments$', ('mmpretrain.registry.BATCH_AUGMENTS', ),
+         'mmpretrain.models.utils.batch_augments.wrapper.RandomBatchAugment.__init__'),
+    Rule('registry', _IN_MODEL + r'(.*\.)?tokenizer$', ('mmpretrain.registry.TOKENIZER', ),
+         'mmpretrain.models.multimodal.blip.blip_caption.BlipCaption.__init__'),
+    Rule('registry', _IN_MODEL + r'(.*\.)?(init_cfg|override)$', (root.WEIGHT_INITIALIZERS, ),
+         'mmengine.model.weight_init.initialize'),
+    Rule('registry', _IN_MODEL + r'(.*[._])?(assigner|sampler|coder|match_costs?|iou_calculator|anchor_generator|'
+         r'prior_generator)$', (root.TASK_UTILS, root.MODELS),
+         'mmdet.models.dense_heads.anchor_head.AnchorHead.__init__'),
+    Rule('registry', _IN_MODEL, MODEL, 'mmengine.registry.build_functions.build_model_from_cfg'),
+
+    Rule('default type', '^train_cfg$', 'EpochBasedTrainLoop', _RUNNER + 'build_train_loop'),
+    Rule('default type', '^val_cfg$', 'ValLoop', _RUNNER + 'build_val_loop'),
+    Rule('default type', '^test_cfg$', 'TestLoop', _RUNNER + 'build_test_loop'),
+    Rule('default type', '^optim_wrapper$', 'OptimWrapper', _RUNNER + 'build_optim_wrapper'),
+    Rule('default type', '^log_processor$', 'LogProcessor', _RUNNER + 'build_log_processor'),
+
+    Rule('takes off', r'norm_cfg$', {'requires_grad'}, 'mmcv.cnn.bricks.norm.build_norm_layer'),
+    Rule('takes off', r'(^|[._])(hooks|backends)$|\.plugins$|\.cfg$', {'priority', 'name', 'postfix'},
+         _RUNNER + 'register_hook'),
+    Rule('takes off', r'(^|\.)(train|val|test)_cfg$', {'by_epoch'}, _RUNNER + 'build_train_loop'),
+    Rule('takes off', r'^param_scheduler$', {'convert_to_iter_based'},
+         'mmengine.registry.build_functions.build_scheduler_from_cfg'),
+    Rule('takes off', r'\.init_cfg$', {'layer', 'override'}, 'mmengine.model.weight_init.initialize'),
+    Rule('takes off', r'^optim_wrapper$', {'constructor', 'paramwise_cfg'},
+         'mmengine.optim.optimizer.builder.build_optim_wrapper'),
+    Rule('takes off', r'\.(dcn|conv|dcn_conv)(_cfg)?$', {'fallback_on_stride', 'deformable_groups'},
+         'mmdet.models.backbones.resnet.Bottleneck.__init__'),
+    Rule('takes off', r'\.upsample_cfg$', {'scale_factor', 'upsample_kernel', 'mode', 'align_corners'},
+         'mmcv.cnn.bricks.upsample.build_upsample_layer'),
+    Rule('takes off', r'(_|\.)nms$', {'class_agnostic', 'split_thr', 'max_num', 'min_score', 'method', 'sigma'},
+         'mmcv.ops.nms.batched_nms'),
+    Rule('takes off', r'\.loss_cls$', {'bg_cls_weight'}, 'mmdet.models.dense_heads.detr_head.DETRHead.__init__'),
+    Rule('takes off', r'\.policies$', {'magnitude_key', 'magnitude_range'},
+         'mmpretrain.datasets.transforms.auto_augment.RandAugment.__init__'),
+    Rule('takes off', r'\.bbox_params$', {'filter_lost_elements'},
+         'mmdet.datasets.transforms.transforms.Albu.__init__'),
+    Rule('takes off', r'\.vision_encoder$', {'pretrained'},
+         'mmpretrain.models.multimodal.flamingo.flamingo.Flamingo.__init__'),
+
+    Rule('keys', '^env_cfg$', ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'), _RUNNER + 'setup_env'),
+    Rule('keys', '^auto_scale_lr$', ('enable', 'base_batch_size'), _RUNNER + 'scale_lr'),
+    Rule('keys', '^randomness$', ('seed', 'diff_rank_seed', 'deterministic'), _RUNNER + 'set_randomness'),
+    Rule('keys', r'^(train|val|test)_dataloader$',
+         ('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn', 'num_batch_per_epoch',
+          'disable_subprocess_warning', '_scope_'), 'torch.utils.data.DataLoader.__init__'),
+
+    # Values. What a config leaves out is never judged.
+    Rule('value', '^model$', Expected('dict', also=()), _RUNNER + 'build_model'),
+    Rule('value', r'^(train|val|test)_dataloader$', Expected('dict'), _RUNNER + 'build_dataloader'),
+    Rule('value', r'^(train|val|test)_dataloader\.dataset$', Expected('dict', also=()), _RUNNER + 'build_dataloader'),
+    Rule('value', r'^(train|val|test)_cfg$', Expected('dict'), _RUNNER + 'build_train_loop'),
+    Rule('value', r'^(val|test)_evaluator$', Expected('dict or list'), _RUNNER + 'build_evaluator'),
+    Rule('value', '^optim_wrapper$', Expected('dict'), _RUNNER + 'build_optim_wrapper'),
+    Rule('value', '^param_scheduler$', Expected('dict or list'), _RUNNER + 'build_param_scheduler'),
+    Rule('value', '^default_hooks$', Expected('dict'), _RUNNER + 'register_default_hooks'),
+    Rule('value', '^custom_hooks$', Expected('list'), _RUNNER + 'register_custom_hooks'),
+    Rule('value', '^env_cfg$', Expected('dict', also=()), _RUNNER + 'setup_env'),
+    Rule('value', '^randomness$', Expected('dict', also=()), _RUNNER + 'set_randomness'),
+    Rule('value', '^log_processor$', Expected('dict'), _RUNNER + 'build_log_processor'),
+    Rule('value', '^visualizer$', Expected('dict'), _RUNNER + 'build_visualizer'),
+    Rule('value', '^custom_imports$', Expected('dict'), 'mmengine.utils.misc.import_modules_from_strings'),
+    Rule('value', '^work_dir$', Expected('text'), 'mmengine.runner.runner.Runner.__init__'),
+    Rule('value', '^load_from$', Expected('text', hint='Give the path of a checkpoint.'), _RUNNER + 'load_checkpoint'),
+    Rule('value', r'^\w+_dataloader\.batch_size$', _AT_LEAST_1, 'torch.utils.data.BatchSampler.__init__'),
+    Rule('value', r'^\w+_dataloader\.num_workers$',
+         Expected('integer', 0, also=(), hint='0 loads in the process itself.'),
+         'torch.utils.data.DataLoader.__init__'),
+    Rule('value', r'^\w+_dataloader\.timeout$', Expected('number', 0, also=()), 'torch.utils.data.DataLoader.__init__'),
+    Rule('value', r'^randomness\.seed$', Expected('integer', 0, 2**32 - 1), 'mmengine.runner.utils.set_random_seed'),
+    Rule('value', r'^train_cfg\.max_epochs$', _AT_LEAST_1, 'mmengine.runner.loops.EpochBasedTrainLoop.__init__'),
+    Rule('value', r'^train_cfg\.max_iters$', _AT_LEAST_1, 'mmengine.runner.loops.IterBasedTrainLoop.__init__'),
+    Rule('value', r'^train_cfg\.val_interval$', _AT_LEAST_1, 'mmengine.runner.loops.EpochBasedTrainLoop.run'),
+    Rule('value', r'^default_hooks\.checkpoint\.interval$', Expected('integer', 1, also=(-1, ), hint='-1 saves none.'),
+         'mmengine.hooks.checkpoint_hook.CheckpointHook.after_train_epoch'),
+    Rule('value', r'^default_hooks\.checkpoint\.max_keep_ckpts$',
+         Expected('integer', 1, also=(-1, ), hint='-1 keeps all.'),
+         'mmengine.hooks.checkpoint_hook.CheckpointHook.before_train'),
+    Rule('value', r'^default_hooks\.logger\.interval$', _AT_LEAST_1,
+         'mmengine.hooks.logger_hook.LoggerHook.__init__'),
+    Rule('value', r'^optim_wrapper\.accumulative_counts$', _AT_LEAST_1,
+         'mmengine.optim.optimizer.optimizer_wrapper.OptimWrapper.__init__'),
+    Rule('value', _OPTIMIZER + 'lr$', Expected('number', 0), 'torch.optim.AdamW.__init__'),
+    Rule('value', _OPTIMIZER + 'weight_decay$', Expected('number', 0, also=()), 'torch.optim.AdamW.__init__'),
+    Rule('value', _OPTIMIZER + 'momentum$',
+         Expected('number', 0, below=1, also=(), hint='With 1, a step would never fade.'), 'torch.optim.SGD.__init__'),
+    Rule('value', _OPTIMIZER + 'betas$', Expected('numbers', 0, 1), 'torch.optim.AdamW.__init__'),
+    Rule('value', r'^param_scheduler\.milestones$', Expected('integers', 0, also=()),
+         'mmengine.optim.scheduler.param_scheduler.MultiStepParamScheduler.__init__'),
+    Rule('value', r'^param_scheduler\.step_size$', _AT_LEAST_1,
+         'mmengine.optim.scheduler.param_scheduler.StepParamScheduler.__init__'),
+
+    Rule('needs', r'^\w+_dataloader$', ('persistent_workers', 'num_workers'), 'torch.utils.data.DataLoader.__init__'),
+    Rule('needs', r'^\w+_dataloader$', ('prefetch_factor', 'num_workers'), 'torch.utils.data.DataLoader.__init__'),
+    Rule('all or none', '^train', ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+         'mmengine.runner.runner.Runner.__init__'),
+    Rule('all or none', '^val', ('val_dataloader', 'val_cfg', 'val_evaluator'),
+         'mmengine.runner.runner.Runner.__init__'),
+    Rule('all or none', '^test', ('test_dataloader', 'test_cfg', 'test_evaluator'),
+         'mmengine.runner.runner.Runner.__init__'),
+
+    Rule('function', r'\.pipeline$', '_sizes', 'mmcv.transforms.processing.Resize.transform'),
+    Rule('function', r'\.pipeline$', '_empty_pipelines', 'mmengine.dataset.utils.pseudo_collate'),
+    Rule('function', '^param_scheduler$', '_scheduler_ends',
+         'mmengine.optim.scheduler.param_scheduler._ParamScheduler.__init__'),
+    Rule('function', '^optim_wrapper$', '_multiplied_rates',
+         'mmengine.optim.optimizer.default_constructor.DefaultOptimWrapperConstructor.__init__'),
+    Rule('function', r'\.loss_cls$', '_untold_sigmoids', 'mmdet.models.dense_heads.anchor_head.AnchorHead.__init__'),
+    Rule('function', r'\.loss_bbox$', '_losses_of_deltas',
+         'mmdet.models.roi_heads.bbox_heads.bbox_head.BBoxHead.loss'),
+)
