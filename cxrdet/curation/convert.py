@@ -12,10 +12,10 @@ from cxrdet.core.issues import DataTable, told
 from cxrdet.core.paths import join_inside
 from cxrdet.core.progress import TimedProgressBar
 from cxrdet.curation.prepare import check_images, count_boxes, place_image
-from cxrdet.curation.repaired_set import copy_names, voc_names
+from cxrdet.curation.repaired_set import coco_content, copy_names, voc_names
 from cxrdet.datasets.cell import match_classes
 from cxrdet.datasets.formats import voc
-from cxrdet.datasets.formats.coco import coco_annotation, write_json
+from cxrdet.datasets.formats.coco import write_json
 from cxrdet.datasets.formats.images import read_image_size
 from cxrdet.datasets.formats.sets import read_set
 from cxrdet.datasets.phantoms import CELL_CLASSES
@@ -104,7 +104,7 @@ def _convert(table: DataTable, source: str | Path, out_dir: str | Path, made_fro
             for done, row in enumerate(members, 1):
                 place_image(Path(table.files[row]), join_inside(new / 'images', names[row], renamed=True), link)
                 bar(split, done, len(members))
-            coco = _to_coco(table, members, names, boxes, classes)
+            coco = coco_content(table, members, names, boxes, classes)
             coco['info'] = {'description': f'{Path(source).name}, {split}, converted from {table.kind}'}
             write_json(new / 'annotations' / f'{split}.json', coco)
             report[split] = count_boxes(coco)
@@ -152,17 +152,3 @@ def _usable_boxes(table: DataTable, rows: set[int], classes: Sequence[str],
         else:
             boxes.setdefault(row, []).append((box, labels[label]))
     return boxes, dropped
-
-
-def _to_coco(table: DataTable, rows: Sequence[int], names: Sequence[str], boxes: dict[int, list[tuple[int, int]]],
-             classes: Sequence[str]) -> dict:
-    """A COCO file of the images in ``rows``; all ids count from 1."""
-    images, annotations = [], []
-    for row in rows:
-        height, width = map(int, table.sizes[row])
-        images.append({'id': len(images) + 1, 'file_name': names[row], 'height': height, 'width': width})
-        annotations += [coco_annotation(len(annotations) + number, len(images), label + 1, table.boxes[box].tolist(),
-                                        crowd=bool(table.crowd[box]))
-                        for number, (box, label) in enumerate(boxes.get(row, ()), 1)]
-    categories = [{'id': number, 'name': name} for number, name in enumerate(classes, 1)]
-    return {'images': images, 'annotations': annotations, 'categories': categories}

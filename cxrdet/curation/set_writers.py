@@ -10,7 +10,7 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import join_inside
-from cxrdet.curation.repaired_set import place_images
+from cxrdet.curation.repaired_set import coco_names, place_images
 from cxrdet.datasets.formats.coco import coco_annotation
 from cxrdet.datasets.formats.images import png_bytes
 
@@ -59,7 +59,9 @@ class _CocoWriter(_SetWriter):
 
     def __init__(self, table: DataTable, names: list[str], out: Path, split: str) -> None:
         super().__init__(table, names, out, split)
-        content = next(content for file, content in table.source.items() if file.stem == split)
+        self.files = coco_names(table)
+        self.file = next(file for file, name in self.files.items() if name == f'{split}.json')
+        content = table.source[self.file]
         self.images: list[dict] = []
         self.annotations: list[dict] = []
         self.first = [max([entry['id'] for entry in content[key] if isinstance(entry['id'], int)], default=0) + 1
@@ -81,9 +83,9 @@ class _CocoWriter(_SetWriter):
             gone = {entry['id'] for entry, row in listed if row not in kept}
             images = [{**entry, 'file_name': self.names[row]} for entry, row in listed if row in kept]
             annotations = [entry for entry in content['annotations'] if entry['image_id'] not in gone]
-            if file.stem == self.split:
+            if file == self.file:
                 images, annotations = images + self.images, annotations + self.annotations
-            write_atomic(self.out / 'annotations' / file.name,
+            write_atomic(self.out / 'annotations' / self.files[file],
                          json.dumps({**content, 'images': images, 'annotations': annotations}))
 
 

@@ -121,3 +121,18 @@ def test_what_cannot_be_done(tmp_path, options, error, text):
     with pytest.raises(DataError, match='must not lie in the folder of its source'):
         convert_set(tmp_path / 'set', tmp_path / 'set' / 'out')
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('make', [yolo, cvat, labelme, label_studio, roboflow_coco, roboflow_voc])
+def test_mended_copies(tmp_path, make):
+    """Of an image that is gone the boxes go too; what is left is a clean set with the same splits."""
+    root, out = tmp_path / 'set', tmp_path / 'out'
+    root.mkdir()
+    make(root)
+    gone = next(path for path in sorted(root.rglob('*.png')) if 'valid' in str(path))
+    gone.write_bytes(b'\x89PNG')
+    report = check_data(root, fix=out)
+    assert report.failed is False
+    again = check_data(out)
+    assert not again.failed and again.kind == ('voc' if make is roboflow_voc else 'coco')
+    assert (again.numbers['images'], again.numbers['boxes'], list(again.numbers['classes'])) == (1, 1, ['train'])
