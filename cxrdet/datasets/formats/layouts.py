@@ -12,8 +12,8 @@ import numpy as np
 from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import name_fault, within
 from cxrdet.datasets.formats import coco, voc
-from cxrdet.datasets.formats.files import files_below
-from cxrdet.datasets.formats.table_builder import annotation_files, first_bytes, split_of
+from cxrdet.datasets.formats.files import annotation_files, files_below, first_bytes
+from cxrdet.datasets.formats.table_builder import split_of
 
 __all__ = ['read_coco', 'read_voc', 'recognises_coco', 'recognises_voc']
 

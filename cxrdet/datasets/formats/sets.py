@@ -14,8 +14,7 @@ from typing import NamedTuple
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.issues import DataTable
 from cxrdet.datasets.formats import csv_labels, cvat, folder, label_studio, labelme, layouts, nih, record_images, yolo
-from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths, tell_outside
-from cxrdet.datasets.formats.table_builder import annotation_files
+from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, annotation_files, image_paths, tell_outside
 
 __all__ = ['FORMATS', 'IMAGE_SUFFIXES', 'Format', 'find_format', 'image_paths', 'read_set']
 

@@ -8,7 +8,6 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,8 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import within
-from cxrdet.datasets.formats.files import files_below, image_paths
-from cxrdet.datasets.formats.table_builder import (
-    TableBuilder,
-    annotation_files,
-    as_number,
-    first_bytes,
-    measured,
-    split_of,
-)
+from cxrdet.datasets.formats.files import annotation_files, files_below, first_bytes, image_paths
+from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, measured, split_of
 
 __all__ = ['read', 'recognises']
 
@@ -70,37 +62,31 @@ def read(path: Path, images: Path | None = None) -> DataTable:
         DataError: ``data.yaml`` cannot be read, or there are no images or no labels.
     """
     file = _find_yaml(path)
-    root = file.parent if file else path
+    build = TableBuilder('yolo', file or path, images)
     content = _load_yaml(file) if file else {}
-    names = _class_names(content, root)
-    build = TableBuilder('yolo', root, images)
+    names = _class_names(content, build.root)
     build.declared = names or []
     if names is None:
         build.tell('warning', 'no_class_names', 'neither data.yaml nor classes.txt names the classes; they are called '
-                   'by their numbers', Place(str(file or root)))
-    reader = _Labels(build, content)
+                   'by their numbers', Place(str(file or path)))
     listed = _listed(build, content, file) if file and images is None else []
-    if not listed:
-        folder = images or root
-        listed = [(split_of(Path(image).relative_to(folder).as_posix()), image) for image in image_paths(folder)]
-        build.table.folders = [str(folder)]
-    if not listed:
-        raise DataError(f'{path}: no image of this YOLO set is there.')
+    listed = listed or [('', image) for image in image_paths(images or build.root)]
+    seen = set()
     for split, image in listed:
-        label = _label_of(image) if images is None else root / 'labels' / Path(image).relative_to(images).with_suffix(
-            '.txt')
-        reader.read(split, image, Path(label))
-    if not reader.seen:
-        raise DataError(f'{path}: {len(listed)} images, and no file of labels: looked for {label}, and others.')
+        inside = None if images is None else Path(image).relative_to(images).with_suffix('.txt')
+        label = Path(_label_of(image)) if inside is None else build.root / 'labels' / inside
+        seen |= {label} if _read_labels(build, split, image, label, _key_points(content)) else set()
+    if not seen:
+        raise DataError(f'{path}: no image of this YOLO set has a file of labels; {len(listed)} images are there'
+                        + (f', looked for {label} and others.' if listed else '.'))
     for name, number in Counter(build.declared).items():
         if number > 1:
-            build.tell('error', 'bad_category', f'{number} classes are named "{name}"', Place(str(file or root)))
-    for folder in sorted({str(label.parent) for label in reader.seen}):
-        for other in files_below(folder, ('.txt',)):
-            if Path(other) not in reader.seen and _is_label(Path(other)):
-                build.tell('warning', 'boxes_without_image', 'no image has the name of this file of labels',
-                           Place(other))
-    build.declared = names or sorted({label for label in build.labels if label}, key=int)
+            build.tell('error', 'bad_category', f'{number} classes are named "{name}"', Place(str(file or path)))
+    for other in (Path(text) for folder in sorted({label.parent for label in seen})
+                  for text in files_below(folder, ('.txt',))):
+        if other not in seen and _is_label(other):
+            build.tell('warning', 'boxes_without_image', 'no image has the name of this file of labels',
+                       Place(str(other)))
     return build.done()
 
 
@@ -135,41 +121,26 @@ def _class_names(content: dict, root: Path) -> list[str] | None:
 def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, str]]:
     """(split, image) of all images that ``data.yaml`` names, in its order."""
     base = file.parent / next(iter(_as_list(content.get('path'))), '')
-    named = [(key, entry) for key in _SPLITS for entry in _as_list(content.get(key))]
-    listed: list[tuple[str, str]] = []
-    build.table.folders = [str(file.parent)]
-    for key, entry in named:
-        places = [base / entry, file.parent / entry, file.parent / entry.removeprefix('../')]
-        place = next(filter(os.path.exists, places), None)
+    folders, listed = build.table.folders, []
+    for key, entry in [(split, entry) for split in _SPLITS for entry in _as_list(content.get(split))]:
+        places = [base / entry, file.parent / entry, file.parent / entry.removeprefix('../')]  # the last: Roboflow
+        place = next((os.path.normpath(place) for place in places if os.path.exists(place)), None)
         if place is None:
             build.tell('error', 'missing_folder', f'{key}: "{entry}" is not there, neither below {base} nor beside the '
                        'file', Place(str(file), key))
         elif os.path.isdir(place):
-            place = os.path.normpath(place)
-            build.table.folders += [] if within(place, build.table.folders) else [place]
+            folders += [] if within(place, folders) else [place]
             listed += [(split_of(f'{key}/'), image) for image in image_paths(place)]
         else:
-            listed += [(split_of(f'{key}/'), image) for image in _list_file(build, place, base)]
+            for line in filter(None, map(str.strip, (build.attempt(read_text, place) or '').splitlines())):
+                ways = [os.path.normpath(folder / line) for folder in (Path(place).parent, base)]
+                listed.append((split_of(f'{key}/'), next(filter(os.path.isfile, ways), ways[0])))
     return listed
 
 
 def _as_list(value: Any) -> list[str]:
     """The paths that a split names."""
     return [entry for entry in (value if isinstance(value, list) else [value]) if isinstance(entry, str) and entry]
-
-
-def _list_file(build: TableBuilder, file: Path, base: Path) -> Iterable[str]:
-    """The images that a text file lists, one a line, relative to it or to the set."""
-    try:
-        lines = read_text(file, 'list of images').splitlines()
-    except DataError as error:
-        build.tell('error', 'unreadable_annotations', str(error), Place(str(file)))
-        return
-    for line in map(str.strip, lines):
-        if line:
-            folders = (file.parent, base) if line.startswith('./') else (base, file.parent)
-            yield os.path.normpath(next((folder / line for folder in folders if os.path.isfile(folder / line)),
-                                        folders[0] / line))
 
 
 def _label_of(image: str) -> str:
@@ -180,47 +151,41 @@ def _label_of(image: str) -> str:
     return mirrored if found and (os.path.isfile(mirrored) or not os.path.isfile(f'{stem}.txt')) else f'{stem}.txt'
 
 
-class _Labels:
-    """Reads the labels of one image after the other; ``seen`` are the files that were there."""
+def _key_points(content: dict) -> int:
+    """How many numbers stand behind the box in a line."""
+    shape = content.get('kpt_shape')
+    pair = isinstance(shape, list) and len(shape) == 2 and all(isinstance(number, int) for number in shape)
+    return shape[0] * shape[1] if pair else 0
 
-    def __init__(self, build: TableBuilder, content: dict[str, Any]) -> None:
-        self.build, self.seen = build, set()
-        shape = content.get('kpt_shape')
-        pairs = isinstance(shape, list) and len(shape) == 2 and all(isinstance(number, int) for number in shape)
-        self.points = shape[0] * shape[1] if pairs else 0
 
-    def read(self, split: str, image: str, label: Path) -> None:
-        build, place = self.build, Place(str(label))
-        name = '/'.join(part for part in build.name_inside(image, image).split('/') if part != 'images')
-        size = measured(image)
-        row = build.add_image(name, image, place, size=size, split=split)
-        if not label.is_file():
-            return
-        self.seen.add(label)
-        try:
-            lines = read_text(label).splitlines()
-        except DataError as error:
-            build.tell('error', 'unreadable_annotations', str(error), place, image=row)
-            return
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                self._read_line(line.split(), row, size, Place(place.file, f'line {number}', number))
+def _read_labels(build: TableBuilder, split: str, image: str, label: Path, key_points: int) -> bool:
+    """Add an image with its boxes; whether its labels are there."""
+    size = measured(image)
+    row = build.add_image(image, Place(str(label)), size=size, split=split)
+    if not label.is_file():
+        return False
+    for number, line in enumerate((build.attempt(read_text, label, image=row) or '').splitlines(), 1):
+        if line.strip():
+            _read_line(build, line.split(), row, size, Place(str(label), f'line {number}', number), key_points)
+    return True
 
-    def _read_line(self, cells: list[str], image: int, size: tuple[float, float], place: Place) -> None:
-        key, *values = map(as_number, cells)
-        number, boxed, fault = len(values), len(values) in (4, 5, 4 + self.points), ''
-        far = [value for value in (values[:4] if boxed else values) if not -0.5 <= value <= 1.5]
-        if not boxed and (number < 6 or number % 2):
-            fault = f'expected a class and 4 numbers, or the corners of an outline, got {len(cells)} cells'
-        elif far:
-            fault = f'the number {far[0]:g} is no share of the image, 0 to 1'
-        elif not math.isfinite(size[0]):
-            fault = 'the image cannot be read, so that the box cannot be placed'
-        names = self.build.declared
-        label = '' if not math.isfinite(key) or key < 0 or key != int(key) else str(int(key)) if not names else (
-            names[int(key)] if key < len(names) else f'number {int(key)}')
-        points, shape = ([], '') if fault else _corners(values, size, self.points)
-        self.build.add_box(image, label, points, place, shape=shape, fault=fault)
+
+def _read_line(build: TableBuilder, cells: list[str], image: int, size: tuple[float, float], place: Place,
+               key_points: int) -> None:
+    key, *values = map(as_number, cells)
+    boxed, fault, names = len(values) in (4, 5, 4 + key_points), '', build.declared
+    far = [value for value in (values[:4] if boxed else values) if not -0.5 <= value <= 1.5]
+    if not boxed and (len(values) < 6 or len(values) % 2):
+        fault = f'expected a class and 4 numbers, or the corners of an outline, got {len(cells)} cells'
+    elif far:
+        fault = f'the number {far[0]:g} is no share of the image, 0 to 1'
+    elif not math.isfinite(size[0]):
+        fault = 'the image cannot be read, so that the box cannot be placed'
+    label = ''
+    if math.isfinite(key) and key == int(key) >= 0:
+        label = str(int(key)) if not names else names[int(key)] if key < len(names) else f'number {int(key)}'
+    points, shape = ([], '') if fault else _corners(values, size, key_points)
+    build.add_box(image, label, points, place, shape=shape, fault=fault)
 
 
 def _corners(values: list[float], size: tuple[float, float], key_points: int) -> tuple[list[float], str]:

@@ -56,7 +56,7 @@ def test_splits_and_undeclared_classes(tmp_path, write_png):
     (image('<box xtl="80" ytl="30" xbr="120" ybr="70"/>'), 'no_category', 'image "3", shape 1'),
     ('<image id="3"/>', 'bad_image', 'image "3"'), ('<track id="0" label="cell"/>', 'bad_image', 'track 0')])
 def test_defects(tmp_path, content, code, row):
-    file = write(tmp_path, content)
+    file = write(tmp_path, content + image('', 'b.png'))
     table = read_set(file)
     assert [(f.level, f.code, f.file, f.row) for f in table.findings] == [('error', code, str(file), row)]
     assert len(table.boxes) == 0 or math.isnan(table.boxes[0, 0]) == (code == 'bad_box')

@@ -38,7 +38,7 @@ def test_shapes(tmp_path, write_png, boxes_of, entry, box, told):
     write_png(tmp_path / 'images' / 'a.png')
     assert find_format(tmp_path) == find_format(tmp_path / 'export.json') == 'label-studio'
     table = read_set(tmp_path)
-    assert boxes_of(table) == ([('images/a.png', 'cell', box)] if box else [])
+    assert boxes_of(table) == ([('a.png', 'cell', box)] if box else [])
     assert [f.text.startswith(f'1 x {told}') and f.level == 'info' for f in table.findings] == [True] * bool(told)
 
 
