@@ -106,7 +106,7 @@ def read_text(path: str | os.PathLike, what: str = 'file') -> str:
     else:  # a first character of two bytes is UTF-16 without a mark
         encoding = 'utf-16-le' if data[1:2] == b'\0' else 'utf-16-be' if data[:1] == b'\0' else 'utf-8-sig'
     try:
-        return data.decode(encoding)
+        return data.decode(encoding).lstrip('\ufeff')
     except UnicodeDecodeError as error:
         start, broken = (error.start, '') if encoding == 'utf-8-sig' else (
             0, ', nor whole UTF-16, which its first bytes announce')

@@ -30,7 +30,7 @@ import numpy as np
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from mmengine.logging import print_log
 
-from cxrdet.core.detection.boxes import box_fault
+from cxrdet.core.detection.boxes import box_faults
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.issues import DataTable, counts
 from cxrdet.core.paths import check_names
@@ -155,19 +155,22 @@ class _CellReader(BoxCheck, ImageNamed):
                 entry['height'], entry['width'] = read_image_size(entry['img_path'])
             entry['instances'] = []
         raw = table.box_entries or [{}] * len(table.boxes)
-        columns = (table.boxes.tolist(), table.box_image.tolist(), table.box_label.tolist(), table.crowd.tolist(), raw)
-        for number, (box, image, label, crowd, said) in enumerate(zip(*columns)):
+        limits = np.array([(entry['height'], entry['width']) for entry in entries])[table.box_image]
+        columns = (table.boxes.tolist(), table.box_image.tolist(), table.box_label.tolist(), table.crowd.tolist(),
+                   box_faults(table.boxes, limits), raw)
+        for number, (box, image, label, crowd, fault, said) in enumerate(zip(*columns)):
             if number in bad:
                 continue
-            if said.get('ignore'):
-                self.dropped['marked_ignore'] += 1
+            label = labels[label]
+            reason = 'marked_ignore' if said.get('ignore') else 'unknown_class' if label is None else fault
+            if reason:
+                self.dropped[reason] += 1
+                if reason == fault:
+                    self._unusable.append((box, tuple(limits[number].tolist())))
                 continue
-            entry = entries[image]
-            instance = self._instance(box, labels[label], (entry['height'], entry['width']), crowd)
-            if instance is not None:
-                if said.get('segmentation'):
-                    instance['mask'] = said['segmentation']
-                entry['instances'].append(instance)
+            entries[image]['instances'].append({'bbox': box, 'bbox_label': label, 'ignore_flag': int(crowd)})
+            if said.get('segmentation'):
+                entries[image]['instances'][-1]['mask'] = said['segmentation']
         for row, entry in enumerate(entries):
             self._complete(entry, table, row)
         return entries
@@ -198,16 +201,6 @@ class _CellReader(BoxCheck, ImageNamed):
         if len(classes) <= len(CELL_PALETTE):
             self._metainfo.setdefault('palette', list(CELL_PALETTE[:len(classes)]))
         return {name: label for label, name in enumerate(classes)}
-
-    def _instance(self, box: Sequence[float], label: int | None, size: tuple[int, int], ignore: bool) -> dict | None:
-        """MMDetection's entry for a box, or None for one that cannot be used, which is counted."""
-        reason = 'unknown_class' if label is None else box_fault(box, *size)
-        if reason:
-            self.dropped[reason] += 1
-            if label is not None:
-                self._unusable.append((box, size))
-            return None
-        return {'bbox': list(box), 'bbox_label': label, 'ignore_flag': int(ignore)}
 
     def load_data_list(self) -> list[dict]:
         """Read the annotations. Returns one dict per image, in their order."""

@@ -423,6 +423,32 @@ def test_names_that_lead_out_of_a_table(tmp_path, pictures):
     assert (tmp_path / 'fixed' / 'metadata.csv').read_text() == 'path,label\nimages/a.png,x\nb.png,x\n'
 
 
+@pytest.mark.parametrize('kind', ['coco', 'csv'])
+def test_a_copy_that_would_be_empty_is_refused(tmp_path, pictures, kind, monkeypatch):
+    """Lists beside their images, absolute names: told, no empty set; and no folder is searched that is not the set's."""
+    for folder in ('images', 'lists', 'set/annotations'):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / 'images' / 'a.png').write_bytes(pictures[0])
+    if kind == 'csv':
+        (tmp_path / 'lists' / 'metadata.csv').write_text('path,label\n../images/a.png,x\n')
+    else:
+        (tmp_path / 'set' / 'annotations' / 'train.json').write_text(json.dumps({
+            'images': [{'id': 1, 'file_name': f'{tmp_path}/images/a.png'}], 'categories': [{'id': 1, 'name': 'x'}],
+            'annotations': [{'id': 1, 'image_id': 1, 'category_id': 1, 'bbox': [9, 9, 30, 30]}]}))
+    root = tmp_path / ('lists' if kind == 'csv' else 'set')
+    searched = []
+    monkeypatch.setattr('cxrdet.curation.pixels.image_paths', lambda folder: searched.append(folder) or [])
+    report = check_data(root)
+    assert report.failed and [f.code for f in report.findings if f.level == 'error'] == ['outside_file']
+    with pytest.raises(DataError, match='nothing would be left: all 1 images .*outside_file.*--allow-outside'):
+        check_data(root, fix=tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+    report = check_data(root, fix=tmp_path / 'out', allow_outside=True)
+    assert not report.failed and summary(report.plan) == {'renamed image': 1}
+    assert all(str(folder).startswith(str(root)) for folder in searched)
+    assert check_data(tmp_path / 'out', pixels=False).numbers['images'] == 1
+
+
 @pytest.mark.parametrize('make, text', [
     (lambda p: p / 'nothing', 'no such file or folder'),
     (lambda p: p, 'there is no image in this folder'),

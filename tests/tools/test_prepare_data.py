@@ -278,7 +278,7 @@ def test_cdetector_from_its_coco_file(run, published, tmp_path, capsys):
     (lambda c: c['categories'].pop(), 'the categories lack ascus'),
     (lambda c: c['images'][0].update(file_name='w.png'), '1 of the 2 images'),
     (lambda c: c['images'][0].update(file_name='../train.json'), 'outside the folder'),
-    (lambda c: c['images'][0].update(file_name='v.png'), 'more than once: v.png'),
+    (lambda c: c['images'][0].update(file_name='v.png'), '"v.png" is listed before'),
     (lambda c: c['images'][0].update(width=25), '"u.png" is stated to be 25x20 pixels'),
     (lambda c: c['annotations'][0].pop('category_id'), 'has no "category_id"'),
 ])

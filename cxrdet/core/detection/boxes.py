@@ -122,6 +122,14 @@ def box_fault(box: tuple[float, float, float, float], height: float, width: floa
     return ''
 
 
+def box_faults(boxes: np.ndarray, sizes: np.ndarray, min_size: float = 1.0) -> list[str]:
+    """:func:`box_fault` of boxes (N, 4) xyxy, each in an image of its own of ``sizes`` (N, 2), height and width."""
+    with np.errstate(invalid='ignore'):
+        inside = np.minimum(boxes[:, 2:], sizes[:, ::-1]) > np.maximum(boxes[:, :2], 0)
+        degenerate = degenerate_mask(boxes, min_size)
+    return np.where(degenerate, 'degenerate', np.where(inside.all(axis=1), '', 'outside')).tolist()
+
+
 def turned_box(box: tuple[float, float, float, float], degrees: float, *, about_corner: bool = False) -> list[float]:
     """Corners x1, y1 … x4, y4 of one xyxy box turned clockwise (y points down) around its centre or first corner."""
     x1, y1, x2, y2 = box

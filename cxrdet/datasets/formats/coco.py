@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cxrdet.core.csv_text import whole_number
+from cxrdet.core.detection.boxes import xywh_to_xyxy
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Finding, Place
@@ -81,19 +82,16 @@ def read(path: Path, images: Path | None = None, *, files: Mapping[Path, str] | 
     categories = {file: _categories(content, str(file), table.findings) for file, content in table.source.items()}
     _settle_classes(table, categories)
     sizes: list[tuple[float, float]] = []
-    boxes: list[tuple] = []
+    columns: list[list] = [[], [], [], []]
     for file, content in table.source.items():
         folder = images or image_folder(file)
         if str(folder) not in table.folders:
             table.folders.append(str(folder))
         ids = _read_images(table, sizes, content, file, folder, files[file])
-        _read_annotations(table, boxes, content, str(file), ids, categories[file])
+        _read_annotations(table, columns, content, str(file), ids, categories[file])
     table.sizes = np.array(sizes, np.float64).reshape(-1, 2)
-    corners, image, label, crowd = zip(*boxes) if boxes else ((), (), (), ())
-    table.boxes = np.array(corners, np.float64).reshape(-1, 4)
-    table.boxes[:, 2:] += table.boxes[:, :2]
-    table.box_image, table.box_label = np.array(image, np.int64), np.array(label, np.int64)
-    table.crowd = np.array(crowd, bool)
+    table.boxes = xywh_to_xyxy(np.array(columns[0], np.float64).reshape(-1, 4))
+    table.box_image, table.box_label, table.crowd = map(np.array, columns[1:], (np.int64, np.int64, bool))
     table.find_conflicts()
     return table
 
@@ -226,21 +224,27 @@ def _read_images(table: DataTable, sizes: list, content: dict, file: Path, folde
     return ids
 
 
-def _read_annotations(table: DataTable, boxes: list[tuple], content: dict, file: str, ids: dict[Any, int],
+def _read_annotations(table: DataTable, columns: list[list], content: dict, file: str, ids: dict[Any, int],
                       categories: dict[Any, str]) -> None:
+    """Append the annotations of a file: numbers of their boxes, rows of their images, labels and crowd flags."""
+    numbers, images, box_labels, crowd = columns
     labels = {name: number for number, name in enumerate(table.classes)}
     labels = {key: labels[name] for key, name in categories.items()}
     for number, entry in _entries(content, 'annotations', file, 'bad_annotation', table.findings):
-        box, bbox = len(boxes), entry.get('bbox')
-        key, image_id, category = (_id(entry.get(name)) for name in ('id', 'image_id', 'category_id'))
-        image, label = ids.get(image_id, -1), labels.get(category, -1)
-        values = _four_numbers(bbox)
-        boxes.append((values or (math.nan,) * 4, image, label, bool(entry.get('iscrowd'))))
+        key, image, label = map(entry.get, ('id', 'image_id', 'category_id'))
+        key = key if type(key) is int else _id(key)
+        image = ids.get(image if type(image) is int else _id(image), -1)
+        label = labels.get(label if type(label) is int else _id(label), -1)
+        values = _four_numbers(entry.get('bbox'))
+        numbers += values or (math.nan,) * 4
+        images.append(image)
+        box_labels.append(label)
+        crowd.append(bool(entry.get('iscrowd')))
         table.box_entries.append(entry)
         table.box_places.append(Place(file, f'annotations[{number}]', number, key))
         if key is None or image < 0 or label < 0 or values is None:
-            place = table.box_places[box]
-            table.findings += [Finding('error', code, text, place.file, place.row, key, image=image, box=box)
+            table.findings += [Finding('error', code, text, file, f'annotations[{number}]', key, image=image,
+                                       box=len(images) - 1)
                                for code, text in _faults(entry, key, image, label, values, categories)]
 
 
@@ -277,9 +281,12 @@ def _number(value: Any) -> float:
 
 
 def _four_numbers(values: Any) -> list | None:
-    if not isinstance(values, list) or len(values) != 4 or not {*map(type, values)} <= {int, float}:
+    if not isinstance(values, list) or len(values) != 4:
         return None
-    return list(map(_number, values))
+    for value in values:
+        if type(value) is not float and (type(value) is not int or not -1e300 < value < 1e300):
+            return None
+    return values
 
 
 def _first(entry: dict, keys: Iterable[str]) -> str:

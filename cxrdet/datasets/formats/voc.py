@@ -227,11 +227,11 @@ def _read_object(table: DataTable, element: Element, place: Place,
     box = [_number(_text(element, f'bndbox/{side}')) for side in SIDES]
     number = len(table.box_places)
     table.box_places.append(place)
-    for applies, code, text in (
-            (None in box, 'bad_box', f'("{name}") needs a <bndbox> with numbers xmin, ymin, xmax, ymax'),
-            (not name, 'no_category', '("") has no <name>')):
-        if applies:
-            table.findings.append(Finding('error', code, text, place.file, place.row, image=image, box=number))
+    faults = {'bad_box': f'("{name}") needs a <bndbox> with numbers xmin, ymin, xmax, ymax'} if None in box else {}
+    if not name:
+        faults['no_category'] = '("") has no <name>'
+    table.findings += [Finding('error', code, text, place.file, place.row, image=image, box=number)
+                       for code, text in faults.items()]
     corners = [math.nan] * 4 if None in box else box
     return name, corners, image, _text(element, 'difficult') not in ('', '0')
 
