@@ -138,9 +138,9 @@ def _short(file: str, root: str) -> str:
 
 
 def _numbers(table: DataTable) -> dict:
-    shapes = table.boxes[:, 2:] - table.boxes[:, :2]
     with np.errstate(invalid='ignore'):
-        shapes = shapes[(shapes >= 1).all(axis=1)]
+        shapes = table.boxes[:, 2:] - table.boxes[:, :2]
+        shapes = shapes[((shapes >= 1) & (shapes < 1e9)).all(axis=1)]  # what lies beyond is told as no box of an image
     return {'images': len(table.names), 'boxes': len(table.boxes), 'classes': class_counts(table),
             'anchors': anchor_advice(shapes)}
 

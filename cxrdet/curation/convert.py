@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrdet.core.detection.boxes import box_fault
+from cxrdet.core.detection.boxes import box_faults
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.folders import keep_apart
 from cxrdet.core.issues import DataTable, told
@@ -142,11 +142,11 @@ def _usable_boxes(table: DataTable, rows: set[int], classes: Sequence[str],
     labels = {number: classes.index(name) for number, name in enumerate(table.classes) if name in classes}
     boxes: dict[int, list[tuple[int, int]]] = {}
     dropped: Counter = Counter()
-    for box, (row, label) in enumerate(zip(table.box_image.tolist(), table.box_label.tolist())):
+    faults = box_faults(table.boxes, table.sizes[table.box_image])
+    for box, (row, label, fault) in enumerate(zip(table.box_image.tolist(), table.box_label.tolist(), faults)):
         if row not in rows:
             continue
-        reason = bad.get(box) or ('' if label in labels else 'unknown_class') or box_fault(
-            tuple(table.boxes[box].tolist()), *table.sizes[row])
+        reason = bad.get(box) or ('' if label in labels else 'unknown_class') or fault
         if reason:
             dropped[reason] += 1
         else:

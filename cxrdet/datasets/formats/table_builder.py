@@ -67,9 +67,9 @@ class TableBuilder:
         it lies outside. Where ``split`` is empty, a folder in it may say it.
         """
         ways = (Path(os.path.relpath(file, folder)).parts for folder in self._folders)
-        name = next(('/'.join(part for part in way if part != 'images') for way in ways if way[0] != os.pardir), file)
+        name = next(('/'.join(part for part in way if part != 'images') for way in ways if os.pardir not in way), '')
         for column, value in zip(('names', 'files', 'splits', 'groups', 'views', 'places'),
-                                 (name, file, split or split_of(name), '', '', place)):
+                                 (name or file, file, split or split_of(name), '', '', place)):
             getattr(self.table, column).append(value)
         self._sizes.append(tuple(side if 0 < side < math.inf else math.nan for side in size))
         return len(self._sizes) - 1

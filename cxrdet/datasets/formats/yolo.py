@@ -125,9 +125,10 @@ def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, s
     for key, entry in [(split, entry) for split in _SPLITS for entry in _as_list(content.get(split))]:
         places = [base / entry, file.parent / entry, file.parent / entry.removeprefix('../')]  # the last: Roboflow
         place = next((os.path.normpath(place) for place in places if os.path.exists(place)), None)
-        if place is None:
-            build.tell('error', 'missing_folder', f'{key}: "{entry}" is not there, neither below {base} nor beside the '
-                       'file', Place(str(file), key))
+        around = place is not None and within(build.root, [place]) and not within(place, [build.root])
+        if place is None or around:
+            fault = 'holds the set itself' if around else f'is not there, neither below {base} nor beside the file'
+            build.tell('error', 'missing_folder', f'{key}: "{entry}" {fault}', Place(str(file), key))
         elif os.path.isdir(place):
             folders += [] if within(place, folders) else [place]
             listed += [(split_of(f'{key}/'), image) for image in image_paths(place)]

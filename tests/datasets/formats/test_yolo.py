@@ -83,13 +83,13 @@ def test_defective_lines(tmp_path, write_png, line, code):
 
 
 def test_defective_files(tmp_path, write_png, codes_of):
-    write(tmp_path, {'data.yaml': 'train: [images, nowhere]\nnames: [a, a]', 'labels/a.txt': BOX,
+    write(tmp_path, {'data.yaml': 'train: [images, nowhere, /, ..]\nnames: [a, a]', 'labels/a.txt': BOX,
                      'labels/lost.txt': BOX, 'labels/torn.txt': BOX})
     write_png(tmp_path / 'images' / 'a.png')
     write_png(tmp_path / 'images' / 'empty.png')
     (tmp_path / 'labels' / 'empty.txt').write_bytes(b'\xff\xfe\x00')
     (tmp_path / 'images' / 'torn.png').write_bytes(b'\x89PNG')
-    assert codes_of(read_set(tmp_path)) == {'missing_folder': 1, 'bad_category': 1, 'boxes_without_image': 1,
+    assert codes_of(read_set(tmp_path)) == {'missing_folder': 3, 'bad_category': 1, 'boxes_without_image': 1,
                                             'unreadable_annotations': 1, 'bad_box': 1}
 
 
