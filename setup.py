@@ -33,6 +33,7 @@ setup(
         'pycocotools>=2.0.8',
         'faster-coco-eval>=1.6',
         'defusedxml>=0.7',
+        'google-crc32c>=1.5',
         'numba>=0.60',
         'numpy>=1.26',
         'opencv-python>=4.9',
@@ -41,6 +42,7 @@ setup(
         'imagecodecs>=2024.9.22',
         'scipy>=1.10',
         'matplotlib>=3.8',
+        'jinja2>=3.1',
     ],
     extras_require={
         'tensorboard': ['tensorboard>=2.16'],

@@ -4,5 +4,5 @@ Run: python tools/train.py configs/faster_rcnn_fpn_cell_dump.py --data-root data
 _base_ = './faster_rcnn_fpn_cell.py'
 test_evaluator = [
     {{_base_.test_evaluator}},
-    dict(type='cxrdet.DumpPredictions', out_file_path='work_dirs/faster_rcnn_fpn_cell_dump/predictions.pkl')
+    dict(type='cxrdet.DumpPredictions', out_file_path='work_dirs/faster_rcnn_fpn_cell_dump/predictions.npz')
 ]

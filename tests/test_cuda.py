@@ -113,14 +113,14 @@ def losses(work_dir):
 @pytest.mark.parametrize('name', [name for name in DETECTORS if name.endswith('cell')])
 def test_training_in_float16(name, tool, cell_phantoms, tmp_path):
     """Every step has a finite loss, and the weights that are saved are finite."""
-    from cxrdet.checkpoints.files import read_checkpoint
+    from cxrdet.checkpoints.checkpoint import Checkpoint
     assert train(tool, f'configs/{name}.py', cell_phantoms, tmp_path, '--amp',
                  settings=['train_dataloader.batch_size=2', 'precision=float16']) == 0
     assert 'MixedPrecisionOptimWrapper' in (tmp_path / f'{name}.py').read_text()
     steps = losses(tmp_path)
     assert len(steps) == 4
     assert np.isfinite(steps).all()
-    weights = read_checkpoint(tmp_path / 'epoch_1.pth')['state_dict']
+    weights = Checkpoint.read(tmp_path / 'epoch_1.pth').content['state_dict']
     assert all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point())
 
 

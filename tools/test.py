@@ -2,7 +2,7 @@
 """Measure a trained model on a config's test set: python tools/test.py CONFIG CHECKPOINT [options].
 
 An ensemble: python tools/test.py --ensemble CONFIG:CHECKPOINT CONFIG:CHECKPOINT ... [--fusion wbf], or, from files that
---out or tools/predict.py wrote: python tools/test.py CONFIG --ensemble-predictions a.pkl b.pkl ...
+--out or tools/predict.py wrote: python tools/test.py CONFIG --ensemble-predictions a.npz b.npz ...
 """
 import argparse
 import os
@@ -16,7 +16,7 @@ def parse_args(argv=None):
     parser.add_argument('config', nargs='?', help='config file; with --ensemble by default that of the first member')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file; none for an ensemble')
     parser.add_argument('--work-dir', help='folder for logs (default: work_dirs/<config name>)')
-    parser.add_argument('--out', metavar='FILE.pkl', help='also write the raw predictions')
+    parser.add_argument('--out', metavar='FILE.npz', help='also write the raw predictions')
     parser.add_argument('--no-pictures', action='store_true',
                         help='draw no ROC curves (of classifiers, by default into WORK_DIR/<time>/curves)')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: flips and scales, merged')
@@ -37,7 +37,7 @@ def add_ensemble_arguments(parser) -> None:
     source = group.add_mutually_exclusive_group()
     source.add_argument('--ensemble', nargs='+', metavar='CONFIG:CHECKPOINT', help='test these models as one')
     source.add_argument('--ensemble-predictions', nargs='+', metavar='FILE',
-                        help='fuse saved predictions: .pkl of --out, predictions.json of tools/predict.py')
+                        help='fuse saved predictions: .npz of --out, predictions.json of tools/predict.py')
     group.add_argument('--fusion', choices=[*BOX_FUSIONS, 'probs', 'logits'],
                        help='how to fuse: boxes (default: wbf, at IoU 0.55; voting and nms at 0.5), or the mean of '
                             'class scores (default: probs). wbf_one_per_model: one box of each member or view in a '

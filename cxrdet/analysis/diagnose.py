@@ -1,6 +1,6 @@
 """Why is a trained model no better? Its scores on training and validation images, its errors, and what to turn."""
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,16 @@ from mmengine.config import Config
 
 from cxrdet.analysis.diagnose_annotations import training_quality
 from cxrdet.core.classification import diagnosis as for_classes
+from cxrdet.core.classification.confusion import frequent_confusions
 from cxrdet.core.classification.labels import NO_FINDING, imbalance
 from cxrdet.core.classification.operating_points import read_points
 from cxrdet.core.classification.roc import auroc_interval
 from cxrdet.core.detection import diagnosis as for_boxes
 from cxrdet.core.detection.average_precision import precisions_by_overlap
-from cxrdet.core.detection.error_types import confusion_table, error_table, frequent_confusions
+from cxrdet.core.detection.error_types import confusion_table, error_table
 from cxrdet.core.diagnosis import (
     LIMITS,
+    calibration_section,
     fit_findings,
     fit_verdict,
     flags_of,
@@ -27,7 +29,7 @@ from cxrdet.core.diagnosis import (
 )
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
-from cxrdet.inference.split_predictions import SPLITS, Collected, LoadedModel, collect, load_judged, of_split
+from cxrdet.inference.split_predictions import Collected, LoadedModel, judge
 
 __all__ = ['diagnose', 'diagnosis_of']
 
@@ -41,30 +43,21 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
     """Judge a trained detector or classifier.
 
     Args:
-        config: a file, or what :func:`cxrdet.apis.load_config` gave.
-        checkpoint: a file written by training, or the ``ensemble.pth`` of a bundle.
+        config, checkpoint, device, workers, trust, progress: as for :func:`cxrdet.inference.split_predictions.judge`.
         split: ``val`` or ``test``: which images its scores are of.
         train_images: training images it is compared on, drawn with ``seed``; 0: none, then over- and underfitting are
             not judged. Class numbers are those of the whole training set all the same.
         score_thr: detectors: lowest score of a detection that is shown. None: the one of the best F1 on the split.
         out: write the result to this JSON file.
         worst: how many of the worst images are named, at least 10.
-        device, workers, trust: see :mod:`cxrdet.inference.split_predictions`.
-        progress: called with (split, done, total) after each batch.
 
     Returns: the diagnosis, see :func:`diagnosis_of`.
     Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
-    if split not in SPLITS[1:]:
-        raise ConfigError(f'split must be one of {", ".join(SPLITS[1:])}, got "{split}"')
-    if train_images < 0 or worst < 0 or (score_thr is not None and not 0 <= score_thr <= 1):
-        raise ConfigError('expected train_images and worst of 0 or more and score_thr in [0, 1], got '
-                          f'{train_images}, {worst} and {score_thr}')
-    loaded = load_judged(config, checkpoint, split=split, train_images=train_images, score_thr=score_thr,
-                         device=device, trust=trust)
-    judged = collect(loaded, split, seed=seed, workers=workers, progress=of_split(progress, split))
-    train = collect(loaded, 'train', images=train_images, seed=seed, workers=workers,
-                    progress=of_split(progress, 'train')) if train_images else None
+    if worst < 0:
+        raise ConfigError(f'expected worst of 0 or more, got {worst}')
+    loaded, judged, train = judge(config, checkpoint, split=split, train_images=train_images, score_thr=score_thr,
+                                  seed=seed, device=device, workers=workers, trust=trust, progress=progress)
     report = {'config': str(loaded.cfg.filename or ''), 'checkpoint': loaded.checkpoint, 'seed': seed} | diagnosis_of(
         loaded, judged, train, score_thr=score_thr, worst=max(worst, 10), quality=training_quality(loaded.cfg))
     if out is not None:
@@ -114,13 +107,10 @@ def diagnosis_of(loaded: LoadedModel, judged: Collected, train: Collected | None
     """
     report: dict[str, Any] = {
         'task': loaded.task, 'classes': list(loaded.classes), 'split': judged.split,
-        'images': {'train': None if train is None else _numbers(train), judged.split: _numbers(judged)}}
-    if loaded.task == 'detection':
-        report |= _detection(judged, train, score_thr, worst)
-    elif loaded.task == 'multi-label':
-        report |= _multi_label(loaded, judged, train, worst)
-    else:
-        report |= _single_label(judged, train, worst)
+        'images': {'train': None if train is None else _numbers(train), judged.split: _numbers(judged)},
+        'imbalance': _imbalance(judged, train)}
+    report |= (_detection(judged, train, score_thr, worst) if loaded.task == 'detection'
+               else _classification(loaded, judged, train, worst))
     limit = for_classes.WEAK_AUROC if loaded.task == 'multi-label' else LIMITS['weak']
     report |= {'quality': quality, 'flags': flags_of(report['fit'], report['imbalance'], quality)}
     found = quality_findings(quality, loaded.task) + fit_findings(report['fit'], loaded.task) + imbalance_findings(
@@ -152,78 +142,64 @@ def _imbalance(judged: Collected, train: Collected | None) -> dict[str, Any]:
 
 def _detection(judged: Collected, train: Collected | None, score_thr: float | None, worst: int) -> dict[str, Any]:
     classes, table = judged.classes, error_table(judged.pairing)
-    trained = None if train is None else error_table(train.pairing)
+    trained = {} if train is None else {'train': error_table(train.pairing), 'train_counts': train.counts}
     curve = for_boxes.score_curve(table)
     best = for_boxes.best_score(curve)
     score_thr = best if score_thr is None else score_thr
     shown = table.from_score(score_thr)
-    rows = for_boxes.class_rows(classes, table, shown, train=trained,
-                                train_counts=None if train is None else train.counts)
+    rows = for_boxes.class_rows(classes, table, shown, **trained)
     both = [row for row in rows if not np.isnan(row['score']) and not np.isnan(row['train_score'] or 0.)]
-    values = {'val': _mean([row['score'] for row in both]), 'over': [row['class'] for row in both],
-              'train': None if train is None else _mean([row['train_score'] for row in both])}
     coco = {name: None if part is None else _mean(precisions_by_overlap(part.pairing).mean(axis=0))
             for name, part in (('train', train), ('val', judged))}
-    matrix = confusion_table(judged.pairing, score_thr=score_thr)
     images = [record['image'] for record in judged.records]
     areas = [record['width'] * record['height'] for record in judged.records]
     near = {round(row['score'], 2): row for row in curve}
-    return {'score_name': 'AP@0.5', 'fit': _fit('mAP@0.5', judged.split, values, more={'mAP@0.5:0.95': coco}),
-            'imbalance': _imbalance(judged, train), 'per_class': rows, 'score_thr': score_thr, 'score_curve': curve,
+    return {'score_name': 'AP@0.5', 'per_class': rows, 'score_thr': score_thr, 'score_curve': curve,
+            'fit': _fit('mAP@0.5', judged.split, _means(both, train) | {'over': [row['class'] for row in both]},
+                        more={'mAP@0.5:0.95': coco}),
             'best_score_thr': near[round(best, 2)], 'default_score': near[PREDICT_SCORE],
             'operating': for_boxes.score_curve(table, [score_thr])[0],
-            'errors': for_boxes.error_section(table, shown),
-            'confusion': {'labels': [*classes, 'background'], 'matrix': matrix, 'rows': 'true',
-                          'columns': 'predicted'},
-            'confusions': [dict(zip(('true', 'predicted', 'count', 'share'), row))
-                           for row in frequent_confusions(matrix, classes)],
-            'by_size': for_boxes.size_sections(shown, areas), 'worst': for_boxes.worst_images(
-                shown, classes, images, most=worst),
+            'errors': for_boxes.error_section(table, shown), 'by_size': for_boxes.size_sections(shown, areas),
+            **_confusions(confusion_table(judged.pairing, score_thr=score_thr), classes, [*classes, 'background']),
+            'worst': for_boxes.worst_images(shown, classes, images, most=worst),
             'calibration': for_boxes.detection_calibration(table, shown)}
 
 
-def _multi_label(loaded: LoadedModel, judged: Collected, train: Collected | None, worst: int) -> dict[str, Any]:
+def _classification(loaded: LoadedModel, judged: Collected, train: Collected | None, worst: int) -> dict[str, Any]:
     classes, true, prob = judged.classes, judged.matrix('truth'), judged.matrix('probabilities')
-    known = () if train is None else (train.matrix('truth'), train.matrix('probabilities'))
+    known = {} if train is None else {'train_true': train.matrix('truth'), 'train_prob': train.matrix('probabilities')}
+    trained = known if train is None else known | {'train_counts': train.counts}
+    images, single = [record['image'] for record in judged.records], loaded.task == 'single-label'
+    part = {'confounding': _confounding(judged, train),
+            'worst': for_classes.wrong_images(classes, true, prob, images, single=single, most=worst)}
+    if single:
+        rows, matrix = for_classes.single_label_rows(classes, true, prob, **trained)
+        values = for_classes.single_label_fit(true, prob, **known) | {'over': list(classes)}
+        return part | {'score_name': 'accuracy', 'per_class': rows, **_confusions(matrix, classes, classes),
+                       'fit': _fit('accuracy', judged.split, values, more={'balanced accuracy': _means(rows, train)}),
+                       'calibration': for_classes.single_label_calibration(true, prob)}
     source, thresholds = _thresholds(loaded, judged.split)
-    values = for_classes.multi_label_fit(classes, true, prob, *known)
-    images = [record['image'] for record in judged.records]
-    trained = dict(zip(('train_true', 'train_prob'), known))
-    interval = auroc_interval(true, prob, groups=judged.groups())
-    rows = for_classes.label_rows(classes, true, prob, thresholds, **trained, interval=interval,
-                                  train_counts=None if train is None else train.counts)
+    values, interval = for_classes.multi_label_fit(classes, true, prob, **known), auroc_interval(
+        true, prob, groups=judged.groups())
+    rows = for_classes.label_rows(classes, true, prob, thresholds, interval=interval, **trained)
     of = [row for row in rows if row['class'] in values['over'] and row['class'] != NO_FINDING]
-    more = {'AUROC of findings': {'train': None if train is None else _mean([row['train_score'] for row in of]),
-                                  'val': _mean([row['score'] for row in of])}} if NO_FINDING in classes else {}
-    return {'score_name': 'AUROC', 'fit': _fit('mean AUROC', judged.split, values, chance=0.5, more=more),
-            'imbalance': _imbalance(judged, train), 'operating_point': source, 'per_class': rows,
-            'interval': {'method': interval.method, 'about': interval.about}, 'confusion': None, 'confusions': [],
-            'calibration': for_classes.label_calibration(true, prob),
-            'confounding': _confounding(judged, train), 'wrong_calls': for_classes.wrong_calls(
-                classes, true, prob, images, most=worst),
-            'worst': for_classes.wrong_images(classes, true, prob, images, single=False, most=worst)}
+    more = {'AUROC of findings': _means(of, train)} if NO_FINDING in classes else {}
+    return part | {'score_name': 'AUROC', 'per_class': rows, 'confusion': None, 'confusions': [],
+                   'fit': _fit('mean AUROC', judged.split, values, chance=0.5, more=more), 'operating_point': source,
+                   'interval': {'method': interval.method, 'about': interval.about},
+                   'calibration': calibration_section(true, prob),
+                   'wrong_calls': for_classes.wrong_calls(classes, true, prob, images, most=worst)}
 
 
-def _single_label(judged: Collected, train: Collected | None, worst: int) -> dict[str, Any]:
-    classes, true, prob = judged.classes, judged.matrix('truth'), judged.matrix('probabilities')
-    known = () if train is None else (train.matrix('truth'), train.matrix('probabilities'))
-    trained = dict(zip(('train_true', 'train_prob'), known))
-    rows, matrix = for_classes.single_label_rows(classes, true, prob, **trained,
-                                                 train_counts=None if train is None else train.counts)
-    balanced = {'train': None if train is None else _mean([row['train_score'] for row in rows]),
-                'val': _mean([row['score'] for row in rows])}
-    values = for_classes.single_label_fit(true, prob, *known) | {'over': list(classes)}
-    wider = np.pad(matrix, ((0, 1), (0, 1)))
-    images = [record['image'] for record in judged.records]
-    return {'score_name': 'accuracy', 'fit': _fit('accuracy', judged.split, values,
-                                                  more={'balanced accuracy': balanced}),
-            'imbalance': _imbalance(judged, train), 'per_class': rows,
-            'confusion': {'labels': list(classes), 'matrix': matrix, 'rows': 'true', 'columns': 'predicted'},
-            'confusions': [dict(zip(('true', 'predicted', 'count', 'share'), row))
-                           for row in frequent_confusions(wider, classes)],
-            'calibration': for_classes.single_label_calibration(true, prob),
-            'confounding': _confounding(judged, train),
-            'worst': for_classes.wrong_images(classes, true, prob, images, single=True, most=worst)}
+def _means(rows: Sequence[Mapping], train: Collected | None) -> dict[str, float | None]:
+    """``train`` and ``val``: means of the scores of classes, None without training images."""
+    return {'train': None if train is None else _mean([row['train_score'] for row in rows]),
+            'val': _mean([row['score'] for row in rows])}
+
+
+def _confusions(matrix: np.ndarray, classes: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+    return {'confusion': {'labels': list(labels), 'matrix': matrix, 'rows': 'true', 'columns': 'predicted'},
+            'confusions': frequent_confusions(matrix, classes)}
 
 
 def _thresholds(loaded: LoadedModel, split: str) -> tuple[str, np.ndarray]:

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
+from cxrdet.core.annotation_quality import annotation_quality
 from cxrdet.core.errors import CxrdetError
 from cxrdet.core.issues import DataTable
-from cxrdet.curation.annotation_quality import annotation_quality
 from cxrdet.curation.checks import check_table
 from cxrdet.datasets.formats.sets import read_set
 from cxrdet.datasets.formats.voc import read_list
@@ -21,7 +21,7 @@ def training_quality(cfg: Config) -> dict[str, Any]:
 
     The images are not opened. Of listed crops and chest films the whole table is checked, whatever the split.
 
-    Returns: as :func:`cxrdet.curation.annotation_quality.annotation_quality`, or {'unknown': why} for a set that cannot
+    Returns: as :func:`cxrdet.core.annotation_quality.annotation_quality`, or {'unknown': why} for a set that cannot
         be read by the checks.
     """
     sets = examine(cfg).data_sets('train_dataloader')

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxrdet.core.diagnosis import listed
+from cxrdet.core.diagnosis import listed, quality_text
 from cxrdet.core.terminal import visible
 
 __all__ = ['WIDTH', 'diagnosis_text']
@@ -42,14 +42,8 @@ def _flags(report: dict) -> list[str]:
     words = {True: 'yes', False: 'no', None: 'not known'}
     lines = _wrapped('Flags: ' + ', '.join(f'{name.replace("_", " ")} {words[value]}'
                                            for name, value in report['flags'].items()))
-    quality = report['quality']
-    if quality and 'unknown' in quality:
-        lines += _wrapped(f'Annotations of the training set were not checked: {quality["unknown"]}')
-    elif quality:
-        lines += _wrapped(f'Annotations of the training set: {quality["faulty"]} of {quality[quality["of"]]} '
-                          f'{quality["of"]} faulty, {quality["images_without_boxes"]} of {quality["images"]} images '
-                          'without boxes')
-    return lines
+    quality = report['quality'] and f'Annotations of the training set: {quality_text(report["quality"])}'
+    return lines + (_wrapped(quality) if quality else [])
 
 
 def _count(numbers: dict) -> str:

@@ -3,10 +3,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from cxrdet.checkpoints.files import install_safe_loader, load_model_weights, read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.operating_points import hand_over
+from cxrdet.engine.loaders import fit_to_machine
 from cxrdet.engine.process import memory_told, set_device
 from cxrdet.engine.runner import TestRunner
 from cxrdet.inference.ensemble import classes_of_data, data_classes, ensemble_classes
@@ -26,7 +27,7 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
         cfg: From :func:`cxrdet.apis.load_config`; :func:`cxrdet.inference.tta.enable_tta` gives it test-time
             augmentation.
         checkpoint: A file written by training. ``None`` for an ensemble whose members name theirs.
-        out: Also write the raw predictions to this ``.pkl`` file, as ``--out`` of MMDetection and MMPretrain does.
+        out: Also write the raw predictions to this ``.npz`` file (:mod:`cxrdet.core.sample_files`).
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         trust: Read checkpoints that can only be read by executing code in them. Off: they are refused.
         pictures: Of classifiers, draw the ROC curves (of several labels also precision and recall) into ``curves/`` in
@@ -47,10 +48,11 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     if checkpoint is None:
         cfg.model.classes = classes_of_data(ensemble_classes(cfg, trust), data_classes(found),
                                             allow_missing=cfg.model.get('allow_missing', False))
-        meta = {'dataset_meta': {'classes': cfg.model.classes}}
+        read = Checkpoint({}, 'the ensemble')
+        follow_classes(found, cfg.model.classes)
     else:
-        meta = read_checkpoint(checkpoint, trust=trust).get('meta', {})
-    follow_classes(found, (meta.get('dataset_meta') or {}).get('classes'))
+        read = Checkpoint.read(checkpoint, trust=trust)
+        follow_classes(found, read.classes)
     pack_for_metrics(found)
     found.contents.clear()  # what files hold is not kept for the time of the test
     for node in (cfg.model, cfg.model.get('backbone', {})):
@@ -59,13 +61,14 @@ def test(cfg: Config, checkpoint: str | Path | None, *, out: str | Path | None =
     if out is not None:
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='cxrdet.DumpPredictions', out_file_path=str(out))]
-    init_distributed(launcher, cfg)
+    fit_to_machine(cfg) if launcher == 'none' else init_distributed(launcher, cfg)
     with told_by_place(found.parts), memory_told('test', cfg):
         runner = TestRunner.from_cfg(cfg)
         if checkpoint is not None:
-            load_model_weights(runner.model, checkpoint, trust=trust)
+            read.load_into(runner.model)
+        points, read = read.operating_points, None
         process.evaluate_in(runner.model, process.evaluation_precision(cfg, fp16=cfg.test_cfg.get('fp16', False)))
-        hand_over(runner, meta.get('operating_points'), str(checkpoint))
+        hand_over(runner, points, str(checkpoint))
         for metric in runner.test_loop.evaluator.metrics if pictures else ():
             if getattr(metric, 'out_dir', '') is None:
                 metric.out_dir = str(Path(runner.log_dir) / 'curves')

@@ -1,6 +1,5 @@
 """Train a detector or a classifier from a config."""
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -8,18 +7,13 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from cxrdet.checkpoints.files import (
-    check_resumable,
-    check_whole,
-    find_resumable,
-    install_safe_loader,
-    read_checkpoint,
-)
+from cxrdet.checkpoints.checkpoint import Checkpoint, find_resumable, install_safe_loader, reading_ahead
 from cxrdet.core.config_tree import walk
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.precision import PrecisionHook
+from cxrdet.engine.loaders import fit_to_machine
 from cxrdet.engine.lock import RunLock
 from cxrdet.engine.process import memory_told, set_device
 from cxrdet.engine.runner import GuardedRunner
@@ -77,7 +71,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     follow_classes(found)
     pack_for_metrics(found)
     found.contents.clear()  # what files hold is not kept for the time of the training
-    init_distributed(launcher, cfg)
+    fit_to_machine(cfg) if launcher == 'none' else init_distributed(launcher, cfg)
     check_pretrained(cfg)
     with told_by_place(found.parts), memory_told('train', cfg):
         return _run(cfg, trust=trust, new_schedule=new_schedule)
@@ -92,10 +86,11 @@ def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
         validates = process.evaluation_precision(cfg, fp16=(cfg.get('val_cfg') or {}).get('fp16', False))
         process.evaluate_in(runner.model, validates)
         if cfg.get('resume'):
-            content = read_checkpoint(cfg.load_from, trust=trust)
-            check_whole(content, cfg.load_from)
-            check_resumable(runner.model, content, cfg.load_from)
-            del content
+            resumed = Checkpoint.read(cfg.load_from, trust=trust)
+            resumed.resume_state  # noqa: B018  (it raises where there is none)
+            resumed.check_model(runner.model)
+            resumed.keep(trust=trust)
+            del resumed  # so that the runner alone has it
         runner.train()
     finally:
         runner.close()
@@ -119,17 +114,16 @@ def set_auto_scale_lr(cfg: Config) -> None:
 
 
 def set_resume(cfg: Config, resume: bool | str, *, trust: bool = False) -> None:
-    """Point ``cfg`` at the checkpoint to go on from, after a look whether it can be read."""
+    """Point ``cfg`` at the checkpoint to go on from; it is read here, and kept for the runner."""
     if not resume:
         return
-    path = find_resumable(cfg.work_dir, trust=trust) if resume is True else Path(resume)
-    if resume is not True:
-        read_checkpoint(path, trust=trust)
-    if path is None:
+    found = find_resumable(cfg.work_dir, trust=trust) if resume is True else Checkpoint.read(resume, trust=trust)
+    cfg.resume = found is not None
+    if found is None:
         print_log(f'{cfg.work_dir}: nothing to resume from, the training starts anew', logger='current')
-    cfg.resume = path is not None
-    if path is not None:
-        cfg.load_from = str(path)
+        return
+    cfg.load_from = found.source
+    found.keep(trust=trust)
 
 
 def _pretrained(cfg: Config) -> Iterator[dict]:
@@ -154,12 +148,13 @@ def drop_pretrained(cfg: Config) -> None:
 
 
 def check_pretrained(cfg: Config) -> None:
-    """Read every pretrained checkpoint once (a download is kept), so that a missing one is known at once."""
+    """Read every pretrained checkpoint ahead of its model, so that a missing one is known at once."""
     from cxrdet.models.weights import read_weights  # the models take seconds to import
     for node in _pretrained(cfg):
         source, stock = node['init_cfg']['checkpoint'], node['init_cfg']['type'] == 'Pretrained'
         try:
-            CheckpointLoader.load_checkpoint(source, map_location='cpu') if stock else read_weights(source)
+            with reading_ahead():
+                CheckpointLoader.load_checkpoint(source, map_location='cpu') if stock else read_weights(source)
         except (OSError, CheckpointError) as error:  # URLError is an OSError
             raise ConfigError(
                 f'The pretrained weights {source} of {node.get("type")} cannot be read: {error}. Without a network, '

@@ -12,6 +12,7 @@ import numpy as np
 
 from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
 from cxrdet.core.classification.calibration import BINS, calibration_bins
+from cxrdet.core.detection.average_precision import score_columns
 from cxrdet.core.detection.matching import LesionTable
 
 __all__ = ['CalibrationCurve', 'bootstrap_average_precision', 'calibration_curve', 'pr_band', 'pr_curve']
@@ -46,7 +47,7 @@ def pr_curve(scores, is_hit, n_targets: int) -> tuple[np.ndarray, np.ndarray]:
 
     Raises: ValueError for differing lengths.
     """
-    scores, hit = _columns(scores, is_hit)
+    scores, hit = score_columns(scores, is_hit)
     order = np.argsort(-scores, kind='stable')
     last = np.flatnonzero(np.diff(scores[order], append=np.nan) != 0)
     found = np.cumsum(hit[order])[last]
@@ -127,7 +128,7 @@ def _resampled(scores, is_hit, image, targets, groups, samples: int, seed: int, 
 
     ``envelope``: the best precision at that recall or above, each detection its own threshold, as COCO's AP takes it.
     """
-    scores, hit = _columns(scores, is_hit)
+    scores, hit = score_columns(scores, is_hit)
     image, targets = np.asarray(image, np.int64).reshape(-1), np.asarray(targets, np.float64).reshape(-1)
     if len(image) != len(scores):
         raise ValueError(f'expected one image number a detection, got {len(image)} for {len(scores)} detections')
@@ -147,10 +148,3 @@ def _resampled(scores, is_hit, image, targets, groups, samples: int, seed: int, 
             at = np.searchsorted(found / total, _RECALLS, side='left') if total else None
             rows.append(np.full(101, np.nan) if at is None else np.append(precision, 0)[at])
         yield np.array(rows)
-
-
-def _columns(scores, is_hit) -> tuple[np.ndarray, np.ndarray]:
-    scores, hit = np.asarray(scores, np.float64).reshape(-1), np.asarray(is_hit).astype(bool).reshape(-1)
-    if len(scores) != len(hit):
-        raise ValueError(f'expected one score a detection, got {len(scores)} scores and {len(hit)} hits')
-    return scores, hit

@@ -11,10 +11,16 @@ from typing import Any
 import numpy as np
 
 from cxrdet.core.advice import advice_for
-from cxrdet.core.classification.calibration import calibration_bins
+from cxrdet.core.classification.calibration import (
+    calibration_bins,
+    calibration_error,
+    fit_temperature,
+    scale,
+    to_logit,
+)
 
-__all__ = ['FEW', 'LIMITS', 'finding', 'fit_findings', 'fit_verdict', 'flags_of', 'imbalance_findings',
-           'listed', 'plain', 'quality_findings', 'reliability_bins', 'weak_findings']
+__all__ = ['FEW', 'LIMITS', 'calibration_section', 'finding', 'fit_findings', 'fit_verdict', 'flags_of',
+           'imbalance_findings', 'listed', 'plain', 'quality_findings', 'quality_text', 'weak_findings']
 
 #: gap: train minus validation, above it a model overfits; low: a training score below it is underfitting; weak: scores
 #: of classes below it are flagged; ratio: largest class over smallest; ece: expected calibration error; gain: of mAP.
@@ -60,7 +66,7 @@ def flags_of(fit: dict, imbalance: dict, quality: dict | None) -> dict[str, bool
     Args:
         fit: with ``verdict``, see :func:`fit_verdict`: a gap above 0.1, a training score below 0.5.
         imbalance: with ``ratio``, see :func:`imbalance`: above 5.
-        quality: with ``low``, see :func:`cxrdet.curation.annotation_quality.annotation_quality`; None if it was not
+        quality: with ``low``, see :func:`cxrdet.core.annotation_quality.annotation_quality`; None if it was not
             looked.
     """
     known = fit['verdict'] != 'unknown'
@@ -71,8 +77,16 @@ def flags_of(fit: dict, imbalance: dict, quality: dict | None) -> dict[str, bool
             'low_quality_data': (quality or {}).get('low')}
 
 
+def quality_text(section: dict) -> str:
+    """A ``quality`` section in words that follow "annotations of the training set: "."""
+    if 'unknown' in section:
+        return f'not checked: {section["unknown"]}'
+    return (f'{section["faulty"]} of {section[section["of"]]} {section["of"]} faulty, '
+            f'{section["images_without_boxes"]} of {section["images"]} images without boxes')
+
+
 def quality_findings(section: dict | None, task: str) -> list[dict]:
-    """The finding of a ``quality`` section (:func:`cxrdet.curation.annotation_quality.annotation_quality`), if any."""
+    """The finding of a ``quality`` section (:func:`cxrdet.core.annotation_quality.annotation_quality`), if any."""
     if not section or not section.get('low'):
         return []
     counts = ', '.join(f'{code} {number}' for code, number in sorted(section['counts'].items()))
@@ -133,19 +147,34 @@ def _numbers(row: dict) -> str:
     return f'{row["val"]} in validation' + ('' if row['train'] is None else f', {row["train"]} in training')
 
 
-def reliability_bins(right, score) -> list[dict]:
-    """Scores against the share of right answers, a row for each of
-    :func:`cxrdet.core.classification.calibration.calibration_bins`: ``low``, ``high``, ``count``, ``mean_score``,
-    ``share_right``; the means of an empty bin are NaN.
+def calibration_section(right, score, *, temperature: float | None = None, after=None) -> dict[str, Any]:
+    """Is what scores 0.9 right nine times in ten?
 
     Args:
         right: (N,) 1 or 0; NaN entries are left out.
         score: (N,) in [0, 1].
+        temperature, after: a temperature, and the scores (N,) that it leaves. None: of a sigmoid, fitted on the same
+            entries, so that ``ece_after`` is a little too good.
+
+    Returns: ``ece`` (expected calibration error), ``temperature``, ``ece_after`` it, ``mean_score``, ``share_right``
+        and ``bins``, a row for each of :func:`cxrdet.core.classification.calibration.calibration_bins`: ``low``,
+        ``high``, ``count``, ``mean_score``, ``share_right``. What is of nothing is NaN.
     """
+    right, score = (np.asarray(values, np.float64).reshape(-1) for values in (right, score))
+    known = ~np.isnan(right)
+    right, score = right[known], score[known]
+    if temperature is None:
+        temperature = float(fit_temperature(right, to_logit(score))) if len(score) else 1.
+        after = scale(score, temperature)
     bins = calibration_bins(right, score)
     columns = bins.edges[:-1], bins.edges[1:], bins.count, bins.mean, bins.share
-    return [dict(zip(('low', 'high', 'count', 'mean_score', 'share_right'), row))
-            for row in zip(*(column.tolist() for column in columns))]
+    return {'ece': float(calibration_error(right, score)[0]),
+            'temperature': temperature if len(score) else float('nan'),
+            'ece_after': float(calibration_error(right, after)[0]),
+            'mean_score': float(score.mean()) if len(score) else float('nan'),
+            'share_right': float(right.mean()) if len(right) else float('nan'),
+            'bins': [dict(zip(('low', 'high', 'count', 'mean_score', 'share_right'), row))
+                     for row in zip(*(column.tolist() for column in columns))]}
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

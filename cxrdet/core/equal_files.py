@@ -1,7 +1,8 @@
 """Files of equal content in two lists, found without reading most of them."""
-import hashlib
 import os
 from collections.abc import Callable, Hashable, Iterable
+
+from cxrdet.core.files import sha256_of
 
 __all__ = ['equal_files']
 
@@ -23,7 +24,7 @@ def equal_files(one: Iterable[str | os.PathLike], other: Iterable[str | os.PathL
         groups = [_grouped(paths, key) for paths in left]
         left = [[path for value, paths in mine.items() if value in theirs for path in paths]
                 for mine, theirs in (groups, groups[::-1])]
-    pairs |= _matched(*left, _digest)
+    pairs |= _matched(*left, sha256_of)
     return [(pairs[path], path) for path in others if path in pairs]
 
 
@@ -59,11 +60,3 @@ def _sample(path: str) -> Hashable:
     with open(path, 'rb') as stream:
         stream.seek(max(0, (size - _SAMPLE) // 2))
         return size, stream.read(_SAMPLE)
-
-
-def _digest(path: str) -> Hashable:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as stream:
-        while block := stream.read(2 ** 20):
-            digest.update(block)
-    return digest.digest()

@@ -4,6 +4,7 @@ A process that is killed while it writes leaves the old file untouched and a hid
 ``.<name>.<process id>-<token>.tmp<suffix>``, which :func:`remove_leftovers` takes away.
 """
 import gzip
+import hashlib
 import os
 import re
 import secrets
@@ -152,3 +153,12 @@ def _force_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """SHA-256 of a file in hexadecimal, read a MiB at a time."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as stream:
+        while block := stream.read(2 ** 20):
+            digest.update(block)
+    return digest.hexdigest()

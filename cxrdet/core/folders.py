@@ -5,7 +5,6 @@
 complete. A run that is killed before that leaves the old results; one that is killed while it moves is completed by
 the next, from ``.cxrdet/<tool>.commit``.
 """
-import hashlib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrdet.core.errors import DataError
-from cxrdet.core.files import open_locked, read_text, write_atomic
+from cxrdet.core.files import open_locked, read_text, sha256_of, write_atomic
 from cxrdet.core.paths import name_fault, within
 
 __all__ = ['OutputFolder', 'keep_apart', 'results_of']
@@ -161,7 +160,7 @@ class OutputFolder:
         if not path.is_file() or record.get('size') != state.st_size:
             return True
         if self._seen.get(name) != key:
-            if record.get('sha256') != _digest(path):
+            if record.get('sha256') != sha256_of(path):
                 return True
             self._seen[name] = key
         return False
@@ -345,15 +344,7 @@ def _record(path: Path) -> dict[str, Any]:
     """What tells a file or link from any other."""
     if path.is_symlink():
         return {'link': os.readlink(path)}
-    return {'size': path.stat().st_size, 'sha256': _digest(path)}
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return {'size': path.stat().st_size, 'sha256': sha256_of(path)}
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

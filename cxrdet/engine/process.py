@@ -28,13 +28,15 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.registry import MODELS
 from torch import nn
 
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import ConfigError, MemoryShortageError, did_you_mean
 from cxrdet.core.machine import cpu_share
 
-__all__ = ['PRECISIONS', 'VARIABLE', 'Precision', 'asked_precision', 'choose_precision', 'evaluate_in',
+__all__ = ['PRECISIONS', 'VARIABLE', 'Precision', 'asked_precision', 'build_model', 'choose_precision', 'evaluate_in',
            'evaluation_precision', 'memory_told', 'param_groups', 'pick_device', 'set_device', 'set_threads',
            'set_training_precision', 'training_precision', 'unwrap']
 
@@ -298,6 +300,18 @@ class _Within:
     def __call__(self, model: nn.Module, *args, **kwargs):
         with self.precision.autocast():
             return self.method(model, *args, **kwargs)
+
+
+def build_model(cfg: Config, checkpoint: Checkpoint, device: torch.device) -> tuple[nn.Module, tuple[str, ...]]:
+    """The model of ``cfg`` with the weights of ``checkpoint``, ready to predict, and its class names."""
+    set_threads()
+    if cfg.get('data_preprocessor') is not None:
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)  # where MMPretrain's configs have it
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    checkpoint.load_into(model)
+    fp16 = (cfg.get('test_cfg') or {}).get('fp16', False)
+    evaluate_in(model, evaluation_precision(cfg, fp16=fp16, device=device.type))
+    return model.to(device).eval(), checkpoint.needed_classes
 
 
 @contextmanager

@@ -6,8 +6,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from cxrdet.checkpoints.files import check_whole
-from cxrdet.checkpoints.weight_share import check_share, recorded_loads
+from cxrdet.checkpoints.checkpoint import Checkpoint, check_share, recorded_loads
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine.lock import RunLock
 from cxrdet.engine.optimizers.no_weight_decay import exempt_from_decay
@@ -100,7 +99,7 @@ class GuardedRunner(Runner):
         with recorded_loads() as loads:
             checkpoint = super().load_checkpoint(filename, *args, **kwargs)
         if self._resume:
-            check_whole(checkpoint, str(filename))
+            Checkpoint(checkpoint, filename).resume_state  # noqa: B018  (it raises where there is none)
             checkpoint['meta'].pop('config', None)  # MMEngine would execute it
             changes = resumed_changes(self, checkpoint)
             check_resumed(self, checkpoint, changes, new_schedule=self.new_schedule)

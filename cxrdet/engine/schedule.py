@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from mmengine.optim import _ParamScheduler
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine.process import param_groups
 
@@ -34,8 +35,8 @@ def resumed_changes(runner: Runner, checkpoint: dict) -> list[tuple[str, object,
 
     To be called with the loops of ``runner`` built. A checkpoint without a readable config tells less.
     """
-    changes, text = [], checkpoint['meta'].get('cfg')
-    if isinstance(text, str) and text.strip():
+    changes, text = [], Checkpoint(checkpoint, 'the checkpoint').config_text
+    if text is not None:
         try:
             changes = changed_settings(read_config_text(text), read_config_text(runner.cfg.pretty_text), _COMPARED)
         except ValueError as error:

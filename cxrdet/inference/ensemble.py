@@ -1,20 +1,18 @@
 """Ensembles from trained models: a config, or a folder with config and checkpoint that every tool takes."""
 import copy
-import io
 import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 
-from cxrdet.checkpoints.files import install_safe_loader, read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader, packed, reading_ahead
 from cxrdet.core.config_tree import walk
-from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
 from cxrdet.datasets.transforms.loading import unfold_loading
@@ -131,12 +129,8 @@ def _spec(cfg: Config, checkpoint: str, trust: bool) -> dict:
 
 
 def _classes_of(checkpoint: str, trust: bool) -> list[str]:
-    facts = (read_checkpoint(checkpoint, trust=trust).get('meta') or {}).get('dataset_meta') or {}
-    classes = {str(key).lower(): value for key, value in facts.items()}.get('classes')
-    if not classes:
-        raise CheckpointError(f'{checkpoint}: it does not say its classes (meta.dataset_meta.classes), by which '
-                              'members are matched. Use a checkpoint as training writes it')
-    return list(classes)
+    with reading_ahead():  # for the member, which is built later
+        return list(Checkpoint.read(checkpoint, trust=trust).needed_classes)
 
 
 def _test_dataset(cfg: Config) -> ConfigDict:
@@ -219,8 +213,8 @@ def bundle(cfg: Config, out_dir: str | Path, *, trust: bool = False) -> tuple[Pa
     for member in alone.model.members:
         member.pop('checkpoint')
     head = f'"""{type(model).__name__} of {len(model.members)}; its weights are in ensemble.pth beside it."""\n'
-    with io.BytesIO() as stream, results as folder:
-        torch.save({'meta': {'dataset_meta': {'classes': tuple(classes)}}, 'state_dict': model.state_dict()}, stream)
-        write_atomic(folder / 'ensemble.pth', stream.getvalue())
+    content = {'meta': {'dataset_meta': {'classes': tuple(classes)}}, 'state_dict': model.state_dict()}
+    with results as folder:
+        write_atomic(folder / 'ensemble.pth', packed(content))
         write_atomic(folder / 'ensemble.py', head + alone.pretty_text)
     return out_dir / 'ensemble.py', out_dir / 'ensemble.pth'

@@ -1,11 +1,9 @@
 """Ensembles from saved predictions: no model is built, no image is read, no GPU is needed."""
-import io
 import json
 import logging
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from cxrdet.core.detection.fusion import check_fusion
 from cxrdet.core.detection.member_fusion import fusable, fuse_known
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.core.files import write_atomic
+from cxrdet.core.sample_files import check_sample_path, read_samples, write_samples
 from cxrdet.inference.ensemble import MEANS, Fusion, classes_of_data
 from cxrdet.models.ensemble_members import MAX_PER_IMG, checked_weights, class_orders, known_labels
 from cxrdet.preflight.data import check_run, follow_classes
@@ -25,10 +23,6 @@ from cxrdet.preflight.data import check_run, follow_classes
 __all__ = ['Predictions', 'read_predictions', 'test_predictions']
 
 MOST_THR = 0.05  # a usual threshold of detectors themselves
-
-_PLAIN = {('torch._utils', '_rebuild_tensor_v2'), ('collections', 'OrderedDict'), ('numpy', 'ndarray'),
-          ('numpy', 'dtype'), ('torch', 'Size'), ('_codecs', 'encode'),
-          *((f'numpy.{core}.multiarray', name) for core in ('core', '_core') for name in ('_reconstruct', 'scalar'))}
 
 
 class Predictions(NamedTuple):
@@ -38,7 +32,7 @@ class Predictions(NamedTuple):
         path: of the file.
         classes: names in the order of the labels; ``None`` where the file does not say.
         images: name of an image -> {'boxes' (N, 4), 'scores' (N,), 'labels' (N,)}, or {'scores' (C,)} of a classifier.
-        records: of a ``.pkl`` file, the samples as they stand there.
+        records: of a ``.npz`` file, the samples as they stand there.
     """
     path: Path
     classes: tuple[str, ...] | None
@@ -52,15 +46,17 @@ def test_predictions(cfg: Config, files: Sequence[str | Path], *, fusion: Fusion
 
     Args:
         cfg: from :func:`cxrdet.apis.load_config`; its test set gives the ground truth (of classifiers: the first
-            ``.pkl`` file does).
-        files: as ``tools/test.py --out`` (``.pkl``) or ``tools/predict.py`` (``predictions.json``) wrote them; images
+            ``.npz`` file does).
+        files: as ``tools/test.py --out`` (``.npz``) or ``tools/predict.py`` (``predictions.json``) wrote them; images
             are matched by the names of their files, classes by name.
         fusion: how to bring them together.
-        out: also write the fused predictions to this ``.pkl`` file.
+        out: also write the fused predictions to this ``.npz`` file.
 
     Returns: the metrics by name.
     Raises: ConfigError, DataError for files that cannot be read or do not fit each other or the test set.
     """
+    if out is not None:
+        check_sample_path(out)
     found = check_run(cfg, mode='test')
     given = [read_predictions(path) for path in files]
     if not given:
@@ -68,7 +64,7 @@ def test_predictions(cfg: Config, files: Sequence[str | Path], *, fusion: Fusion
     boxes = ['boxes' in next(iter(one.images.values()), {'boxes': 0}) for one in given]
     if any(boxes) != all(boxes):
         raise ConfigError('--ensemble-predictions: detectors and classifiers do not go together')
-    # the labels of classifiers are those of the first .pkl file, in the order of its classes
+    # the labels of classifiers are those of the first .npz file, in the order of its classes
     leading = given if all(boxes) else sorted(given, key=lambda one: not one.records)
     classes = next((one.classes for one in leading if one.classes), None)
     follow_classes(found, classes)
@@ -88,7 +84,7 @@ def test_predictions(cfg: Config, files: Sequence[str | Path], *, fusion: Fusion
         evaluator.dataset_meta = dict(dataset.metainfo, classes=classes)
         metrics = evaluator.offline_evaluate(samples)
     if out is not None:
-        write_atomic(out, pickle.dumps(samples))
+        write_samples(out, samples)
     print_log(f'{len(samples)} images, predictions of {", ".join(map(str, files))}\n'
               + '\n'.join(f'{name}: {value:.4f}' for name, value in metrics.items() if np.ndim(value) == 0),
               logger='current')
@@ -96,7 +92,7 @@ def test_predictions(cfg: Config, files: Sequence[str | Path], *, fusion: Fusion
 
 
 def read_predictions(path: str | Path) -> Predictions:
-    """Read a file of predictions; a ``.pkl`` file may hold arrays, numbers and texts only, no code is executed.
+    """Read a file of predictions, ``.npz`` or ``.json``; neither can hold code.
 
     A ``.json`` file whose boxes were cut off at a score above 0.05 is read with a warning.
 
@@ -109,12 +105,11 @@ def read_predictions(path: str | Path) -> Predictions:
             _warn_of_threshold(path, content.get('score_thr'))
             return Predictions(path, tuple(content['classes']),
                                {image['file']: _of_json(image) for image in content['images']}, [])
-        with open(path, 'rb') as stream:
-            records = _Unpickler(stream).load()
+        records = read_samples(path)
         images = {str(record['img_path']): _of_record(record) for record in records}
         classes = next((tuple(record['classes']) for record in records if record.get('classes')), None)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
-        raise DataError(f'{path}: no file of predictions as tools/test.py --out (.pkl) or tools/predict.py (.json) '
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f'{path}: no file of predictions as tools/test.py --out (.npz) or tools/predict.py (.json) '
                         f'writes it: {type(error).__name__}: {error}') from error
     return Predictions(path, classes, images, records)
 
@@ -139,17 +134,6 @@ def _of_record(record: dict) -> dict[str, np.ndarray]:
     found = record['pred_instances']
     return {'boxes': np.asarray(found['bboxes'], np.float64).reshape(-1, 4),
             'scores': np.asarray(found['scores'], np.float64), 'labels': np.asarray(found['labels'], np.int64)}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Knows tensors, arrays and plain containers."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ('torch.storage', '_load_from_bytes'):
-            return lambda content: torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
-        if (module, name) not in _PLAIN:
-            raise pickle.UnpicklingError(f'it asks for {module}.{name}, which is refused')
-        return super().find_class(module, name)
 
 
 def _named(one: Predictions, classes: tuple[str, ...]) -> Predictions:
@@ -199,11 +183,11 @@ def _usable(one: Predictions, images: Sequence[dict]) -> list[dict]:
 
 
 def _scores(given: Sequence[Predictions], orders: Sequence[list[int]], fusion: Fusion) -> list[dict]:
-    """Samples as a classifier would give them; their labels are those of the first ``.pkl`` file."""
+    """Samples as a classifier would give them; their labels are those of the first ``.npz`` file."""
     first = next((one for one in given if one.records), None)
     method = fusion.method or 'probs'
     if first is None or method not in MEANS or fusion.options or fusion.allow_missing:
-        raise ConfigError('For classifiers, one file at least must be a .pkl of tools/test.py --out, which holds the '
+        raise ConfigError('For classifiers, one file at least must be a .npz of tools/test.py --out, which holds the '
                           f'labels, and the fusion a mean of {" or ".join(MEANS)} of the same classes')
     weights = np.ones(len(given)) if fusion.weights is None else np.array(fusion.weights)
     found = [_in_order(one, list(first.images)) for one in given]

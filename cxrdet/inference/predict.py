@@ -24,24 +24,22 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DefaultScope
 
-from cxrdet.checkpoints.files import install_safe_loader, load_model_weights, read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.csv_text import csv_text
-from cxrdet.core.errors import CheckpointError, ConfigError, DataError
+from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.folders import OutputFolder, results_of
 from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
-from cxrdet.engine import process
-from cxrdet.engine.process import memory_told, pick_device, set_threads
+from cxrdet.engine.process import build_model, memory_told, pick_device
 from cxrdet.inference.cam import CamChoice, check_installed
 from cxrdet.inference.exports import check_exports, write_exports
 from cxrdet.inference.tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.preflight.check import check_config, set_classes
 from cxrdet.preflight.config import load_config
 
-__all__ = ['CamChoice', 'build_model', 'detection_record', 'pick_device', 'predict', 'raw_predictions', 'summary']
+__all__ = ['CamChoice', 'detection_record', 'pick_device', 'predict', 'raw_predictions', 'summary']
 
 _RESULTS = ('predictions.json', 'predictions.csv', 'pictures')
 _DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written as PNG
@@ -78,7 +76,6 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         ConfigError: a bad config or argument, or a model whose predictions are neither boxes nor classes.
         DataError: no image at ``source``, images that cannot be predicted, or files of others are in the way.
         CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
-        MemoryShortageError: with the switches that take less.
     """
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
@@ -92,14 +89,16 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         load, prepare = build_pipeline(cfg, page=page)
         files, failed = _usable(load, prepare, files, skip_errors=skip_errors)
         shown_as = picture_names([path.relative_to(root).as_posix() for path in files])
-        model, classes = build_model(cfg, checkpoint, target, trust=trust)
-        meta, records, task = read_checkpoint(checkpoint, trust=trust)['meta'], [], None
+        read = Checkpoint.read(checkpoint, trust=trust)
+        set_classes(cfg, read.needed_classes)
+        model, classes = build_model(cfg, read, target)
+        read, points, records, task = None, read.operating_points, [], None
         options = Options(classes, score_thr, operating_point, calibrate, cam, formats)
         with results as folder:
             for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size, failed):
                 if task is None:
                     task = task_of(sample)
-                    settings = task.prepare(options, model, meta, str(checkpoint))
+                    settings = task.prepare(options, model, points, str(checkpoint))
                 records.append({'file': path.relative_to(root).as_posix(), **task.record(sample, settings)})
                 picture = task.draw(image, packed, prepare.transforms, records[-1], settings) if pictures else None
                 _write_picture(folder / 'pictures' / shown_as[records[-1]['file']], picture)
@@ -130,7 +129,9 @@ def raw_predictions(config: Config | str | Path, checkpoint: str | Path, files: 
     scope = cfg.get('default_scope', 'mmdet')
     with DefaultScope.overwrite_default_scope(scope):
         load, prepare = build_pipeline(cfg)
-        model, classes = build_model(cfg, checkpoint, target, trust=trust)
+        read = Checkpoint.read(checkpoint, trust=trust)
+        set_classes(cfg, read.needed_classes)
+        model, classes = build_model(cfg, read, target)
     files = list(map(Path, files))
 
     def predicted() -> Iterator[tuple]:
@@ -254,27 +255,6 @@ def _told(faults: dict[Path, str], total: int, end: str) -> str:
     more = [f'... and {len(faults) - 10} more'] if len(faults) > 10 else []
     return '\n'.join([f'{len(faults)} of {total} images {end}:',
                       *(f'  {fault}' for fault in [*faults.values()][:10] + more)])
-
-
-def build_model(cfg: Config, checkpoint: str | Path, device: torch.device, *,
-                trust: bool = False) -> tuple[torch.nn.Module, tuple[str, ...]]:
-    """Return the model of ``cfg`` with the weights of ``checkpoint``, ready to predict, and its class names."""
-    set_threads()
-    meta = read_checkpoint(checkpoint, trust=trust).get('meta')
-    facts = (meta.get('dataset_meta') if isinstance(meta, dict) else None) or {}
-    named = {str(key).lower(): value for key, value in facts.items()}.get('classes')
-    if not named:
-        raise CheckpointError(f'{checkpoint}: it does not say its classes (meta.dataset_meta.classes), so that boxes '
-                              'and findings cannot be named. Use a checkpoint as training writes it')
-    classes = (named,) if isinstance(named, str) else tuple(named)
-    set_classes(cfg, classes)
-    if cfg.get('data_preprocessor') is not None:
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)  # where MMPretrain's configs have it
-    model = revert_sync_batchnorm(MODELS.build(cfg.model))
-    load_model_weights(model, checkpoint, trust=trust)
-    process.evaluate_in(model, process.evaluation_precision(cfg, fp16=(cfg.get('test_cfg') or {}).get('fp16', False),
-                                                         device=device.type))
-    return model.to(device).eval(), classes
 
 
 def _predictions(model: torch.nn.Module, load: Callable, prepare: Callable, files: Sequence[Path],

@@ -4,6 +4,7 @@ The images of every split go through the test pipeline, so that training images 
 augmentation, and in the batches of the test set, so that the numbers are those of ``tools/test.py``.
 """
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -17,19 +18,18 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 from torch.utils.data import DataLoader, Dataset
 
-from cxrdet.checkpoints.files import install_safe_loader, read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.classification.roc import group_numbers
 from cxrdet.core.detection.matching import Pairing, pair_boxes
 from cxrdet.core.errors import ConfigError, DataError, error_text
 from cxrdet.datasets.transforms.loading import image_reader, read_image
 from cxrdet.engine.loaders import fit_loaders
-from cxrdet.engine.process import memory_told
-from cxrdet.inference.predict import build_model, pick_device
-from cxrdet.preflight.check import examine
-from cxrdet.preflight.config import load_config, set_data_root
+from cxrdet.engine.process import build_model, memory_told, pick_device
+from cxrdet.preflight.check import examine, set_classes
+from cxrdet.preflight.config import load_config
 from cxrdet.preflight.data import check_splits
 
-__all__ = ['SPLITS', 'TASKS', 'Collected', 'LoadedModel', 'collect', 'collect_predictions', 'load_model']
+__all__ = ['SPLITS', 'TASKS', 'Collected', 'LoadedModel', 'collect', 'judge', 'load_model']
 
 SPLITS = ('train', 'val', 'test')
 TASKS = ('detection', 'multi-label', 'single-label')
@@ -74,6 +74,7 @@ class Collected:
             first, and the ground truth ``gt_boxes`` (M, 4), ``gt_labels`` (M,) int, ``gt_ignore`` (M,) bool. Of a
             classifier ``probabilities`` (C,) and ``truth`` (C,): 1, 0 or NaN (unknown). Reals are float64.
         read: gives the image of a path as the data set reads it.
+        inputs: how often a batch of a shape went into the model's backbone.
     """
 
     task: str
@@ -83,6 +84,7 @@ class Collected:
     facts: list[dict]
     records: list[dict] = field(default_factory=list)
     read: Callable[[str], np.ndarray] = read_image
+    inputs: Counter[tuple[int, ...]] = field(default_factory=Counter)
 
     @property
     def total(self) -> int:
@@ -102,7 +104,8 @@ class Collected:
         return pair_boxes(self.records, truth, len(self.classes), most=100)
 
     def groups(self) -> np.ndarray | None:
-        """(N,) number of the patient (or group) of each record, None where none is known."""
+        """(N,) number of the patient (or group) of each record, what a bootstrap draws as a whole; None where none is
+        known, and each image is drawn for itself."""
         known = [record['facts'].get('patient_id', record['facts'].get('group')) for record in self.records]
         numbers, any_known = group_numbers(known, [record.get('image') for record in self.records])
         return numbers if any_known else None
@@ -112,42 +115,38 @@ class Collected:
         return np.array([record[name] for record in self.records], np.float64).reshape(-1, len(self.classes))
 
 
-def load_judged(config: Config | str | Path, checkpoint: str | Path, *, split: str, train_images: int,
-                score_thr: float | None, device: str = 'auto', trust: bool = False) -> LoadedModel:
-    """The model for what judges ``split`` and compares it with ``train_images`` training images (0: none).
-
-    Raises: ConfigError if ``score_thr`` is given for a classifier; and as :func:`load_model`.
-    """
-    cfg = config if isinstance(config, Config) else load_config(config)
-    loaded = load_model(cfg, checkpoint, splits=(split, 'train') if train_images else (split,), device=device,
-                        trust=trust)
-    if score_thr is not None and loaded.task != 'detection':
-        raise ConfigError('score_thr is for detectors; a classifier is judged at its operating point, or by its most '
-                          'probable class')
-    return loaded
-
-
-def of_split(progress: Callable[[str, int, int], None] | None, split: str) -> Callable[[int, int], None] | None:
-    """``progress(split, done, total)`` as the ``progress(done, total)`` that :func:`collect` calls."""
-    return None if progress is None else partial(progress, split)
-
-
-def collect_predictions(config: Config | str | Path, checkpoint: str | Path, data_root: str | Path | None = None,
-                        split: str = 'val', *, images: int | None = None, seed: int = 0, device: str = 'auto',
-                        workers: int = 0, trust: bool = False,
-                        progress: Callable[[int, int], None] | None = None) -> Collected:
-    """Predict a split of a config's data with a trained model: :func:`load_model`, then :func:`collect`.
+def judge(config: Config | str | Path, checkpoint: str | Path, *, split: str = 'val', train_images: int = 200,
+          score_thr: float | None = None, seed: int = 0, device: str = 'auto', workers: int = 2, trust: bool = False,
+          progress: Callable[[str, int, int], None] | None = None) -> 'tuple[LoadedModel, Collected, Collected | None]':
+    """The model, what it predicts of the images to judge it by, and of training images to compare them with.
 
     Args:
         config: a file, or what :func:`cxrdet.apis.load_config` gave.
-        data_root: replaces that of the config.
-        checkpoint, split, images, seed, device, workers, trust, progress: see there.
+        checkpoint: a file written by training, or the ``ensemble.pth`` of a bundle.
+        split: ``val`` or ``test``.
+        train_images: training images that are predicted, drawn with ``seed``; 0: none.
+        score_thr: detectors: lowest score of a detection that is shown, in [0, 1], or None.
+        device, trust: as for :func:`load_model`.
+        workers: as for :func:`collect`.
+        progress: called with (split, done, total) after each batch.
+
+    Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
-    cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
-    if data_root is not None:
-        set_data_root(cfg, data_root)
-    loaded = load_model(cfg, checkpoint, splits=(split,), device=device, trust=trust)
-    return collect(loaded, split, images=images, seed=seed, workers=workers, progress=progress)
+    if split not in SPLITS[1:]:
+        raise ConfigError(f'split must be one of {", ".join(SPLITS[1:])}, got "{split}"')
+    if train_images < 0 or (score_thr is not None and not 0 <= score_thr <= 1):
+        raise ConfigError(f'expected train_images of 0 or more and score_thr in [0, 1], got {train_images} and '
+                          f'{score_thr}')
+    cfg = config if isinstance(config, Config) else load_config(config)
+    splits = {split: None, 'train': train_images} if train_images else {split: None}
+    loaded = load_model(cfg, checkpoint, splits=tuple(splits), device=device, trust=trust)
+    if score_thr is not None and loaded.task != 'detection':
+        raise ConfigError('score_thr is for detectors; a classifier is judged at its operating point, or by its most '
+                          'probable class')
+    judged, train = [collect(loaded, name, images=images, seed=seed, workers=workers,
+                             progress=progress and partial(progress, name)) for name, images in splits.items()] + [
+                                 None] * (2 - len(splits))
+    return loaded, judged, train
 
 
 def load_model(cfg: Config, checkpoint: str | Path, *, splits: tuple[str, ...] = ('val',), device: str = 'auto',
@@ -171,20 +170,22 @@ def load_model(cfg: Config, checkpoint: str | Path, *, splits: tuple[str, ...] =
     check_splits(cfg, splits)
     cfg = copy.deepcopy(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
-        model, classes = build_model(cfg, checkpoint, target, trust=trust)
+        loaded = Checkpoint.read(checkpoint, trust=trust)
+        set_classes(cfg, loaded.needed_classes)
+        model, classes = build_model(cfg, loaded, target)
         task = _task(model)
-    meta = read_checkpoint(checkpoint, trust=trust).get('meta') or {}
-    return LoadedModel(cfg, model, classes, task, meta, str(checkpoint))
+    return LoadedModel(cfg, model, classes, task, loaded.meta, loaded.source)
 
 
-def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed: int = 0, workers: int = 0,
+def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed: int | None = 0, workers: int = 0,
             progress: Callable[[int, int], None] | None = None) -> Collected:
     """Predict a split.
 
     Args:
         loaded: from :func:`load_model`.
         split: ``train``, ``val`` or ``test``.
-        images: how many at most, drawn with ``seed``; None: all.
+        images: how many at most; None: all.
+        seed: by which they are drawn; None: evenly spaced over the split.
         workers: processes that read images.
         progress: called with (done, total) after each batch.
 
@@ -201,14 +202,20 @@ def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed:
                            [_facts(info) for info in infos], read=dataset.read)
         chosen = np.arange(len(dataset))
         if images is not None and images < len(dataset):
-            chosen = np.sort(np.random.default_rng(seed).choice(len(dataset), images, replace=False))
+            chosen = np.linspace(0, len(dataset) - 1, images).astype(int) if seed is None else np.sort(
+                np.random.default_rng(seed).choice(len(dataset), images, replace=False))
         dataset.chosen = chosen.tolist()
         loader = DataLoader(dataset, batch_size=_batch_size(cfg), num_workers=loading['num_workers'],
                             collate_fn=pseudo_collate)
         read = _detection_record if loaded.task == 'detection' else partial(_class_record, number=len(classes))
-        for sample in _predicted(loaded.model, loader, progress):
-            info = dataset.info(len(result.records))
-            result.records.append(read(sample, info))
+        entry = getattr(loaded.model, 'backbone', loaded.model).register_forward_pre_hook(
+            lambda _, inputs: result.inputs.update(tuple(part.shape) for part in inputs[:1] if hasattr(part, 'shape')))
+        try:
+            for sample in _predicted(loaded.model, loader, progress):
+                info = dataset.info(len(result.records))
+                result.records.append(read(sample, info))
+        finally:
+            entry.remove()
     return result
 
 

@@ -36,7 +36,7 @@ class Task(NamedTuple):
 
     Attributes:
         fits: whether a predicted sample is of this kind.
-        prepare: (options, model, meta of the checkpoint, its name) -> settings, with which the others work.
+        prepare: (options, model, operating points in the checkpoint, its name) -> settings, with which the others work.
         facts: settings -> what stands in the JSON file before the images.
         record: (sample, settings) -> what stands in the JSON file for the image.
         header: columns of the CSV file behind ``image``.
@@ -81,7 +81,7 @@ def detection_record(sample, classes: Sequence[str], score_thr: float) -> dict:
             'classes': [classes[label] for label in labels]}
 
 
-def _prepare_detection(options: Options, model: torch.nn.Module, meta: dict, checkpoint: str) -> Options:
+def _prepare_detection(options: Options, model: torch.nn.Module, content: dict | None, checkpoint: str) -> Options:
     for name in ('operating_point', 'calibrate', 'cam'):
         if getattr(options, name):
             raise ConfigError(f'--{name.replace("_", "-")} is for classifiers, but this model is a detector')
@@ -130,7 +130,8 @@ class Decisions(NamedTuple):
     model: torch.nn.Module
 
 
-def _prepare_classification(options: Options, model: torch.nn.Module, meta: dict, checkpoint: str) -> Decisions:
+def _prepare_classification(options: Options, model: torch.nn.Module, content: dict | None,
+                            checkpoint: str) -> Decisions:
     if options.formats:
         raise ConfigError('--format is for boxes, but this model is a classifier: leave it out')
     cam, shown = None, None
@@ -142,7 +143,6 @@ def _prepare_classification(options: Options, model: torch.nn.Module, meta: dict
             raise ConfigError('--score-thr, --operating-point and --calibrate are for models that decide class by '
                               'class; this one gives each image its most probable class')
         return Decisions(options.classes, None, 'the most probable class', None, cam, shown, model)
-    content = meta.get('operating_points')
     points = None if content is None else read_points(content, options.classes, checkpoint)
     if points is None and (options.operating_point is not None or options.calibrate):
         raise ConfigError(f'{checkpoint} holds no operating points and no temperature: best_*.pth of a training with '

@@ -10,7 +10,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from cxrdet.checkpoints.files import load_model_weights, read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.class_counts import COUNT_KEYS, OTHER_COUNTS
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.datasets.transforms.loading import unfold_loading
@@ -100,10 +100,8 @@ def build_member(spec: dict, where: str, *, tta: bool | dict | None = None) -> M
     if ('config' in spec) == ('model' in spec):
         raise ConfigError(f'{where}: give either a config (file) or a model (dict), got '
                           f'{", ".join(spec) or "nothing"}')
-    classes = spec.get('classes')
-    if classes is None and spec.get('checkpoint') is not None:
-        facts = (read_checkpoint(spec['checkpoint']).get('meta') or {}).get('dataset_meta') or {}
-        classes = {str(key).lower(): value for key, value in facts.items()}.get('classes')
+    checkpoint = None if spec.get('checkpoint') is None else Checkpoint.read(spec['checkpoint'])
+    classes = spec.get('classes') or (checkpoint.classes if checkpoint is not None else None)
     if not classes:
         raise ConfigError(f'{where}: its classes are not known: give classes=[...], or a checkpoint as training writes '
                           'it, which names them')
@@ -115,8 +113,8 @@ def build_member(spec: dict, where: str, *, tta: bool | dict | None = None) -> M
     with DefaultScope.overwrite_default_scope(spec.get('scope')):
         member = Member(MODELS.build(model), spec.get('pipeline'), classes=classes, tta=tta,
                         tta_model=spec.get('tta_model'))
-    if spec.get('checkpoint') is not None:
-        load_model_weights(member.model, spec['checkpoint'])
+    if checkpoint is not None:
+        checkpoint.load_into(member.model)
     return member
 
 

@@ -11,6 +11,7 @@ from mmengine.model import BaseModule, update_init_info
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from cxrdet.checkpoints.checkpoint import reading_ahead
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.models.weight_names import Family, family_of, rename, rows, rows_by_name
 from cxrdet.registry import WEIGHT_INITIALIZERS
@@ -157,7 +158,8 @@ def check_pretrained_fits(backbone: nn.Module, checkpoint: str, *, prefix: str |
     Raises:
         CheckpointError: If weights are missing, or have another shape.
     """
-    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    with reading_ahead():  # for the initialiser
+        content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
     weights = content.get('state_dict', content) if isinstance(content, dict) else {}
     weights = {name.removeprefix('module.') if prefix is None else name: value for name, value in weights.items()}
     start = '' if prefix is None else prefix.removesuffix('.') + '.'

@@ -38,11 +38,12 @@ _INNER = [(re.compile(rule.where), rule.what) for rule in RULES
 _TAKEN_OFF = [(re.compile(rule.where), rule.what) for rule in RULES if rule.kind == 'takes off']
 _DEFAULTS = {rule.where[1:-1]: rule.what for rule in RULES if rule.kind == 'default type'}
 _VALUES = [(re.compile(rule.where), rule.what) for rule in RULES if rule.kind == 'value']
+_TOGETHER = [rule for rule in RULES if rule.kind in ('needs', 'must have')]
 _ANY_VALUE = re.compile('|'.join(pattern.pattern for pattern, _ in _VALUES))
 _SURE = re.compile(SURE)
-_COMPLETE = ('dataset', 'transform', 'metric', 'hook')  # registries that build from the config alone
+_COMPLETE = ('dataset', 'transform', 'metric', 'hook', 'loop')  # registries that build from the config alone
 _COMPLETE_KEYS = re.compile(r'^(model|backbone|neck|\w*head)$')  # parts of a model that do as well
-_GIVEN = {'num_classes', 'train_cfg', 'test_cfg'}
+_GIVEN = {'num_classes', 'train_cfg', 'test_cfg', 'runner', 'dataloader', 'evaluator'}
 _ALWAYS = {'type', '_scope_', '_delete_'}
 _SIZES = ('scale', 'img_scale', 'img_size', 'size', 'crop_size')
 
@@ -360,12 +361,15 @@ def value_problems(found: Examined) -> list[str]:
     for path, place, value in found.values:
         wrong = next(filter(None, (misfit(value, what) for pattern, what in _VALUES if pattern.search(place))), None)
         problems += [f'{path}: {wrong}'] if wrong else []
-        for rule in RULES if isinstance(value, dict) else ():
-            if rule.kind == 'needs' and re.search(rule.where, place) and value.get(rule.what[0]):
-                key, needed = rule.what
-                problems += [] if value.get(needed) else [
-                    f'{path}.{key}: {value[key]!r} needs {needed} of at least 1, got {value.get(needed, 0)!r}. Leave '
-                    f'{key} out, or raise {needed}.']
+        for rule in _TOGETHER if isinstance(value, dict) else ():
+            if not re.search(rule.where, place):
+                continue
+            key, needed = rule.what[0], rule.what[-1]
+            if rule.kind == 'must have':
+                problems += [f'{path}.{name}: missing, and needed.' for name in rule.what if name not in value]
+            elif value.get(key) and not value.get(needed):
+                problems.append(f'{path}.{key}: {value[key]!r} needs {needed} of at least 1, got '
+                                f'{value.get(needed, 0)!r}. Leave {key} out, or raise {needed}.')
     return problems
 
 
@@ -506,21 +510,21 @@ def told_by_place(parts: Sequence[Part]) -> Iterator[None]:
     """
     try:
         yield
-    except (CxrdetError, MemoryError):
-        raise
     except Exception as error:
         frame, node = error.__traceback__, None
         while frame is not None:
-            code = frame.tb_frame.f_code
-            if code.co_name in ('build_from_cfg', 'build_scheduler_from_cfg') and 'mmengine' in code.co_filename:
-                node = frame.tb_frame.f_locals['cfg']
+            code, built = frame.tb_frame.f_code, frame.tb_frame.f_locals.get('cfg')
+            if code.co_name in ('build_from_cfg', 'build_scheduler_from_cfg') and isinstance(built, dict):
+                node = built
             where, frame = f'{Path(code.co_filename).name}, line {frame.tb_lineno}', frame.tb_next
-        if node is None or 'out of memory' in str(error):
+        if node is None or 'out of memory' in str(error) or (
+                isinstance(error, (CxrdetError, MemoryError)) and not isinstance(error, ConfigError)):
             raise
         alike = [part for part in parts if part.cfg.get('type') == node.get('type')]
         part = max(alike, key=lambda part: sum(_same(node.get(key), part.cfg[key]) for key in part.cfg), default=None)
         name = str(getattr(node.get('type'), '__name__', node.get('type')))
-        raise ConfigError(f'{_refusal(part.path if part else "config", name, error)} ({where})') from error
+        told = '' if isinstance(error, ConfigError) else f' ({where})'
+        raise ConfigError(_refusal(part.path if part else 'config', name, error) + told) from error
 
 
 def _same(one: object, other: object) -> bool:

@@ -4,6 +4,7 @@ import copy
 import inspect
 import logging
 import numbers
+import os
 import pkgutil
 import re
 from collections.abc import Mapping
@@ -64,22 +65,38 @@ def _read(path: str | Path) -> Config:
     if '::' not in str(path) and not Path(path).is_file():
         raise ConfigError(f'{path}: no such config file.')
     try:
-        return Config.fromfile(str(path))
+        _follow_bases(str(path))
+        cfg = Config.fromfile(str(path))
+        dict(cfg.items())  # imports of a config in the lazy style
+        return cfg
+    except ConfigError:
+        raise
     except (Exception, SystemExit) as error:  # of any kind: a config in Python is a program
-        said, where, trace = f'{type(error).__name__}: {error}', str(path), error.__traceback__
+        said = f'{type(error).__name__}: {" ".join(str(error.__cause__ or error).split())}'
+        where, names, trace = str(path), set(), error.__traceback__
         while trace is not None:
-            if trace.tb_frame.f_code.co_name == '_file2dict':
-                where = str(trace.tb_frame.f_locals.get('filename', where))  # which may be a base
+            names.add(trace.tb_frame.f_code.co_name)
+            where = str(trace.tb_frame.f_locals.get('filename', where)) if '_file2dict' in names else where
             line = f', line {trace.tb_lineno}' if trace.tb_frame.f_code.co_name == '<module>' else ''
             trace = trace.tb_next
-        if isinstance(error, RecursionError):
-            said = 'its _base_ files go round in a circle, or it is nested too deeply.'
-        elif isinstance(error, UnicodeDecodeError):
+        if isinstance(error, UnicodeDecodeError):
             said = f'expected text in UTF-8, found the byte 0x{error.object[error.start]:02x} at {error.start}.'
-        elif Path(where).suffix in ('.json', '.yaml', '.yml'):
+        elif Path(where).suffix in ('.json', '.yaml', '.yml') and not isinstance(error, FileNotFoundError):
             said = f'expected a {Path(where).suffix[1:].upper()} file of names and values: {said}'
-        place = '' if where == str(path) and not line else f' ({where}{line})'
-        raise ConfigError(f'{path}: the config cannot be read: {said}{place}') from error
+        elif isinstance(error, FileNotFoundError) or '_get_cfg_path' in names:
+            said += '; expected _base_ to be the path of a config, or a list of them'
+        raise ConfigError(f'{path}: the config cannot be read: {said} ({where}{line})') from error
+
+
+def _follow_bases(path: str, above: tuple[str, ...] = ()) -> None:
+    """Raise ConfigError where a file is a base of itself; MMEngine would read it some hundred times before it fails."""
+    path = os.path.normpath(path)
+    if path in above:
+        raise ConfigError(f'{above[0]}: the config cannot be read: expected each _base_ to be another config, but they '
+                          f'go round in a circle: {" -> ".join([*above, path])}')
+    for base in Config._get_base_files(path) if os.path.isfile(path) and path.endswith('.py') else ():
+        if isinstance(base, str):
+            _follow_bases(os.path.join(os.path.dirname(path), base), (*above, path))
 
 
 def _refuse_shapes(cfg: Config, source: str) -> None:
@@ -242,25 +259,27 @@ def misfit(value: object, expected: Expected) -> str | None:
         return None
     items = value if kind != single and isinstance(value, (list, tuple)) else [value]
     if all(_is(item, single) for item in items) and not (kind != single and items is not value):
-        if single not in ('integer', 'number') or all(
+        if single not in ('integer', 'number', 'whole number') or all(
                 (expected.low is None or item >= expected.low) and (expected.high is None or item <= expected.high)
                 and (expected.below is None or item < expected.below) for item in items):
             return None
     bounds = [f'at least {expected.low}'] if expected.low is not None else []
     bounds += [f'at most {expected.high}'] if expected.high is not None else []
     bounds += [f'below {expected.below}'] if expected.below is not None else []
-    text = f'a list of {kind}' if kind != single else f'{"an" if kind[0] == "i" else "a"} {kind}'
+    text = f'a list of {kind}' if kind != single else f'a {kind}'.replace('a i', 'an i').replace('a text', 'text')
     text += f' of {" and ".join(bounds)}' if bounds else ''
-    text = ' or '.join([text, *map(str, expected.also)])
+    text = ' or '.join([*([text] if kind else []), *map(str, expected.also)])
     return f'expected {text}, got {value!r:.60}.' + (f' {expected.hint}' if expected.hint else '')
 
 
 def _is(value: object, kind: str) -> bool:
-    """Whether a value is an 'integer', a 'number', 'text', a 'dict', a 'list', or a 'dict or list'."""
+    """Whether a value is of a kind of :class:`cxrdet.preflight.rules.Expected`."""
+    if kind == 'whole number':
+        return _is(value, 'number') and value % 1 == 0  # 24.0 does for MMEngine
     kinds = {'integer': numbers.Integral, 'number': numbers.Real, 'text': (str, Path), 'dict': Mapping,
              'list': (list, tuple), 'dict or list': (Mapping, list, tuple)}
-    return isinstance(value, kinds[kind]) and not (isinstance(value, bool) and kind in ('integer', 'number')) and (
-        value == value)  # not a NaN
+    return isinstance(value, kinds.get(kind, ())) and value == value and not (  # a NaN is not equal to itself
+        isinstance(value, bool) and kind in ('integer', 'number'))
 
 
 def runner_keys() -> set[str]:

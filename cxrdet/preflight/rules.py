@@ -23,6 +23,7 @@ class Rule(NamedTuple):
             - 'keys': the section knows these keys only; its own arguments and those of the function that is mirrored
             - 'value': what is there must be as :class:`Expected` says
             - 'needs': the first key of the dict needs a number above 0 in the second
+            - 'must have': the dict must have these keys
             - 'all or none': of these top-level keys all are given, or none
             - 'function': a function of this name in :mod:`cxrdet.preflight.check`, for what is no single value
 
@@ -41,7 +42,8 @@ class Expected(NamedTuple):
     """What a value must be.
 
     Attributes:
-        kind: 'integer', 'number', 'text', 'dict', 'list', 'dict or list', or the same with a 's': a list of them.
+        kind: 'integer', 'number', 'whole number' (24.0 is one), 'text', 'dict', 'list', 'dict or list', or the same
+            with an 's': a list of them; '' if only ``also`` will do.
         low, high: Bounds of a number, both allowed; ``below``: a bound that is not.
         also: Values that are allowed as well.
         hint: What to do, where that is not plain.
@@ -62,7 +64,7 @@ _RUNNER = 'mmengine.runner.runner.Runner.'
 _IN_MODEL = r'^(model|tta_model|data_preprocessor)\.(?!.*\bprototype\.)'  # a retriever has a dataloader in its model
 _NOT_HOOKS = r'^(?!default_hooks\.)'
 _OPTIMIZER = r'^optim_wrapper\.(\w+\.)?optimizer\.(inner\.)?'
-_AT_LEAST_1 = Expected('integer', 1, also=())
+_AT_LEAST_1, _WHOLE = Expected('integer', 1, also=()), Expected('whole number', 1, also=())
 
 # Keys that something else than the Runner's own arguments reads: mmdet's and mmpretrain's inferencers, cxrdet's tools.
 RUNNER_KEYS = ('custom_imports', 'vis_backends', 'tta_model', 'tta_pipeline', 'test_pipeline', 'model_wrapper_cfg',
@@ -184,15 +186,18 @@ RULES = (
     Rule('value', '^custom_imports$', Expected('dict'), 'mmengine.utils.misc.import_modules_from_strings'),
     Rule('value', '^work_dir$', Expected('text'), 'mmengine.runner.runner.Runner.__init__'),
     Rule('value', '^load_from$', Expected('text', hint='Give the path of a checkpoint.'), _RUNNER + 'load_checkpoint'),
+    Rule('value', '^log_level$',
+         Expected('', also=('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 10, 20, 30, 40, 50)),
+         'mmengine.logging.logger.MMLogger.__init__'),
     Rule('value', r'^\w+_dataloader\.batch_size$', _AT_LEAST_1, 'torch.utils.data.BatchSampler.__init__'),
     Rule('value', r'^\w+_dataloader\.num_workers$',
          Expected('integer', 0, also=(), hint='0 loads in the process itself.'),
          'torch.utils.data.DataLoader.__init__'),
     Rule('value', r'^\w+_dataloader\.timeout$', Expected('number', 0, also=()), 'torch.utils.data.DataLoader.__init__'),
     Rule('value', r'^randomness\.seed$', Expected('integer', 0, 2**32 - 1), 'mmengine.runner.utils.set_random_seed'),
-    Rule('value', r'^train_cfg\.max_epochs$', _AT_LEAST_1, 'mmengine.runner.loops.EpochBasedTrainLoop.__init__'),
-    Rule('value', r'^train_cfg\.max_iters$', _AT_LEAST_1, 'mmengine.runner.loops.IterBasedTrainLoop.__init__'),
-    Rule('value', r'^train_cfg\.val_interval$', _AT_LEAST_1, 'mmengine.runner.loops.EpochBasedTrainLoop.run'),
+    Rule('value', r'^train_cfg\.max_epochs$', _WHOLE, 'mmengine.runner.loops.EpochBasedTrainLoop.__init__'),
+    Rule('value', r'^train_cfg\.max_iters$', _WHOLE, 'mmengine.runner.loops.IterBasedTrainLoop.__init__'),
+    Rule('value', r'^train_cfg\.val_interval$', _WHOLE, 'mmengine.runner.loops.EpochBasedTrainLoop.run'),
     Rule('value', r'^default_hooks\.checkpoint\.interval$', Expected('integer', 1, also=(-1, ), hint='-1 saves none.'),
          'mmengine.hooks.checkpoint_hook.CheckpointHook.after_train_epoch'),
     Rule('value', r'^default_hooks\.checkpoint\.max_keep_ckpts$',
@@ -214,6 +219,9 @@ RULES = (
 
     Rule('needs', r'^\w+_dataloader$', ('persistent_workers', 'num_workers'), 'torch.utils.data.DataLoader.__init__'),
     Rule('needs', r'^\w+_dataloader$', ('prefetch_factor', 'num_workers'), 'torch.utils.data.DataLoader.__init__'),
+    Rule('must have', r'^\w+_dataloader$', ('dataset', 'sampler'), _RUNNER + 'build_dataloader'),
+    Rule('must have', r'^(model|\w+_dataloader\.dataset)$', ('type', ),
+         'mmengine.registry.build_functions.build_from_cfg'),
     Rule('all or none', '^train', ('train_dataloader', 'train_cfg', 'optim_wrapper'),
          'mmengine.runner.runner.Runner.__init__'),
     Rule('all or none', '^val', ('val_dataloader', 'val_cfg', 'val_evaluator'),

@@ -1,6 +1,7 @@
 """The list of images to annotate next, of a detector."""
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -30,8 +31,9 @@ def detector(monkeypatch):
                     bboxes=torch.zeros(len(rows), 4), scores=torch.tensor(rows[:, 0]),
                     labels=torch.tensor(rows[:, 1], dtype=torch.long))
             return batch['data_samples']
-    monkeypatch.setattr(import_module('cxrdet.inference.predict'), 'build_model', lambda *args, **kwargs: (Model(),
-                                                                                                      ('a', 'b')))
+    module = import_module('cxrdet.inference.predict')
+    monkeypatch.setattr(module.Checkpoint, 'read', lambda *args, **kwargs: SimpleNamespace(needed_classes=('a', 'b')))
+    monkeypatch.setattr(module, 'build_model', lambda *args, **kwargs: (Model(), ('a', 'b')))
     return answers
 
 

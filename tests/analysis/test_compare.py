@@ -28,7 +28,7 @@ def judged(tmp_path):
 @pytest.fixture
 def made(judged, monkeypatch):
     monkeypatch.setattr(compare, 'load_model', lambda *_, **__: SimpleNamespace(task=judged.task))
-    monkeypatch.setattr(compare, 'collect', lambda *_: judged)
+    monkeypatch.setattr(compare, 'collect', lambda *_, **__: judged)
     seen, grid = [], compare.grid
     monkeypatch.setattr(compare, 'grid', lambda pairs, columns, titles: seen.extend(titles) or grid(
         pairs, columns, titles=titles))

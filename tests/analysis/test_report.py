@@ -10,9 +10,7 @@ import torch
 from mmengine.config import Config
 from sklearn.metrics import roc_auc_score
 
-from cxrdet.analysis.report import content_of
-from cxrdet.analysis.report_facts import fingerprint, groups_of, training_panels
-from cxrdet.analysis.report_pictures import choose
+from cxrdet.analysis.report import content_of, fingerprint, training_panels
 from cxrdet.apis import report
 from cxrdet.core.detection import matching
 from cxrdet.core.detection.average_precision import IOUS
@@ -23,6 +21,7 @@ from cxrdet.evaluation.metrics.coco_backend import coco_tables, precision_table
 from cxrdet.inference import split_predictions
 from cxrdet.inference.split_predictions import Collected, LoadedModel
 from cxrdet.visualization.report import render_page
+from cxrdet.visualization.report.pictures import choose
 
 CLASSES = ('RBC', '<script>alert(1)</script>', 'Platelets')
 
@@ -97,6 +96,18 @@ def test_detector(images):
     assert 'draws of whole images' in content.scores_note and 'No patients are known' in content.scores_note
     text = render_page(content)
     assert '<script>alert' not in text and text.count('&lt;script&gt;alert(1)&lt;/script&gt;') > 10
+
+
+@pytest.mark.parametrize('low', [True, False])
+def test_the_annotations_of_the_training_set_are_told(low, images):
+    quality = dict(images=9, boxes=20, of='boxes', faulty=2, share=0.1, images_without_boxes=1, limit=0.05, low=low,
+                   counts={'tiny_box': 2}, examples=[])
+    content = content_of(loaded('detection'), detections(images, 4), pictures=0, samples=3, quality=quality)
+    assert dict(content.data)['Annotations of the training set'] == ('2 of 20 boxes faulty, 1 of 9 images without '
+                                                                     'boxes')
+    assert ('low_quality' in [item['code'] for item in content.diagnosis['findings']]) == low
+    assert 'faulty' not in ''.join(map(str, content_of(loaded('detection'), detections(images, 4), pictures=0,
+                                                       samples=3).data))
 
 
 def test_more_than_a_hundred_detections_of_an_image(images):
@@ -297,26 +308,27 @@ def test_fingerprint_follows_files_and_labels(images, tmp_path):
 def test_groups():
     def judged(*facts):
         return Collected('detection', CLASSES, 'val', np.zeros((0, 3)), [], [{'facts': fact} for fact in facts])
-    groups, unit = groups_of(judged({'patient_id': 3}, {'patient_id': 3}, {}))
-    assert groups_of(judged({'group': 'a'}, {'group': 'b'}))[0].tolist() == [0, 1]
-    assert unit == 'patient' and groups[0] == groups[1] != groups[2]
-    assert groups_of(judged({}, {})) == (None, 'image')
+    groups = judged({'patient_id': 3}, {'patient_id': 3}, {}).groups()
+    assert judged({'group': 'a'}, {'group': 'b'}).groups().tolist() == [0, 1]
+    assert groups[0] == groups[1] != groups[2]
+    assert judged({}, {}).groups() is None
 
 
 def test_history_is_found_or_asked_for(tmp_path):
     model = loaded('detection', tmp_path)
-    panels, note = training_panels(model, None)
+    place = model.cfg, model.checkpoint
+    panels, note = training_panels(*place)
     assert panels == [] and note.startswith('No history.json was found')
     (tmp_path / 'log' / 'vis_data').mkdir(parents=True)
     (tmp_path / 'log' / 'vis_data' / 'scalars.json').write_text('{"loss": 2, "lr": 0.1, "epoch": 1, "iter": 4}\n')
-    panels, note = training_panels(model, None)
+    panels, note = training_panels(*place)
     assert panels[0].lines[0].y.tolist() == [2] and 'From the log of MMEngine' in note
     records = [{'epoch': i, 'iter': i, 'train': {'loss': 1 / i}, 'time': {'train': 60.}} for i in (1, 2)]
     (tmp_path / 'history.json').write_text(to_json(records))
-    panels, note = training_panels(model, None)
+    panels, note = training_panels(*place)
     assert panels[0].lines[0].y.tolist() == [1, 0.5] and note == '2 epochs, 2 minutes with validation.'
     with pytest.raises(DataError, match='no such file. Expected the work folder of a run with cxrdet.HistoryHook'):
-        training_panels(model, tmp_path / 'nowhere')
+        training_panels(*place, tmp_path / 'nowhere')
 
 
 @pytest.mark.parametrize('options, text', [

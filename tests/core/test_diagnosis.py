@@ -9,12 +9,12 @@ from sklearn.calibration import calibration_curve
 from cxrdet.core.classification.calibration import calibration_error
 from cxrdet.core.classification.labels import imbalance
 from cxrdet.core.diagnosis import (
+    calibration_section,
     fit_findings,
     fit_verdict,
     imbalance_findings,
     listed,
     plain,
-    reliability_bins,
     weak_findings,
 )
 
@@ -81,11 +81,14 @@ def test_weak_findings():
 
 def test_reliability_bins():
     score, right = [0.05, 0.1, 2 / 15, 0.95, 1.0, 0.5], [0, 1, 0, 1, 0, math.nan]
-    bins = reliability_bins(right, score)
+    section = calibration_section(right, score)
+    bins = section['bins']
     assert [part['count'] for part in bins] == [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]
     assert bins[1]['mean_score'] == pytest.approx(7 / 60) and bins[1]['share_right'] == 0.5
     assert math.isnan(bins[4]['mean_score']) and bins[14]['low'] == pytest.approx(14 / 15) and bins[14]['high'] == 1
-    assert all(part['count'] == 0 for part in reliability_bins([], []))
+    assert section['mean_score'] == pytest.approx(np.mean(score[:5])) and section['share_right'] == 0.4
+    empty = calibration_section([], [])
+    assert all(part['count'] == 0 for part in empty['bins']) and math.isnan(empty['ece'] + empty['temperature'])
 
 
 def test_table_of_scores_sums_up_to_the_printed_calibration_error():
@@ -93,7 +96,7 @@ def test_table_of_scores_sums_up_to_the_printed_calibration_error():
     score = rng.random(500)
     right = (rng.random(500) < score ** 2).astype(float)
     share, mean = calibration_curve(right, score, n_bins=15)  # of scikit-learn
-    bins = [part for part in reliability_bins(right, score) if part['count']]
+    bins = [part for part in calibration_section(right, score)['bins'] if part['count']]
     np.testing.assert_allclose([part['mean_score'] for part in bins], mean)
     np.testing.assert_allclose([part['share_right'] for part in bins], share)
     ece = sum(abs(part['mean_score'] - part['share_right']) * part['count'] for part in bins) / 500

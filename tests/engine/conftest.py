@@ -97,7 +97,7 @@ def make_runner(tmp_path_factory):
     from mmengine.runner import Runner
 
     import cxrdet  # noqa: F401
-    from cxrdet.checkpoints.files import find_resumable, install_safe_loader
+    from cxrdet.checkpoints.checkpoint import find_resumable, install_safe_loader
     parts = _parts()
 
     def make(work_dir, *, resume=False, workers=0, persistent=False, by_iter=False, accumulate=1, ema=False, seed=1,
@@ -129,7 +129,7 @@ def make_runner(tmp_path_factory):
                                      save_best='toy/score', rule='greater', max_keep_ckpts=2), **dict(checkpoint)),
                 sampler_seed=dict(type='DistSamplerSeedHook'), reproducible=dict(type='cxrdet.ReproducibleHook')),
             custom_hooks=[*hooks, *([dict(type='EMAHook', momentum=0.1)] if ema else [])],
-            load_from=None if found is None else str(found), resume=found is not None,
+            load_from=found and found.source, resume=found is not None,
             randomness=dict(seed=seed, deterministic=deterministic), default_scope='mmengine',
             log_processor=dict(by_epoch=not by_iter), experiment_name='toy')
 

@@ -267,7 +267,7 @@ def train_toy(rank, folder, *, launcher='pytorch', batch=2, dropout=0.0, resume=
     from torch import nn
 
     import cxrdet  # noqa: F401
-    from cxrdet.checkpoints.files import find_resumable, install_safe_loader
+    from cxrdet.checkpoints.checkpoint import find_resumable, install_safe_loader
 
     class Toy(BaseModel):
         def __init__(self):
@@ -298,7 +298,7 @@ def train_toy(rank, folder, *, launcher='pytorch', batch=2, dropout=0.0, resume=
         default_hooks=dict(checkpoint=dict(type='cxrdet.CheckpointHook', interval=1),
                            sampler_seed=dict(type='DistSamplerSeedHook'),
                            reproducible=dict(type='cxrdet.ReproducibleHook')),
-        custom_hooks=[Disturbance()], resume=found is not None, load_from=None if found is None else str(found),
+        custom_hooks=[Disturbance()], resume=found is not None, load_from=found and found.source,
         randomness=dict(seed=0), default_scope='mmengine', experiment_name='toy')
     runner.train()
     assert runner.distributed == (launcher != 'none')

@@ -69,7 +69,7 @@ def test_testing_and_predicting_end_with_it(cell_phantoms, tmp_path, monkeypatch
     cfg = load_config(CONFIG, data_root=cell_phantoms, work_dir=tmp_path)
     monkeypatch.setattr('cxrdet.engine.runner.TestRunner.from_cfg', out_of_memory)
     monkeypatch.setattr(import_module('cxrdet.inference.predict'), 'build_model', out_of_memory)
-    torch.save(dict(state_dict={}, meta={}), tmp_path / 'any.pth')
+    torch.save(dict(state_dict={}, meta=dict(dataset_meta=dict(classes=['a']))), tmp_path / 'any.pth')
     with pytest.raises(MemoryShortageError, match='test_dataloader.batch_size'):
         test(cfg, tmp_path / 'any.pth')
     image = next((cell_phantoms / 'images').iterdir())

@@ -19,16 +19,16 @@ MODES = {
 
 def state(folder: Path, by_iter: bool) -> dict:
     """All that a run leaves, but times and dates."""
-    from cxrdet.checkpoints.files import read_checkpoint
+    from cxrdet.checkpoints.checkpoint import Checkpoint
     pointer = Path((folder / 'last_checkpoint').read_text())
     assert pointer.name == ('iter_12.pth' if by_iter else 'epoch_3.pth')
-    last = read_checkpoint(folder / pointer.name)
+    last = Checkpoint.read(folder / pointer.name).content
     best, = folder.glob('best_*.pth')
     scalars = {key: value.data[0].tolist() for key, value in last['message_hub']['log_scalars'].items()
                if 'time' not in key}
     return dict(files=sorted(path.name for path in folder.glob('*') if path.suffix == '.pth'),
                 leftovers=[path.name for path in folder.glob('.*')], last=plain(last['state_dict']),
-                best=plain(read_checkpoint(best)['state_dict']), optimizer=plain(last['optimizer']),
+                best=plain(Checkpoint.read(best).content['state_dict']), optimizer=plain(last['optimizer']),
                 schedulers=plain(last['param_schedulers']), ema=plain(last.get('ema_state_dict', {})), scalars=scalars)
 
 

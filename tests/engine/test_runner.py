@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS, HOOKS, MODELS
 from mmengine.runner import Runner
 from torch import nn
 
-from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine.runner import GuardedRunner
 
@@ -163,7 +163,7 @@ def test_new_schedule_gives_the_rates_of_an_unbroken_run(name, first, tmp_path):
     assert len({rate for groups in whole for rate, *_ in groups}) > (1 if SCHEDULES[name] else 0)
     rest = train(tmp_path / 'rest', new_schedule=True, resume=first, **options)
     assert rest == whole[2 * ITERATIONS:]
-    state = read_checkpoint(tmp_path / 'rest' / 'epoch_3.pth')
+    state = Checkpoint.read(tmp_path / 'rest' / 'epoch_3.pth').content
     assert {int(entry['step']) for entry in state['optimizer']['state'].values()} == {3 * ITERATIONS}
     assert state['meta']['iter'] == 3 * ITERATIONS
 
@@ -236,7 +236,7 @@ def test_one_cycle_goes_on(tmp_path):
     cycle = dict(scheduler=[dict(type='OneCycleLR', eta_max=0.3, total_steps=2, by_epoch=True,
                                  convert_to_iter_based=True)])
     whole = train(tmp_path / 'a', **cycle)
-    state, = read_checkpoint(tmp_path / 'a' / 'epoch_1.pth')['param_schedulers']
+    state, = Checkpoint.read(tmp_path / 'a' / 'epoch_1.pth').content['param_schedulers']
     assert not [name for name, value in state.items() if callable(value)]
     assert train(tmp_path / 'b', **cycle, resume=tmp_path / 'a' / 'epoch_1.pth') == whole[4:]
 
@@ -247,7 +247,7 @@ def test_a_finished_run_says_so(first, tmp_path, log):
 
 
 def test_code_in_the_config_of_a_checkpoint_is_not_executed(first, tmp_path):
-    content = read_checkpoint(first)
+    content = Checkpoint.read(first).content
     content['meta']['config'] = f'open({str(tmp_path / "run")!r}, "w")'
     torch.save(content, tmp_path / 'evil.pth')
     train(tmp_path, **OLD, resume=tmp_path / 'evil.pth')

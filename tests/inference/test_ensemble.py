@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.sample_files import read_samples
 
 pytestmark = pytest.mark.long
 
@@ -76,10 +77,10 @@ def measure(tool, cell_phantoms, tmp_path_factory):
     def run(*arguments, options=SMALL):
         folder = tmp_path_factory.mktemp('test')
         code = tool('test').main([*arguments, '--data-root', str(cell_phantoms), '--work-dir', str(folder), '--out',
-                                  str(folder / 'out.pkl'), '--valid-limit', '2', '--cfg-options', *options])
+                                  str(folder / 'out.npz'), '--valid-limit', '2', '--cfg-options', *options])
         assert code == 0
         logs = [json.loads(path.read_text().splitlines()[-1]) for path in folder.glob('*/*.json')]
-        return (logs or [None])[0], pickle.loads((folder / 'out.pkl').read_bytes()), folder / 'out.pkl'
+        return (logs or [None])[0], read_samples(folder / 'out.npz'), folder / 'out.npz'
     return run
 
 
@@ -317,8 +318,8 @@ def test_classes_in_the_order_of_a_data_set_that_keeps_to_its_own(checkpoints, m
     (['--ensemble', f'{CONFIG}:{{a}}', '--weights', '1', '2'], 'expected 1 weights >= 0, one per member'),
     (['--ensemble', f'{CONFIG}:{{a}}', '--fusion-options', 'iou_tr=0.5'], 'Did you mean "iou_thr"'),
     ([CONFIG, '--ensemble-predictions', '{a}'], 'no file of predictions as tools/test.py --out'),
-    ([CONFIG, '--ensemble-predictions', 'none.pkl'], 'none.pkl: no file of predictions'),
-    ([CONFIG, '--ensemble-predictions', 'none.pkl', '--tta'], 'need models, not saved predictions'),
+    ([CONFIG, '--ensemble-predictions', 'none.npz'], 'none.npz: no file of predictions'),
+    ([CONFIG, '--ensemble-predictions', 'none.npz', '--tta'], 'need models, not saved predictions'),
     ([CONFIG, '{a}', '--fusion', 'nms'], 'are for --ensemble and --ensemble-predictions, all but the last also for'),
     ([CONFIG, '{a}', '--tta-fusion', 'nms'], '--tta-fusion is for --tta'),
     ([CONFIG, '{a}', '--tta', '--tta-fusion', 'nms'], 'those of a single detector take --fusion'),
@@ -377,7 +378,8 @@ class Harm:
 def test_files_of_predictions_are_not_executed(tmp_path, monkeypatch):
     from cxrdet.inference.ensemble_files import read_predictions
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 'bad.pkl').write_bytes(pickle.dumps([Harm()]))
-    with pytest.raises(DataError, match=r'bad.pkl: no file of predictions .* asks for \w+.open, which is refused'):
-        read_predictions(tmp_path / 'bad.pkl')
+    for name in ('bad.pkl', 'bad.npz'):
+        (tmp_path / name).write_bytes(pickle.dumps([Harm()]))
+        with pytest.raises(DataError, match=rf'{name}: this is a pickle.*tools/test.py --out FILE.npz'):
+            read_predictions(tmp_path / name)
     assert not (tmp_path / 'harm.txt').exists()

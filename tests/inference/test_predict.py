@@ -70,8 +70,11 @@ def test_numbers_are_those_of_mmdet(config, checkpoint, images, predicted):
     from mmengine.dataset import Compose
     from mmengine.registry import DefaultScope
 
-    from cxrdet.inference.predict import build_model
-    model, classes = build_model(config, checkpoint, torch.device('cpu'))
+    from cxrdet.checkpoints.checkpoint import Checkpoint
+    from cxrdet.engine.process import build_model
+    from cxrdet.preflight.check import set_classes
+    set_classes(config, CLASSES)
+    model, classes = build_model(config, Checkpoint.read(checkpoint), torch.device('cpu'))
     model.cfg = config
     assert classes == CLASSES
     with DefaultScope.overwrite_default_scope('mmdet'):

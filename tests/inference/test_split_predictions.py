@@ -89,6 +89,10 @@ def test_samples_are_drawn_by_the_seed(loaded):
     drawn = [[record['image'] for record in collect(loaded, 'train', images=3, seed=seed).records]
              for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2] and drawn[0] == sorted(drawn[0])
+    spaced = collect(loaded, 'train', images=3, seed=None)
+    everything = [record['image'] for record in collect(loaded, 'train').records]
+    assert [record['image'] for record in spaced.records] == [everything[0], everything[3], everything[7]]
+    assert spaced.inputs == {(3, 3, 256, 256): 1}  # one batch
 
 
 def test_wrappers_are_taken_off(loaded, cell_phantoms):
@@ -108,11 +112,12 @@ def test_wrappers_are_taken_off(loaded, cell_phantoms):
 
 
 def test_errors(config, loaded, cell_phantoms, tmp_path):
-    from cxrdet.inference.split_predictions import collect, collect_predictions, load_model
+    from cxrdet.inference.split_predictions import collect, judge, load_model
+    from cxrdet.preflight.config import load_config
     with pytest.raises(ConfigError, match='split must be one of train, val, test, got "vall"'):
         load_model(config, loaded.checkpoint, splits=('vall',))
     with pytest.raises(ConfigError, match=r'(?s)problem.*no such folder: .*nowhere'):
-        collect_predictions(config, loaded.checkpoint, tmp_path / 'nowhere')
+        judge(load_config(TINY, data_root=tmp_path / 'nowhere'), loaded.checkpoint)
     assert config.val_dataloader.dataset.data_root == str(cell_phantoms)
     cfg = loaded.cfg.copy()
     cfg.pop('train_dataloader')
@@ -126,9 +131,11 @@ def test_errors(config, loaded, cell_phantoms, tmp_path):
 def test_broken_images_are_named(config, loaded, cell_phantoms, tmp_path, workers):
     import shutil
 
-    from cxrdet.inference.split_predictions import collect_predictions
+    from cxrdet.inference.split_predictions import judge
+    from cxrdet.preflight.config import load_config
     data = shutil.copytree(cell_phantoms, tmp_path / 'data')
     broken = data / 'images' / coco(cell_phantoms, 'val')['images'][1]['file_name']
     broken.write_bytes(b'no image')
     with pytest.raises(DataError, match=broken.name):
-        collect_predictions(config, loaded.checkpoint, data, workers=workers)
+        judge(load_config(TINY, data_root=data, cfg_options=['model.backbone.init_cfg=None']), loaded.checkpoint,
+              train_images=0, workers=workers)

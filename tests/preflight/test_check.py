@@ -245,7 +245,8 @@ def stock(root: Path, names: list[str], **metainfo) -> Config:
     dataset = dict(type='CocoDataset', data_root=str(root), ann_file='train.json', metainfo=metainfo or None)
     head = dict(type='FCOSHead', num_classes=2, in_channels=8)
     return Config(dict(default_scope='mmdet', model=dict(type='FCOS', backbone=dict(type='ResNet', depth=18), neck=None,
-                                                         bbox_head=head), train_dataloader=dict(dataset=dataset),
+                                                         bbox_head=head), train_dataloader=dict(
+                           dataset=dataset, sampler=dict(type='DefaultSampler')),
                        train_cfg=dict(max_epochs=1), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1))))
 
 

@@ -142,8 +142,9 @@ def cfg(tmp_path):
     (tmp_path / 'test.txt').write_text('0.png\n')
 
     def loader(name):
-        return dict(batch_size=1, dataset=dict(type='cxrdet.NIHChestXray14', data_root=str(tmp_path), split_file=name,
-                                               pipeline=[dict(type='cxrdet.LoadImage'), dict(type='PackInputs')]))
+        return dict(batch_size=1, sampler=dict(type='DefaultSampler'), dataset=dict(
+            type='cxrdet.NIHChestXray14', data_root=str(tmp_path), split_file=name,
+            pipeline=[dict(type='cxrdet.LoadImage'), dict(type='PackInputs')]))
     head = dict(type='MultiLabelLinearClsHead', num_classes=15, in_channels=512)
     return Config(dict(
         default_scope='mmpretrain', custom_imports=dict(imports=['cxrdet']), val_cfg=dict(),

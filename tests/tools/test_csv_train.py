@@ -10,7 +10,7 @@ import torch
 import torchvision
 from mmengine.registry import DATASETS, DefaultScope
 
-from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.history import read_history
 from cxrdet.preflight.config import load_config
 
@@ -72,7 +72,7 @@ def scalars(folder):
 
 
 def test_classes_follow_the_json(run):
-    checkpoint = read_checkpoint(run / 'epoch_2.pth')
+    checkpoint = Checkpoint.read(run / 'epoch_2.pth').content
     assert tuple(checkpoint['meta']['dataset_meta']['classes']) == tuple(COLOURS)
     assert checkpoint['state_dict']['head.fc.weight'].shape == (3, 512)
 
@@ -89,7 +89,7 @@ def test_options_arrive(run):
 
 
 def test_head_has_its_rate(run):
-    groups = read_checkpoint(run / 'epoch_2.pth')['optimizer']['param_groups']
+    groups = Checkpoint.read(run / 'epoch_2.pth').content['optimizer']['param_groups']
     assert sorted({round(group['initial_lr'], 9) for group in groups}) == [1e-4, 1e-3]
 
 
@@ -139,7 +139,7 @@ def test_recipe_from_a_local_file_of_torchvisions_weights(tool, crops, tmp_path)
             'lr=0', 'param_scheduler=[]', f'model.backbone.init_cfg.checkpoint={checkpoint}'])
     assert train(tmp_path / 'gone.pth') == 2
     assert train(tmp_path / 'resnet18.pth') == 0
-    state = read_checkpoint(tmp_path / 'run' / 'epoch_1.pth')['state_dict']
+    state = Checkpoint.read(tmp_path / 'run' / 'epoch_1.pth').content['state_dict']
     for name in ('conv1.weight', 'layer4.1.bn2.weight'):
         assert torch.equal(state[f'backbone.{name}'], weights[name])
     assert 'backbone.layer4.attention.1.qkv.weight' in state

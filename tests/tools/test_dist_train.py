@@ -115,10 +115,11 @@ def test_the_error_of_one_process_ends_the_run(failed):
 
 
 def test_what_was_trained_before_stands_and_can_be_tested(failed, cell_phantoms, tmp_path):
-    from cxrdet.checkpoints.files import find_resumable, read_checkpoint
+    from cxrdet.checkpoints.checkpoint import Checkpoint, find_resumable
     folder = failed[0]
-    assert find_resumable(folder / 'run') == folder / 'run' / 'epoch_1.pth'
-    assert read_checkpoint(folder / 'run' / 'epoch_1.pth')['meta']['iter'] == 2  # 8 images, 2 in each of 2 processes
+    assert find_resumable(folder / 'run').source == str(folder / 'run' / 'epoch_1.pth')
+    meta = Checkpoint.read(folder / 'run' / 'epoch_1.pth').meta
+    assert meta['iter'] == 2  # 8 images, 2 in each of 2 processes
     code, text = run('dist_test.sh', REPOSITORY / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py',
                      folder / 'run' / 'epoch_1.pth', 2, '--data-root', cell_phantoms, '--work-dir', tmp_path,
                      '--cfg-options', *SMALL)

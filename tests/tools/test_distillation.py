@@ -1,6 +1,5 @@
 """From a trained teacher to a distilled student and its plain checkpoint, by the command line."""
 import json
-import pickle
 from pathlib import Path
 
 import cv2
@@ -9,7 +8,8 @@ import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 
-from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint
+from cxrdet.core.sample_files import read_samples
 from cxrdet.preflight.config import load_config
 
 TEACHER = 'configs/faster_rcnn_bifpn_cell_tiny.py'
@@ -58,7 +58,7 @@ def test_teacher_to_plain_student(tool, cell_phantoms, variant, tmp_path, capsys
     options = [f'teacher_checkpoint={teacher}', *SMALL_STUDENT]
     whole, broken = train(tool, variant, tmp_path / 'whole', cell_phantoms, *options, epochs=2), tmp_path / 'broken'
     train(tool, variant, broken, cell_phantoms, *options, epochs=2, more=['--resume', str(whole / 'epoch_1.pth')])
-    whole, again = read_checkpoint(whole / 'epoch_2.pth'), read_checkpoint(broken / 'epoch_2.pth')
+    whole, again = Checkpoint.read(whole / 'epoch_2.pth').content, Checkpoint.read(broken / 'epoch_2.pth').content
     for key in ('state_dict', 'ema_state_dict', 'distillation_adapters'):
         assert list(whole[key]) == list(again[key])
         assert all(torch.equal(whole[key][name], again[key][name]) for name in whole[key]), key
@@ -73,7 +73,7 @@ def test_teacher_to_plain_student(tool, cell_phantoms, variant, tmp_path, capsys
     capsys.readouterr()
     scores = {}
     for name, config, small in (('student', TEACHER, SMALL), ('distilled', variant, SMALL_STUDENT)):
-        out = tmp_path / f'{name}.pkl'  # the distilled config needs no teacher here
+        out = tmp_path / f'{name}.npz'  # the distilled config needs no teacher here
         assert tool('test').main([str(config), str(broken / 'epoch_2.pth'), '--data-root', str(cell_phantoms), '--out',
                                   str(out), '--work-dir', str(tmp_path / name), '--cfg-options', *QUICK, *small]) == 0
         scores[name] = boxes_of(out)
@@ -93,10 +93,8 @@ def student():
 
 
 def boxes_of(path):
-    with path.open('rb') as stream:
-        found = pickle.load(stream)
     return np.concatenate([np.c_[sample['pred_instances']['bboxes'], sample['pred_instances']['scores']]
-                           for sample in found])
+                           for sample in read_samples(path)])
 
 
 @pytest.mark.parametrize(('option', 'message'), [
@@ -135,14 +133,14 @@ def test_classifier_by_its_config(tool, crops, tmp_path):
     teacher = run('resnet18_hybrid_csv')
     checkpoint = run('resnet18_distilled_csv', f'teacher_checkpoint={teacher}', 'dropout=0.2')
     assert 'loss_distill' in (tmp_path / 'resnet18_distilled_csv' / 'history.json').read_text()
-    assert not any('attention' in key for key in read_checkpoint(checkpoint)['state_dict'])
+    assert not any('attention' in key for key in Checkpoint.read(checkpoint).content['state_dict'])
     scores = []
     for name in ('resnet18_csv', 'resnet18_distilled_csv'):
         assert tool('test').main([f'configs/{name}.py', checkpoint, '--data-root', str(crops), '--work-dir',
-                                  str(tmp_path / 'test'), '--out', str(tmp_path / f'{name}.pkl'), '--no-pictures',
+                                  str(tmp_path / 'test'), '--out', str(tmp_path / f'{name}.npz'), '--no-pictures',
                                   '--cfg-options', *quick]) == 0
-        with (tmp_path / f'{name}.pkl').open('rb') as stream:
-            scores.append(np.stack([np.asarray(sample['pred_score']) for sample in pickle.load(stream)]))
+        samples = read_samples(tmp_path / f'{name}.npz')
+        scores.append(np.stack([np.asarray(sample['pred_score']) for sample in samples]))
     assert not list((tmp_path / 'test').glob('**/roc.png'))
     assert scores[0].shape == (3, 3)
     np.testing.assert_array_equal(*scores)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torchvision
 
-from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import CheckpointError
 from cxrdet.registry import MODELS
 
@@ -62,7 +62,7 @@ def cells(tool, cell_phantoms, folder, pretrained):
 
 def weights(path, part):
     """Those of a part by name, without statistics, which a step changes whatever its rate."""
-    return {name.removeprefix(part): value for name, value in read_checkpoint(path)['state_dict'].items()
+    return {name.removeprefix(part): value for name, value in Checkpoint.read(path).content['state_dict'].items()
             if name.startswith(part) and 'running_' not in name and 'num_batches' not in name}
 
 
@@ -71,7 +71,7 @@ def test_from_imagenet_over_patches_to_cells(tool, imagenet, pcam, cell_phantoms
     assert 'AUROC_mean' in trained.name
     first = torch.load(imagenet, weights_only=True)
     torch.testing.assert_close(weights(trained, 'backbone.stem.0.')['weight'], first['features.conv0.weight'])
-    assert read_checkpoint(trained)['state_dict']['head.fc.weight'].shape == (1, 31)
+    assert Checkpoint.read(trained).content['state_dict']['head.fc.weight'].shape == (1, 31)
     assert cells(tool, cell_phantoms, tmp_path, trained) == 0
     given, found = weights(trained, 'backbone.'), weights(tmp_path / 'run' / 'epoch_1.pth', 'backbone.')
     assert len(given) == 62 and given.keys() == found.keys()

@@ -70,7 +70,7 @@ def unbroken(start, tmp_path_factory):
 def test_killed_twice_and_resumed(start, unbroken, tmp_path):
     import torch
 
-    from cxrdet.checkpoints.files import read_checkpoint
+    from cxrdet.checkpoints.checkpoint import Checkpoint
     from cxrdet.core.history import read_history
     child = start(tmp_path)
     wait_for(child, tmp_path / 'epoch_1.pth')  # the validation comes next
@@ -84,7 +84,7 @@ def test_killed_twice_and_resumed(start, unbroken, tmp_path):
     (tmp_path / 'epoch_2.pth').write_bytes((tmp_path / 'epoch_2.pth').read_bytes()[:1000])  # as a full disk leaves it
     assert ended(start(tmp_path, '--resume')) == 0
 
-    first, second = read_checkpoint(unbroken / 'epoch_3.pth'), read_checkpoint(tmp_path / 'epoch_3.pth')
+    first, second = Checkpoint.read(unbroken / 'epoch_3.pth').content, Checkpoint.read(tmp_path / 'epoch_3.pth').content
     assert set(first['state_dict']) == set(second['state_dict'])
     for part in ('state_dict', 'ema_state_dict'):
         for name, value in first[part].items():

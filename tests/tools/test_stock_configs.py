@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.history import read_history
 
 ONE_STEP = ['train_cfg.max_epochs=1', 'train_dataloader.batch_size=2',
@@ -128,7 +128,7 @@ def scalars(run):
 def test_detectors(train, coco, base):
     lines, options = DETECTORS[base]
     run = train(f'mmdet::{base}', lines, coco, [*options, 'default_hooks.logger.interval=1'])
-    checkpoint, logged = read_checkpoint(next(run.glob('*epoch_1.pth'))), scalars(run)
+    checkpoint, logged = Checkpoint.read(next(run.glob('*epoch_1.pth'))).content, scalars(run)
     assert np.isfinite(logged['loss'])
     assert len(checkpoint['meta']['dataset_meta']['classes']) == 80
     if lines == BIFPN:

@@ -6,7 +6,7 @@ import cv2
 import pytest
 import torch
 
-from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.history import read_history
 from cxrdet.engine.process import choose_precision
 
@@ -39,7 +39,7 @@ def scalars(work_dir):
 
 
 def test_classes_follow_the_data(run):
-    checkpoint = read_checkpoint(run / 'epoch_1.pth')
+    checkpoint = Checkpoint.read(run / 'epoch_1.pth').content
     assert tuple(checkpoint['meta']['dataset_meta']['classes']) == ('RBC', 'WBC', 'Platelets')
     weights = checkpoint['state_dict']
     assert len(weights['roi_head.bbox_head.fc_cls.weight']) == 4
@@ -61,7 +61,7 @@ def test_the_precision_is_said_and_recorded(run):
     log, = run.glob('*/*.log')
     name, = re.findall(r'Precision: (\w+), ', log.read_text())
     assert name == choose_precision('auto').name
-    assert read_checkpoint(run / 'epoch_1.pth')['meta']['precision'] == name
+    assert Checkpoint.read(run / 'epoch_1.pth').content['meta']['precision'] == name
     assert [record['precision'] for record in read_history(run)] == [name]
 
 
@@ -80,9 +80,9 @@ def test_measured_again_from_the_checkpoint(run, tool, cell_phantoms, tmp_path):
     """tools/test.py needs no list of classes and finds what validation found."""
     code = tool('test').main([
         CONFIG, str(run / 'epoch_1.pth'), '--data-root', str(cell_phantoms), '--work-dir', str(tmp_path / 'test'),
-        '--valid-limit', '2', '--out', str(tmp_path / 'raw.pkl'), '--cfg-options', *SMALL])
+        '--valid-limit', '2', '--out', str(tmp_path / 'raw.npz'), '--cfg-options', *SMALL])
     assert code == 0
-    assert (tmp_path / 'raw.pkl').stat().st_size > 0
+    assert (tmp_path / 'raw.npz').stat().st_size > 0
     path, = (tmp_path / 'test').glob('*/*.json')
     measured = json.loads(path.read_text().splitlines()[-1])
     validated = scalars(run)[-1]

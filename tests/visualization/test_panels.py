@@ -14,7 +14,7 @@ from cxrdet.visualization.panels import (
     pr_panels,
     roc_panels,
 )
-from cxrdet.visualization.report.svg import figures
+from cxrdet.visualization.report.page import TEMPLATES
 
 
 @pytest.fixture(scope='module')
@@ -79,7 +79,7 @@ def test_class_without_a_detection(make, samples, kept, tmp_path):
     panels = make(table, ['found', 'never'], samples=samples)
     assert not np.concatenate([line.y for line in panels[-1].lines]).any() and '(2 boxes)' in panels[-1].title
     assert '0.000' in panels[-1].note
-    assert 'never' in figures(panels)
+    assert 'never' in TEMPLATES.get_template('macros.html').module.figures(panels)
     draw_panels(tmp_path / 'a.png', panels[-1:])
 
 

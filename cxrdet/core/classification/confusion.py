@@ -4,13 +4,14 @@ Sources: M. Sokolova, G. Lapalme, "A systematic analysis of performance measures
 Information Processing & Management 45(4), 2009; balanced accuracy: K. H. Brodersen et al., "The balanced accuracy and
 its posterior distribution", ICPR 2010 (the mean of the recalls of all classes).
 """
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cxrdet.core.rates import Counts, precision_recall_f1
 
-__all__ = ['ClassReport', 'class_report', 'confusion_matrix', 'top_confusions']
+__all__ = ['ClassReport', 'class_report', 'confusion_matrix', 'frequent_confusions', 'top_confusions']
 
 
 class ClassReport(NamedTuple):
@@ -77,6 +78,19 @@ def top_confusions(matrix, number: int = 3) -> list[tuple[int, int, int]]:
     order = np.argsort(-wrong, axis=None, kind='stable')[:number]
     cells = zip(*np.unravel_index(order, wrong.shape))
     return [(int(row), int(column), int(wrong[row, column])) for row, column in cells if wrong[row, column]]
+
+
+def frequent_confusions(matrix, classes: Sequence[str], *, most: int = 10) -> list[dict[str, Any]]:
+    """:func:`top_confusions` in words: ``true``, ``predicted``, ``count`` and ``share`` of the row of the true class.
+
+    Args:
+        matrix: (C, C) counts, or more: what lies behind the classes (as the background of a detector) is no confusion.
+        classes: C names.
+        most: how many at most; pairs that never occur are left out.
+    """
+    matrix, number = np.asarray(matrix), len(classes)
+    return [{'true': classes[i], 'predicted': classes[j], 'count': count, 'share': float(count / matrix[i].sum())}
+            for i, j, count in top_confusions(matrix[:number, :number], most)]
 
 
 def _mean(values: np.ndarray) -> float:

@@ -7,20 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from cxrdet.core.classification.calibration import (
-    calibration_error,
-    fit_softmax_temperature,
-    fit_temperature,
-    scale,
-    to_logit,
-)
+from cxrdet.core.classification.calibration import calibration_error, fit_softmax_temperature
 from cxrdet.core.classification.confounding import confounded_labels
 from cxrdet.core.classification.confusion import class_report, confusion_matrix
-from cxrdet.core.classification.multilabel import average_precision, confusion, pooled, rates
+from cxrdet.core.classification.multilabel import average_precision, confusion, rates
 from cxrdet.core.classification.roc import AurocInterval, auroc, auroc_interval
-from cxrdet.core.diagnosis import FEW, LIMITS, finding, listed, reliability_bins
+from cxrdet.core.diagnosis import FEW, LIMITS, calibration_section, finding, listed
 
-__all__ = ['WEAK_AUROC', 'classifier_findings', 'confounding', 'label_calibration', 'label_rows', 'multi_label_fit',
+__all__ = ['WEAK_AUROC', 'classifier_findings', 'confounding', 'label_rows', 'multi_label_fit',
            'single_label_calibration', 'single_label_fit', 'single_label_rows', 'wrong_calls', 'wrong_images']
 
 #: The limit 0.3 of a class's score for 2 AUROC - 1.
@@ -90,36 +84,17 @@ def _matrix(true, prob) -> np.ndarray:
     return confusion_matrix(true.argmax(axis=1), prob.argmax(axis=1), true.shape[1])
 
 
-def label_calibration(true, prob) -> dict[str, Any]:
-    """Of a multi-label classifier, over the labels of all classes: ``ece``, ``temperature`` (fitted on the same
-    images), ``ece_after`` it, ``mean_score``, ``share_right`` (share of positives) and ``bins``."""
-    labels, values = pooled(true, prob)
-    known = ~np.isnan(labels)
-    labels, values = labels[known], values[known]
-    temperature = float(fit_temperature(labels, to_logit(values)))
-    return {'of': 'labels', 'ece': float(calibration_error(labels, values)[0]), 'temperature': temperature,
-            'ece_after': float(calibration_error(labels, scale(values, temperature))[0]),
-            'mean_score': float(values.mean()) if len(values) else float('nan'),
-            'share_right': float(labels.mean()) if len(labels) else float('nan'),
-            'bins': reliability_bins(labels, values)}
-
-
 def single_label_calibration(true, prob) -> dict[str, Any]:
-    """As :func:`label_calibration`, of the most probable class of each image: is it right as often as it says? (C. Guo
-    et al., "On calibration of modern neural networks", ICML 2017)."""
+    """:func:`cxrdet.core.diagnosis.calibration_section` of the most probable class of each image: is it right as often
+    as it says? (C. Guo et al., "On calibration of modern neural networks", ICML 2017)."""
     true, prob = np.asarray(true, np.float64), np.asarray(prob, np.float64)
     if not len(true):
-        nan = float('nan')
-        return {'of': 'images', 'ece': nan, 'temperature': nan, 'ece_after': nan, 'mean_score': nan,
-                'share_right': nan, 'bins': []}
-    right = (true.argmax(axis=1) == prob.argmax(axis=1)).astype(np.float64)
-    logits = np.log(np.maximum(prob, 2. ** -149))
-    temperature = fit_softmax_temperature(true.argmax(axis=1), logits)
+        return calibration_section([], [])
+    label, logits = true.argmax(axis=1), np.log(np.maximum(prob, 2. ** -149))
+    temperature = fit_softmax_temperature(label, logits)
     scaled = np.exp(logits / temperature)
-    after = (scaled / scaled.sum(axis=1, keepdims=True)).max(axis=1)
-    return {'of': 'images', 'ece': float(calibration_error(right, prob.max(axis=1))[0]), 'temperature': temperature,
-            'ece_after': float(calibration_error(right, after)[0]), 'mean_score': float(prob.max(axis=1).mean()),
-            'share_right': float(right.mean()), 'bins': reliability_bins(right, prob.max(axis=1))}
+    return calibration_section(label == prob.argmax(axis=1), prob.max(axis=1), temperature=temperature,
+                               after=(scaled / scaled.sum(axis=1, keepdims=True)).max(axis=1))
 
 
 def wrong_calls(classes: Sequence[str], true, prob, images: Sequence[str], *, most: int = 10) -> dict[str, list[dict]]:

@@ -5,7 +5,7 @@ import numpy as np
 
 from cxrdet.core.detection.matching import Pairing
 
-__all__ = ['IOUS', 'average_precision', 'class_precisions', 'precisions_by_overlap']
+__all__ = ['IOUS', 'average_precision', 'class_precisions', 'precisions_by_overlap', 'score_columns']
 
 #: Overlaps that COCO's mAP is the mean over.
 IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
@@ -23,15 +23,21 @@ def average_precision(scores, is_hit, n_targets: int) -> float:
         is_hit: (N,) bool, whether it took a ground-truth box, one to one.
         n_targets: boxes to be found; without any the result is NaN.
     """
-    scores, hit = np.asarray(scores, np.float64).reshape(-1), np.asarray(is_hit, bool).reshape(-1)
-    if len(scores) != len(hit):
-        raise ValueError(f'expected one score a detection, got {len(scores)} scores and {len(hit)} hits')
+    scores, hit = score_columns(scores, is_hit)
     if not n_targets:
         return float('nan')
     found = np.cumsum(hit[np.argsort(-scores, kind='stable')])
     precision = np.maximum.accumulate((found / np.arange(1, len(found) + 1))[::-1])[::-1]
     place = np.searchsorted(found / n_targets, _RECALLS, side='left')
     return float(np.append(precision, 0)[place].mean())
+
+
+def score_columns(scores, is_hit) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (N,) float64, and whether each is of a hit, (N,) bool; raises ValueError for differing lengths."""
+    scores, hit = np.asarray(scores, np.float64).reshape(-1), np.asarray(is_hit).astype(bool).reshape(-1)
+    if len(scores) != len(hit):
+        raise ValueError(f'expected one score a detection, got {len(scores)} scores and {len(hit)} hits')
+    return scores, hit
 
 
 def class_precisions(labels, scores, is_hit, n_targets) -> np.ndarray:

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from cxrdet.core.classification.calibration import calibration_error, fit_temperature, scale, to_logit
 from cxrdet.core.detection.average_precision import class_precisions
 from cxrdet.core.detection.error_types import ERROR_TYPES, HIT, IGNORED, ErrorTable, errors_by_size, mending_gains
-from cxrdet.core.diagnosis import FEW, LIMITS, finding, reliability_bins
+from cxrdet.core.diagnosis import FEW, LIMITS, calibration_section, finding
 
 __all__ = ['RELATIVE_EDGES', 'best_score', 'class_rows', 'detection_calibration', 'detection_findings', 'error_section',
            'score_curve', 'size_sections', 'worst_images']
@@ -110,25 +109,16 @@ def size_sections(shown: ErrorTable, image_areas) -> dict[str, list[dict]]:
 
 
 def detection_calibration(table: ErrorTable, shown: ErrorTable) -> dict[str, Any]:
-    """Do scores tell the share of hits? ``ece``, ``temperature``, ``ece_after`` and ``bins`` of all detections, and
-    ``mean_score`` and ``share_right`` of those that are shown.
+    """Do scores tell the share of hits? :func:`cxrdet.core.diagnosis.calibration_section` of all detections, with the
+    ``mean_score`` and ``share_right`` of those that are shown, and the number of all ``detections``.
 
     A detection is right if it is a hit at the table's IoU. Source: F. Küppers et al., "Multivariate Confidence
-    Calibration for Object Detection", CVPR Workshops 2020 (of the score alone). The temperature is fitted on the same
-    detections, so ``ece_after`` is a little too good.
+    Calibration for Object Detection", CVPR Workshops 2020 (of the score alone).
     """
     counted, seen = table.kind != IGNORED, shown.kind != IGNORED
-    right, score = (table.kind[counted] == HIT).astype(np.float64), table.score[counted]
-    empty = {'mean_score': float('nan'), 'share_right': float('nan')}
-    if not len(score):
-        return {'ece': float('nan'), 'temperature': float('nan'), 'ece_after': float('nan'), 'bins': [],
-                'detections': 0, **empty}
-    temperature = float(fit_temperature(right, to_logit(score)))
-    means = {'mean_score': float(shown.score[seen].mean()), 'share_right': float((shown.kind[seen] == HIT).mean())} \
-        if seen.any() else empty
-    return {'ece': float(calibration_error(right, score)[0]), 'temperature': temperature,
-            'ece_after': float(calibration_error(right, scale(score, temperature))[0]),
-            'bins': reliability_bins(right, score), 'detections': len(score), **means}
+    means = (shown.score[seen].mean(), (shown.kind[seen] == HIT).mean()) if seen.any() else (np.nan, np.nan)
+    return calibration_section(table.kind[counted] == HIT, table.score[counted]) | {
+        'detections': int(counted.sum()), 'mean_score': float(means[0]), 'share_right': float(means[1])}
 
 
 def worst_images(shown: ErrorTable, classes: Sequence[str], images: Sequence[str], *, most: int = 10) -> list[dict]:

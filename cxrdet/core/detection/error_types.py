@@ -15,13 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cxrdet.core.classification.confusion import top_confusions
 from cxrdet.core.detection.average_precision import class_precisions
 from cxrdet.core.detection.boxes import box_area
 from cxrdet.core.detection.matching import Pairing
 
 __all__ = ['ERROR_TYPES', 'HIT', 'IGNORED', 'ErrorTable', 'confusion_table', 'error_table', 'errors_by_size',
-           'frequent_confusions', 'mending_gains']
+           'mending_gains']
 
 ERROR_TYPES = ('classification', 'localisation', 'both', 'duplicate', 'background', 'missed')
 _CLS, _LOC, _BOTH, _DUP, _BKG, _MISS = range(6)
@@ -188,21 +187,6 @@ def confusion_table(pairing: Pairing, *, score_thr: float = 0.5, iou_thr: float 
     left[taken[shown & (taken >= 0)]] = False
     np.add.at(matrix, (pairing.truth_label[left], pairing.classes), 1)
     return matrix
-
-
-def frequent_confusions(matrix, classes, *, most: int = 10) -> list[tuple[str, str, int, float]]:
-    """The most common confusions of one class with another: (true, predicted, number, share of the true class's boxes).
-
-    Args:
-        matrix: (C + 1, C + 1) of :func:`confusion_table`.
-        classes: C names.
-        most: how many at most; pairs that never occur are left out.
-    """
-    matrix = np.asarray(matrix)
-    if matrix.shape != (len(classes) + 1, ) * 2:
-        raise ValueError(f'expected a matrix of {len(classes) + 1} rows and columns, got {matrix.shape}')
-    return [(classes[i], classes[j], count, float(count / matrix[i].sum()))
-            for i, j, count in top_confusions(matrix[:-1, :-1], most)]
 
 
 def errors_by_size(table: ErrorTable, *, edges=(32. ** 2, 96. ** 2)) -> list[dict]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
 from cxrdet.core.classification.roc import auroc
+from cxrdet.core.detection.average_precision import score_columns
 
 __all__ = ['RATES', 'Froc', 'FrocInterval', 'froc', 'froc_interval', 'image_auroc', 'lesion_auroc']
 
@@ -149,9 +150,7 @@ def image_auroc(scores, image, lesions) -> float:
 
 
 def _checked(scores, is_hit) -> tuple[np.ndarray, np.ndarray]:
-    scores, hit = np.asarray(scores, np.float64).reshape(-1), np.asarray(is_hit).astype(bool).reshape(-1)
-    if len(scores) != len(hit):
-        raise ValueError(f'expected one score a detection, got {len(scores)} scores and {len(hit)} hits')
+    scores, hit = score_columns(scores, is_hit)
     if not np.isfinite(scores).all():
         raise ValueError(f'scores must be finite, got {scores[~np.isfinite(scores)][0]}')
     return scores, hit

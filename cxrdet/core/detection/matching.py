@@ -7,7 +7,7 @@ match depends on better ones only, so that those from a score on are matched as 
 Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, and the reference evaluation
 ``pycocotools.cocoeval.COCOeval.evaluateImg``, whose decisions these functions repeat, ties included.
 """
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -35,6 +35,12 @@ class LesionTable(NamedTuple):
     labels: np.ndarray
     image: np.ndarray
     lesions: np.ndarray
+
+    def of_classes(self, labels: Sequence[int]) -> 'LesionTable':
+        """The table of some classes, which rise and are numbered anew."""
+        keep = np.isin(self.labels, labels)
+        return LesionTable(self.scores[keep], self.hits[keep], np.searchsorted(labels, self.labels[keep]),
+                           self.image[keep], self.lesions[:, labels])
 
     def counts(self, score_thr: float = 0.5) -> Counts:
         """Hits and misses of each class, of the predictions with a score of at least ``score_thr``."""

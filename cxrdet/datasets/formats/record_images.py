@@ -2,7 +2,7 @@
 
 An image has a path like a file: ``train.tfrecord@1234/a.jpg`` is the image ``a.jpg`` of the record at byte 1234. The
 index reads the length of every record, and of its data all but the pixels, so that it costs some hundred bytes an
-image. An image is read without the checksum of its data (about 50 MB/s); ``tools/check_data.py`` looks at these.
+image. An image is read without the checksum of its data; ``tools/check_data.py`` looks at these.
 """
 import hashlib
 import mmap
@@ -180,7 +180,7 @@ def read_record_image(path: str | Path, *, check: bool = False) -> np.ndarray:
 
     Args:
         path: of the image.
-        check: hold the data to their checksum, too (about 50 MB/s).
+        check: hold the data to their checksum, too.
 
     Raises:
         DataError: there is no such record any more, or it is damaged where that can be seen.

@@ -7,10 +7,11 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
-from cxrdet.checkpoints.files import check_resumable, publish
+from cxrdet.checkpoints.checkpoint import Checkpoint, publish
 from cxrdet.core.errors import ConfigError, did_you_mean
-from cxrdet.core.files import remove_leftovers, write_atomic
+from cxrdet.core.files import atomic_path, remove_leftovers, write_atomic
 from cxrdet.core.history import better_is
+from cxrdet.core.torch_files import add_digest
 from cxrdet.engine.resume import validate_resumed
 from cxrdet.registry import HOOKS
 
@@ -18,10 +19,13 @@ _BACKEND = 'cxrdet.AtomicLocalBackend'
 
 
 class AtomicLocalBackend(LocalBackend):
-    """Local files that are written beside and renamed."""
+    """Local files that are written beside and renamed, checkpoints with a digest."""
 
     def put(self, obj: bytes, filepath) -> None:
-        write_atomic(filepath, obj)
+        with atomic_path(filepath) as beside:
+            beside.write_bytes(obj)
+            if obj.startswith(b'PK'):  # a checkpoint
+                add_digest(beside)
 
     def put_text(self, obj: str, filepath, encoding: str = 'utf-8') -> None:
         write_atomic(filepath, obj.encode(encoding))
@@ -34,7 +38,8 @@ register_backend(_BACKEND, AtomicLocalBackend, force=True)
 class CheckpointHook(MMEngineCheckpointHook):
     """MMEngine's hook, with all its arguments, made safe against a kill.
 
-    - Checkpoints and the pointer ``last_checkpoint`` are written beside and renamed (local files).
+    - Checkpoints and the pointer ``last_checkpoint`` are written beside and renamed (local files); checkpoints get a
+      digest of what is in them, by which :class:`cxrdet.checkpoints.checkpoint.Checkpoint` knows them undamaged.
     - An old checkpoint, also the last best one, is removed after the new one stands.
     - A checkpoint holds the state before its validation, and a resumed run validates first: best score, early stop and
       schedules that depend on a metric then go on as in an unbroken run. (MMEngine writes the file anew after a
@@ -47,7 +52,7 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:
-            check_resumable(runner.model, checkpoint, str(runner._load_from or runner.work_dir))
+            Checkpoint(checkpoint, runner._load_from or runner.work_dir).check_model(runner.model)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         _drop_functions(checkpoint.get('param_schedulers') or [])

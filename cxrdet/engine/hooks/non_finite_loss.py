@@ -6,7 +6,7 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce
 from mmengine.hooks import Hook
 
-from cxrdet.checkpoints.files import find_resumable
+from cxrdet.checkpoints.checkpoint import find_resumable
 from cxrdet.core.errors import CheckpointError, TrainingError
 from cxrdet.registry import HOOKS
 
@@ -75,6 +75,7 @@ def _message(runner, found: list[tuple[int, str, list[str]]]) -> str:
         lines.append(f'  {error}')
     else:
         lines.append(f'  There is no checkpoint with finite weights in {runner.work_dir}.' if good is None else
-                     f'  The last good checkpoint is {good}: go on from it with --resume {good}')
+                     f'  The last good checkpoint is {good.source}: go on from it with '
+                     f'--resume {good.source}')
     lines.append('  What helps: a lower learning rate, a longer warm-up, clip_grad; a look at these images and labels.')
     return '\n'.join(lines)

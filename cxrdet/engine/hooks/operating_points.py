@@ -1,6 +1,7 @@
 """Thresholds chosen on validation go into the checkpoint whose weights they were chosen with."""
 from mmengine.hooks import Hook
 
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.registry import HOOKS
 
 __all__ = ['OperatingPointHook', 'hand_over']
@@ -26,8 +27,8 @@ class OperatingPointHook(Hook):
         self._source: str | None = None
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        self._content = (checkpoint.get('meta') or {}).get('operating_points')
         self._source = str(runner._load_from or 'the checkpoint')
+        self._content = Checkpoint(checkpoint, self._source).operating_points
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         self._content, self._source = None, 'this run, whose weights were trained further since the last validation,'

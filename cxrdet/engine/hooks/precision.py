@@ -1,6 +1,7 @@
 """The number format of a training, in its checkpoints."""
 from mmengine.hooks import Hook
 
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.engine.process import training_precision
 
 
@@ -14,8 +15,7 @@ class PrecisionHook(Hook):
         checkpoint['meta']['precision'] = training_precision(runner.optim_wrapper)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        meta = checkpoint.get('meta')
-        before = meta.get('precision') if runner._resume and isinstance(meta, dict) else None
+        before = Checkpoint(checkpoint, 'the checkpoint').precision if runner._resume else None
         now = training_precision(runner.optim_wrapper)
         if before not in (None, now):
             runner.logger.warning(f'The checkpoint was trained in {before}, this run goes on in {now}: it will not end '

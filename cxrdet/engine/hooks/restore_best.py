@@ -4,7 +4,7 @@ from pathlib import Path
 from mmengine.dist import barrier
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 
-from cxrdet.checkpoints.files import load_model_weights
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.hooks.operating_points import OperatingPointHook
 from cxrdet.registry import HOOKS
@@ -46,12 +46,13 @@ class RestoreBestHook(Hook):
         if path is None:
             runner.logger.warning('No best checkpoint was saved in this run: the model keeps its last weights')
             return
-        meta = load_model_weights(runner.model, path)
+        best = Checkpoint.read(path)
+        best.load_into(runner.model)
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):
-                load_model_weights(hook.ema_model.module, path)
+                best.load_into(hook.ema_model.module)
             elif isinstance(hook, OperatingPointHook):
-                hook.after_load_checkpoint(runner, dict(meta=meta))
+                hook.after_load_checkpoint(runner, best.content)
         runner.logger.info(f'The model has the weights of {path}')
 
 

@@ -1,3 +1,3 @@
-"""The report page: what it tells (:mod:`.content`), its parts (:mod:`.sections`) and how they become one file."""
+"""The report page: what it tells (:mod:`.content`), and how it becomes one file (:mod:`.page`)."""
 from .content import Content, Picture  # noqa: F401
 from .page import render_page  # noqa: F401

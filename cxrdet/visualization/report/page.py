@@ -1,31 +1,119 @@
 """The report as one HTML file that needs nothing else: no network, no other file."""
-from html import escape
-from importlib.resources import files
-from string import Template
+import base64
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cxrdet.core.terminal import visible
 from cxrdet.visualization.report.content import Content
-from cxrdet.visualization.report.html import Html, tag
-from cxrdet.visualization.report.sections import SECTIONS
+from cxrdet.visualization.report.svg import drawn, look_of, place
 
-__all__ = ['render_page']
+__all__ = ['Column', 'TEMPLATES', 'number', 'render_page']
+
+#: Macro of ``sections.html`` -> title, in the order of the page.
+SECTIONS = {'summary': 'Scores', 'advice': 'What to do', 'data': 'Data', 'model': 'Model', 'training': 'Training',
+            'classes': 'Classes', 'curves': 'Curves', 'confusion': 'Confusion matrix', 'errors': 'Errors',
+            'calibration': 'Calibration', 'pictures': 'Pictures', 'reproduce': 'How to reproduce this'}
+_SCORE_HELP = {'AP@0.5': 'average precision at IoU 0.5', 'AUROC': 'area under the ROC curve',
+               'accuracy': 'share of its images that are called by its name'}
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        key: in the rows.
+        title: in its head.
+        help: what it means, shown when the pointer rests on the head, and listed below the table.
+        low, high: keys of the ends of an interval that is written behind the value.
+        text: holds words, not numbers.
+    """
+
+    key: str
+    title: str
+    help: str = ''
+    low: str = ''
+    high: str = ''
+    text: bool = False
 
 
 def render_page(content: Content) -> str:
     """Return the page. All text of ``content`` is escaped, so names of classes and files are harmless."""
-    shown = [(anchor, title, body) for anchor, title, make in SECTIONS if (body := make(content)) is not None]
-    links = [tag('li', tag('a', title, href=f'#{anchor}')) for anchor, title, _ in shown]
-    header = tag('header', tag('h1', content.title), tag('p', content.about, class_='soft'),
-                 tag('nav', tag('ul', links), aria_label='Parts of the report'))
-    parts = [tag('section', tag('h2', title, id=f'{anchor}-title'), body, id=anchor, aria_labelledby=f'{anchor}-title')
-             for anchor, title, body in shown]
-    footer = tag('footer', 'Made by cxrdet. Figures of a model on one data set: they say nothing about its use on '
-                 'patients.')
-    body = Html(header + tag('main', parts, id='main', tabindex='-1') + footer)
-    page = Template(_read('template.html'))
-    return page.substitute(title=escape(visible(content.title)), style=_read('style.css'), script=_read('script.js'),
-                           body=body)
+    parts = TEMPLATES.get_template('sections.html').make_module(
+        {'content': content, 'columns': _columns(content.diagnosis), 'filters': _filters(content),
+         'wrong_calls': _wrong_calls(content.diagnosis)})
+    sections = [(name, title, body) for name, title in SECTIONS.items() if (body := getattr(parts, name)().strip())]
+    return TEMPLATES.get_template('page.html').render(title=content.title, about=content.about, sections=sections)
 
 
-def _read(name: str) -> str:
-    return (files(__package__) / name).read_text(encoding='utf-8')
+def number(value: float | None, digits: int = 3) -> str:
+    """A number as text: whole ones in groups of thousands, others with ``digits`` decimals; '–' for None, NaN."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return '–'
+    if isinstance(value, int):
+        return f'{value:,}'.replace(',', ' ')
+    return f'{value:.{digits}f}'
+
+
+def _columns(diagnosis: Mapping[str, Any]) -> dict[str, list[Column]]:
+    """Columns of the tables that sort; those of the table of classes by the task."""
+    name, decided = diagnosis['score_name'], diagnosis.get('operating_point', '')
+    unit = 'boxes' if diagnosis['task'] == 'detection' else 'images'
+    of_class = Column('class', 'Class', text=True)
+    head = [of_class, Column('train', 'Training', f'{unit} in the training set'),
+            Column('val', 'Judged', f'{unit} that are judged')]
+    score = Column('score', name[:1].upper() + name[1:], _SCORE_HELP.get(name, ''), 'low', 'high')
+    trained = Column('train_score', 'On training', f'{name} on training images')
+    return {
+        'detection': [*head, Column('AP', 'AP', 'mean over IoU 0.5 to 0.95, with its 95 % interval', 'AP_low',
+                                    'AP_high'),
+                      Column('score', 'AP50', 'average precision at IoU 0.5', 'AP50_low', 'AP50_high'), trained,
+                      Column('precision', 'Precision', 'of the boxes that are shown'), Column('recall', 'Recall'),
+                      Column('F1', 'F1')],
+        'multi-label': [*head, score, trained, Column('AP', 'AP', 'average precision'),
+                        Column('threshold', 'Threshold', decided), Column('sensitivity', 'Sensitivity'),
+                        Column('specificity', 'Specificity'), Column('precision', 'Precision'),
+                        Column('ece', 'ECE', 'expected calibration error')],
+        'single-label': [*head, score, trained, Column('precision', 'Precision'), Column('F1', 'F1'),
+                         Column('AUROC', 'AUROC', 'against all other classes')],
+        'decisions': [of_class, Column('tp', 'Found', 'present and called'),
+                      Column('fn', 'Missed', 'present and not called'),
+                      Column('fp', 'False alarms', 'absent and called'),
+                      Column('tn', 'Rightly absent', 'absent and not called')],
+        'wrong_calls': [of_class, Column('kind', 'Kind', text=True), Column('file', 'Image', text=True),
+                        Column('probability', 'Probability'),
+                        Column('usual', 'Usual', 'share of the judged images that have the finding'),
+                        Column('excess', 'Excess', 'how much worse than always saying the usual share, in nats')],
+        'confounding': [of_class, Column('fact', 'Goes with', text=True),
+                        Column('V', 'Cramér’s V', 'strength of the tie, 0 to 1'),
+                        Column('fact_alone', 'AUROC of the fact alone', 'of knowing nothing else about the image'),
+                        Column('AUROC', 'AUROC of the model'),
+                        Column('within', 'AUROC within', 'of the model among images that share the fact')]}
+
+
+def _wrong_calls(diagnosis: Mapping[str, Any]) -> list[dict]:
+    calls = diagnosis.get('wrong_calls', {})
+    return [{**call, 'kind': kind, 'file': call['image'].rpartition('/')[2]}
+            for name, kind in (('misses', 'missed'), ('false_alarms', 'false alarm')) for call in calls.get(name, ())]
+
+
+def _filters(content: Content) -> list[tuple[str, str, list]]:
+    """Name, title and choices, (value, text) each, of the filters of the gallery: what its pictures have."""
+    marks = {mark for picture in content.pictures for mark in picture.marks}
+    labels, kinds = ({mark[part] for mark in marks} for part in (0, 1))
+    return [('class', 'Class', [(label, content.diagnosis['classes'][label]) for label in sorted(labels)]),
+            ('kind', 'Kind of error', [(kind, text) for kind, text in content.kinds.items() if kind in kinds])]
+
+
+def _shown(value: Any) -> Any:
+    """What the templates write of a value: nothing of None, no control character; markup as it is."""
+    return '' if value is None else value if hasattr(value, '__html__') else visible(value)
+
+
+#: The templates escape whatever is not markup already.
+TEMPLATES = Environment(loader=PackageLoader(__package__, ''), autoescape=True, finalize=_shown, trim_blocks=True,
+                        lstrip_blocks=True, undefined=StrictUndefined)
+TEMPLATES.filters |= {'number': number, 'drawn': drawn, 'look': look_of, 'place': place,
+                      'base64': lambda data: base64.b64encode(data).decode()}

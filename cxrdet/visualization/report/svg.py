@@ -1,73 +1,61 @@
-"""Panels of curves as inline SVG: sharp at any size, small, with the colours of the page's style sheet."""
+"""Where the parts of a panel of curves stand in the SVG that the template draws: sharp at any size, and small."""
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from cxrdet.visualization.panels import Line, Panel
-from cxrdet.visualization.report.html import Html, tag
 
-__all__ = ['figure_of', 'figures']
+__all__ = ['drawn', 'look_of', 'place']
 
-_WIDTH, _HEIGHT = 320, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 310, 12, 206
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 310, 12, 206  # the frame in a picture of 320 x 250, as in the template
 _STYLES = 6  # looks that the style sheet tells apart by colour and dashes
 
 
-def figures(panels: Sequence[Panel]) -> Html:
-    """All panels in a grid."""
-    return tag('div', [figure_of(panel) for panel in panels], class_='panels')
-
-
-def figure_of(panel: Panel) -> Html:
-    """A figure: the plot, named for screen readers by its title and note, and a caption with both and a legend."""
-    named = [line for line in panel.lines if line.name]
-    legend = tag('ul', [tag('li', _sample(line.look), line.name) for line in named], class_='legend') if named else None
-    about = f'{panel.title}: {panel.y_label or "values"} against {panel.x_label}. {panel.note}'.strip()
-    return tag('figure', _plot(panel, about), tag('figcaption', tag('strong', panel.title), ' ', panel.note, legend))
-
-
-def _plot(panel: Panel, about: str) -> Html:
+def drawn(panel: Panel) -> dict[str, Any]:
+    """The ``x_ticks`` and ``y_ticks``, (place, text) each, the ``lines``, and whether one of them is ``shown``."""
     x_ends, y_ends = (_ends(panel, axis) for axis in (0, 1))
-    parts = [*_axis(panel, 0, x_ends), *_axis(panel, 1, y_ends)]
-    to_x = _Scale(*x_ends, panel.log_x, _LEFT, _RIGHT)
-    to_y = _Scale(*y_ends, panel.log_y, _BOTTOM, _TOP)
-    alone = sum(line.look >= 0 for line in panel.lines) == 1
-    for line in panel.lines:
-        parts += _drawn(line, alone, to_x, to_y)
-    parts.append(tag('rect', x=_LEFT, y=_TOP, width=_RIGHT - _LEFT, height=_BOTTOM - _TOP, class_='frame'))
-    parts.append(tag('text', panel.x_label, x=(_LEFT + _RIGHT) / 2, y=_HEIGHT - 8, class_='label',
-                     text_anchor='middle'))
-    parts.append(tag('text', panel.y_label, x=-(_TOP + _BOTTOM) / 2, y=12, class_='label', text_anchor='middle',
-                     transform='rotate(-90)'))
-    if not any(line.look >= 0 for line in panel.lines):
-        parts.append(tag('text', 'no data', x=(_LEFT + _RIGHT) / 2, y=(_TOP + _BOTTOM) / 2, class_='label',
-                         text_anchor='middle'))
-    return tag('svg', tag('title', about), parts, viewBox=f'0 0 {_WIDTH} {_HEIGHT}', role='img', class_='plot')
+    to_x = partial(_places, ends=x_ends, log=panel.log_x, span=(_LEFT, _RIGHT))
+    to_y = partial(_places, ends=y_ends, log=panel.log_y, span=(_BOTTOM, _TOP))
+    x_ticks = _log_ticks(*x_ends, binary=True) if panel.log_x else _ticks(*x_ends)
+    y_ticks = _log_ticks(*y_ends, binary=False) if panel.log_y else _ticks(*y_ends)
+    shown = sum(line.look >= 0 for line in panel.lines)
+    return {'x_ticks': [(x, f'1/{1 / tick:g}' if panel.log_x and tick < 1 else f'{tick:g}')
+                        for x, tick in zip(to_x(x_ticks), x_ticks, strict=True)],
+            'y_ticks': [(y, f'{tick:g}') for y, tick in zip(to_y(y_ticks), y_ticks, strict=True)],
+            'lines': [_line(line, ' alone' if shown == 1 else '', to_x, to_y) for line in panel.lines],
+            'shown': shown > 0}
 
 
-class _Scale:
+def look_of(number: int) -> str:
+    """Name of a line's look in the style sheet."""
+    return 'reference' if number < 0 else f'look{number % _STYLES}'
+
+
+def place(value: float) -> str:
+    """A coordinate to a tenth of a pixel."""
+    return f'{value:.1f}'.removesuffix('.0')
+
+
+def _places(values, *, ends: tuple[float, float], log: bool, span: tuple[float, float]) -> np.ndarray:
     """From values to places on the page; what lies outside is cut off at the frame."""
-
-    def __init__(self, low: float, high: float, log: bool, start: float, end: float) -> None:
-        self.low, self.high, self.log, self.start, self.end = low, high, log, start, end
-
-    def __call__(self, values) -> np.ndarray:
-        values = np.asarray(values, np.float64)
-        if self.log:
-            with np.errstate(divide='ignore', invalid='ignore'):
-                share = np.log(np.where(values > 0, values, np.nan) / self.low) / math.log(self.high / self.low)
-        else:
-            share = (values - self.low) / (self.high - self.low)
-        return self.start + np.clip(share, 0, 1) * (self.end - self.start)
+    low, high = ends
+    values = np.asarray(values, np.float64)
+    if log:
+        with np.errstate(divide='ignore', invalid='ignore'):
+            share = np.log(np.where(values > 0, values, np.nan) / low) / math.log(high / low)
+    else:
+        share = (values - low) / (high - low)
+    return span[0] + np.clip(share, 0, 1) * (span[1] - span[0])
 
 
 def _ends(panel: Panel, axis: int) -> tuple[float, float]:
     """Ends of an axis; where the panel names none, those of its values with some air."""
-    given = panel.x_range if axis == 0 else panel.y_range
+    given, log = ((panel.x_range, panel.log_x), (panel.y_range, panel.log_y))[axis]
     if given is not None:
         return given
-    log = panel.log_x if axis == 0 else panel.log_y
     values = np.concatenate([np.zeros(0), *(np.asarray(line[axis], np.float64) for line in panel.lines)])
     values = values[np.isfinite(values) & ((values > 0) | (not log))]
     if not values.size:
@@ -78,21 +66,6 @@ def _ends(panel: Panel, axis: int) -> tuple[float, float]:
     air = 0.05 * (high - low) if axis == 1 else 0
     low, high = (0 if 0 <= low < high / 2 else low - air, high + air)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-
-def _axis(panel: Panel, axis: int, ends: tuple[float, float]) -> list[Html]:
-    log = panel.log_x if axis == 0 else panel.log_y
-    ticks = _log_ticks(*ends, binary=axis == 0) if log else _ticks(*ends)
-    parts = []
-    if axis == 0:
-        for x, value in zip(_Scale(*ends, log, _LEFT, _RIGHT)(ticks), ticks, strict=True):
-            parts.append(tag('line', x1=_short(x), x2=_short(x), y1=_TOP, y2=_BOTTOM, class_='grid'))
-            parts.append(tag('text', _tick_text(value, log), x=_short(x), y=_BOTTOM + 14, text_anchor='middle'))
-        return parts
-    for y, value in zip(_Scale(*ends, log, _BOTTOM, _TOP)(ticks), ticks, strict=True):
-        parts.append(tag('line', x1=_LEFT, x2=_RIGHT, y1=_short(y), y2=_short(y), class_='grid'))
-        parts.append(tag('text', _tick_text(value, False), x=_LEFT - 5, y=_short(y + 3.5), text_anchor='end'))
-    return parts
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -113,38 +86,26 @@ def _log_ticks(low: float, high: float, *, binary: bool) -> list[float]:
     return [f * 10. ** e for e in range(first, last + 1) for f in factors if low <= f * 10. ** e <= high]
 
 
-def _tick_text(value: float, binary: bool) -> str:
-    return f'1/{1 / value:g}' if binary and value < 1 else f'{value:g}'
+def _line(line: Line, alone: str, to_x: Callable, to_y: Callable) -> dict[str, Any]:
+    """Path data of a line's ``curve`` and ``band``, and the places of its ``marks`` and their ``bars``."""
+    points, band, bars = np.stack([to_x(line.x), to_y(line.y)], axis=1), None, []
+    if line.band is not None:
+        ends = np.stack([to_x(line.band[0]), to_y(line.band[1]), to_y(line.band[2])], axis=1)
+        ends = ends[np.isfinite(ends).all(axis=1)]
+        if line.marks:
+            bars = ends.tolist()
+        else:
+            outline = np.concatenate([ends[:, (0, 1)], ends[::-1, (0, 2)]])
+            band = _path(outline) + 'Z' if len(ends) else ''
+    return {'look': look_of(line.look) + (alone if line.look >= 0 else ''), 'band': band, 'bars': bars,
+            'curve': _path(_stairs(points) if line.step else points),
+            'marks': points[np.isfinite(points).all(axis=1)].tolist() if line.marks else []}
 
 
-def _drawn(line: Line, alone: bool, to_x: _Scale, to_y: _Scale) -> list[Html]:
-    look = 'reference' if line.look < 0 else f'look{line.look % _STYLES}' + (' alone' if alone else '')
-    parts = []
-    if line.band is not None and line.marks:
-        for x, low, high in zip(to_x(line.band[0]), to_y(line.band[1]), to_y(line.band[2]), strict=True):
-            if np.isfinite([x, low, high]).all():
-                parts.append(tag('line', x1=_short(x), x2=_short(x), y1=_short(low), y2=_short(high),
-                                 class_=f'bar {look}'))
-    elif line.band is not None:
-        at, low, high = (np.asarray(part, np.float64) for part in line.band)
-        keep = np.isfinite(low) & np.isfinite(high)
-        x, low, high = to_x(at[keep]), to_y(low[keep]), to_y(high[keep])
-        outline = [*zip(x, low, strict=True), *zip(x[::-1], high[::-1], strict=True)]
-        parts.append(tag('path', d=_path(outline) + 'Z' if outline else '', class_=f'band {look}'))
-    points = list(zip(to_x(line.x), to_y(line.y), strict=True))
-    parts.append(tag('path', d=_path(_stairs(points) if line.step else points), class_=f'curve {look}'))
-    if line.marks:
-        parts += [tag('circle', cx=_short(x), cy=_short(y), r=2.2, class_=f'mark {look}') for x, y in points
-                  if np.isfinite([x, y]).all()]
-    return parts
-
-
-def _stairs(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _stairs(points: np.ndarray) -> np.ndarray:
     """The value of a point holds from the point before it on."""
-    stairs = list(points[:1])
-    for (x, _), (new_x, new_y) in zip(points, points[1:]):
-        stairs += [(x, new_y), (new_x, new_y)]
-    return stairs
+    stairs = np.repeat(points, 2, axis=0)
+    return np.stack([stairs[:-1, 0], stairs[1:, 1]], axis=1)
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
@@ -154,17 +115,8 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
         if not (math.isfinite(x) and math.isfinite(y)):
             pen, last = 'M', None
             continue
-        place = f'{_short(x)} {_short(y)}'
-        if place != last:
-            parts.append(f'{pen}{place}')
-            pen, last = 'L', place
+        here = f'{place(x)} {place(y)}'
+        if here != last:
+            parts.append(f'{pen}{here}')
+            pen, last = 'L', here
     return ''.join(parts)
-
-
-def _sample(look: int) -> Html:
-    return tag('svg', tag('line', x1=0, x2=28, y1=5, y2=5, class_=f'curve look{look % _STYLES}'), viewBox='0 0 28 10',
-               class_='sample', aria_hidden='true')
-
-
-def _short(value: float) -> str:
-    return f'{value:.1f}'.removesuffix('.0')

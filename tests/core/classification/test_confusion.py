@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from cxrdet.core.classification.confusion import class_report, confusion_matrix, top_confusions
+from cxrdet.core.classification.confusion import class_report, confusion_matrix, frequent_confusions, top_confusions
 
 
 @pytest.mark.parametrize(('classes', 'images'), [(2, 50), (3, 200), (11, 233), (30, 2000)])
@@ -67,3 +67,11 @@ def test_bad_input(true, predicted, number, expected):
 def test_bad_matrix(matrix):
     with pytest.raises(ValueError, match='expected a square matrix of counts'):
         class_report(matrix)
+
+
+def test_frequent_confusions_have_names_and_shares():
+    """The last row and column of a detector are background: counted in the share, no confusion themselves."""
+    first, = frequent_confusions([[0, 1, 0], [0, 0, 1], [1, 1, 0]], ['x', 'y'])
+    assert first == {'true': 'x', 'predicted': 'y', 'count': 1, 'share': 1.}
+    first, = frequent_confusions([[5, 1, 0], [3, 2, 1], [0, 0, 0]], ['x', 'y'], most=1)
+    assert first == {'true': 'y', 'predicted': 'x', 'count': 3, 'share': .5}

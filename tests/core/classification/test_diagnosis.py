@@ -7,6 +7,7 @@ from sklearn import metrics
 
 from cxrdet.core.classification import diagnosis as classes
 from cxrdet.core.classification.diagnosis import classifier_findings, confounding
+from cxrdet.core.diagnosis import calibration_section
 
 NAMES = ('Mass', 'Edema', 'Hernia')
 NAN = math.nan
@@ -68,7 +69,7 @@ def test_single_label():
 
 def test_calibration():
     true, prob = random_labels()
-    section = classes.label_calibration(true, prob)
+    section = calibration_section(true, prob)
     assert section['share_right'] == pytest.approx(true.mean()) and section['mean_score'] == pytest.approx(prob.mean())
     assert section['ece_after'] < section['ece'] and sum(row['count'] for row in section['bins']) == 600
     # 80 % right at a confidence of 0.98: the error is 0.18, and a temperature makes 0.8 of it
@@ -79,7 +80,7 @@ def test_calibration():
     assert section['ece'] == pytest.approx(0.18) and section['share_right'] == 0.8
     assert section['temperature'] > 1 and section['ece_after'] == pytest.approx(0, abs=1e-6)
     assert math.isnan(classes.single_label_calibration(np.zeros((0, 3)), np.zeros((0, 3)))['ece'])
-    assert classes.label_calibration(np.zeros((0, 3)), np.zeros((0, 3)))['bins'][0]['count'] == 0
+    assert calibration_section(np.zeros((0, 3)), np.zeros((0, 3)))['bins'][0]['count'] == 0
 
 
 def test_wrong_calls():

@@ -11,7 +11,6 @@ from cxrdet.core.detection.error_types import (
     confusion_table,
     error_table,
     errors_by_size,
-    frequent_confusions,
     mending_gains,
 )
 from cxrdet.core.detection.matching import pair_boxes
@@ -159,8 +158,6 @@ def test_confusions_by_hand():
                  [(A, 0), (B, 1), ([50, 0, 60, 10], 0)], ignore=[0, 0, 1])
     matrix = confusion_table(pair_boxes([case[0]], [case[1]], 2))
     assert matrix.tolist() == [[0, 1, 0], [0, 0, 1], [1, 1, 0]]
-    assert frequent_confusions(matrix, ['x', 'y']) == [('x', 'y', 1, 1.)]
-    assert frequent_confusions([[5, 1, 0], [3, 2, 1], [0, 0, 0]], ['x', 'y'], most=1) == [('y', 'x', 3, .5)]
     # where boxes of both classes lie on each other, each detection goes to its own class, whatever its score
     twins = image([(A, 1, .9), (A, 0, .8)], [(A, 0), (A, 1)])
     assert confusion_table(pair_boxes([twins[0]], [twins[1]], 2)).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
@@ -180,7 +177,6 @@ def test_sizes_by_hand():
     (lambda: table(image([(A, 2, .9)])), r'image 0: predicted labels must lie in 0\.\.1, got 2\.\.2'),
     (lambda: table(image([], [(A, -1)])), r'ground-truth labels must lie in 0\.\.1, got -1\.\.-1'),
     (lambda: table(image(), background=.6), '<= background < foreground <= 1, got 0.6 and 0.5'),
-    (lambda: frequent_confusions(np.zeros((2, 2)), ['x', 'y']), 'expected a matrix of 3 rows and columns'),
 ])
 def test_errors(call, text):
     with pytest.raises(ValueError, match=text):

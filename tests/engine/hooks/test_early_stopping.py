@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.hooks.early_stopping import EarlyStoppingHook
 from cxrdet.engine.hooks.restore_best import RestoreBestHook
@@ -192,8 +192,8 @@ def test_stops_and_restores_the_best(unbroken):
     done, weights = ending(folder)
     best = max(range(len(scores)), key=lambda i: scores[i])
     assert done == len(scores) == best + 3 < 12  # two in a row without improvement
-    best_weights = read_checkpoint(folder / f'best_toy_score_epoch_{best + 1}.pth')['state_dict']
-    last_weights = read_checkpoint(folder / f'epoch_{done}.pth')['state_dict']
+    best_weights = Checkpoint.read(folder / f'best_toy_score_epoch_{best + 1}.pth').content['state_dict']
+    last_weights = Checkpoint.read(folder / f'epoch_{done}.pth').content['state_dict']
     for name, value in weights.items():
         assert torch.equal(value, best_weights[name]), name
     assert not torch.equal(weights['linear.weight'], last_weights['linear.weight'])

@@ -9,7 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.hooks.gradual_unfreeze import STAGES, GradualUnfreezeHook
 from cxrdet.engine.stages import backbone_stages
@@ -168,7 +168,7 @@ def test_resume_keeps_the_stage(event, train, tmp_path):
     fatal = [index for index, name in enumerate(names) if name == event]
     assert train(tmp_path / 'killed', fatal[len(fatal) * 5 // 8], **OPTIONS) == -signal.SIGKILL
     assert train(tmp_path / 'killed', resume=True, **OPTIONS) == 0
-    runs = [read_checkpoint(tmp_path / name / 'epoch_4.pth') for name in ('unbroken', 'killed')]
+    runs = [Checkpoint.read(tmp_path / name / 'epoch_4.pth').content for name in ('unbroken', 'killed')]
     for name, value in runs[0]['state_dict'].items():
         assert torch.equal(value, runs[1]['state_dict'][name]), name
     rates = [record['lr'] for record in read_history(tmp_path / 'killed')]

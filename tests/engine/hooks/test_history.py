@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.hooks.history import HistoryHook
 from cxrdet.registry import HOOKS
@@ -47,7 +47,7 @@ def test_records_are_what_mmengine_logged(mode, unbroken):
     records = records_of(folder)
     name = 'iter_12' if mode == 'iterations' else f'epoch_{MODES[mode].get("epochs", 3)}'
     logged = {key: value.data[0].tolist() for key, value
-              in read_checkpoint(folder / f'{name}.pth')['message_hub']['log_scalars'].items()}
+              in Checkpoint.read(folder / f'{name}.pth').content['message_hub']['log_scalars'].items()}
     assert [record['iter'] for record in records] == [4 * i for i in range(1, len(records) + 1)]
     for i, record in enumerate(records):
         assert record.get('epoch') == (None if mode == 'iterations' else i + 1)

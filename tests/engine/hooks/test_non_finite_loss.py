@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from cxrdet.checkpoints.files import read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import TrainingError
 from cxrdet.engine.hooks.non_finite_loss import NonFiniteLossHook, image_names
 from cxrdet.registry import HOOKS
@@ -98,4 +98,4 @@ def test_a_run(poison, options, place, make_runner, in_child, tmp_path):
     good = 'iter_8' if options.get('by_iter') else 'epoch_2' if 'at_iter' in poison else 'epoch_1'
     good = tmp_path / f'{good}.pth'
     assert f'The last good checkpoint is {good}: go on from it with --resume {good}' in message
-    assert all(torch.isfinite(value).all() for value in read_checkpoint(good)['state_dict'].values())
+    assert all(torch.isfinite(value).all() for value in Checkpoint.read(good).content['state_dict'].values())

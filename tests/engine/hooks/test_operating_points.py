@@ -8,7 +8,7 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 import cxrdet  # noqa: F401
-from cxrdet.checkpoints.files import install_safe_loader, read_checkpoint
+from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.classification.operating_points import choose_points
 from cxrdet.engine.hooks.operating_points import OperatingPointHook, hand_over
 from cxrdet.registry import HOOKS
@@ -75,7 +75,7 @@ def make_runner():
 def scores_of(path, seed=1):
     """Labels and scores of the weights in a file, without Runner, metric and hook."""
     model, data = Model(), Data(seed)
-    model.load_state_dict(read_checkpoint(path)['state_dict'])
+    model.load_state_dict(Checkpoint.read(path).content['state_dict'])
     with torch.no_grad():
         return data.labels.astype(float), model.linear(torch.tensor(data.values)).sigmoid().double().numpy()
 
@@ -89,7 +89,7 @@ def trained(request, make_runner, tmp_path_factory):
 
 def test_thresholds_belong_to_the_weights(trained):
     best, = trained.glob('best_*.pth')
-    content = read_checkpoint(best)['meta']['operating_points']
+    content = Checkpoint.read(best).content['meta']['operating_points']
     expected = choose_points(POINTS, *scores_of(best), CLASSES)
     np.testing.assert_allclose(content['thresholds']['youden'], expected.thresholds['youden'], rtol=1e-5)
     assert content['temperature'] == pytest.approx(expected.temperature, rel=1e-4)
@@ -102,7 +102,7 @@ def test_thresholds_belong_to_the_weights(trained):
 
 def test_checkpoints_from_before_the_validation_have_none(trained):
     files = list(trained.glob('epoch_*.pth'))
-    assert len(files) == 3 and not any('operating_points' in read_checkpoint(path)['meta'] for path in files)
+    assert len(files) == 3 and not any('operating_points' in Checkpoint.read(path).content['meta'] for path in files)
 
 
 def test_a_test_set_gets_those_of_the_loaded_file(trained, make_runner, tmp_path):
@@ -110,7 +110,7 @@ def test_a_test_set_gets_those_of_the_loaded_file(trained, make_runner, tmp_path
     runner = make_runner(tmp_path, load_from=str(best))
     found = runner.test()
     labels, scores = scores_of(best, seed=2)
-    called = scores >= np.array(read_checkpoint(best)['meta']['operating_points']['thresholds']['youden'])
+    called = scores >= np.array(Checkpoint.read(best).content['meta']['operating_points']['thresholds']['youden'])
     assert found['multi-label/accuracy_micro@youden'] == pytest.approx((called == labels).mean())
     own = scores >= choose_points(POINTS, labels, scores, CLASSES).thresholds['youden']
     assert (own != called).any()

@@ -8,9 +8,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from cxrdet.checkpoints.files import read_checkpoint
-from cxrdet.checkpoints.safe_pickle import safe_load
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.core.torch_files import read_torch_file
 from cxrdet.engine.optimizers import Lookahead
 from cxrdet.registry import OPTIMIZERS
 
@@ -87,7 +87,7 @@ def test_resumed_bit_for_bit_through_a_checkpoint(done):
     with io.BytesIO() as file:
         torch.save(dict(model=model.state_dict(), optimizer=optimizer.state_dict()), file)
         file.seek(0)
-        saved = safe_load(file)
+        saved = read_torch_file(file)
     train(model, optimizer, 7, first=done)
 
     other = model_of(seed=1)
@@ -208,7 +208,7 @@ def test_a_killed_run_ends_like_an_unbroken_one(options, train, tmp_path):
     names = (tmp_path / 'unbroken' / 'events').read_text().split('\n')
     assert train(tmp_path / 'killed', len(names) * 6 // 10, **options) == -signal.SIGKILL
     assert train(tmp_path / 'killed', resume=True, **options) == 0
-    first, second = (read_checkpoint(tmp_path / name / 'epoch_3.pth') for name in ('unbroken', 'killed'))
+    first, second = (Checkpoint.read(tmp_path / name / 'epoch_3.pth').content for name in ('unbroken', 'killed'))
     for name, value in first['state_dict'].items():
         assert torch.equal(value, second['state_dict'][name]), name
     slow = [checkpoint['optimizer']['lookahead'] for checkpoint in (first, second)]

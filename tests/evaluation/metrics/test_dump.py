@@ -12,11 +12,11 @@ def test_boxes_and_scores(tmp_path):
                  pred_instances=dict(bboxes=torch.tensor([[1., 2., 3., 4.]]), scores=torch.tensor([0.5]),
                                      labels=torch.tensor([1])))
     scores = dict(img_path='a/2.png', pred_score=torch.tensor([0.25, 0.75]), gt_label=torch.tensor([1]))
-    metric = DumpPredictions(str(tmp_path / 'out.pkl'))
+    metric = DumpPredictions(str(tmp_path / 'out.npz'))
     metric.dataset_meta = dict(classes=('x', 'y'))
     metric.process({}, [boxes, scores])
     assert metric.evaluate(2) == {}
-    found = read_predictions(tmp_path / 'out.pkl')
+    found = read_predictions(tmp_path / 'out.npz')
     assert found.classes == ('x', 'y')
     assert found.images['a/1.png']['boxes'].tolist() == [[1, 2, 3, 4]]
     assert found.images['a/1.png']['labels'].tolist() == [1]

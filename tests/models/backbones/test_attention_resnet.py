@@ -7,7 +7,7 @@ import torchvision
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from cxrdet.checkpoints.files import install_safe_loader
+from cxrdet.checkpoints.checkpoint import install_safe_loader
 from cxrdet.core.errors import CheckpointError
 from cxrdet.models.backbones import AttentionResNet, add_attention
 from cxrdet.models.backbones.attention_resnet import behind

@@ -1,7 +1,6 @@
 """ClassifierEnsemble against means by hand, in a test by the command line, and from saved predictions."""
 import itertools
 import json
-import pickle
 
 import cv2
 import numpy as np
@@ -11,6 +10,7 @@ from mmengine.registry import MODELS
 
 import cxrdet  # noqa: F401
 from cxrdet.core.errors import ConfigError
+from cxrdet.core.sample_files import read_samples, write_samples
 
 pytestmark = pytest.mark.long
 
@@ -161,21 +161,21 @@ def test_tool(crops, tool, tmp_path, monkeypatch):
     """Each alone, both together, from the files of both, and one with its images turned and mirrored."""
     monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))  # takes most of the time
     def run(*arguments):
-        out = tmp_path / 'out.pkl'
+        out = tmp_path / 'out.npz'
         code = tool('test').main([*map(str, arguments), '--data-root', str(crops), '--work-dir', str(tmp_path / 'run'),
                                   '--out', str(out), '--cfg-options', *QUICK])
         assert code == 0
-        records = pickle.loads(out.read_bytes())
+        records = read_samples(out)
         assert all(record['pred_label'].tolist() == [record['pred_score'].argmax()] for record in records)
         return np.array([record['pred_score'].tolist() for record in records])
     alone = []
     for name in 'ab':
         alone.append(run(CONFIG, crops / f'{name}.pth'))
-        (tmp_path / 'out.pkl').rename(tmp_path / f'{name}.pkl')
+        (tmp_path / 'out.npz').rename(tmp_path / f'{name}.npz')
     assert alone[0].shape == (4, 3)
     pairs = [f'{CONFIG}:{crops / name}.pth' for name in 'ab']
     np.testing.assert_allclose(run('--ensemble', *pairs), (alone[0] + alone[1]) / 2, atol=1e-5)
-    files = [tmp_path / 'a.pkl', tmp_path / 'b.pkl']
+    files = [tmp_path / 'a.npz', tmp_path / 'b.npz']
     np.testing.assert_allclose(run(CONFIG, '--ensemble-predictions', *files, '--weights', 3, 1),
                                (3 * alone[0] + alone[1]) / 4, atol=1e-6)
     np.testing.assert_allclose(run(CONFIG, '--ensemble-predictions', *files, '--fusion', 'logits'),
@@ -203,13 +203,13 @@ def test_labels_of_saved_predictions_go_by_name(crops, tmp_path, turned):
         score = torch.full((3, ), 0.15).index_fill(0, label, 0.7)
         records.append(dict(img_path=f'{i}.png', classes=CLASSES, gt_label=label, pred_label=label, pred_score=score))
         images.append(dict(file=f'{i}.png', probabilities=[0.9 if name == CLASSES[i % 3] else 0.05 for name in order]))
-    (tmp_path / 'a.pkl').write_bytes(pickle.dumps(records))
+    write_samples(tmp_path / 'a.npz', records)
     (tmp_path / 'b.json').write_text(json.dumps(dict(classes=order, images=images)))
-    files = [tmp_path / 'a.pkl', tmp_path / 'b.json']
+    files = [tmp_path / 'a.npz', tmp_path / 'b.json']
     metrics = evaluate(load_config(CONFIG, data_root=str(crops)), files[::-1] if turned else files,
-                       out=tmp_path / 'out.pkl')
+                       out=tmp_path / 'out.npz')
     assert metrics['accuracy/top1'] == 1.0
-    for i, record in enumerate(pickle.loads((tmp_path / 'out.pkl').read_bytes())):
-        assert record['classes'] == CLASSES
+    for i, record in enumerate(read_samples(tmp_path / 'out.npz')):
+        assert tuple(record['classes']) == CLASSES
         assert record['pred_score'].tolist() == pytest.approx([0.8 if k == i % 3 else 0.1 for k in range(3)])
         assert record['pred_label'].tolist() == record['gt_label'].tolist() == [i % 3]

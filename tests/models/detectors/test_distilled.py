@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 from torch.nn import functional
 
-from cxrdet.checkpoints.files import load_model_weights
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import CheckpointError, ConfigError
 
 pytestmark = pytest.mark.long
@@ -113,7 +113,7 @@ def kept_logits(model, monkeypatch):
 
 def loaded(teacher):
     model = MODELS.build(teacher['model']).eval()
-    load_model_weights(model, teacher['checkpoint'])
+    Checkpoint.read(teacher['checkpoint']).load_into(model)
     return model
 
 

@@ -4,27 +4,21 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
-from mmengine.registry import DefaultScope
 
 from cxrdet.core.classification.diagnosis import wrong_images
 from cxrdet.core.detection.diagnosis import worst_images
 from cxrdet.core.detection.error_types import ERROR_TYPES, HIT, ErrorTable, error_table
 from cxrdet.core.detection.matching import Pairing
 from cxrdet.core.diagnosis import listed
-from cxrdet.core.errors import ConfigError
-from cxrdet.inference.cam import GradCam, check_installed
-from cxrdet.inference.predict import build_pipeline
-from cxrdet.inference.split_predictions import Collected, LoadedModel
-from cxrdet.inference.tasks import CLASSIFICATION, Decisions
 from cxrdet.visualization.boxes import STATES, draw_boxes
-from cxrdet.visualization.report import Picture
+from cxrdet.visualization.report.content import Picture
 
 __all__ = ['BOX_KINDS', 'LABEL_KINDS', 'choose', 'detection_pictures', 'label_pictures']
 
 BOX_KINDS = {'missed': 'missed', 'background': 'nothing is there', 'localisation': 'badly placed',
              'classification': 'wrong class', 'both': 'badly placed and wrong class', 'duplicate': 'twice'}
 LABEL_KINDS = {'missed': 'missed', 'false': 'false alarm'}
-MOST_CAMS, _CAM_CLASSES, _MOST_NAMES = 24, 3, 4
+_MOST_NAMES = 4
 _LONG_SIDE, _QUALITY = 600, 80
 _MOST_BYTES = 7 * 2 ** 20  # of all pictures; base64 adds a third
 
@@ -49,64 +43,51 @@ def choose(marks: Sequence[set], most: int) -> list[int]:
     return sorted(chosen)
 
 
-def detection_pictures(judged: Collected, *, score_thr: float, most: int) -> list[Picture]:
+def detection_pictures(pairing: Pairing, images: Sequence[str], classes: Sequence[str],
+                       read: Callable[[str], np.ndarray], *, score_thr: float, most: int) -> list[Picture]:
     """The images with the most errors, with found, false and missed boxes; names stand at errors only.
 
     Args:
-        judged: of a detector.
+        pairing: of a detector's boxes with the ground truth.
+        images: I paths.
+        classes: C names.
+        read: gives the image of a path, (H, W, 3) uint8, BGR.
         score_thr: lowest score that is shown.
         most: pictures at most.
     """
-    table = error_table(judged.pairing).from_score(score_thr)
-    marks = _box_marks(table, len(judged.records))
-    rows = worst_images(table, judged.classes, [record['image'] for record in judged.records],
-                        most=len(judged.records))
+    table = error_table(pairing).from_score(score_thr)
+    marks = _box_marks(table, len(images))
+    rows = worst_images(table, classes, images, most=len(images))
     pictures = []
     for place in choose([marks[row['index']] for row in rows], most):
         index, path = rows[place]['index'], rows[place]['image']
-        image, scale = _reduced(judged.read(path))
-        image = _draw_errors(image, scale, judged.pairing, table, index, judged.classes)
+        image, scale = reduced(read(path))
+        image = _draw_errors(image, scale, pairing, table, index, classes)
         pictures.append(_picture(image, path, rows[place]['why'], marks[index]))
     return _within_budget(pictures)
 
 
-def label_pictures(loaded: LoadedModel, judged: Collected, thresholds, *, most: int,
-                   cam: bool | None = None) -> tuple[list[Picture], str]:
-    """The images on which a classifier is most wrong; the first ones beside Grad-CAM overlays.
+def label_pictures(true: np.ndarray, prob: np.ndarray, called: np.ndarray, images: Sequence[str],
+                   classes: Sequence[str], draw: Callable[[str, np.ndarray, np.ndarray], np.ndarray], *, single: bool,
+                   most: int) -> list[Picture]:
+    """The images on which a classifier is most wrong.
 
     Args:
-        loaded: the model.
-        judged: what it predicts.
-        thresholds: (C,) lowest probability of a positive decision; None for a single-label model.
+        true, prob: (N, C) labels 1, 0 or NaN, and probabilities.
+        called: (N, C) bool, decisions.
+        images: N paths.
+        classes: C names.
+        draw: called with path, probabilities and decisions of an image, gives its picture.
+        single: one class an image.
         most: pictures at most.
-        cam: draw Grad-CAM for the classes that the model finds; None: where that is possible.
-
-    Returns: the pictures, and what was drawn on them, in words.
-    Raises: ConfigError if ``cam`` is True and not possible.
     """
-    true, prob = judged.matrix('truth'), judged.matrix('probabilities')
-    called = prob >= thresholds if thresholds is not None else _most_probable(prob)
-    images = [record['image'] for record in judged.records]
-    order = [row['index'] for row in wrong_images(judged.classes, true, prob, images, single=thresholds is None,
-                                                  most=len(images))]
+    order = [row['index'] for row in wrong_images(classes, true, prob, images, single=single, most=len(images))]
     order += sorted(set(range(len(images))) - set(order))
     marks = [{*((label, 'missed') for label in np.flatnonzero((true[i] == 1) & ~called[i])),
               *((label, 'false') for label in np.flatnonzero((true[i] == 0) & called[i]))} for i in order]
-    draw, note = _overlay(loaded, thresholds, cam)
-    pictures = []
-    for place in choose(marks, most):
-        index = order[place]
-        try:
-            picture = draw(images[index], prob[index], called[index]) if len(pictures) < MOST_CAMS else None
-        except ConfigError as error:
-            if cam:
-                raise
-            draw, note, picture = _plain, f' Without Grad-CAM: {error}.', None
-        if picture is None:
-            picture = _reduced(judged.read(images[index]))[0]
-        pictures.append(_picture(picture, images[index], _words(judged.classes, true[index], prob[index],
-                                                                called[index]), marks[place]))
-    return _within_budget(pictures), note
+    chosen = [(order[place], marks[place]) for place in choose(marks, most)]
+    return _within_budget([_picture(draw(images[i], prob[i], called[i]), images[i], _words(
+        classes, true[i], prob[i], called[i]), errors) for i, errors in chosen])
 
 
 def _box_marks(table: ErrorTable, images: int) -> list[set]:
@@ -134,38 +115,6 @@ def _draw_errors(image: np.ndarray, scale: float, pairing: Pairing, table: Error
     return image
 
 
-def _overlay(loaded: LoadedModel, thresholds, cam: bool | None) -> tuple[Callable, str]:
-    """A function (file, probabilities, decisions) -> sheet of overlays or None; and what it draws."""
-    if cam is False:
-        return _plain, ''
-    try:
-        check_installed()
-    except ConfigError:
-        if cam:
-            raise
-        return _plain, ''
-    with DefaultScope.overwrite_default_scope(loaded.cfg.get('default_scope', 'mmpretrain')):
-        load, prepare = build_pipeline(loaded.cfg)
-    settings = Decisions(loaded.classes, thresholds, '', None, GradCam(loaded.model), None, loaded.model)
-
-    def draw(path: str, prob: np.ndarray, called: np.ndarray) -> np.ndarray:
-        results = load({'img_path': path, 'img_id': 0})
-        image = results['img'].copy()
-        record = {'file': path.rpartition('/')[2], 'probabilities': prob.tolist(),
-                  'decisions': called.astype(int).tolist()}
-        order = np.argsort(-prob, kind='stable')
-        labels = [int(i) for i in order if called[i]][:_CAM_CLASSES] or [int(order[0])]
-        sheet = CLASSIFICATION.draw(image, prepare(results), prepare.transforms, record,
-                                    settings._replace(shown=labels))
-        return _reduced(sheet, 900)[0]
-    return draw, (f' The first {MOST_CAMS} have Grad-CAM overlays of the classes that the model calls, the three most '
-                  'probable ones: where the score comes from, each stretched to its own range.')
-
-
-def _plain(*_) -> None:
-    """No overlay."""
-
-
 def _words(classes: Sequence[str], true: np.ndarray, prob: np.ndarray, called: np.ndarray) -> str:
     labels = [name for name, value in zip(classes, true) if value == 1] or ['none']
     found = [f'{classes[i]} {prob[i]:.2f}' for i in np.argsort(-prob, kind='stable') if called[i]]
@@ -174,11 +123,7 @@ def _words(classes: Sequence[str], true: np.ndarray, prob: np.ndarray, called: n
         f'; missed: {", ".join(missed)}' if missed else '')
 
 
-def _most_probable(prob: np.ndarray) -> np.ndarray:
-    return np.arange(prob.shape[1]) == prob.argmax(axis=1)[:, None] if prob.size else np.zeros(prob.shape, bool)
-
-
-def _reduced(image: np.ndarray, long_side: int = _LONG_SIDE) -> tuple[np.ndarray, float]:
+def reduced(image: np.ndarray, long_side: int = _LONG_SIDE) -> tuple[np.ndarray, float]:
     """The image with a long side of at most so many pixels, and the scale."""
     scale = min(1., long_side / max(image.shape[:2]))
     size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])

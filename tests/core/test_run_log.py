@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from cxrdet.analysis.run_log import read_logs
 from cxrdet.core.errors import DataError
+from cxrdet.core.run_log import read_logs
 
 
 def write(path, *lines):

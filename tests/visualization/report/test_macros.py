@@ -2,9 +2,12 @@
 from html.parser import HTMLParser
 
 import pytest
+from jinja2 import UndefinedError
+from markupsafe import Markup
 
-from cxrdet.visualization.report.html import Column, Html, number, scroller, sortable_table, tag
+from cxrdet.visualization.report.page import TEMPLATES, Column, number
 
+MACROS = TEMPLATES.get_template('macros.html').module
 NASTY = '<script>alert("1")</script>&\'"'
 
 
@@ -23,15 +26,21 @@ class Reader(HTMLParser):
         self.texts.append(data)
 
 
+def rendered(template, **values):
+    return TEMPLATES.from_string(template).render(values)
+
+
 def test_text_and_attributes_are_escaped():
-    read = Reader(tag('p', NASTY, title=NASTY, class_='x', data_value=0.5, hidden=True, lang=None))
-    assert read.tags == [('p', {'title': NASTY, 'class': 'x', 'data-value': '0.5', 'hidden': None})]
+    read = Reader(rendered('<p title="{{ text }}" data-value="{{ value }}">{{ text }}</p>', text=NASTY, value=0.5))
+    assert read.tags == [('p', {'title': NASTY, 'data-value': '0.5'})]
     assert ''.join(read.texts) == NASTY
 
 
-def test_children():
-    assert tag('ul', [tag('li', i) for i in (1, 2.5)], None, 'a<b') == '<ul><li>1</li><li>2.5</li>a&lt;b</ul>'
-    assert tag('br') == '<br>' and tag('p', Html('<b>x</b>')) == '<p><b>x</b></p>'
+def test_what_is_written_of_values():
+    assert rendered('{{ a }}, {{ b }}, {{ c }}, {{ d }}', a=1, b=2.5, c=None, d='a<b') == '1, 2.5, , a&lt;b'
+    assert rendered('{{ markup }}', markup=Markup('<b>x</b>')) == '<b>x</b>'
+    with pytest.raises(UndefinedError):
+        rendered('{{ missing }}')
 
 
 @pytest.mark.parametrize('value, text', [(None, '–'), (float('nan'), '–'), (float('inf'), '–'), (1234567, '1 234 567'),
@@ -43,7 +52,7 @@ def test_numbers(value, text):
 def test_table():
     columns = [Column('class', 'Class', text=True), Column('ap', 'AP', 'help <me>', 'low', 'high')]
     rows = [{'class': NASTY, 'ap': 0.5, 'low': 0.4, 'high': 0.6, 'flag': True}, {'class': 'b', 'ap': None, 'low': None}]
-    read = Reader(sortable_table('Scores', columns, rows))
+    read = Reader(MACROS.sortable_table('Scores', columns, rows))
     heads = [attributes for name, attributes in read.tags if name == 'th']
     assert [head.get('scope') for head in heads] == ['col', 'col', 'row', 'row']
     assert [head.get('aria-sort') for head in heads[:2]] == ['none', 'none']
@@ -54,10 +63,11 @@ def test_table():
     assert '⚑ weak' in read.texts and '[0.400, 0.600]' in read.texts and 'help <me>' in read.texts
 
 
-def test_scroller_can_be_reached_by_keyboard():
-    (name, attributes), = Reader(scroller('Wide', 'x')).tags
+def test_tables_can_be_scrolled_by_keyboard():
+    (name, attributes), *_ = Reader(MACROS.sortable_table('Wide', [], [])).tags
     assert name == 'div' and attributes == {'class': 'scroll', 'role': 'region', 'aria-label': 'Wide', 'tabindex': '0'}
 
 
 def test_control_characters_are_written_out():
-    assert tag('p', 'a\x1b[2J\u202eb', title='\x07') == '<p title="\\x07">a\\x1b[2J\\u202eb</p>'
+    text = rendered('<p title="{{ a }}">{{ b }}</p>', a='\x07', b='a\x1b[2J\u202eb')
+    assert text == '<p title="\\x07">a\\x1b[2J\\u202eb</p>'

@@ -2,9 +2,9 @@
 import numpy as np
 import pytest
 
+from cxrdet.core.annotation_quality import annotation_quality
 from cxrdet.core.diagnosis import flags_of, quality_findings
 from cxrdet.core.issues import DataTable, Place
-from cxrdet.curation.annotation_quality import annotation_quality
 from cxrdet.curation.checks import check_table
 
 GOOD = [[10 + 30 * k, 10, 30 + 30 * k, 40] for k in range(3)]

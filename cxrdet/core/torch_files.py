@@ -1,0 +1,524 @@
+"""Files of ``torch.save``, read without executing what is pickled in them, and only where they are undamaged.
+
+A file is an archive (zip) of one pickle and a record for each tensor's data; before torch 1.6, several pickles and then
+the data ("legacy"). The pickle is interpreted here: its operations build plain containers and numbers, and what
+:func:`read_torch_file` names beside them. Whatever else a file asks for is refused, and every form is checked before it
+is built: a tensor has to lie within its data, an array has to have a dtype without objects and as many bytes as its
+shape takes, a key is a number or text. ``pickle``, ``numpy`` and ``torch`` themselves check less, so that a file can
+execute code, end the process or show memory that is none of its own.
+"""
+import hashlib
+import io
+import os
+import pickletools
+import re
+import struct
+import sys
+import zipfile
+import zlib
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from reprlib import repr as _short
+from types import SimpleNamespace
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import torch
+
+__all__ = ['Call', 'DamagedFileError', 'ForeignFileError', 'PickledCodeError', 'add_digest', 'check_undamaged',
+           'read_torch_file']
+
+_MAGIC, _PROTOCOL = 0x1950a86a20f9469cfc6c, 1001  # what legacy files begin with
+_DIGEST = '.digest'
+_CHUNK = 1 << 18  # bytes that are read and summed up while they are in the processor's cache
+_HASH = re.compile(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$')  # resnet50-0676ba61.pth, not run-20240131.pth
+
+
+class DamagedFileError(ValueError):
+    """The bytes are not those that were written, or make no sense."""
+
+
+class ForeignFileError(ValueError):
+    """No file of ``torch.save``."""
+
+
+class PickledCodeError(ValueError):
+    """The file names something that would have to be executed; the text is its name."""
+
+
+def read_torch_file(stream: BinaryIO, name: str = '', *, forms: Mapping[str, Any] | None = None,
+                    builders: Mapping[type, Callable[[Any, Any], None]] | None = None,
+                    restore: Callable[[torch.UntypedStorage, str], torch.UntypedStorage] | None = None) -> Any:
+    """Read what ``torch.save`` wrote: tensors, numpy arrays and numbers, plain containers, and what ``forms`` adds.
+
+    Args:
+        stream: a seekable binary stream, at its beginning.
+        name: of the file, see :func:`check_undamaged`.
+        forms: by the name under which pickles know them, ``module name``: values, or for what is called a
+            :class:`Call`.
+        builders: by the exact type of an object, what gives it its pickled state.
+        restore: moves data, which are read into main memory, to where their location says; None: they stay there.
+
+    Raises:
+        DamagedFileError: a checksum does not fit, or the content makes no sense.
+        ForeignFileError: it is another kind of file.
+        PickledCodeError: it cannot be read without executing code.
+    """
+    unpickler = _Unpickler({**_FORMS, **(forms or {})}, {**_BUILDERS, **(builders or {})})
+    try:
+        if _is_archive(stream):
+            return _read_archive(stream, unpickler, restore)
+        check_undamaged(stream, name)
+        return _read_legacy(stream, unpickler, restore)
+    except (DamagedFileError, ForeignFileError, PickledCodeError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:  # nonsense fails in many ways: KeyError, IndexError, OverflowError, struct.error …
+        raise DamagedFileError(f'{type(error).__name__}: {str(error).partition(chr(10))[0]}') from error
+
+
+def check_undamaged(stream: BinaryIO, name: str) -> None:
+    """Raise DamagedFileError where checksums show that bytes have changed since the file was written.
+
+    Of an archive these are the CRC-32 of each record and the digest of :func:`add_digest`; of a legacy file the first
+    digits of its SHA-256, where its ``name`` ends with them (``resnet50-0676ba61.pth``). Leaves the stream at its
+    beginning. :func:`read_torch_file` checks the same.
+    """
+    given = _HASH.search(name)
+    if _is_archive(stream):
+        _records(stream)
+    elif given:
+        digest = hashlib.sha256()
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+        if not digest.hexdigest().startswith(given[1]):
+            raise DamagedFileError(f'its SHA-256 begins with {digest.hexdigest()[:len(given[1])]}, its name says '
+                                   f'{given[1]}; if that is no hash, rename the file')
+    stream.seek(0)
+
+
+def add_digest(file: str | os.PathLike | BinaryIO) -> None:
+    """Put a digest over names, sizes and checksums of all records into an archive; other readers pass over it."""
+    with zipfile.ZipFile(file, 'a') as archive:
+        infos = archive.infolist()
+        if _has_sums(infos):
+            archive.writestr(f'{_folder(infos)}/{_DIGEST}', _digest(infos))
+
+
+# --- archives
+
+
+def _is_archive(stream: BinaryIO) -> bool:
+    head = stream.read(4)
+    stream.seek(0)
+    return head == b'PK\x03\x04'
+
+
+def _folder(infos: list[zipfile.ZipInfo]) -> str:
+    folders = [info.filename.removesuffix('/data.pkl') for info in infos if info.filename.endswith('/data.pkl')]
+    if len(folders) != 1:
+        raise DamagedFileError('the archive holds no data.pkl, or several')
+    return folders[0]
+
+
+def _has_sums(infos: list[zipfile.ZipInfo]) -> bool:
+    return any(info.CRC for info in infos)  # torch.serialization.set_crc32_options(False) writes zeros
+
+
+def _digest(infos: list[zipfile.ZipInfo]) -> str:
+    """SHA-256 over the records, whatever the folder in the archive is called, and in whatever order they stand."""
+    start = len(_folder(infos)) + 1
+    lines = sorted(f'{info.filename[start:]} {info.file_size} {info.CRC:08x}\n' for info in infos)
+    return hashlib.sha256(''.join(lines).encode()).hexdigest()
+
+
+def _records(stream: BinaryIO) -> dict[str, torch.Tensor]:
+    """The bytes of each record by its name within the archive's folder; raises as :func:`check_undamaged` does."""
+    end = stream.seek(0, os.SEEK_END)
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            infos = archive.infolist()
+            start = len(_folder(infos)) + 1
+            summed = _has_sums(infos)
+            records = {info.filename[start:]: _record(stream, archive, info, end, summed) for info in infos}
+    except DamagedFileError:
+        raise
+    except Exception as error:  # BadZipFile, struct.error, UnicodeDecodeError …
+        raise DamagedFileError(f'{type(error).__name__}: {error}') from error
+    if len(records) < len(infos):
+        raise DamagedFileError('a record stands in the archive twice')
+    digest = records.pop(_DIGEST, None)
+    rest = [info for info in infos if info.filename[start:] != _DIGEST]
+    if digest is not None and _bytes(digest) != _digest(rest).encode():
+        raise DamagedFileError('the digest over its records is another one than was written')
+    return records
+
+
+def _record(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, end: int, summed: bool) -> torch.Tensor:
+    """The bytes of a record; zipfile's own reader would make a further copy of them."""
+    if info.compress_type != zipfile.ZIP_STORED:
+        return torch.frombuffer(bytearray(archive.read(info)), dtype=torch.uint8) if info.file_size else torch.empty(
+            0, dtype=torch.uint8)
+    stream.seek(info.header_offset)
+    magic, name, extra = struct.unpack('<4s22xHH', stream.read(30))
+    start = stream.seek(info.header_offset + 30 + name + extra)
+    if magic != b'PK\x03\x04' or info.compress_size != info.file_size or start + info.file_size > end:
+        raise DamagedFileError(f'the record {info.filename} is not where it should be')
+    data, checksum = _read(stream, info.file_size)
+    if summed and checksum != info.CRC:
+        raise DamagedFileError(f'the checksum of the record {info.filename} does not fit its bytes')
+    return data
+
+
+def _read(stream: BinaryIO, size: int) -> tuple[torch.Tensor, int]:
+    """The next ``size`` bytes as a tensor of its own, and their CRC-32."""
+    data = torch.empty(size, dtype=torch.uint8)
+    view, checksum = memoryview(data.numpy()), 0
+    for begin in range(0, size, _CHUNK):
+        part = view[begin:begin + _CHUNK]
+        if stream.readinto(part) != len(part):
+            raise DamagedFileError('it ends too early')
+        checksum = zlib.crc32(part, checksum)
+    return data, checksum
+
+
+def _bytes(data: torch.Tensor) -> bytes:
+    return data.numpy().tobytes()
+
+
+def _read_archive(stream: BinaryIO, unpickler: '_Unpickler', restore: Callable | None) -> Any:
+    records = _records(stream)
+    order = _bytes(records['byteorder']).decode() if 'byteorder' in records else 'little'
+    found: dict[str, _Storage] = {}
+
+    def storage(dtype: torch.dtype, key: str, location: str, number: int) -> _Storage:
+        if key not in found:
+            found[key] = _storage(records[f'data/{key}'], dtype, number, order, location, restore)
+        return found[key]
+
+    return unpickler.load(io.BytesIO(_bytes(records['data.pkl'])), storage)
+
+
+# --- legacy files
+
+
+def _read_legacy(stream: BinaryIO, unpickler: '_Unpickler', restore: Callable | None) -> Any:
+    if stream.read(1) != b'\x80':
+        raise ForeignFileError
+    stream.seek(0)
+    if [unpickler.load(stream) for _ in range(3)][:2] != [_MAGIC, _PROTOCOL]:  # the third one: of the machine
+        raise DamagedFileError('it does not begin as a file of torch.save')
+    begin, wanted = stream.tell(), {}
+
+    def note(dtype: torch.dtype, key: str, location: str, number: int, view: tuple | None) -> None:
+        wanted.setdefault(key, (dtype, number, location))
+
+    unpickler.load(stream, note)  # the data come behind: what is to be read of them is noted first
+    keys, data = unpickler.load(stream), stream.tell()
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(data)
+    if type(keys) is not list or sorted(keys) != sorted(wanted):
+        raise DamagedFileError('the data that the file lists are not those that it uses')
+    found = {}
+    for key in keys:
+        dtype, number, location = wanted[key]
+        length, = struct.unpack('<q', stream.read(8))
+        size = length * dtype.itemsize
+        if length != number or size > end - stream.tell():
+            raise DamagedFileError(f'the data {key} have another length than the file says')
+        found[key] = _storage(_read(stream, size)[0], dtype, number, 'little', location, restore)
+    stream.seek(begin)
+    return unpickler.load(stream, lambda dtype, key, location, number, view: _view(found[key], view))
+
+
+def _view(storage: '_Storage', view: tuple | None) -> '_Storage':
+    """Part of a storage, which files of torch 0.x name with three values: a key, an offset and a number of elements."""
+    if view is None:
+        return storage
+    _, offset, number = view
+    size = storage.dtype.itemsize
+    if not 0 <= offset <= offset + number <= storage.data.nbytes() // size:
+        raise DamagedFileError('a view reaches beyond its data')
+    return _Storage(storage.data[offset * size:(offset + number) * size], storage.dtype)
+
+
+# --- tensors
+
+
+class _Storage(NamedTuple):
+    data: torch.UntypedStorage
+    dtype: torch.dtype
+
+
+def _storage(data: torch.Tensor, dtype: torch.dtype, number: int, order: str, location: str,
+             restore: Callable | None) -> _Storage:
+    if type(number) is not int or number * dtype.itemsize != len(data) or order not in ('little', 'big'):
+        raise DamagedFileError(f'{number} numbers of {dtype} do not take {len(data)} bytes')
+    storage = data.untyped_storage()
+    if order != sys.byteorder:
+        storage.byteswap(dtype)
+    return _Storage(storage if restore is None else restore(storage, location), dtype)
+
+
+def _tensor(storage: _Storage | None, offset: int, size: tuple, stride: tuple, requires_grad: bool = False,
+            hooks: object = None, metadata: object = None, *, dtype: torch.dtype | None = None) -> torch.Tensor | None:
+    """A tensor within its storage; hooks are left out. None in the first reading of a legacy file."""
+    if storage is None:
+        return None
+    if type(storage) is not _Storage or metadata or len(size) != len(stride) or not _are_counts(offset, *size, *stride):
+        raise DamagedFileError(f'no tensor has offset {_short(offset)}, shape {_short(size)}, strides {_short(stride)}')
+    dtype = dtype or storage.dtype
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride)) + 1 if all(size) else offset
+    if last * dtype.itemsize > storage.data.nbytes():
+        raise DamagedFileError(f'a tensor of shape {_short(tuple(size))} reaches beyond its data')
+    tensor = torch.empty(0, dtype=dtype, device=storage.data.device).set_(storage.data, offset, size, stride)
+    return tensor.requires_grad_() if requires_grad is True else tensor
+
+
+def _tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, metadata=None) -> torch.Tensor | None:
+    return _tensor(storage, offset, size, stride, requires_grad, hooks, metadata, dtype=_exact(dtype, torch.dtype))
+
+
+def _parameter(data: torch.Tensor | None, requires_grad: bool = True, hooks: object = None) -> torch.Tensor | None:
+    return None if data is None else torch.nn.Parameter(_exact(data, torch.Tensor), requires_grad is True)
+
+
+# --- other forms
+
+
+def _exact(value: Any, *types: type) -> Any:
+    if type(value) not in types:
+        raise DamagedFileError(f'a {types[0].__name__} was expected, got a {type(value).__name__}')
+    return value
+
+
+def _are_counts(*values) -> bool:
+    return all(type(value) is int and value >= 0 for value in values)
+
+
+def _key(key: Any) -> Any:
+    """A key of a dict or member of a set; the hash of others may cost any time, or the process."""
+    plain = (str, int, float, bool, bytes, type(None), torch.dtype)
+    if not (type(key) in plain or isinstance(key, np.generic)
+            or (type(key) is tuple and all(type(part) in plain for part in key))):
+        raise DamagedFileError(f'a {type(key).__name__} is no key')
+    return key
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    return _exact(text, str).encode({'latin1': 'latin-1', 'latin-1': 'latin-1', 'ascii': 'ascii'}[encoding])
+
+
+def _binary(data: bytes | str) -> bytes:
+    return data.encode('latin-1') if type(data) is str else _exact(data, bytes)  # str: written by Python 2
+
+
+def _dtype(code: str, *_) -> np.dtype:
+    """A dtype of numbers, truth values or texts of one length: it has no objects, fields or subarrays."""
+    if not re.fullmatch(r'b1|[iu][1248]|f(2|4|8|12|16)|c(8|16|24|32)|[SU]\d{1,6}', _exact(code, str)):
+        raise PickledCodeError(f'numpy.dtype({code})')
+    return np.dtype(code, copy=True)
+
+
+def _build_dtype(dtype: np.dtype, state: tuple) -> None:
+    """Set the byte order, the one thing that a state of numpy's own may say of these dtypes."""
+    order = state[1]
+    if order not in ('<', '>', '|') or state != np.dtype(dtype.str[1:]).newbyteorder(order).__reduce__()[2]:
+        raise DamagedFileError(f'{_short(state)} is no state of numpy\'s dtype {dtype}')
+    dtype.__setstate__(state)
+
+
+def _array(kind: type, shape: tuple, code: bytes | str) -> np.ndarray:
+    """An empty array, as numpy writes all of them; its state follows."""
+    if kind is not _NDARRAY or shape != (0,):
+        raise DamagedFileError('an array that does not begin empty')
+    return np.empty(0, np.int8)
+
+
+def _build_array(array: np.ndarray, state: tuple) -> None:
+    version, shape, dtype, columns_first, data = state
+    dtype, data = _simple(dtype), _binary(data)
+    if version not in (0, 1) or array.size or not _are_counts(*_exact(shape, tuple)):
+        raise DamagedFileError(f'no array has the shape {_short(shape)}')
+    number = 1
+    for length in shape:
+        number *= length
+    if number * dtype.itemsize != len(data):
+        raise DamagedFileError(f'an array of shape {_short(shape)} and dtype {dtype} does not take {len(data)} bytes')
+    array.__setstate__((1, shape, dtype, bool(columns_first), data))
+
+
+def _scalar(dtype: np.dtype, data: bytes | str = b'') -> np.generic:
+    if len(data := _binary(data)) != _simple(dtype).itemsize:
+        raise DamagedFileError(f'a number of dtype {dtype} does not take {len(data)} bytes')
+    return np.frombuffer(data, dtype)[0] if data else dtype.type()
+
+
+def _simple(dtype: np.dtype) -> np.dtype:
+    if not isinstance(dtype, np.dtype) or dtype.hasobject or dtype.kind not in 'biufcSU' or dtype.subdtype:
+        raise DamagedFileError(f'{dtype} is no dtype of numbers or texts')
+    return dtype
+
+
+def _build_ordered(target: OrderedDict, state: dict) -> None:
+    """The versions of the modules, which torch keeps with a model's weights."""
+    if set(_exact(state, dict)) - {'_metadata'} or not isinstance(state.get('_metadata', {}), dict):
+        raise PickledCodeError(f'collections.OrderedDict with {", ".join(map(str, state))}')
+    target.__dict__.update(state)
+
+
+class Call:
+    """Something that a pickle may call, as a value that can do nothing else.
+
+    Args:
+        name: how errors call it.
+        build: makes the value from the pickled arguments, which it checks.
+    """
+    __slots__ = ('build', 'name')
+
+    def __init__(self, name: str, build: Callable) -> None:
+        self.name, self.build = name, build
+
+
+def _refused(name: str) -> Callable:
+    def build(*_):
+        raise PickledCodeError(name)
+    return build
+
+
+_NDARRAY = Call('numpy.ndarray', _refused('numpy.ndarray()'))
+_STORAGES = dict(Double=torch.double, Float=torch.float, Half=torch.half, BFloat16=torch.bfloat16, Long=torch.long,
+                 Int=torch.int, Short=torch.short, Char=torch.int8, Byte=torch.uint8, Bool=torch.bool,
+                 ComplexDouble=torch.cdouble, ComplexFloat=torch.cfloat)
+_CALLS = {
+    'collections OrderedDict': lambda pairs=(): OrderedDict((_key(key), value) for key, value in pairs),
+    'collections Counter': lambda counts=(): Counter(_exact(counts, dict) if counts else {}),
+    'torch Size': lambda size=(): torch.Size(size) if _are_counts(*size) else _refused('torch.Size')(),
+    'torch device': lambda kind, *index: torch.device(_exact(kind, str), *(_exact(i, int) for i in index)),
+    'torch._utils _rebuild_tensor': _tensor, 'torch._utils _rebuild_tensor_v2': _tensor,
+    'torch._utils _rebuild_tensor_v3': _tensor_v3, 'torch._utils _rebuild_parameter': _parameter,
+    '_codecs encode': _encoded, 'numpy dtype': _dtype,
+    **{f'{module} {name}': call for module in ('builtins', '__builtin__') for name, call in (
+        ('set', lambda members=(): {_key(member) for member in members}),
+        ('complex', lambda real, imaginary: complex(_exact(real, float), _exact(imaginary, float))),
+        ('bytes', lambda: b''),
+        ('bytearray', lambda data=b'', encoding='latin-1': bytearray(
+            _encoded(data, encoding) if type(data) is str else _binary(data))))},
+    **{f'numpy.{core}.multiarray {name}': call for core in ('core', '_core')
+       for name, call in (('_reconstruct', _array), ('scalar', _scalar))}}
+_FORMS = {
+    **{name: Call(name.replace(' ', '.'), call) for name, call in _CALLS.items()}, 'numpy ndarray': _NDARRAY,
+    **{f'torch {name}': value for name, value in vars(torch).items() if isinstance(value, torch.dtype)},
+    **{f'{module} {name}Storage': dtype for name, dtype in _STORAGES.items() for module in ('torch', 'torch.cuda')},
+    'torch.storage UntypedStorage': torch.uint8}
+_BUILDERS = {OrderedDict: _build_ordered, np.ndarray: _build_array, **{
+    type(np.dtype(code)): _build_dtype for code in '?' + np.typecodes['AllInteger'] + np.typecodes['Float'] + 'FDGSU'}}
+
+
+# --- the pickle
+
+
+class _Unpickler:
+    """Interprets the operations of a pickle; the standard library only splits them.
+
+    Args:
+        forms: by ``module name``, all that a pickle may name.
+        builders: by exact type, what gives an object its state.
+    """
+
+    def __init__(self, forms: Mapping[str, Any], builders: Mapping[type, Callable]) -> None:
+        self.forms, self.builders = forms, builders
+
+    def load(self, stream: BinaryIO, storage: Callable | None = None) -> Any:
+        """The value of the next pickle; the stream is left behind it. ``storage`` gives the data of tensors."""
+        self.stack, self.marks, self.memo, self.storage = [], [], {}, storage
+        plain = SimpleNamespace(read=stream.read, readline=stream.readline)  # asked for each place, files are slow
+        for operation, argument, _ in pickletools.genops(plain):
+            act = _OPERATIONS.get(operation.name)
+            if act is not None:
+                act(self, argument)
+            elif operation.name in _LITERALS:
+                self.stack.append(argument)
+            elif operation.name == 'STOP':
+                break
+            else:
+                raise PickledCodeError(f'the operation {operation.name}')
+        value, = self.stack
+        return value
+
+    def since_mark(self) -> list:
+        begin = self.marks.pop()
+        values = self.stack[begin:]
+        del self.stack[begin:]
+        return values
+
+    def mark(self, _) -> None:
+        self.marks.append(len(self.stack))
+
+    def tuple_of(self, number: int) -> None:
+        values = tuple(self.stack[-number:])
+        if len(values) < number:
+            raise DamagedFileError('the pickle makes no sense')
+        self.stack[-number:] = [values]
+
+    def put(self, place: int) -> None:
+        self.memo[place] = self.stack[-1]
+
+    def named(self, name: str) -> None:
+        if name not in self.forms:
+            raise PickledCodeError(re.sub(r'^(__builtin__|builtins)\.', '', name.replace(' ', '.')))
+        self.stack.append(self.forms[name])
+
+    def stacked_name(self, _) -> None:
+        module, name = _exact(self.stack[-2], str), _exact(self.stack.pop(), str)
+        self.stack.pop()
+        self.named(f'{module} {name}')
+
+    def call(self, _) -> None:
+        arguments, function = _exact(self.stack.pop(), tuple), self.stack.pop()
+        if type(function) is not Call:
+            raise PickledCodeError(f'a call of {type(function).__name__}')
+        self.stack.append(function.build(*arguments))
+
+    def build(self, _) -> None:
+        state = self.stack.pop()
+        builder = self.builders.get(type(self.stack[-1]))
+        if builder is None:
+            raise PickledCodeError(f'a state of {type(self.stack[-1]).__name__}')
+        builder(self.stack[-1], state)
+
+    def extend(self, values: list) -> None:
+        _exact(self.stack[-1], list).extend(values)
+
+    def update(self, values: list) -> None:
+        target = _exact(self.stack[-1], dict, OrderedDict, Counter)
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            target[_key(key)] = value
+
+    def data(self, _) -> None:
+        kind, dtype, *rest = _exact(self.stack.pop(), tuple)
+        if kind != 'storage' or self.storage is None:
+            raise PickledCodeError(f'an object of kind {kind} outside the pickle')
+        self.stack.append(self.storage(_exact(dtype, torch.dtype), *rest))
+
+
+_LITERALS = {'BININT', 'BININT1', 'BININT2', 'INT', 'LONG', 'LONG1', 'LONG4', 'BINFLOAT', 'FLOAT', 'BINUNICODE',
+             'SHORT_BINUNICODE', 'BINSTRING', 'SHORT_BINSTRING', 'BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8'}
+_OPERATIONS: dict[str, Callable[[_Unpickler, Any], None]] = {
+    'PROTO': lambda self, _: None, 'FRAME': lambda self, _: None,
+    'NONE': lambda self, _: self.stack.append(None), 'NEWTRUE': lambda self, _: self.stack.append(True),
+    'NEWFALSE': lambda self, _: self.stack.append(False), 'EMPTY_TUPLE': lambda self, _: self.stack.append(()),
+    'EMPTY_LIST': lambda self, _: self.stack.append([]), 'EMPTY_DICT': lambda self, _: self.stack.append({}),
+    'EMPTY_SET': lambda self, _: self.stack.append(set()), 'MARK': _Unpickler.mark,
+    'TUPLE': lambda self, _: self.stack.append(tuple(self.since_mark())),
+    'TUPLE1': lambda self, _: self.tuple_of(1), 'TUPLE2': lambda self, _: self.tuple_of(2),
+    'TUPLE3': lambda self, _: self.tuple_of(3), 'LIST': lambda self, _: self.stack.append(self.since_mark()),
+    'APPEND': lambda self, _: self.extend([self.stack.pop()]),
+    'APPENDS': lambda self, _: self.extend(self.since_mark()),
+    'ADDITEMS': lambda self, _: _exact(self.stack[-1], set).update(map(_key, self.since_mark())),
+    'SETITEM': lambda self, _: self.update([self.stack.pop(-2), self.stack.pop()]),
+    'SETITEMS': lambda self, _: self.update(self.since_mark()),
+    **dict.fromkeys(('BINPUT', 'LONG_BINPUT', 'PUT'), _Unpickler.put),
+    'MEMOIZE': lambda self, _: self.put(len(self.memo)),
+    **dict.fromkeys(('BINGET', 'LONG_BINGET', 'GET'), lambda self, place: self.stack.append(self.memo[place])),
+    'GLOBAL': _Unpickler.named, 'STACK_GLOBAL': _Unpickler.stacked_name, 'BINPERSID': _Unpickler.data,
+    'REDUCE': _Unpickler.call, 'NEWOBJ': _Unpickler.call, 'BUILD': _Unpickler.build}

@@ -1,0 +1,189 @@
+"""Broken configs, each through ``tools/train.py``: one message that names the key, what was expected and what came."""
+import copy
+import re
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from cxrdet.core.errors import ConfigError
+from cxrdet.preflight.check import config_problems, examine, told_by_place
+from cxrdet.preflight.config import load_config
+
+CONFIG = Path(__file__).parents[2] / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory, cell_phantoms):
+    """The text of the tiny config, without bases, on phantoms."""
+    cfg = load_config(CONFIG, data_root=cell_phantoms, cfg_options=['model.backbone.init_cfg=None'])
+    cfg.dump(tmp_path_factory.mktemp('config') / 'whole.py')
+    return (tmp_path_factory.getbasetemp() / 'config0' / 'whole.py').read_text()
+
+
+@pytest.fixture
+def said(tool, tmp_path, capfd):
+    """Train with a config of this text, which must be refused; what is said of it."""
+    def start(text, name='broken.py', options=()):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        assert tool('train').main([str(path), '--work-dir', str(tmp_path / 'run'), *options]) == 2
+        assert not (tmp_path / 'run').exists()
+        words = capfd.readouterr().err
+        assert 'Traceback' not in words
+        return words
+    return start
+
+
+@pytest.mark.parametrize(('name', 'text', 'expected'), [
+    ('a.json', '{"a": ', 'expected a JSON file of names and values.*line 1 column 7'),
+    ('a.json', '', 'expected a JSON file'), ('a.json', '[1]', 'expected a JSON file of names and values'),
+    ('a.yaml', 'a: [1, {', 'expected a YAML file of names and values'),
+    ('a.py', b"a = '\xff\xfe'\n", 'expected text in UTF-8, found the byte 0xff at 5'),
+    ('a.py', b'a = 1\0\n', 'null bytes'), ('a.py', 'x = 1\ny = 1 / 0\n', r'division by zero \(.*a\.py, line 2\)'),
+    ('a.py', "x = 'a'.foo\n", "'str' object has no attribute 'foo'"), ('a.py', 'x = [][0]\n', 'IndexError'),
+    ('a.py', "x = int('a')\n", 'invalid literal for int'), ('a.py', 'assert False\n', 'AssertionError'),
+    ('a.py', 'raise SystemExit(0)\n', 'SystemExit'), ('a.py', 'x = (\n', 'never closed'),
+    ('a.py', f'x = {"(" * 500}{")" * 500}\n', 'too many nested parentheses'),
+    ('a.py', "_base_ = './a.py'\n", r'_base_ .* go round in a circle: .*a\.py -> .*a\.py'),
+    ('a.py', "_base_ = './nothere.py'\n", r'nothere\.py.*expected _base_ to be the path of a'),
+    ('a.py', '_base_ = 5\n', 'expected _base_ to be the path of a config, or a list of them'),
+    ('a.py', "_base_ = 'mmdet::no/such.py'\n", 'expected _base_ to be the path of a config'),
+    ('a.py', f"_base_ = '{CONFIG}'\nx = {{{{_base_.nothere}}}}\n", "KeyError: 'nothere'"),
+    ('a.py', 'import nothere_xyz\n', 'nothere_xyz'),
+    ('a.py', "custom_imports = dict(imports=['nothere_xyz'])\n", 'ImportError: .*nothere_xyz'),
+    ('a.txt', 'x = 1', 'Only py/yml/yaml/json type')])
+def test_unreadable(said, name, text, expected):
+    words = said(text, name)
+    assert re.search(f'{name}: the config cannot be read: .*{expected}', words)
+    assert words.count('\n') == 1
+
+
+D, H = 'train_dataloader', 'default_hooks'
+
+
+@pytest.mark.parametrize(('lines', 'place', 'expected'), [
+    # sections of another kind
+    ('model = None', 'model', 'a dict, got None'), ('model = []', 'model', r'a dict, got \[\]'),
+    (f'{H} = 5', H, 'a dict or None, got 5'), (f'{D} = 3', D, 'a dict or None, got 3'),
+    ("param_scheduler = 'x'", 'param_scheduler', "a dict or list or None, got 'x'"),
+    ('env_cfg = []', 'env_cfg', 'a dict'),
+    ('custom_hooks = dict()', 'custom_hooks', 'a list'), ('train_cfg = [1]', 'train_cfg', 'a dict'),
+    ('optim_wrapper = 1', 'optim_wrapper', 'a dict'), ("val_evaluator = 'x'", 'val_evaluator', 'a dict or list'),
+    ('randomness = 3', 'randomness', 'a dict'), ("visualizer = 'x'", 'visualizer', 'a dict'),
+    ('log_processor = 1', 'log_processor', 'a dict'), ('custom_imports = 3', None, 'cannot be read'),
+    (f"{D}['dataset'] = None", f'{D}.dataset', 'a dict, got None'),
+    ('load_from = 5', 'load_from', 'text or None, got 5'),
+    ('work_dir = 5', 'work_dir', 'text or None, got 5'), ("log_level = 'LOUD'", 'log_level', "DEBUG or .* got 'LOUD'"),
+    # values out of range
+    (f"{D}['batch_size'] = 0", f'{D}.batch_size', 'an integer of at least 1, got 0'),
+    (f"{D}['batch_size'] = 2.5", f'{D}.batch_size', 'an integer of at least 1, got 2.5'),
+    (f"{D}['num_workers'] = -1", f'{D}.num_workers', 'an integer of at least 0, got -1'),
+    ("val_dataloader['num_workers'] = 'x'", 'val_dataloader.num_workers', "an integer of at least 0, got 'x'"),
+    (f"{D}.pop('num_workers')\n{D}['persistent_workers'] = True", f'{D}.persistent_workers',
+     'num_workers of at least 1'),
+    (f"{D}.update(num_workers=0, prefetch_factor=2)", f'{D}.prefetch_factor', 'num_workers of at least 1, got 0'),
+    (f"{D}['timeout'] = -1", f'{D}.timeout', 'a number of at least 0'),
+    (f"{D}.pop('sampler')", f'{D}.sampler', 'missing'), (f"{D}.pop('dataset')", f'{D}.dataset', 'missing'),
+    ("randomness = dict(seed=-1)", 'randomness.seed', 'at least 0 and at most 4294967295 or None, got -1'),
+    ("randomness = dict(seed='x')", 'randomness.seed', "an integer .* got 'x'"),
+    ("train_cfg['max_epochs'] = 0", 'train_cfg.max_epochs', 'a whole number of at least 1, got 0'),
+    ("train_cfg['max_epochs'] = 'ten'", 'train_cfg.max_epochs', "got 'ten'"),
+    ("train_cfg['max_epochs'] = 1.5", 'train_cfg.max_epochs', 'got 1.5'),
+    ("train_cfg.pop('max_epochs')", 'train_cfg.max_epochs', 'needs this argument'),
+    ("train_cfg['val_interval'] = 0", 'train_cfg.val_interval', 'a whole number of at least 1, got 0'),
+    (f"{H}['checkpoint']['interval'] = 0", f'{H}.checkpoint.interval', 'at least 1 or -1, got 0. -1 saves none'),
+    (f"{H}['checkpoint']['max_keep_ckpts'] = 'x'", f'{H}.checkpoint.max_keep_ckpts', "got 'x'"),
+    (f"{H}['logger']['interval'] = 0", f'{H}.logger.interval', 'at least 1, got 0'),
+    ("optim_wrapper['optimizer']['lr'] = -1.0", 'optim_wrapper.optimizer.lr', 'a number of at least 0 .*got -1.0'),
+    ("optim_wrapper['optimizer']['lr'] = 'x'", 'optim_wrapper.optimizer.lr', "got 'x'"),
+    ("optim_wrapper['optimizer']['lr'] = float('nan')", 'optim_wrapper.optimizer.lr', 'got nan'),
+    ("optim_wrapper['optimizer']['weight_decay'] = -1", 'optim_wrapper.optimizer.weight_decay', 'at least 0, got -1'),
+    ("optim_wrapper['optimizer'] = dict(type='SGD', lr=0.1, weight_decay=0, momentum=1.5)",
+     'optim_wrapper.optimizer.momentum', 'at least 0 and below 1, got 1.5'),
+    ("optim_wrapper['optimizer']['betas'] = (0.9, 2)", 'optim_wrapper.optimizer.betas', 'a list of numbers'),
+    ("optim_wrapper['optimizer']['betas'] = 0.9", 'optim_wrapper.optimizer.betas', 'a list of numbers'),
+    ("optim_wrapper['optimizer']['eps'] = -1.0", 'optim_wrapper.optimizer', 'cannot be built .*Invalid epsilon'),
+    ("optim_wrapper['optimizer'] = dict(type='SGD', lr=0.1, weight_decay=0, nesterov=True)", 'optim_wrapper.optimizer',
+     'Nesterov'),
+    ("optim_wrapper['accumulative_counts'] = 0", 'optim_wrapper.accumulative_counts', 'at least 1, got 0'),
+    ("param_scheduler = [dict(type='MultiStepLR', milestones=8)]", 'param_scheduler.0.milestones',
+     'a list of integers of at least 0, got 8'),
+    ("param_scheduler = dict(type='StepLR', step_size=0)", 'param_scheduler.step_size', 'at least 1'),
+    ("param_scheduler = [dict(type='CosineAnnealingLR', T_max=3, begin=5, end=5)]", 'param_scheduler.0',
+     'begins at 5, but its end is 5'),
+    ('val_cfg = None', 'val_cfg', 'missing, and needed with'), (f'{D} = None', D, 'missing, and needed with'),
+    # parts
+    ("model['type'] = ''", 'model.type', '"" is no known model'), ("model.pop('type')", 'model.type', 'missing'),
+    (f"{D}['dataset']['pipeline'] = []", f'{D}.dataset.pipeline', 'transforms that load and pack'),
+    (f"{D}['dataset']['pipeline'][2]['scale'] = (0, 0)", f'{D}.dataset.pipeline.2.scale',
+     r'sizes above 0, got \(0, 0\)'),
+    (f"{D}['dataset']['pipeline'][2] = dict(type='cxrdet.ChestAugment', shear='x')", f'{D}.dataset.pipeline.2',
+     'cxrdet.ChestAugment cannot be built from its arguments'),
+    (f"{D}['dataset']['pipeline'][2] = dict(type='RandomChoice', transforms=[[dict(type='RandomFlip', prob='x')]])",
+     f'{D}.dataset.pipeline.2.transforms.0.0', 'RandomFlip cannot be built'),
+    ("model['backbone'] = dict(type='cxrdet.with_attention', backbone=dict(type='ResNet', depth=18), attention=[None, "
+     "None, None, dict(type='cxrdet.CBAM', init_scale=1.)])", 'model.backbone.attention.3.init_scale',
+     'takes no argument'),
+])
+def test_value(said, whole, lines, place, expected):
+    words = said(f'{whole}\n{lines}\n')
+    if place is None:
+        assert re.search(expected, words)
+        return
+    assert re.search(f'^  {re.escape(place)}: .*{expected}', words, re.M)
+    places = re.findall(r'^  ([\w.]+): ', words, re.M)
+    assert all(other.startswith(place) or place.startswith(other) for other in places), places
+
+
+@pytest.mark.parametrize(('options', 'expected'), [
+    (['--seed', '-1'], 'randomness.seed: expected an integer'), (['--train-limit', '0'], 'at least 1, got 0'),
+    (['--cfg-options', 'device=gpu'], 'device=gpu: '), (['--cfg-options', 'device=5'], 'device=5: '),
+    (['--cfg-options', 'train_dataloader=3'], 'train_dataloader: expected a dict'),
+    (['--cfg-options', 'model=None', 'data_root=x'], 'model: expected a dict'),
+    (['--launcher', 'pytorch'], '--launcher pytorch: .*RANK')])
+def test_options(said, whole, options, expected):
+    assert re.search(expected, said(whole, options=options))
+
+
+def test_a_launcher_of_no_name(whole, tmp_path):
+    from cxrdet.apis import train
+    (tmp_path / 'a.py').write_text(whole)
+    with pytest.raises(ConfigError, match='launcher must be one of none, pytorch'):
+        train(load_config(tmp_path / 'a.py', work_dir=tmp_path / 'run'), launcher='foo', from_scratch=True)
+
+
+def test_a_stock_schedule_that_begins_after_the_last_epoch():
+    from mmengine.hub import get_config
+    cfg = get_config('mmpretrain::deit/deit-tiny_4xb256_in1k.py')
+    assert config_problems(cfg) == []
+    cfg.train_cfg.max_epochs = 1
+    line, = config_problems(cfg)
+    assert line.startswith('param_scheduler.1: CosineAnnealingLR begins at 20, but the training ends at 1 (train_cfg.')
+
+
+@pytest.mark.parametrize(('change', 'place', 'expected'), [
+    (dict(neck=dict(type='cxrdet.BiFPN', in_channels=[64], out_channels='x', num_outs=5)), 'model.neck',
+     'cxrdet.BiFPN'),
+    (dict(backbone=dict(type='ResNet', depth=19)), 'model.backbone', r'KeyError: .*\(resnet\.py, line \d+\)'),
+    (dict(backbone=dict(type='mmpretrain.ResNet', depth=18, frozen_stages=9)), 'model.backbone', 'mmpretrain.ResNet'),
+    (dict(rpn_head=None), None, None), (dict(backbone=None), 'model', 'FasterRCNN cannot be built')])
+def test_parts_that_are_built_later(whole, tmp_path, change, place, expected):
+    """An error in building a part names its place; the innermost part, however the host has changed its config."""
+    from mmengine.registry import MODELS, DefaultScope
+    (tmp_path / 'a.py').write_text(whole)
+    cfg = Config.fromfile(tmp_path / 'a.py')
+    cfg.model.update(change)
+    found = examine(cfg)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        if place is None:
+            with told_by_place(found.parts):
+                MODELS.build(copy.deepcopy(cfg.model))
+            return
+        with pytest.raises(ConfigError, match=f'^{place}: .*{expected}'), told_by_place(found.parts):
+            MODELS.build(copy.deepcopy(cfg.model))
+
+
+def test_errors_of_no_part_stay_what_they_are():
+    with pytest.raises(ZeroDivisionError), told_by_place([]):
+        raise ZeroDivisionError
