@@ -57,8 +57,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
     built; another those on which it fails, the others being written. Complete results replace those of an earlier call.
 
     Args:
-        config: the config that the checkpoint was trained with: a file, or what :func:`load_config` gave.
-        checkpoint: a file written by training.
+        config, checkpoint: the config of a training, a file or what :func:`load_config` gave, and what it has written.
         source: an image file of any kind that the config's test pipeline reads, or a folder of ``IMAGE_SUFFIXES``.
         score_thr: lowest score, in [0, 1], of a box that is kept (None: 0.3), or of a positive decision for any class.
         operating_point: multi-label: the stored thresholds to decide by; None: the first that is stored, else 0.5.
