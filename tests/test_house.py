@@ -69,15 +69,6 @@ def test_front_door_is_small():
     assert len(list((PACKAGE / 'apis').glob('*.py'))) <= 10
 
 
-@pytest.mark.parametrize('path', [*MODULES, *sorted((REPOSITORY / 'tools').glob('*.py'))],
-                         ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_files_and_functions_are_short(path):
-    text = path.read_text()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            assert node.end_lineno - node.lineno < 60, f'{node.name} is {node.end_lineno - node.lineno + 1} lines long'
-
-
 @pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_package_raises_and_returns(path):
     """No assert, print, exit, and no seeding of the whole process in a constructor."""

@@ -1,39 +1,18 @@
 """Why is a trained model no better? Its scores on training and validation images, its errors, and what to turn."""
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config
 
-from cxrdet.analysis.diagnose_annotations import training_quality
-from cxrdet.core.classification import diagnosis as for_classes
-from cxrdet.core.classification.confusion import frequent_confusions
-from cxrdet.core.classification.labels import NO_FINDING, imbalance
-from cxrdet.core.classification.operating_points import read_points
-from cxrdet.core.classification.roc import auroc_interval
-from cxrdet.core.detection import diagnosis as for_boxes
-from cxrdet.core.detection.average_precision import precisions_by_overlap
-from cxrdet.core.detection.error_types import confusion_table, error_table
-from cxrdet.core.diagnosis import (
-    LIMITS,
-    calibration_section,
-    fit_findings,
-    fit_verdict,
-    flags_of,
-    imbalance_findings,
-    plain,
-    quality_findings,
-    weak_findings,
-)
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
-from cxrdet.inference.split_predictions import Collected, LoadedModel, judge
+from cxrdet.core.model_diagnosis import diagnosis_of
+from cxrdet.inference.split_predictions import judge
+from cxrdet.preflight.data import training_quality
 
-__all__ = ['diagnose', 'diagnosis_of']
-
-PREDICT_SCORE = 0.3  # what tools/predict.py shows unasked
+__all__ = ['diagnose']
 
 
 def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str = 'val', train_images: int = 200,
@@ -51,7 +30,7 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
         out: write the result to this JSON file.
         worst: how many of the worst images are named, at least 10.
 
-    Returns: the diagnosis, see :func:`diagnosis_of`.
+    Returns: the diagnosis, see :func:`cxrdet.core.model_diagnosis.diagnosis_of`.
     Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
     if worst < 0:
@@ -59,174 +38,8 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
     loaded, judged, train = judge(config, checkpoint, split=split, train_images=train_images, score_thr=score_thr,
                                   seed=seed, device=device, workers=workers, trust=trust, progress=progress)
     report = {'config': str(loaded.cfg.filename or ''), 'checkpoint': loaded.checkpoint, 'seed': seed} | diagnosis_of(
-        loaded, judged, train, score_thr=score_thr, worst=max(worst, 10), quality=training_quality(loaded.cfg))
+        judged, train, points=loaded.meta.get('operating_points'), source=loaded.checkpoint, score_thr=score_thr,
+        worst=max(worst, 10), quality=training_quality(loaded.cfg))
     if out is not None:
         write_atomic(out, json.dumps(report, indent=1, allow_nan=False) + '\n')
     return report
-
-
-def diagnosis_of(loaded: LoadedModel, judged: Collected, train: Collected | None = None, *,
-                 score_thr: float | None = None, worst: int = 10, quality: dict | None = None) -> dict[str, Any]:
-    """The diagnosis from predictions that were collected before; arguments as for :func:`diagnose`.
-
-    ``quality`` is what :func:`cxrdet.analysis.diagnose_annotations.training_quality` gave, None if it was not looked.
-
-    Returns: plain dicts, lists, strings and numbers, None for what is not defined (NaN) or infinite. For every task:
-
-        - ``task``: 'detection', 'multi-label' or 'single-label'; ``classes``: names; ``split``: 'val' or 'test';
-        - ``images``: {'train': {'total', 'judged'}, split: {'total', 'judged'}}; ``train`` is None without training
-          images;
-        - ``fit``: ``metric`` (its name), ``train``, ``val`` (its values, on the same classes), ``gap``, ``low`` (limit
-          of the training value), ``verdict`` ('good', 'overfit', 'underfit', 'overfit and underfit', 'unknown'),
-          ``split``, ``over`` (the classes), ``more`` (further scores: name -> {'train', 'val'});
-        - ``imbalance``: ``of`` ('boxes' or 'images'), ``part`` ('training', or the split where no training images are
-          judged), ``counts`` (class -> number there), ``largest``, ``smallest`` ({'class', 'count'}),
-          ``ratio``, ``absent`` (names);
-        - ``per_class``: a row a class, at least ``class``, ``train``, ``val`` (numbers), ``score``, ``train_score``,
-          ``flag``; see :func:`cxrdet.core.detection.diagnosis.class_rows`,
-          :func:`cxrdet.core.classification.diagnosis.label_rows` and
-          :func:`cxrdet.core.classification.diagnosis.single_label_rows`; ``score_name`` says what ``score`` is;
-        - ``confusion``: {'labels', 'matrix', 'rows': 'true', 'columns': 'predicted'} or None (multi-label), and
-          ``confusions``: [{'true', 'predicted', 'count', 'share' of the true class}], most common first;
-        - ``calibration``: ``ece``, ``temperature``, ``ece_after``, ``mean_score``, ``share_right``,
-          ``bins``: [{'low', 'high', 'count', 'mean_score', 'share_right'}];
-        - ``flags``: {'overfit', 'underfit', 'imbalance', 'low_quality_data'}: True, False or None (not known), see
-          :func:`cxrdet.core.diagnosis.flags_of`; ``quality``: the annotations of the training set, as given;
-        - ``worst``: [{'image' (path), 'index' (place in ``judged.records``), 'errors', 'why', …}], the worst first;
-        - ``findings``: [{'code', 'level' ('problem' or 'note'), 'text', 'classes', 'advice':
-          [{'kind' ('config', 'tool', 'plugin', 'setting'), 'name', 'text'}]}], problems first.
-
-    Of a detector also ``score_thr`` (all counts are of detections from this score on), ``score_curve``
-    (:func:`cxrdet.core.detection.diagnosis.score_curve`), ``best_score_thr`` and ``default_score`` (its rows at the
-    best F1 and at 0.3), ``operating`` (the row at ``score_thr``), ``errors``
-    (:func:`cxrdet.core.detection.diagnosis.error_section`) and ``by_size``
-    (:func:`cxrdet.core.detection.diagnosis.size_sections`); the last label of ``confusion`` is 'background'.
-    Of a classifier ``confounding`` (:func:`cxrdet.core.classification.diagnosis.confounding`) and, multi-label,
-    ``operating_point`` (how it is decided), ``interval`` (``method`` and ``about`` of that of the AUROC) and
-    ``wrong_calls`` (:func:`cxrdet.core.classification.diagnosis.wrong_calls`).
-    """
-    report: dict[str, Any] = {
-        'task': loaded.task, 'classes': list(loaded.classes), 'split': judged.split,
-        'images': {'train': None if train is None else _numbers(train), judged.split: _numbers(judged)},
-        'imbalance': _imbalance(judged, train)}
-    report |= (_detection(judged, train, score_thr, worst) if loaded.task == 'detection'
-               else _classification(loaded, judged, train, worst))
-    limit = for_classes.WEAK_AUROC if loaded.task == 'multi-label' else LIMITS['weak']
-    report |= {'quality': quality, 'flags': flags_of(report['fit'], report['imbalance'], quality)}
-    found = quality_findings(quality, loaded.task) + fit_findings(report['fit'], loaded.task) + imbalance_findings(
-        report['imbalance'], report['per_class'], loaded.task, report['score_name'])
-    found += weak_findings(report['per_class'], loaded.task, report['score_name'], limit=limit)
-    found += (for_boxes.detection_findings(report) if loaded.task == 'detection'
-              else for_classes.classifier_findings(report, loaded.task))
-    report['findings'] = sorted(found, key=lambda item: item['level'] != 'problem')
-    return plain(report)
-
-
-def _numbers(part: Collected) -> dict[str, int]:
-    return {'total': part.total, 'judged': len(part.records)}
-
-
-def _fit(metric: str, split: str, values: dict, *, chance: float = 0., more: dict | None = None) -> dict[str, Any]:
-    train, val = values['train'], values['val']
-    return {'metric': metric, 'split': 'validation' if split == 'val' else split, **values,
-            'gap': None if train is None else train - val, 'low': chance + LIMITS['low'] * (1 - chance),
-            'verdict': fit_verdict(train, val, chance=chance), 'more': more or {}}
-
-
-def _imbalance(judged: Collected, train: Collected | None) -> dict[str, Any]:
-    part = judged if train is None else train
-    return {'of': 'boxes' if judged.task == 'detection' else 'images',
-            'part': 'training' if train is not None else 'validation' if judged.split == 'val' else judged.split,
-            'counts': dict(zip(judged.classes, part.counts.tolist()))} | imbalance(judged.classes, part.counts)
-
-
-def _detection(judged: Collected, train: Collected | None, score_thr: float | None, worst: int) -> dict[str, Any]:
-    classes, table = judged.classes, error_table(judged.pairing)
-    trained = {} if train is None else {'train': error_table(train.pairing), 'train_counts': train.counts}
-    curve = for_boxes.score_curve(table)
-    best = for_boxes.best_score(curve)
-    score_thr = best if score_thr is None else score_thr
-    shown = table.from_score(score_thr)
-    rows = for_boxes.class_rows(classes, table, shown, **trained)
-    both = [row for row in rows if not np.isnan(row['score']) and not np.isnan(row['train_score'] or 0.)]
-    coco = {name: None if part is None else _mean(precisions_by_overlap(part.pairing).mean(axis=0))
-            for name, part in (('train', train), ('val', judged))}
-    images = [record['image'] for record in judged.records]
-    areas = [record['width'] * record['height'] for record in judged.records]
-    near = {round(row['score'], 2): row for row in curve}
-    return {'score_name': 'AP@0.5', 'per_class': rows, 'score_thr': score_thr, 'score_curve': curve,
-            'fit': _fit('mAP@0.5', judged.split, _means(both, train) | {'over': [row['class'] for row in both]},
-                        more={'mAP@0.5:0.95': coco}),
-            'best_score_thr': near[round(best, 2)], 'default_score': near[PREDICT_SCORE],
-            'operating': for_boxes.score_curve(table, [score_thr])[0],
-            'errors': for_boxes.error_section(table, shown), 'by_size': for_boxes.size_sections(shown, areas),
-            **_confusions(confusion_table(judged.pairing, score_thr=score_thr), classes, [*classes, 'background']),
-            'worst': for_boxes.worst_images(shown, classes, images, most=worst),
-            'calibration': for_boxes.detection_calibration(table, shown)}
-
-
-def _classification(loaded: LoadedModel, judged: Collected, train: Collected | None, worst: int) -> dict[str, Any]:
-    classes, true, prob = judged.classes, judged.matrix('truth'), judged.matrix('probabilities')
-    known = {} if train is None else {'train_true': train.matrix('truth'), 'train_prob': train.matrix('probabilities')}
-    trained = known if train is None else known | {'train_counts': train.counts}
-    images, single = [record['image'] for record in judged.records], loaded.task == 'single-label'
-    part = {'confounding': _confounding(judged, train),
-            'worst': for_classes.wrong_images(classes, true, prob, images, single=single, most=worst)}
-    if single:
-        rows, matrix = for_classes.single_label_rows(classes, true, prob, **trained)
-        values = for_classes.single_label_fit(true, prob, **known) | {'over': list(classes)}
-        return part | {'score_name': 'accuracy', 'per_class': rows, **_confusions(matrix, classes, classes),
-                       'fit': _fit('accuracy', judged.split, values, more={'balanced accuracy': _means(rows, train)}),
-                       'calibration': for_classes.single_label_calibration(true, prob)}
-    source, thresholds = _thresholds(loaded, judged.split)
-    values, interval = for_classes.multi_label_fit(classes, true, prob, **known), auroc_interval(
-        true, prob, groups=judged.groups())
-    rows = for_classes.label_rows(classes, true, prob, thresholds, interval=interval, **trained)
-    of = [row for row in rows if row['class'] in values['over'] and row['class'] != NO_FINDING]
-    more = {'AUROC of findings': _means(of, train)} if NO_FINDING in classes else {}
-    return part | {'score_name': 'AUROC', 'per_class': rows, 'confusion': None, 'confusions': [],
-                   'fit': _fit('mean AUROC', judged.split, values, chance=0.5, more=more), 'operating_point': source,
-                   'interval': {'method': interval.method, 'about': interval.about},
-                   'calibration': calibration_section(true, prob),
-                   'wrong_calls': for_classes.wrong_calls(classes, true, prob, images, most=worst)}
-
-
-def _means(rows: Sequence[Mapping], train: Collected | None) -> dict[str, float | None]:
-    """``train`` and ``val``: means of the scores of classes, None without training images."""
-    return {'train': None if train is None else _mean([row['train_score'] for row in rows]),
-            'val': _mean([row['score'] for row in rows])}
-
-
-def _confusions(matrix: np.ndarray, classes: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
-    return {'confusion': {'labels': list(labels), 'matrix': matrix, 'rows': 'true', 'columns': 'predicted'},
-            'confusions': frequent_confusions(matrix, classes)}
-
-
-def _thresholds(loaded: LoadedModel, split: str) -> tuple[str, np.ndarray]:
-    """How the checkpoint decides, in words, and the thresholds (C,)."""
-    content = loaded.meta.get('operating_points')
-    if content is None:
-        return '0.5 for every class: the checkpoint stores no operating points', np.full(len(loaded.classes), 0.5)
-    points = read_points(content, loaded.classes, loaded.checkpoint)
-    name, thresholds = points.pick()
-    rosy = ', so that rates on validation are a little too good' if split == 'val' else ''
-    return (f'operating point "{name}" ({points.rules[name]}) of the checkpoint, chosen on {points.images} validation '
-            f'images{rosy}', np.where(np.isnan(thresholds), 0.5, thresholds))
-
-
-def _confounding(judged: Collected, train: Collected | None) -> list[dict]:
-    """Labels of both splits against view and sex, the strongest first."""
-    parts = [judged] if train is None else [train, judged]
-    labels, rows = np.concatenate([part.labels for part in parts]), []
-    for name in ('view', 'sex'):
-        values = [str(facts.get(name) or '') for part in parts for facts in part.facts]
-        shown = [str(record['facts'].get(name) or '') for record in judged.records]
-        rows += for_classes.confounding(judged.classes, name, labels, values, judged.matrix('truth'),
-                                        judged.matrix('probabilities'), shown)
-    return sorted(rows, key=lambda row: -row['V'])
-
-
-def _mean(values) -> float:
-    known = np.array([value for value in values if value is not None], np.float64)
-    known = known[~np.isnan(known)]
-    return float(known.mean()) if len(known) else float('nan')

@@ -16,8 +16,6 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import cxrdet
-from cxrdet.analysis.diagnose import diagnosis_of
-from cxrdet.analysis.diagnose_annotations import training_quality
 from cxrdet.core.classification.labels import are_findings
 from cxrdet.core.classification.roc import AurocInterval, auroc_interval
 from cxrdet.core.commit import commit_of
@@ -28,11 +26,14 @@ from cxrdet.core.files import sha256_of, write_atomic
 from cxrdet.core.folders import OutputFolder
 from cxrdet.core.history import read_history
 from cxrdet.core.main_scores import detection_scores, multi_label_scores, single_label_scores
+from cxrdet.core.model_diagnosis import diagnosis_of
+from cxrdet.core.predictions import Collected
 from cxrdet.core.run_log import read_logs
 from cxrdet.inference.cam import GradCam, check_installed
 from cxrdet.inference.predict import build_pipeline
-from cxrdet.inference.split_predictions import Collected, LoadedModel, judge
+from cxrdet.inference.split_predictions import LoadedModel, judge
 from cxrdet.inference.tasks import CLASSIFICATION, Decisions
+from cxrdet.preflight.data import training_quality
 from cxrdet.version import __version__
 from cxrdet.visualization.curves import chosen_series
 from cxrdet.visualization.panel_pictures import draw_panels
@@ -114,10 +115,11 @@ def content_of(loaded: LoadedModel, judged: Collected, train: Collected | None =
                score_thr: float | None = None, pictures: int = 60, cam: bool | None = None, samples: int = 200,
                seed: int = 0, quality: Mapping | None = None) -> Content:
     """What the report tells, from predictions that were collected before; arguments as for :func:`report` and
-    :func:`cxrdet.analysis.diagnose.diagnosis_of`."""
+    :func:`cxrdet.core.model_diagnosis.diagnosis_of`."""
     if not judged.records:
         raise ConfigError(f'The {judged.split} set has no image to judge.')
-    diagnosis = diagnosis_of(loaded, judged, train, score_thr=score_thr, quality=quality)
+    diagnosis = diagnosis_of(judged, train, points=loaded.meta.get('operating_points'), source=loaded.checkpoint,
+                             score_thr=score_thr, quality=quality)
     unit = 'image' if judged.groups() is None else 'patient'
     content = Content(
         title=f'Report of {Path(str(loaded.cfg.filename or loaded.checkpoint)).stem}', diagnosis=diagnosis,

@@ -87,7 +87,7 @@ def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
         process.evaluate_in(runner.model, validates)
         if cfg.get('resume'):
             resumed = Checkpoint.read(cfg.load_from, trust=trust)
-            resumed.resume_state  # noqa: B018  (it raises where there is none)
+            resumed.check_resumable()
             resumed.check_model(runner.model)
             resumed.keep(trust=trust)
             del resumed  # so that the runner alone has it

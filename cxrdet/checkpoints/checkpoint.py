@@ -43,7 +43,7 @@ _RESUMABLE_KEYS = ('meta', 'state_dict', 'message_hub', 'optimizer')
 _EXAMPLES = 3
 _NEEDED = 0.5
 _SHOWN = 5
-_ahead: dict[tuple, 'Checkpoint'] | None = None  # while a block of reading_ahead runs, what is read in it
+_ahead = False  # whether a block of reading_ahead runs
 _kept: dict[tuple, 'Checkpoint'] = {}  # by file, state of the file and trust
 
 
@@ -65,13 +65,12 @@ class Checkpoint:
         self.content, self.source = content, os.fspath(source)
 
     @classmethod
-    def read(cls, path: str | os.PathLike, *, trust: bool = False, map_location: Any = 'cpu') -> 'Checkpoint':
-        """Read a file, unless it was read already in a block of :func:`reading_ahead`.
+    def read(cls, path: str | os.PathLike, *, trust: bool = False) -> 'Checkpoint':
+        """Read a file into main memory, unless it was read already in a block of :func:`reading_ahead`.
 
         Args:
             path: the file.
             trust: execute code that is pickled in it. Only for files of people you trust.
-            map_location: as in :func:`torch.load`.
 
         Raises:
             CheckpointError: the file is missing, damaged, no checkpoint, or needs pickled code and ``trust`` is not
@@ -81,13 +80,13 @@ class Checkpoint:
         found = _kept.pop(key, None)
         if found is None:
             try:
-                found = cls(_load(path, map_location=map_location, trust=trust), path)
+                found = cls(_load(path, trust=trust), path)
             except _DamagedError as error:
-                good = _newest_whole(Path(path), trust=trust)
+                good = _newest_whole(Path(path))
                 raise CheckpointError(f'{error} ' + ('Take another one.' if good is None else
                                                      f'The newest whole one beside it is {good}')) from error
-        if _ahead is not None:
-            _ahead[key] = found
+        if _ahead:
+            _kept[key] = found
         return found
 
     @property
@@ -150,13 +149,17 @@ class Checkpoint:
 
         Raises: CheckpointError if the file lacks some of it.
         """
+        self.check_resumable()
+        return {key: value for key, value in self.content.items() if key not in ('meta', 'state_dict')}
+
+    def check_resumable(self) -> None:
+        """Raise CheckpointError if the file lacks something that a run needs to go on: it holds weights only."""
         missing = self.lacks + [f'meta.{key}' for key in ('epoch', 'iter')
                                 if 'meta' in self.content and key not in self.meta]
         if missing:
             raise CheckpointError(f'{self.source}: the checkpoint lacks {", ".join(missing)}: a run cannot go on from '
                                   'it. To begin a new one from its weights: --cfg-options load_from=CHECKPOINT, '
                                   'without --resume.')
-        return {key: value for key, value in self.content.items() if key not in ('meta', 'state_dict')}
 
     @property
     def lacks(self) -> list[str]:
@@ -346,12 +349,11 @@ def _frozen(module: nn.Module) -> bool:
 def reading_ahead() -> Iterator[None]:
     """Checkpoints that are read in this block are kept for whoever reads the same file next, unchanged and once."""
     global _ahead
-    _ahead, outer = {}, _ahead
+    _ahead = True
     try:
         yield
     finally:
-        _kept.update(_ahead)
-        _ahead = outer
+        _ahead = False
 
 
 def _state_of(path: str | os.PathLike, trust: bool) -> tuple:
@@ -369,7 +371,7 @@ class _DamagedError(CheckpointError):
     """A file whose bytes are not those that were written."""
 
 
-def _load(file: str | os.PathLike | BinaryIO, *, map_location: Any = 'cpu', trust: bool = False) -> Any:
+def _load(file: str | os.PathLike | BinaryIO, *, trust: bool = False) -> Any:
     """What a file or stream of ``torch.save`` holds; raises CheckpointError, see :meth:`Checkpoint.read`."""
     is_path = isinstance(file, (str, os.PathLike))
     name = os.fspath(file) if is_path else 'checkpoint'
@@ -379,10 +381,8 @@ def _load(file: str | os.PathLike | BinaryIO, *, map_location: Any = 'cpu', trus
         with open(file, 'rb') if is_path else nullcontext(file) as stream:
             if trust:
                 check_undamaged(stream, name)
-                return torch.load(stream, map_location=map_location, weights_only=False)
-            return read_torch_file(stream, name, forms=_FORMS, builders=_BUILDERS,
-                                   restore=None if map_location in ('cpu', torch.device('cpu'))
-                                   else torch.serialization._get_restore_location(map_location))
+                return torch.load(stream, map_location='cpu', weights_only=False)
+            return read_torch_file(stream, name, forms=_FORMS, builders=_BUILDERS)
     except PickledCodeError as error:
         raise CheckpointError(
             f'{name}: to read this file, code that is pickled in it would have to be executed ({error}). It was '
@@ -410,12 +410,12 @@ def _check_file(path: Path) -> None:
         raise _DamagedError(f'{path}: the checkpoint is empty (0 bytes): its writing was cut short.')
 
 
-def _newest_whole(damaged: Path, *, trust: bool) -> Path | None:
-    """The newest checkpoint beside a damaged one that reads whole."""
+def _newest_whole(damaged: Path) -> Path | None:
+    """The newest checkpoint beside a damaged one that reads whole, without executing anything."""
     for path in _candidates(damaged.parent):
         try:
             if path.resolve() != damaged.resolve():
-                _load(path, trust=trust)
+                _load(path)
                 return path
         except CheckpointError:
             continue
@@ -467,14 +467,14 @@ def install_safe_loader(*, trust: bool = False) -> None:
     """Make all reading of checkpoints by MMEngine safe: ``load_from``, ``resume``, ``init_cfg`` of type Pretrained.
 
     It holds for this process, for local files, for downloads (they stay in torch's cache) and for the other stores
-    that MMEngine knows. A file that needs pickled code is refused with a :class:`CheckpointError`; with ``trust`` it is
-    executed. May be called again with another ``trust``.
+    that MMEngine knows; all is read into main memory, wherever it is to go. A file that needs pickled code is refused
+    with a :class:`CheckpointError`; with ``trust`` it is executed. May be called again with another ``trust``.
     """
     def load_from_local(filename, map_location=None):
-        return Checkpoint.read(os.path.expanduser(filename), map_location=map_location, trust=trust).content
+        return Checkpoint.read(os.path.expanduser(filename), trust=trust).content
 
     def load_file(file, map_location=None, weights_only=None):
-        return _load(file, map_location=map_location, trust=trust)
+        return _load(file, trust=trust)
 
     def load_url(url, model_dir=None, map_location=None, progress=True, check_hash=False, file_name=None):
         folder = Path(model_dir or Path(torch.hub.get_dir()) / 'checkpoints')
@@ -483,7 +483,7 @@ def install_safe_loader(*, trust: bool = False) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             print_log(f'Downloading {url} to {path}', logger='current')
             torch.hub.download_url_to_file(url, str(path), progress=progress)
-        return Checkpoint.read(path, map_location=map_location, trust=trust).content
+        return Checkpoint.read(path, trust=trust).content
 
     mmengine_checkpoint.CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
     mmengine_checkpoint._safe_torch_load = load_file  # what the loaders of the other schemes call

@@ -23,7 +23,7 @@ def annotation_quality(table: DataTable, findings: Iterable[Finding], chosen) ->
 
     Args:
         table: The set.
-        findings: Of :func:`cxrdet.curation.checks.check_table`.
+        findings: Of :func:`cxrdet.core.annotation_checks.check_table`.
         chosen: (N,) bool, the images that count.
 
     Returns: ``images``, ``boxes``, ``images_without_boxes``, ``faulty`` (boxes, or images where images have labels),

@@ -1,7 +1,7 @@
 """The dicts within a config, in the order in which they stand there."""
 from collections.abc import Iterator
 
-__all__ = ['DATALOADERS', 'DATASET_KEYS', 'datasets_of', 'walk']
+__all__ = ['DATALOADERS', 'DATASET_KEYS', 'datasets_of', 'innermost', 'walk']
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 DATASET_KEYS = ('ann_file', 'data_prefix', 'data_root')
@@ -21,3 +21,11 @@ def datasets_of(loader: dict | None) -> list[dict]:
     """The innermost data sets of a dataloader config: those that no wrapper (RepeatDataset, …) stands around."""
     found = [node for node in walk((loader or {}).get('dataset', {})) if any(key in node for key in DATASET_KEYS)]
     return [node for node in found if not any(key in node for key in ('dataset', 'datasets'))]
+
+
+def innermost(dataset: dict | None) -> dict:
+    """The first data set within the wrappers that stand around it in a config; ``{}`` where there is none."""
+    dataset = dataset or {}
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    return dataset

@@ -24,12 +24,13 @@ _LEFTOVER = re.compile(r'\..+\.(\d+)-[0-9a-f]{8}\.tmp(\.\w+)?')
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike, *, durable: bool = True) -> Iterator[Path]:
     """Yield a hidden path beside ``path``; what is written there stands under ``path`` after the block, whole.
 
     The hidden path has the suffix of ``path`` (writers of pictures go by it). At the end of the block the content is
-    forced to the disk and renamed over ``path``. Where the block raises, the hidden file is removed and ``path`` stays
-    as it was. Missing parent folders are made; a symbolic link is followed, not replaced.
+    forced to the disk (unless it is one of many, ``durable=False``) and renamed over ``path``. Where the block raises,
+    the hidden file is removed and ``path`` stays as it was. Missing parent folders are made; a symbolic link is
+    followed, not replaced.
 
     Raises:
         FileNotFoundError: the block has not written the file.
@@ -39,12 +40,14 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     beside = target.with_name(f'.{target.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{target.suffix}')
     try:
         yield beside
-        _force_to_disk(beside)
+        if durable:
+            _force_to_disk(beside)
         os.replace(beside, target)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    _force_to_disk(target.parent)
+    if durable:
+        _force_to_disk(target.parent)
 
 
 def lock_file(stream: int) -> bool:
@@ -114,9 +117,9 @@ def read_text(path: str | os.PathLike, what: str = 'file') -> str:
         raise DataError(f'{path}: the {what} is not UTF-8 text (byte {start}){broken}. Save it as UTF-8.') from None
 
 
-def write_atomic(path: str | os.PathLike, data: bytes | str) -> Path:
+def write_atomic(path: str | os.PathLike, data: bytes | str, *, durable: bool = True) -> Path:
     """Write ``data`` (text as UTF-8) to ``path`` by :func:`atomic_path`; return ``path``."""
-    with atomic_path(path) as beside:
+    with atomic_path(path, durable=durable) as beside:
         beside.write_bytes(data.encode('utf-8') if isinstance(data, str) else data)
     return Path(path)
 

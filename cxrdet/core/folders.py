@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -94,30 +94,25 @@ class OutputFolder:
             self._home.mkdir(parents=True, exist_ok=True)
         if not os.access(self._home, os.W_OK | os.X_OK):
             raise DataError(f'{self.path}: this folder cannot be made or written to. Choose another one.')
-        self._held = self._lock()
-        self._held.__enter__()
-        try:
+        with ExitStack() as held:
+            held.callback(self._remove_empty)
+            held.enter_context(self._lock())
             self._recover()
             old = self._written()
             self._check(old)
             self._begin(old)
-        except BaseException:
-            self._release()
-            raise
+            self._held = held.pop_all()
         return self._new / 'new'
 
     def __exit__(self, kind: type | None, *_) -> None:
         """Move the new results into place, unless the block has raised."""
-        try:
+        with self._held:
+            if self.made_from is None or kind is None or issubclass(kind, Exception):  # not after Ctrl-C: to go on
+                self._held.callback(shutil.rmtree, self._new, ignore_errors=True)
             if kind is None:
                 self._replace()
-        finally:
-            if self.made_from is None or kind is None or issubclass(kind, Exception):
-                shutil.rmtree(self._new, ignore_errors=True)  # after Ctrl-C the next run goes on from it
-            self._release()
 
-    def _release(self) -> None:
-        self._held.__exit__(None, None, None)
+    def _remove_empty(self) -> None:
         for place in (self._home, *self._made):
             with suppress(OSError):  # there are results in it
                 place.rmdir()

@@ -9,8 +9,9 @@ execute code, end the process or show memory that is none of its own.
 """
 import hashlib
 import io
+import math
 import os
-import pickletools
+import pickle
 import re
 import struct
 import sys
@@ -19,7 +20,6 @@ import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from reprlib import repr as _short
-from types import SimpleNamespace
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -47,9 +47,9 @@ class PickledCodeError(ValueError):
 
 
 def read_torch_file(stream: BinaryIO, name: str = '', *, forms: Mapping[str, Any] | None = None,
-                    builders: Mapping[type, Callable[[Any, Any], None]] | None = None,
-                    restore: Callable[[torch.UntypedStorage, str], torch.UntypedStorage] | None = None) -> Any:
-    """Read what ``torch.save`` wrote: tensors, numpy arrays and numbers, plain containers, and what ``forms`` adds.
+                    builders: Mapping[type, Callable[[Any, Any], None]] | None = None) -> Any:
+    """Read what ``torch.save`` wrote into main memory: tensors, numpy arrays and numbers, plain containers, and what
+    ``forms`` adds.
 
     Args:
         stream: a seekable binary stream, at its beginning.
@@ -57,19 +57,20 @@ def read_torch_file(stream: BinaryIO, name: str = '', *, forms: Mapping[str, Any
         forms: by the name under which pickles know them, ``module name``: values, or for what is called a
             :class:`Call`.
         builders: by the exact type of an object, what gives it its pickled state.
-        restore: moves data, which are read into main memory, to where their location says; None: they stay there.
 
     Raises:
         DamagedFileError: a checksum does not fit, or the content makes no sense.
         ForeignFileError: it is another kind of file.
         PickledCodeError: it cannot be read without executing code.
     """
-    unpickler = _Unpickler({**_FORMS, **(forms or {})}, {**_BUILDERS, **(builders or {})})
+    def load(pickled: BinaryIO, *data: Callable) -> Any:
+        return _Unpickler(pickled, {**_FORMS, **(forms or {})}, {**_BUILDERS, **(builders or {})}, *data).load()
+
     try:
         if _is_archive(stream):
-            return _read_archive(stream, unpickler, restore)
+            return _read_archive(stream, load)
         check_undamaged(stream, name)
-        return _read_legacy(stream, unpickler, restore)
+        return _read_legacy(stream, load)
     except (DamagedFileError, ForeignFileError, PickledCodeError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:  # nonsense fails in many ways: KeyError, IndexError, OverflowError, struct.error …
@@ -139,6 +140,8 @@ def _records(stream: BinaryIO) -> dict[str, torch.Tensor]:
             infos = archive.infolist()
             start = len(_folder(infos)) + 1
             summed = _has_sums(infos)
+            if sum(info.file_size for info in infos) > end * max(100 * (info.compress_type > 0) + 1 for info in infos):
+                raise DamagedFileError('its records would take much more memory than it has bytes')
             records = {info.filename[start:]: _record(stream, archive, info, end, summed) for info in infos}
     except DamagedFileError:
         raise
@@ -156,78 +159,77 @@ def _records(stream: BinaryIO) -> dict[str, torch.Tensor]:
 def _record(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, end: int, summed: bool) -> torch.Tensor:
     """The bytes of a record; zipfile's own reader would make a further copy of them."""
     if info.compress_type != zipfile.ZIP_STORED:
-        return torch.frombuffer(bytearray(archive.read(info)), dtype=torch.uint8) if info.file_size else torch.empty(
-            0, dtype=torch.uint8)
+        return torch.from_numpy(np.frombuffer(archive.read(info), np.uint8).copy())
     stream.seek(info.header_offset)
     magic, name, extra = struct.unpack('<4s22xHH', stream.read(30))
     start = stream.seek(info.header_offset + 30 + name + extra)
     if magic != b'PK\x03\x04' or info.compress_size != info.file_size or start + info.file_size > end:
         raise DamagedFileError(f'the record {info.filename} is not where it should be')
-    data, checksum = _read(stream, info.file_size)
-    if summed and checksum != info.CRC:
+    data = torch.empty(info.file_size, dtype=torch.uint8)
+    if _fill(data, stream) != info.CRC and summed:
         raise DamagedFileError(f'the checksum of the record {info.filename} does not fit its bytes')
     return data
 
 
-def _read(stream: BinaryIO, size: int) -> tuple[torch.Tensor, int]:
-    """The next ``size`` bytes as a tensor of its own, and their CRC-32."""
-    data = torch.empty(size, dtype=torch.uint8)
+def _fill(data: torch.Tensor, stream: BinaryIO) -> int:
+    """Read bytes into ``data``; return their CRC-32."""
     view, checksum = memoryview(data.numpy()), 0
-    for begin in range(0, size, _CHUNK):
+    for begin in range(0, len(data), _CHUNK):
         part = view[begin:begin + _CHUNK]
         if stream.readinto(part) != len(part):
             raise DamagedFileError('it ends too early')
         checksum = zlib.crc32(part, checksum)
-    return data, checksum
+    return checksum
 
 
 def _bytes(data: torch.Tensor) -> bytes:
     return data.numpy().tobytes()
 
 
-def _read_archive(stream: BinaryIO, unpickler: '_Unpickler', restore: Callable | None) -> Any:
+def _read_archive(stream: BinaryIO, load: Callable) -> Any:
     records = _records(stream)
     order = _bytes(records['byteorder']).decode() if 'byteorder' in records else 'little'
     found: dict[str, _Storage] = {}
 
-    def storage(dtype: torch.dtype, key: str, location: str, number: int) -> _Storage:
+    def data(dtype: torch.dtype, key: str, _, number: int) -> _Storage:
         if key not in found:
-            found[key] = _storage(records[f'data/{key}'], dtype, number, order, location, restore)
+            found[key] = _Storage(records[f'data/{key}'].untyped_storage(), dtype)
+            _in_order(found[key], number, order)
         return found[key]
 
-    return unpickler.load(io.BytesIO(_bytes(records['data.pkl'])), storage)
+    return load(io.BytesIO(_bytes(records['data.pkl'])), data)
 
 
 # --- legacy files
 
 
-def _read_legacy(stream: BinaryIO, unpickler: '_Unpickler', restore: Callable | None) -> Any:
+def _read_legacy(stream: BinaryIO, load: Callable) -> Any:
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
     if stream.read(1) != b'\x80':
         raise ForeignFileError
     stream.seek(0)
-    if [unpickler.load(stream) for _ in range(3)][:2] != [_MAGIC, _PROTOCOL]:  # the third one: of the machine
+    if [load(stream) for _ in range(3)][:2] != [_MAGIC, _PROTOCOL]:  # the third one: of the machine
         raise DamagedFileError('it does not begin as a file of torch.save')
-    begin, wanted = stream.tell(), {}
+    empty: dict[str, torch.Tensor] = {}  # what the data, which come behind the pickle, are read into
+    found: dict[str, _Storage] = {}
 
-    def note(dtype: torch.dtype, key: str, location: str, number: int, view: tuple | None) -> None:
-        wanted.setdefault(key, (dtype, number, location))
+    def data(dtype: torch.dtype, key: str, _, number: int, view: tuple | None) -> _Storage:
+        if key not in found:
+            if not _are_counts(number) or number * dtype.itemsize + sum(map(len, empty.values())) > end:
+                raise DamagedFileError('it names more data than it holds')
+            empty[key] = torch.empty(number * dtype.itemsize, dtype=torch.uint8)
+            found[key] = _Storage(empty[key].untyped_storage(), dtype)
+        return _view(found[key], view)
 
-    unpickler.load(stream, note)  # the data come behind: what is to be read of them is noted first
-    keys, data = unpickler.load(stream), stream.tell()
-    end = stream.seek(0, os.SEEK_END)
-    stream.seek(data)
-    if type(keys) is not list or sorted(keys) != sorted(wanted):
-        raise DamagedFileError('the data that the file lists are not those that it uses')
-    found = {}
-    for key in keys:
-        dtype, number, location = wanted[key]
-        length, = struct.unpack('<q', stream.read(8))
-        size = length * dtype.itemsize
-        if length != number or size > end - stream.tell():
-            raise DamagedFileError(f'the data {key} have another length than the file says')
-        found[key] = _storage(_read(stream, size)[0], dtype, number, 'little', location, restore)
-    stream.seek(begin)
-    return unpickler.load(stream, lambda dtype, key, location, number, view: _view(found[key], view))
+    content = load(stream, data)
+    for key in load(stream):
+        number, = struct.unpack('<q', stream.read(8))
+        _fill(empty.pop(key), stream)
+        _in_order(found[key], number, 'little')
+    if empty:
+        raise DamagedFileError('data are missing')
+    return content
 
 
 def _view(storage: '_Storage', view: tuple | None) -> '_Storage':
@@ -249,37 +251,33 @@ class _Storage(NamedTuple):
     dtype: torch.dtype
 
 
-def _storage(data: torch.Tensor, dtype: torch.dtype, number: int, order: str, location: str,
-             restore: Callable | None) -> _Storage:
-    if type(number) is not int or number * dtype.itemsize != len(data) or order not in ('little', 'big'):
-        raise DamagedFileError(f'{number} numbers of {dtype} do not take {len(data)} bytes')
-    storage = data.untyped_storage()
+def _in_order(storage: _Storage, number: int, order: str) -> None:
+    """Put the bytes of ``number`` values into this machine's order."""
+    if type(number) is not int or number * storage.dtype.itemsize != storage.data.nbytes() or order not in (
+            'little', 'big'):
+        raise DamagedFileError(f'{number} values of {storage.dtype} do not take {storage.data.nbytes()} bytes')
     if order != sys.byteorder:
-        storage.byteswap(dtype)
-    return _Storage(storage if restore is None else restore(storage, location), dtype)
+        storage.data.byteswap(storage.dtype)
 
 
-def _tensor(storage: _Storage | None, offset: int, size: tuple, stride: tuple, requires_grad: bool = False,
-            hooks: object = None, metadata: object = None, *, dtype: torch.dtype | None = None) -> torch.Tensor | None:
-    """A tensor within its storage; hooks are left out. None in the first reading of a legacy file."""
-    if storage is None:
-        return None
-    if type(storage) is not _Storage or metadata or len(size) != len(stride) or not _are_counts(offset, *size, *stride):
+def _tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, requires_grad: bool = False,
+            hooks: object = None, metadata: object = None, *, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """A tensor within its storage; hooks are left out."""
+    if metadata or len(size) != len(stride) or not _are_counts(offset, *size, *stride) or math.prod(size) >= 2 ** 63:
         raise DamagedFileError(f'no tensor has offset {_short(offset)}, shape {_short(size)}, strides {_short(stride)}')
-    dtype = dtype or storage.dtype
+    data, dtype = _exact(storage, _Storage).data, dtype or storage.dtype
     last = offset + sum((n - 1) * step for n, step in zip(size, stride)) + 1 if all(size) else offset
-    if last * dtype.itemsize > storage.data.nbytes():
+    if last * dtype.itemsize > data.nbytes():
         raise DamagedFileError(f'a tensor of shape {_short(tuple(size))} reaches beyond its data')
-    tensor = torch.empty(0, dtype=dtype, device=storage.data.device).set_(storage.data, offset, size, stride)
-    return tensor.requires_grad_() if requires_grad is True else tensor
+    return torch.empty(0, dtype=dtype).set_(data, offset, size, stride).requires_grad_(requires_grad is True)
 
 
-def _tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, metadata=None) -> torch.Tensor | None:
+def _tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, metadata=None) -> torch.Tensor:
     return _tensor(storage, offset, size, stride, requires_grad, hooks, metadata, dtype=_exact(dtype, torch.dtype))
 
 
-def _parameter(data: torch.Tensor | None, requires_grad: bool = True, hooks: object = None) -> torch.Tensor | None:
-    return None if data is None else torch.nn.Parameter(_exact(data, torch.Tensor), requires_grad is True)
+def _parameter(data: torch.Tensor, requires_grad: bool = True, hooks: object = None) -> torch.nn.Parameter:
+    return torch.nn.Parameter(_exact(data, torch.Tensor), requires_grad is True)
 
 
 # --- other forms
@@ -337,12 +335,9 @@ def _array(kind: type, shape: tuple, code: bytes | str) -> np.ndarray:
 def _build_array(array: np.ndarray, state: tuple) -> None:
     version, shape, dtype, columns_first, data = state
     dtype, data = _simple(dtype), _binary(data)
-    if version not in (0, 1) or array.size or not _are_counts(*_exact(shape, tuple)):
+    if version not in (0, 1) or array.size or not dtype.itemsize or not _are_counts(*_exact(shape, tuple)):
         raise DamagedFileError(f'no array has the shape {_short(shape)}')
-    number = 1
-    for length in shape:
-        number *= length
-    if number * dtype.itemsize != len(data):
+    if math.prod(shape) * dtype.itemsize != len(data):
         raise DamagedFileError(f'an array of shape {_short(shape)} and dtype {dtype} does not take {len(data)} bytes')
     array.__setstate__((1, shape, dtype, bool(columns_first), data))
 
@@ -417,108 +412,64 @@ _BUILDERS = {OrderedDict: _build_ordered, np.ndarray: _build_array, **{
 # --- the pickle
 
 
-class _Unpickler:
-    """Interprets the operations of a pickle; the standard library only splits them.
+class _Operations(dict):
+    """What a pickle may do, by the code of the operation: make plain values and containers, and what stands below."""
+
+    def __missing__(self, code: int):
+        raise PickledCodeError(f'operation {chr(code)!r}')
+
+
+class _Unpickler(pickle._Unpickler):  # the one in Python: that in C takes memory for places that a file only names
+    """Reads one pickle.
 
     Args:
+        stream: is left behind the pickle.
         forms: by ``module name``, all that a pickle may name.
         builders: by exact type, what gives an object its state.
+        data: gives the data of tensors from what stands for them.
     """
+    dispatch = _Operations({code[0]: pickle._Unpickler.dispatch[code[0]] for code in (
+        getattr(pickle, name) for name in (
+            'PROTO STOP NONE NEWTRUE NEWFALSE INT LONG BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE '
+            'BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST '
+            'APPEND APPENDS EMPTY_DICT MARK BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL BINPERSID').split())})
 
-    def __init__(self, forms: Mapping[str, Any], builders: Mapping[type, Callable]) -> None:
-        self.forms, self.builders = forms, builders
+    def __init__(self, stream: BinaryIO, forms: Mapping[str, Any], builders: Mapping[type, Callable],
+                 data: Callable = _refused('an object outside the pickle')) -> None:  # noqa: B008
+        super().__init__(stream, encoding='latin-1')
+        self.forms, self.builders, self.data = forms, builders, data
 
-    def load(self, stream: BinaryIO, storage: Callable | None = None) -> Any:
-        """The value of the next pickle; the stream is left behind it. ``storage`` gives the data of tensors."""
-        self.stack, self.marks, self.memo, self.storage = [], [], {}, storage
-        plain = SimpleNamespace(read=stream.read, readline=stream.readline)  # asked for each place, files are slow
-        for operation, argument, _ in pickletools.genops(plain):
-            act = _OPERATIONS.get(operation.name)
-            if act is not None:
-                act(self, argument)
-            elif operation.name in _LITERALS:
-                self.stack.append(argument)
-            elif operation.name == 'STOP':
-                break
-            else:
-                raise PickledCodeError(f'the operation {operation.name}')
-        value, = self.stack
-        return value
+    def find_class(self, module: str, name: str) -> Any:
+        full = f'{module} {name}'
+        if full not in self.forms:
+            raise PickledCodeError(re.sub(r'^(__builtin__|builtins)\.', '', f'{module}.{name}'))
+        return self.forms[full]
 
-    def since_mark(self) -> list:
-        begin = self.marks.pop()
-        values = self.stack[begin:]
-        del self.stack[begin:]
-        return values
+    def persistent_load(self, pid: tuple) -> Any:
+        kind, dtype, *rest = _exact(pid, tuple)
+        if kind != 'storage':
+            raise PickledCodeError(f'an object of kind {kind} outside the pickle')
+        return self.data(_exact(dtype, torch.dtype), *rest)
 
-    def mark(self, _) -> None:
-        self.marks.append(len(self.stack))
-
-    def tuple_of(self, number: int) -> None:
-        values = tuple(self.stack[-number:])
-        if len(values) < number:
-            raise DamagedFileError('the pickle makes no sense')
-        self.stack[-number:] = [values]
-
-    def put(self, place: int) -> None:
-        self.memo[place] = self.stack[-1]
-
-    def named(self, name: str) -> None:
-        if name not in self.forms:
-            raise PickledCodeError(re.sub(r'^(__builtin__|builtins)\.', '', name.replace(' ', '.')))
-        self.stack.append(self.forms[name])
-
-    def stacked_name(self, _) -> None:
-        module, name = _exact(self.stack[-2], str), _exact(self.stack.pop(), str)
-        self.stack.pop()
-        self.named(f'{module} {name}')
-
-    def call(self, _) -> None:
+    def load_reduce(self) -> None:
         arguments, function = _exact(self.stack.pop(), tuple), self.stack.pop()
         if type(function) is not Call:
             raise PickledCodeError(f'a call of {type(function).__name__}')
-        self.stack.append(function.build(*arguments))
+        self.append(function.build(*arguments))
 
-    def build(self, _) -> None:
-        state = self.stack.pop()
-        builder = self.builders.get(type(self.stack[-1]))
-        if builder is None:
-            raise PickledCodeError(f'a state of {type(self.stack[-1]).__name__}')
-        builder(self.stack[-1], state)
+    def load_build(self) -> None:
+        state, target = self.stack.pop(), self.stack[-1]
+        self.builders.get(type(target), _refused(f'a state of {type(target).__name__}'))(target, state)
 
-    def extend(self, values: list) -> None:
-        _exact(self.stack[-1], list).extend(values)
-
-    def update(self, values: list) -> None:
+    def load_setitems(self) -> None:
+        values = self.pop_mark()
         target = _exact(self.stack[-1], dict, OrderedDict, Counter)
-        for key, value in zip(values[::2], values[1::2], strict=True):
-            target[_key(key)] = value
+        target.update((_key(key), value) for key, value in zip(values[::2], values[1::2], strict=True))
 
-    def data(self, _) -> None:
-        kind, dtype, *rest = _exact(self.stack.pop(), tuple)
-        if kind != 'storage' or self.storage is None:
-            raise PickledCodeError(f'an object of kind {kind} outside the pickle')
-        self.stack.append(self.storage(_exact(dtype, torch.dtype), *rest))
+    def load_setitem(self) -> None:
+        self.metastack.append(self.stack[:-2])
+        self.stack = self.stack[-2:]
+        self.load_setitems()
 
-
-_LITERALS = {'BININT', 'BININT1', 'BININT2', 'INT', 'LONG', 'LONG1', 'LONG4', 'BINFLOAT', 'FLOAT', 'BINUNICODE',
-             'SHORT_BINUNICODE', 'BINSTRING', 'SHORT_BINSTRING', 'BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8'}
-_OPERATIONS: dict[str, Callable[[_Unpickler, Any], None]] = {
-    'PROTO': lambda self, _: None, 'FRAME': lambda self, _: None,
-    'NONE': lambda self, _: self.stack.append(None), 'NEWTRUE': lambda self, _: self.stack.append(True),
-    'NEWFALSE': lambda self, _: self.stack.append(False), 'EMPTY_TUPLE': lambda self, _: self.stack.append(()),
-    'EMPTY_LIST': lambda self, _: self.stack.append([]), 'EMPTY_DICT': lambda self, _: self.stack.append({}),
-    'EMPTY_SET': lambda self, _: self.stack.append(set()), 'MARK': _Unpickler.mark,
-    'TUPLE': lambda self, _: self.stack.append(tuple(self.since_mark())),
-    'TUPLE1': lambda self, _: self.tuple_of(1), 'TUPLE2': lambda self, _: self.tuple_of(2),
-    'TUPLE3': lambda self, _: self.tuple_of(3), 'LIST': lambda self, _: self.stack.append(self.since_mark()),
-    'APPEND': lambda self, _: self.extend([self.stack.pop()]),
-    'APPENDS': lambda self, _: self.extend(self.since_mark()),
-    'ADDITEMS': lambda self, _: _exact(self.stack[-1], set).update(map(_key, self.since_mark())),
-    'SETITEM': lambda self, _: self.update([self.stack.pop(-2), self.stack.pop()]),
-    'SETITEMS': lambda self, _: self.update(self.since_mark()),
-    **dict.fromkeys(('BINPUT', 'LONG_BINPUT', 'PUT'), _Unpickler.put),
-    'MEMOIZE': lambda self, _: self.put(len(self.memo)),
-    **dict.fromkeys(('BINGET', 'LONG_BINGET', 'GET'), lambda self, place: self.stack.append(self.memo[place])),
-    'GLOBAL': _Unpickler.named, 'STACK_GLOBAL': _Unpickler.stacked_name, 'BINPERSID': _Unpickler.data,
-    'REDUCE': _Unpickler.call, 'NEWOBJ': _Unpickler.call, 'BUILD': _Unpickler.build}
+    dispatch.update({pickle.REDUCE[0]: load_reduce, pickle.NEWOBJ[0]: load_reduce, pickle.BUILD[0]: load_build,
+                     pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems})

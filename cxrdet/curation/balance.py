@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cxrdet.core.annotation_checks import check_table
 from cxrdet.core.classification.labels import imbalance
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import write_atomic
@@ -30,7 +31,6 @@ from cxrdet.core.terminal import visible
 from cxrdet.curation.augmentation import make_augmenter
 from cxrdet.curation.backgrounds import Backgrounds, find_backgrounds
 from cxrdet.curation.balance_plan import best_copy, image_to_leave_out
-from cxrdet.curation.checks import check_table
 from cxrdet.curation.copies import Copier
 from cxrdet.curation.repaired_set import copy_names, free_name, name_key, voc_names
 from cxrdet.curation.set_writers import SET_WRITERS

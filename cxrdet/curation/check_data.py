@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrdet.core.annotation_checks import check_table, class_counts
 from cxrdet.core.detection.anchors import anchor_advice
 from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder, keep_apart
 from cxrdet.core.issues import LEVELS, DataTable, Finding, has_errors
 from cxrdet.core.terminal import visible
-from cxrdet.curation.checks import check_table, class_counts
 from cxrdet.curation.pixels import check_files, check_pixels
 from cxrdet.curation.repair import Plan, plan_mending
 from cxrdet.curation.repaired_set import check_mendable, summary, write_mended
@@ -102,7 +102,7 @@ def check_data(path: str | Path, *, kind: str = 'auto', images: str | Path | Non
         allow_outside: Read images too that the annotations name outside the set; otherwise they are errors, and not
             looked at.
         progress: Called with (done, total) for each opened image.
-        **limits: Of :func:`cxrdet.curation.checks.check_table`.
+        **limits: Of :func:`cxrdet.core.annotation_checks.check_table`.
 
     Raises:
         DataError: There is no set to read, or ``fix`` holds a part of it, or something that was not written here.

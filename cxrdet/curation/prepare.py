@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
 from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import join_inside, name_fault
@@ -20,7 +21,6 @@ from cxrdet.datasets.cell import CDETECTOR_CLASSES
 from cxrdet.datasets.formats import coco
 from cxrdet.datasets.formats.coco import write_json
 from cxrdet.datasets.phantoms import write_cell_phantoms, write_chest_phantoms
-from cxrdet.datasets.phantoms.files import write_whole
 from cxrdet.datasets.transforms.loading import read_image_size
 
 
@@ -164,7 +164,7 @@ def place_image(source: Path, target: Path, link: bool) -> None:
         return
     if target.is_symlink():
         target.unlink()
-    write_whole(target, source.read_bytes())
+    write_atomic(target, source.read_bytes(), durable=False)
     shutil.copystat(source, target)
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.files import write_atomic
 from cxrdet.core.splits import check_disjoint, grouped_folds, grouped_split
 from cxrdet.datasets.formats.nih import NIH_CLASSES, TABLES, NihTable, find_images, read_table
 from cxrdet.datasets.formats.voc import read_list
-from cxrdet.datasets.phantoms.files import prepared_folder, write_json, write_whole
+from cxrdet.datasets.phantoms.files import prepared_folder, write_json
 from cxrdet.version import __version__
 
 STRATA = {'view': 'views', 'sex': 'sexes'}
@@ -70,11 +71,11 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
         name = TABLES[1] if content.startswith(b'\x1f\x8b') else TABLES[0]
     inputs = [table, *(official or ()), *([] if images is None else [images])]
     with prepared_folder(out_dir, {'kind': 'nih', 'images': source} | made_from, force=force, inputs=inputs) as new:
-        write_whole(new / name, content)
+        write_atomic(new / name, content)
         if source:
             _link(source, new / 'images')
         for part, rows in parts.items():
-            write_whole(new / f'{part}_list.txt', ''.join(f'{film}\n' for film in films.names[rows]).encode())
+            write_atomic(new / f'{part}_list.txt', ''.join(f'{film}\n' for film in films.names[rows]))
         write_json(new / 'splits.json', splits)
     return report | ({'dropped rows': dict(dropped)} if dropped else {})
 

@@ -26,8 +26,8 @@ from cxrdet.datasets.formats.nih import LISTS
 from cxrdet.datasets.formats.record_images import read_record_image
 from cxrdet.datasets.formats.voc import SIDES, list_names
 
-__all__ = ['check_mendable', 'coco_content', 'coco_names', 'copy_names', 'free_name', 'name_key',
-           'place_images', 'voc_names', 'write_mended']
+__all__ = ['check_mendable', 'coco_content', 'coco_names', 'copy_names', 'free_name', 'name_key', 'place_images',
+           'voc_names', 'write_coco_files', 'write_mended', 'write_voc_files']
 
 
 def write_mended(table: DataTable, plan: Plan, out: Path, source: str | Path, *, link: bool = False) -> None:
@@ -173,15 +173,22 @@ def _kept(table: DataTable, plan: Plan) -> list[int]:
 
 
 def _write_coco(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
+    _place(table, _kept(table, plan), out / 'images', link)
+    write_coco_files(table, plan, out)
+
+
+def write_coco_files(table: DataTable, plan: Plan, out: Path,
+                     added: Mapping[str, tuple[list, list]] | None = None) -> None:
+    """Write the annotation files of a COCO set as the plan has it; ``added``: split -> new images and annotations."""
     rows = {(place.file, place.number): row for row, place in enumerate(table.places)}
     boxes = {(place.file, place.number): row for row, place in enumerate(table.box_places)}
     kept = set(_kept(table, plan))
-    _place(table, kept, out / 'images', link)
     names = coco_names(table)
     for file, content in table.source.items():
         images = [(entry, rows.get((str(file), number))) for number, entry in enumerate(content['images'])]
         images = [{**entry, 'file_name': table.names[row]} for entry, row in images if row in kept]
-        if not images:
+        more = (added or {}).get(names[file].removesuffix('.json'), ([], []))
+        if not images and not more[0]:
             continue
         used = [entry.get('id') for entry in content.get('annotations') or () if isinstance(entry, dict)]
         fresh = max([value for value in used if isinstance(value, int)], default=0) + 1
@@ -198,17 +205,22 @@ def _write_coco(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
                           if key in ('bbox', 'area')}
             annotations.append(entry)
         write_atomic(out / 'annotations' / names[file],
-                     json.dumps({**content, 'images': images, 'annotations': annotations}))
+                     json.dumps({**content, 'images': images + more[0], 'annotations': annotations + more[1]}))
 
 
 def _write_voc(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
-    kept = [row for row in _kept(table, plan) if table.source.get(table.names[row]) is not None]
+    kept = _kept(table, plan)
+    place_images(voc_names(table, kept), [table.files[row] for row in kept], out / 'JPEGImages', link=link)
+    write_voc_files(table, plan, out)
+
+
+def write_voc_files(table: DataTable, plan: Plan, out: Path, added: Mapping[str, list[str]] | None = None) -> None:
+    """Write the annotations and lists of a VOC set as the plan has it; ``added``: split -> names of new images."""
     boxes: dict[int, list[int]] = {}
     for box, image in enumerate(table.box_image.tolist()):
         boxes.setdefault(image, []).append(box)
     lists: dict[str, list[str]] = {}
-    place_images(voc_names(table, kept), [table.files[row] for row in kept], out / 'JPEGImages', link=link)
-    for row in kept:
+    for row in _kept(table, plan):
         name = table.names[row]
         root = copy.deepcopy(table.source[name])
         for box, element in zip(boxes.get(row, ()), root.findall('object')):
@@ -219,6 +231,8 @@ def _write_voc(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
                     element.find(f'bndbox/{corner}').text = f'{value:g}'
         write_atomic(out / 'Annotations' / f'{name}.xml', tostring(root, encoding='unicode') + '\n')
         lists.setdefault(table.splits[row], []).append(name)
+    for split, names in (added or {}).items():
+        lists.setdefault(split, []).extend(names)
     for split, names in lists.items():
         if split:
             write_atomic(out / 'ImageSets' / 'Main' / f'{split}.txt', ''.join(f'{name}\n' for name in names))

@@ -1,6 +1,6 @@
 """Writing a copy of a COCO or VOC set with images added to one split, and others of it left out."""
-import json
 from collections.abc import Container
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -10,7 +10,8 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import join_inside
-from cxrdet.curation.repaired_set import coco_names, place_images
+from cxrdet.curation.repair import Plan
+from cxrdet.curation.repaired_set import coco_names, place_images, write_coco_files, write_voc_files
 from cxrdet.datasets.formats.coco import coco_annotation
 from cxrdet.datasets.formats.images import png_bytes
 
@@ -45,12 +46,13 @@ class _SetWriter:
         kept = [row for row in range(len(self.names)) if row not in left_out]
         place_images([self.names[row] for row in kept], [self.table.files[row] for row in kept],
                      self.out / self.folder)
-        self._write(set(kept))
+        boxes = np.flatnonzero(np.isin(self.table.box_image, list(left_out))).tolist()
+        self._write(Plan(drop_images=set(left_out), drop_boxes=set(boxes)))
 
     def _note(self, name: str, size: tuple[int, int], boxes, labels, crowd) -> None:
         raise NotImplementedError
 
-    def _write(self, kept: set[int]) -> None:
+    def _write(self, plan: Plan) -> None:
         raise NotImplementedError
 
 
@@ -59,9 +61,8 @@ class _CocoWriter(_SetWriter):
 
     def __init__(self, table: DataTable, names: list[str], out: Path, split: str) -> None:
         super().__init__(table, names, out, split)
-        self.files = coco_names(table)
-        self.file = next(file for file, name in self.files.items() if name == f'{split}.json')
-        content = table.source[self.file]
+        self.table = replace(table, names=names)
+        content = next(table.source[file] for file, name in coco_names(table).items() if name == f'{split}.json')
         self.images: list[dict] = []
         self.annotations: list[dict] = []
         self.first = [max([entry['id'] for entry in content[key] if isinstance(entry['id'], int)], default=0) + 1
@@ -76,17 +77,8 @@ class _CocoWriter(_SetWriter):
             self.annotations.append(coco_annotation(self.first[1] + len(self.annotations), number,
                                                     self.categories[label], box, crowd=ignored))
 
-    def _write(self, kept: set[int]) -> None:
-        rows = {(place.file, place.number): row for row, place in enumerate(self.table.places)}
-        for file, content in self.table.source.items():
-            listed = [(entry, rows[str(file), number]) for number, entry in enumerate(content['images'])]
-            gone = {entry['id'] for entry, row in listed if row not in kept}
-            images = [{**entry, 'file_name': self.names[row]} for entry, row in listed if row in kept]
-            annotations = [entry for entry in content['annotations'] if entry['image_id'] not in gone]
-            if file == self.file:
-                images, annotations = images + self.images, annotations + self.annotations
-            write_atomic(self.out / 'annotations' / self.files[file],
-                         json.dumps({**content, 'images': images, 'annotations': annotations}))
+    def _write(self, plan: Plan) -> None:
+        write_coco_files(self.table, plan, self.out, {self.split: (self.images, self.annotations)})
 
 
 class _VocWriter(_SetWriter):
@@ -113,17 +105,8 @@ class _VocWriter(_SetWriter):
         write_atomic(self.out / 'Annotations' / f'{stem}.xml', tostring(root, encoding='unicode') + '\n')
         self.added.append(stem)
 
-    def _write(self, kept: set[int]) -> None:
-        lists: dict[str, list[str]] = {}
-        for row, (name, member) in enumerate(zip(self.table.names, self.table.splits)):
-            if row in kept:
-                write_atomic(self.out / 'Annotations' / f'{name}.xml',
-                             tostring(self.table.source[name], encoding='unicode') + '\n')
-                lists.setdefault(member, []).append(name)
-        lists.setdefault(self.split, []).extend(self.added)
-        for split, names in lists.items():
-            if split:
-                write_atomic(self.out / 'ImageSets' / 'Main' / f'{split}.txt', ''.join(f'{name}\n' for name in names))
+    def _write(self, plan: Plan) -> None:
+        write_voc_files(self.table, plan, self.out, {self.split: self.added})
 
 
 SET_WRITERS = {'coco': _CocoWriter, 'voc': _VocWriter}

@@ -35,7 +35,7 @@ class BoxCheck:
         Raises:
             DataError: no box of it can be used, and ``allow_no_boxes`` is not set.
         """
-        dataset = cls._described(cfg)
+        dataset = cls.described(cfg)
         dataset.data_list = dataset._entries()
         dataset._check_boxes(dataset._kept())
 

@@ -21,7 +21,6 @@ Files are read from the local disk only.
 """
 import logging
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -37,6 +36,7 @@ from cxrdet.core.paths import check_names
 from cxrdet.core.terminal import visible
 from cxrdet.datasets.box_check import BoxCheck
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
+from cxrdet.datasets.described import Described
 from cxrdet.datasets.formats import coco, voc
 from cxrdet.datasets.formats.coco import check_on_bad
 from cxrdet.datasets.transforms.loading import ImageNamed, read_image_size
@@ -75,7 +75,7 @@ def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str
     return tuple(given)
 
 
-class _CellReader(BoxCheck, ImageNamed):
+class _CellReader(BoxCheck, Described, ImageNamed):
     """What both readers share; stands before a ``BaseDetDataset`` in the list of bases."""
 
     METAINFO: dict = {}
@@ -110,7 +110,7 @@ class _CellReader(BoxCheck, ImageNamed):
             DataError: the annotations cannot be read, or lack a class that the config names.
             ConfigError: the config names classes in a way that cannot be meant.
         """
-        return tuple(cls._described(cfg).metainfo['classes'])
+        return tuple(cls.described(cfg).metainfo['classes'])
 
     @classmethod
     def image_files(cls, cfg: dict) -> list[Path]:
@@ -119,12 +119,7 @@ class _CellReader(BoxCheck, ImageNamed):
         Raises:
             DataError: the annotations cannot be read.
         """
-        return cls._described(cfg)._image_paths()
-
-    @classmethod
-    def _described(cls, cfg: dict) -> '_CellReader':
-        left_out = ('type', 'pipeline', 'lazy_init', '_scope_')
-        return cls(**{key: value for key, value in cfg.items() if key not in left_out}, pipeline=[], lazy_init=True)
+        return cls.described(cfg)._image_paths()
 
     def _read(self) -> DataTable:
         """The set as its format's reader gives it, with all that is wrong in its list."""
@@ -132,8 +127,8 @@ class _CellReader(BoxCheck, ImageNamed):
 
     def _checked(self) -> tuple[DataTable, dict[int, str]]:
         """The set, and the boxes that ``on_bad_annotation`` leaves out with the reason of each; other errors raise."""
-        table = self._read()
-        return table, table.raise_errors(on_bad=self.on_bad_annotation)
+        table = self._once('table', self._read)
+        return table, self._once('bad', lambda: table.raise_errors(on_bad=self.on_bad_annotation))
 
     def _found_classes(self) -> list[str]:
         return list(self._checked()[0].classes)
@@ -271,8 +266,7 @@ class CellDataset(_CellReader, CocoDataset):
 
     def _set_labels(self, table: DataTable, own: dict[str, int]) -> None:
         content, = table.source.values()
-        names = {entry['id']: unicodedata.normalize('NFC', entry['name']) for entry in content['categories']}
-        self.cat2label = {key: own[name] for key, name in names.items() if name in own}
+        self.cat2label = {entry['id']: own[entry['name']] for entry in content['categories'] if entry['name'] in own}
         self.cat_ids = sorted(self.cat2label, key=self.cat2label.get)
 
     def _complete(self, entry: dict, table: DataTable, row: int) -> None:

@@ -10,6 +10,7 @@ from mmpretrain.datasets import BaseDataset
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.terminal import visible
+from cxrdet.datasets.described import Described
 from cxrdet.datasets.formats.csv_labels import CsvRow, balanced_choice, read_label2id, read_rows, split_rows
 from cxrdet.datasets.transforms.loading import ImageNamed
 from cxrdet.registry import DATASETS
@@ -18,7 +19,7 @@ DEFAULT_SHARES = {'train': 0.8, 'val': 0.2}
 
 
 @DATASETS.register_module()
-class CSVImageDataset(ImageNamed, BaseDataset):
+class CSVImageDataset(Described, ImageNamed, BaseDataset):
     """One class an image: ``metadata.csv`` (path, label, optional split and group) and ``label2id.json``.
 
     - **Classes** are those of the JSON, in the order of their ids, which must be 0 … n-1.
@@ -82,7 +83,7 @@ class CSVImageDataset(ImageNamed, BaseDataset):
         Raises:
             DataError: the label2id file cannot be used, or does not fit the classes that the config names.
         """
-        return cls._described(cfg)._classes()
+        return cls.described(cfg)._classes()
 
     @classmethod
     def image_files(cls, cfg: dict) -> list[Path]:
@@ -91,7 +92,7 @@ class CSVImageDataset(ImageNamed, BaseDataset):
         Raises:
             DataError: the files cannot be used, or images are missing, by line of the CSV.
         """
-        dataset = cls._described(cfg)
+        dataset = cls.described(cfg)
         return [Path(dataset.img_prefix, row.path) for row in dataset._rows(dataset._classes())]
 
     @classmethod
@@ -102,15 +103,10 @@ class CSVImageDataset(ImageNamed, BaseDataset):
         Raises:
             DataError: the files cannot be used.
         """
-        dataset = cls._described(cfg)
+        dataset = cls.described(cfg)
         folder = os.path.abspath(dataset.img_prefix)
         return {os.path.normpath(os.path.join(folder, row.path)): row.group
                 for row in dataset._rows(dataset._classes())}
-
-    @classmethod
-    def _described(cls, cfg: dict) -> 'CSVImageDataset':
-        left_out = ('type', 'pipeline', 'lazy_init', '_scope_')
-        return cls(**{key: value for key, value in cfg.items() if key not in left_out}, pipeline=[], lazy_init=True)
 
     def _classes(self) -> tuple[str, ...]:
         classes = read_label2id(self.label2id)
@@ -125,8 +121,9 @@ class CSVImageDataset(ImageNamed, BaseDataset):
 
     def _rows(self, classes: tuple[str, ...]) -> list[CsvRow]:
         """The rows of the split."""
-        rows = read_rows(self.ann_file, classes, columns=self.columns, splits=self.split_names, split=self.split,
-                         folder=self.img_prefix, roots=None if self.allow_outside else [self.data_root])
+        rows = self._once('rows', lambda: read_rows(
+            self.ann_file, classes, columns=self.columns, splits=self.split_names, split=self.split,
+            folder=self.img_prefix, roots=None if self.allow_outside else [self.data_root]))
         if self.split is not None:
             known = self.shares if rows[0].split is None else dict.fromkeys(self.split_names)
             if self.split not in known:

@@ -14,6 +14,7 @@ from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.issues import counts
 from cxrdet.core.paths import check_names
 from cxrdet.datasets.cell import match_classes
+from cxrdet.datasets.described import Described
 from cxrdet.datasets.formats.nih import NIH_CLASSES, NihTable, find_images, find_table, read_table
 from cxrdet.datasets.formats.voc import read_list
 from cxrdet.datasets.transforms.loading import ImageNamed
@@ -23,7 +24,7 @@ LABEL_POLICIES = ('as_given', 'unknown', 'negatives_unknown', 'positives_unknown
 
 
 @DATASETS.register_module()
-class NIHChestXray14(ImageNamed, BaseDataset):
+class NIHChestXray14(Described, ImageNamed, BaseDataset):
     """Films of NIH ChestX-ray14 with several labels each, from its table, for MMPretrain's multi-label heads.
 
     **Citation.** Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on Weakly-Supervised
@@ -106,7 +107,7 @@ class NIHChestXray14(ImageNamed, BaseDataset):
             DataError: a class is named that the set does not have.
             ConfigError: the classes are named in a way that cannot be meant.
         """
-        return cls._described(cfg)._metainfo['classes']
+        return cls.described(cfg)._metainfo['classes']
 
     @classmethod
     def image_files(cls, cfg: Mapping) -> list[Path]:
@@ -115,7 +116,7 @@ class NIHChestXray14(ImageNamed, BaseDataset):
         Raises:
             DataError: as the class.
         """
-        return [Path(path) for path in cls._described(cfg)._select()[1]]
+        return [Path(path) for path in cls.described(cfg)._select()[1]]
 
     @classmethod
     def read_groups(cls, cfg: Mapping) -> dict[str, int]:
@@ -124,7 +125,7 @@ class NIHChestXray14(ImageNamed, BaseDataset):
         Raises:
             DataError: as the class.
         """
-        table, _ = cls._described(cfg)._select()
+        table, _ = cls.described(cfg)._select()
         return dict(zip(table.names.tolist(), table.patients.tolist()))
 
     @classmethod
@@ -134,13 +135,8 @@ class NIHChestXray14(ImageNamed, BaseDataset):
         Raises:
             DataError: no film has any of the classes, and ``allow_no_positives`` is not set.
         """
-        dataset = cls._described(cfg)
+        dataset = cls.described(cfg)
         dataset._check_labels(dataset._labels(dataset._select()[0]))
-
-    @classmethod
-    def _described(cls, cfg: Mapping) -> 'NIHChestXray14':
-        left_out = ('type', 'pipeline', 'lazy_init', '_scope_')
-        return cls(**{key: value for key, value in cfg.items() if key not in left_out}, pipeline=[], lazy_init=True)
 
     def _join_prefix(self) -> None:
         """Join ``data_root`` to the names of files and folders; an empty prefix means ``data_root`` itself."""

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.datasets.cell import match_classes
+from cxrdet.datasets.described import Described
 from cxrdet.datasets.formats.hdf5 import Hdf5Rows, read_hdf5
 from cxrdet.datasets.transforms.loading import ImageNamed
 from cxrdet.registry import DATASETS
@@ -19,7 +20,7 @@ FILES = 'camelyonpatch_level_2_split_{}_{}.h5'
 
 
 @DATASETS.register_module()
-class PatchCamelyon(ImageNamed, BaseDataset):
+class PatchCamelyon(Described, ImageNamed, BaseDataset):
     """Patches of 96 px with one label, tumour or not, from the HDF5 files as published.
 
     **Citation.** Veeling, Linmans, Winkens, Cohen, Welling, "Rotation Equivariant CNNs for Digital Pathology", MICCAI
@@ -69,17 +70,12 @@ class PatchCamelyon(ImageNamed, BaseDataset):
     @classmethod
     def read_classes(cls, cfg: Mapping) -> tuple[str, ...]:
         """The class, "tumour"; raises DataError if the config names another."""
-        return cls._described(cfg)._metainfo['classes']
+        return cls.described(cfg)._metainfo['classes']
 
     @classmethod
     def image_files(cls, cfg: Mapping) -> list[Path]:
         """The file of the patches of the set that a dataset config describes; raises DataError as the class."""
-        return [Path(cls._described(cfg)._rows_and_labels()[0].path)]
-
-    @classmethod
-    def _described(cls, cfg: Mapping) -> 'PatchCamelyon':
-        left_out = ('type', 'pipeline', 'lazy_init', '_scope_')
-        return cls(**{key: value for key, value in cfg.items() if key not in left_out}, pipeline=[], lazy_init=True)
+        return [Path(cls.described(cfg)._rows_and_labels()[0].path)]
 
     def _rows_and_labels(self) -> tuple[Hdf5Rows, np.ndarray]:
         """The patches, not read yet, and their labels (N,) uint8."""

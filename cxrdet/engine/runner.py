@@ -99,7 +99,7 @@ class GuardedRunner(Runner):
         with recorded_loads() as loads:
             checkpoint = super().load_checkpoint(filename, *args, **kwargs)
         if self._resume:
-            Checkpoint(checkpoint, filename).resume_state  # noqa: B018  (it raises where there is none)
+            Checkpoint(checkpoint, filename).check_resumable()
             checkpoint['meta'].pop('config', None)  # MMEngine would execute it
             changes = resumed_changes(self, checkpoint)
             check_resumed(self, checkpoint, changes, new_schedule=self.new_schedule)

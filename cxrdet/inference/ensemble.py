@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader, packed, reading_ahead
-from cxrdet.core.config_tree import walk
+from cxrdet.core.config_tree import innermost, walk
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
@@ -134,10 +134,8 @@ def _classes_of(checkpoint: str, trust: bool) -> list[str]:
 
 
 def _test_dataset(cfg: Config) -> ConfigDict:
-    dataset = (cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}).get('dataset')
-    while dataset and ('dataset' in dataset or 'datasets' in dataset):
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
-    if not dataset or not dataset.get('pipeline'):
+    dataset = innermost((cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}).get('dataset'))
+    if not dataset.get('pipeline'):
         raise ConfigError(f'{cfg.filename or "config"}: it has no test pipeline (test_dataloader.dataset.pipeline)')
     return dataset
 

@@ -150,10 +150,7 @@ def _detections(dataset, classes: Sequence[str], given: Sequence[Predictions], o
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     found = [_usable(one, _in_order(one, [info['img_path'] for info in infos])) for one in given]
     method, options = fusion.method or 'wbf', fusion.options or {}
-    try:
-        check_fusion(method, options)
-    except ValueError as error:
-        raise ConfigError(f'--ensemble-predictions: {error}') from error
+    check_fusion(method, options, where='--ensemble-predictions')
     known = known_labels(classes, orders)
     samples = []
     for i, info in enumerate(infos):

@@ -27,6 +27,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
+from cxrdet.core.config_tree import innermost
 from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.folders import OutputFolder, results_of
@@ -75,6 +76,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         ConfigError: a bad config or argument, or a model whose predictions are neither boxes nor classes.
         DataError: no image at ``source``, images that cannot be predicted, or files of others are in the way.
         CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
+        MemoryShortageError: with the switches that take less.
     """
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
@@ -191,9 +193,7 @@ def build_pipeline(cfg: Config, *, page: int | None = None) -> tuple[Compose, Co
         cfg: the config.
         page: the image that is loaded from files with several; None: what the config says.
     """
-    dataset = (cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}).get('dataset') or {}
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    dataset = innermost((cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}).get('dataset'))
     steps = dataset.get('pipeline') or cfg.get('test_pipeline')
     if not steps:
         raise ConfigError('The config has no test pipeline: neither test_dataloader.dataset.pipeline nor test_pipeline')

@@ -4,10 +4,8 @@ The images of every split go through the test pipeline, so that training images 
 augmentation, and in the batches of the test set, so that the numbers are those of ``tools/test.py``.
 """
 import copy
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +17,9 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch.utils.data import DataLoader, Dataset
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
-from cxrdet.core.classification.roc import group_numbers
-from cxrdet.core.detection.matching import Pairing, pair_boxes
 from cxrdet.core.errors import ConfigError, DataError, error_text
-from cxrdet.datasets.transforms.loading import image_reader, read_image
+from cxrdet.core.predictions import Collected, boxes_of_truth
+from cxrdet.datasets.transforms.loading import image_reader
 from cxrdet.engine.loaders import fit_loaders
 from cxrdet.engine.process import build_model, memory_told, pick_device
 from cxrdet.preflight.check import examine, set_classes
@@ -54,65 +51,6 @@ class LoadedModel(NamedTuple):
     task: str
     meta: dict[str, Any]
     checkpoint: str
-
-
-@dataclass
-class Collected:
-    """Predictions and ground truth of a split.
-
-    Attributes:
-        task: one of :data:`TASKS`.
-        classes: C names.
-        split: ``train``, ``val`` or ``test``.
-        labels: of the whole split, (total, C) float64: boxes of each class in each image (without ignored ones), or, of
-            a classifier, 1, 0 or NaN (unknown).
-        facts: of the whole split, one dict an image: those of ``img_id``, ``patient_id``, ``view``, ``sex``, ``age``,
-            ``group`` that the data set tells.
-        records: the images that were predicted, which may be a sample of the split: one dict an image. All have
-            ``image`` (path), ``width`` and ``height`` (pixels of the image as read) and ``facts`` as above. Of a
-            detector also ``boxes`` (N, 4) xyxy in pixels of the image, ``scores`` (N,), ``labels`` (N,) int, best
-            first, and the ground truth ``gt_boxes`` (M, 4), ``gt_labels`` (M,) int, ``gt_ignore`` (M,) bool. Of a
-            classifier ``probabilities`` (C,) and ``truth`` (C,): 1, 0 or NaN (unknown). Reals are float64.
-        read: gives the image of a path as the data set reads it.
-        inputs: how often a batch of a shape went into the model's backbone.
-    """
-
-    task: str
-    classes: tuple[str, ...]
-    split: str
-    labels: np.ndarray
-    facts: list[dict]
-    records: list[dict] = field(default_factory=list)
-    read: Callable[[str], np.ndarray] = read_image
-    inputs: Counter[tuple[int, ...]] = field(default_factory=Counter)
-
-    @property
-    def total(self) -> int:
-        """Images of the split, predicted or not."""
-        return len(self.labels)
-
-    @property
-    def counts(self) -> np.ndarray:
-        """(C,) int64: boxes, or positive labels, of each class in the whole split."""
-        return np.nansum(self.labels, axis=0).astype(np.int64)
-
-    @cached_property
-    def pairing(self) -> Pairing:
-        """The detections of :attr:`records` paired with the ground truth, made once: the 100 best of each image and
-        class, as COCO counts them. All that is told of a detector is read from it, so of the same boxes."""
-        truth = [{name: record[f'gt_{name}'] for name in ('boxes', 'labels', 'ignore')} for record in self.records]
-        return pair_boxes(self.records, truth, len(self.classes), most=100)
-
-    def groups(self) -> np.ndarray | None:
-        """(N,) number of the patient (or group) of each record, what a bootstrap draws as a whole; None where none is
-        known, and each image is drawn for itself."""
-        known = [record['facts'].get('patient_id', record['facts'].get('group')) for record in self.records]
-        numbers, any_known = group_numbers(known, [record.get('image') for record in self.records])
-        return numbers if any_known else None
-
-    def matrix(self, name: str) -> np.ndarray:
-        """``probabilities`` or ``truth`` of a classifier, (N, C) float64."""
-        return np.array([record[name] for record in self.records], np.float64).reshape(-1, len(self.classes))
 
 
 def judge(config: Config | str | Path, checkpoint: str | Path, *, split: str = 'val', train_images: int = 200,
@@ -304,15 +242,13 @@ def _base_record(sample, info: dict) -> dict:
 
 
 def _detection_record(sample, info: dict) -> dict:
-    found, truth = sample.pred_instances, info['instances']
+    found = sample.pred_instances
     scores = found.scores.detach().cpu().double().numpy()
     order = np.argsort(-scores, kind='stable')
     return _base_record(sample, info) | {
         'boxes': found.bboxes.detach().cpu().double().numpy().reshape(-1, 4)[order], 'scores': scores[order],
         'labels': found.labels.detach().cpu().numpy().astype(np.int64)[order],
-        'gt_boxes': np.array([box['bbox'] for box in truth], np.float64).reshape(-1, 4),
-        'gt_labels': np.array([box['bbox_label'] for box in truth], np.int64),
-        'gt_ignore': np.array([bool(box.get('ignore_flag')) for box in truth], bool)}
+        **{f'gt_{name}': values for name, values in boxes_of_truth(info['instances']).items()}}
 
 
 def _class_record(sample, info: dict, number: int) -> dict:

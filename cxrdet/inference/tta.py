@@ -1,6 +1,7 @@
 """Test-time augmentation as a switch of the tools."""
 from mmengine.config import Config
 
+from cxrdet.core.config_tree import innermost
 from cxrdet.core.detection.fusion import check_fusion
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.tta import check_views, tta_pipeline
@@ -59,10 +60,7 @@ def _fuse_views(cfg: Config, fusion: Fusion) -> None:
         merge['fusion_cfg'] = dict(fusion.options or {})
     merge |= {key: value for key, value in (('fusion', fusion.method), ('weights', fusion.weights)) if value}
     cfg.tta_model = merge
-    try:
-        check_fusion(merge.get('fusion', 'wbf'), merge.get('fusion_cfg') or {})
-    except ValueError as error:
-        raise ConfigError(f'--tta: {error}') from error
+    check_fusion(merge.get('fusion', 'wbf'), merge.get('fusion_cfg') or {}, where='--tta')
 
 
 def _fuse_views_of_members(cfg: Config, fusion: str) -> None:
@@ -79,9 +77,7 @@ def check_tta(cfg: Config) -> None:
     if cfg.get('tta_pipeline'):
         check_views(cfg.tta_pipeline)
         return
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset')
-    while dataset and ('dataset' in dataset or 'datasets' in dataset):
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    dataset = innermost((cfg.get('test_dataloader') or {}).get('dataset'))
     if not dataset:
         raise ConfigError('--tta: the config has no test_dataloader')
     tta_pipeline(dataset.get('pipeline') or [])

@@ -12,6 +12,7 @@ from torch import nn
 
 from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.class_counts import COUNT_KEYS, OTHER_COUNTS
+from cxrdet.core.config_tree import innermost
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.tta import tta_model as usual_tta_model
@@ -127,9 +128,7 @@ def _read(where: str, spec: dict, classes: int) -> dict:
     if cfg.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
     _set_classes(model, classes)
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    dataset = innermost((cfg.get('test_dataloader') or {}).get('dataset'))
     steps = dataset.get('pipeline') or cfg.get('test_pipeline') or []
     return dict(pipeline=inner_pipeline(steps) or None, scope=cfg.get('default_scope'),
                 tta_model=cfg.get('tta_model')) | spec | dict(model=model)

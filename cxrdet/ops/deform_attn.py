@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxrdet.ops.kernels import exact_dtype
+from cxrdet.ops.kernels import exact_dtype, put_gradients
 
 
 def ms_deform_attn_forward(value: Tensor, value_spatial_shapes: Tensor, value_level_start_index: Tensor,
@@ -35,13 +35,10 @@ def ms_deform_attn_backward(value: Tensor, value_spatial_shapes: Tensor, value_l
                             grad_value: Tensor, grad_sampling_loc: Tensor, grad_attn_weight: Tensor,
                             im2col_step: int) -> None:
     """Gradients of :func:`ms_deform_attn_forward` -> grad_value, grad_sampling_loc, grad_attn_weight."""
-    dtype = exact_dtype(value)
-    inputs = [tensor.detach().to(dtype).requires_grad_() for tensor in (value, sampling_locations, attention_weights)]
-    with torch.enable_grad(), torch.autocast(value.device.type, enabled=False):
-        output = _attend(inputs[0], value_spatial_shapes.tolist(), value_level_start_index.tolist(), *inputs[1:])
-        gradients = torch.autograd.grad(output, inputs, grad_output.to(dtype))
-    for target, gradient in zip((grad_value, grad_sampling_loc, grad_attn_weight), gradients):
-        target.copy_(gradient)
+    shapes, starts = value_spatial_shapes.tolist(), value_level_start_index.tolist()
+    put_gradients((grad_value, grad_sampling_loc, grad_attn_weight),
+                  lambda features, places, weights: _attend(features, shapes, starts, places, weights),
+                  (value, sampling_locations, attention_weights), grad_output)
 
 
 def _attend(value: Tensor, shapes: list[list[int]], starts: list[int], locations: Tensor, weights: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxrdet.ops.kernels import exact_dtype
+from cxrdet.ops.kernels import exact_dtype, put_gradients
 
 
 def deform_roi_pool_forward(input: Tensor, rois: Tensor, offset: Tensor, output: Tensor, pooled_height: int,
@@ -28,14 +28,9 @@ def deform_roi_pool_backward(grad_output: Tensor, input: Tensor, rois: Tensor, o
                              grad_offset: Tensor, pooled_height: int, pooled_width: int, spatial_scale: float,
                              sampling_ratio: int, gamma: float) -> None:
     """Gradients of :func:`deform_roi_pool_forward` -> grad_input (B, C, H, W), grad_offset (as offset)."""
-    dtype = exact_dtype(input)
-    inputs = [tensor.detach().to(dtype).requires_grad_() for tensor in (input, offset)]
-    boxes, bins = rois.to(dtype), (pooled_height, pooled_width)
-    with torch.enable_grad(), torch.autocast(input.device.type, enabled=False):
-        output = _pool(inputs[0], boxes, inputs[1], bins, spatial_scale, sampling_ratio, gamma)
-        gradients = torch.autograd.grad(output, inputs, grad_output.to(dtype), materialize_grads=True)
-    for target, gradient in zip((grad_input, grad_offset), gradients):
-        target.copy_(gradient)
+    boxes, bins = rois.to(exact_dtype(input)), (pooled_height, pooled_width)
+    put_gradients((grad_input, grad_offset), lambda features, moved: _pool(
+        features, boxes, moved, bins, spatial_scale, sampling_ratio, gamma), (input, offset), grad_output)
 
 
 def _pool(input: Tensor, rois: Tensor, offset: Tensor, bins: tuple[int, int], scale: float, ratio: int,

@@ -38,37 +38,22 @@ def get_compiling_cuda_version() -> str:
     return 'not available'
 
 
-OPERATORS: dict[str, Operator] = {
-    'nms': Operator(nms.nms, TORCHVISION),
-    'softnms': Operator(nms.softnms, PYTORCH),
-    'nms_match': Operator(nms.nms_match, PYTORCH),
-    'bbox_overlaps': Operator(boxes.bbox_overlaps, PYTORCH),
-    'roi_align_forward': Operator(roi.roi_align_forward, TORCHVISION),
-    'roi_align_backward': Operator(roi.roi_align_backward, TORCHVISION),
-    'roi_pool_forward': Operator(roi.roi_pool_forward, TORCHVISION),
-    'roi_pool_backward': Operator(roi.roi_pool_backward, TORCHVISION),
-    'deform_conv_forward': Operator(deform_conv.deform_conv_forward, TORCHVISION),
-    'deform_conv_backward_input': Operator(deform_conv.deform_conv_backward_input, TORCHVISION),
-    'deform_conv_backward_parameters': Operator(deform_conv.deform_conv_backward_parameters, TORCHVISION),
-    'modulated_deform_conv_forward': Operator(deform_conv.modulated_deform_conv_forward, TORCHVISION),
-    'modulated_deform_conv_backward': Operator(deform_conv.modulated_deform_conv_backward, TORCHVISION),
-    'sigmoid_focal_loss_forward': Operator(focal_loss.sigmoid_focal_loss_forward, PYTORCH),
-    'sigmoid_focal_loss_backward': Operator(focal_loss.sigmoid_focal_loss_backward, PYTORCH),
-    'softmax_focal_loss_forward': Operator(focal_loss.softmax_focal_loss_forward, PYTORCH),
-    'softmax_focal_loss_backward': Operator(focal_loss.softmax_focal_loss_backward, PYTORCH),
-    'ms_deform_attn_forward': Operator(deform_attn.ms_deform_attn_forward, PYTORCH),
-    'ms_deform_attn_backward': Operator(deform_attn.ms_deform_attn_backward, PYTORCH),
-    'carafe_forward': Operator(carafe.carafe_forward, PYTORCH),
-    'carafe_backward': Operator(carafe.carafe_backward, PYTORCH),
-    'carafe_naive_forward': Operator(carafe.carafe_naive_forward, PYTORCH),
-    'carafe_naive_backward': Operator(carafe.carafe_naive_backward, PYTORCH),
-    'deform_roi_pool_forward': Operator(deform_roi_pool.deform_roi_pool_forward, PYTORCH),
-    'deform_roi_pool_backward': Operator(deform_roi_pool.deform_roi_pool_backward, PYTORCH),
-    'masked_im2col_forward': Operator(masked_conv.masked_im2col_forward, PYTORCH),
-    'masked_col2im_forward': Operator(masked_conv.masked_col2im_forward, PYTORCH),
-    'get_compiler_version': Operator(get_compiler_version, 'Python'),
-    'get_compiling_cuda_version': Operator(get_compiling_cuda_version, 'Python'),
-}
+_FUNCTIONS: dict[str, tuple[Callable, ...]] = {
+    TORCHVISION: (
+        nms.nms, roi.roi_align_forward, roi.roi_align_backward, roi.roi_pool_forward, roi.roi_pool_backward,
+        deform_conv.deform_conv_forward, deform_conv.deform_conv_backward_input,
+        deform_conv.deform_conv_backward_parameters, deform_conv.modulated_deform_conv_forward,
+        deform_conv.modulated_deform_conv_backward),
+    PYTORCH: (
+        nms.softnms, nms.nms_match, boxes.bbox_overlaps, focal_loss.sigmoid_focal_loss_forward,
+        focal_loss.sigmoid_focal_loss_backward, focal_loss.softmax_focal_loss_forward,
+        focal_loss.softmax_focal_loss_backward, deform_attn.ms_deform_attn_forward, deform_attn.ms_deform_attn_backward,
+        carafe.carafe_forward, carafe.carafe_backward, carafe.carafe_naive_forward, carafe.carafe_naive_backward,
+        deform_roi_pool.deform_roi_pool_forward, deform_roi_pool.deform_roi_pool_backward,
+        masked_conv.masked_im2col_forward, masked_conv.masked_col2im_forward),
+    'Python': (get_compiler_version, get_compiling_cuda_version)}
+OPERATORS: dict[str, Operator] = {function.__name__: Operator(function, source)
+                                  for source, functions in _FUNCTIONS.items() for function in functions}
 
 
 class Unavailable:

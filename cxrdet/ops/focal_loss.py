@@ -18,9 +18,7 @@ from cxrdet.ops.kernels import exact_dtype
 def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float,
                                alpha: float) -> None:
     """Loss of every logit -> output (N, C)."""
-    logits = input.to(exact_dtype(input))
-    p, q, log_p, log_q = logits.sigmoid(), (-logits).sigmoid(), F.logsigmoid(logits), F.logsigmoid(-logits)
-    positive, scale = _targets(logits, target, weight)
+    (p, q, log_p, log_q), positive, scale = _sigmoid_terms(input, target, weight)
     loss = torch.where(positive, -alpha * q**gamma * log_p, -(1 - alpha) * p**gamma * log_q)
     output.copy_(loss * scale)
 
@@ -28,23 +26,25 @@ def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, ou
 def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float,
                                 alpha: float) -> None:
     """Derivative of every loss of :func:`sigmoid_focal_loss_forward` by its logit -> grad_input (N, C)."""
-    logits = input.to(exact_dtype(input))
-    p, q, log_p, log_q = logits.sigmoid(), (-logits).sigmoid(), F.logsigmoid(logits), F.logsigmoid(-logits)
-    positive, scale = _targets(logits, target, weight)
+    (p, q, log_p, log_q), positive, scale = _sigmoid_terms(input, target, weight)
     gradient = torch.where(positive, alpha * q**gamma * (gamma * p * log_p - q),
                            (1 - alpha) * p**gamma * (p - gamma * q * log_q))
     grad_input.copy_(gradient * scale)
 
 
-def _targets(logits: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, C) mask of the positive logits and (N, 1) weight of the row's target; background weighs 1."""
-    classes = logits.shape[1]
+def _sigmoid_terms(input: Tensor, target: Tensor, weight: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    """p, 1 - p and their logarithms, mask of the positive logits, all (N, C); (N, 1) weight of the row's target.
+
+    Background weighs 1.
+    """
+    logits, classes = input.to(exact_dtype(input)), input.shape[1]
     positive = target[:, None] == torch.arange(classes, device=target.device)
     scale = logits.new_ones(len(logits), 1)
     if weight.numel() and classes:
         known = (target >= 0) & (target < classes)
         scale[known, 0] = weight.to(logits.dtype)[target[known]]
-    return positive, scale
+    terms = logits.sigmoid(), (-logits).sigmoid(), F.logsigmoid(logits), F.logsigmoid(-logits)
+    return terms, positive, scale
 
 
 def softmax_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float,

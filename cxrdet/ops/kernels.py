@@ -3,6 +3,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -49,3 +50,14 @@ def working_dtype(tensor: Tensor) -> torch.dtype:
 def exact_dtype(tensor: Tensor) -> torch.dtype:
     """Like :func:`working_dtype` for operators that compare or index: float16 is widened on every device."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def put_gradients(targets: Sequence[Tensor], function: Callable[..., Tensor], inputs: Sequence[Tensor],
+                  grad_output: Tensor) -> None:
+    """The gradients of ``function(*inputs)``, from autograd in the precision of :func:`exact_dtype` -> targets."""
+    dtype = exact_dtype(inputs[0])
+    inputs = [tensor.detach().to(dtype).requires_grad_() for tensor in inputs]
+    with torch.enable_grad(), torch.autocast(grad_output.device.type, enabled=False):
+        gradients = torch.autograd.grad(function(*inputs), inputs, grad_output.to(dtype), materialize_grads=True)
+    for target, gradient in zip(targets, gradients):
+        target.copy_(gradient)

@@ -366,7 +366,8 @@ def value_problems(found: Examined) -> list[str]:
                 continue
             key, needed = rule.what[0], rule.what[-1]
             if rule.kind == 'must have':
-                problems += [f'{path}.{name}: missing, and needed.' for name in rule.what if name not in value]
+                problems += [f'{path}.{names.replace("|", " or ")}: missing, and needed.' for names in rule.what
+                             if not value.keys() & set(names.split('|'))]
             elif value.get(key) and not value.get(needed):
                 problems.append(f'{path}.{key}: {value[key]!r} needs {needed} of at least 1, got '
                                 f'{value.get(needed, 0)!r}. Leave {key} out, or raise {needed}.')

@@ -316,8 +316,8 @@ def key_problems(cfg: Config) -> list[str]:
                   level=logging.WARNING)
     for rule in RULES:
         names = set(rule.what) if rule.kind == 'keys' else set()
-        if rule.mirrors.endswith('.__init__') and names:
-            names |= set(inspect.signature(pkgutil.resolve_name(rule.mirrors)).parameters) - {'self'}
+        mirrored = pkgutil.resolve_name(rule.mirrors) if names else None
+        names |= set(inspect.signature(mirrored).parameters) if inspect.isclass(mirrored) else set()
         problems += [f'{section}.{key}: unknown key.{did_you_mean(key, names)}' for section, value in cfg.items()
                      if names and re.search(rule.where, section) and isinstance(value, dict)
                      for key in value if key not in names]

@@ -12,17 +12,22 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from mmengine.config import Config
 
+from cxrdet.core.annotation_checks import check_table
+from cxrdet.core.annotation_quality import annotation_quality
 from cxrdet.core.detection.box_layout import likely_cause, no_boxes_text
 from cxrdet.core.detection.boxes import box_fault
 from cxrdet.core.equal_files import equal_files
 from cxrdet.core.errors import CxrdetError, DataError
+from cxrdet.core.issues import DataTable
 from cxrdet.core.splits import shared_groups
 from cxrdet.datasets.formats.record_images import read_record_image
+from cxrdet.datasets.formats.sets import read_set
+from cxrdet.datasets.formats.voc import read_list
 from cxrdet.preflight.check import (
     Examined,
     Part,
@@ -36,7 +41,7 @@ from cxrdet.preflight.check import (
 )
 from cxrdet.preflight.rules import RULES
 
-__all__ = ['Contents', 'check_run', 'contents_of', 'follow_classes', 'pack_for_metrics']
+__all__ = ['Contents', 'check_run', 'contents_of', 'follow_classes', 'pack_for_metrics', 'training_quality']
 
 ACCEPT = 'allow_shared_images'
 _REMOTE = re.compile(r'^[\w+.-]+://|^(torchvision|open-mmlab|openmmlab|mmcls|local|jhu|modelcloud)://|^data:')
@@ -430,3 +435,46 @@ def pack_for_metrics(cfg: Config | Examined) -> None:
             if keys and part.top == f'{split}_dataloader' and packs:
                 packed = tuple(part.cfg.get('meta_keys', takes(part.found).defaults['meta_keys']))
                 part.cfg['meta_keys'] = packed + tuple(key for key in keys if key not in packed)
+
+
+def training_quality(cfg: Config) -> dict[str, Any]:
+    """Quality of the annotations of the first data set of ``train_dataloader``.
+
+    The images are not opened. Of listed crops and chest films the whole table is checked, whatever the split.
+
+    Returns: as :func:`cxrdet.core.annotation_quality.annotation_quality`, or {'unknown': why} for a set that cannot
+        be read by the checks.
+    """
+    sets = examine(cfg).data_sets('train_dataloader')
+    if not sets:
+        return {'unknown': 'the config has no training data'}
+    try:
+        table, chosen = _annotations(sets[0])
+    except CxrdetError as error:
+        return {'unknown': str(error)}
+    if table is None:
+        return {'unknown': f'the checks do not know sets of the type {sets[0].cfg.get("type")}'}
+    return annotation_quality(table, check_table(table), chosen)
+
+
+def _annotations(part: Part) -> tuple[DataTable | None, np.ndarray]:
+    """The set as the checks read it, and which of its images the data set takes."""
+    cfg, root = part.cfg, str(part.cfg.get('data_root') or '')
+    kinds = {base.__name__ for base in getattr(part.found, '__mro__', ())}
+    prefix = cfg.get('data_prefix') or {}
+    named = os.path.join(root, str(cfg.get('ann_file') or ''))
+    table, names = None, None
+    if 'CellVOCDataset' in kinds:
+        folder = os.path.join(root, (prefix or {}).get('ann', 'Annotations/'))
+        table = read_set(os.path.dirname(os.path.normpath(folder)), 'voc', allow_outside=True)
+        names = set(read_list(named)) if cfg.get('ann_file') else None
+    elif 'CellTFRecordDataset' in kinds:
+        table = read_set(named, 'tfrecord')
+    elif 'CocoDataset' in kinds:
+        images = os.path.join(root, prefix.get('img', 'images/' if 'CellDataset' in kinds else ''))
+        table = read_set(named, 'coco', images=images, allow_outside=True)
+    elif kinds & {'CSVImageDataset', 'NIHChestXray14'}:
+        table = read_set(root, 'csv' if 'CSVImageDataset' in kinds else 'nih', allow_outside=True)
+    chosen = np.zeros(0, bool) if table is None else np.array(
+        [names is None or name in names for name in table.names], bool)
+    return table, chosen

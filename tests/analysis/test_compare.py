@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.inference.split_predictions import Collected
+from cxrdet.core.predictions import Collected
+from cxrdet.datasets.transforms.loading import read_image
 
 compare = import_module('cxrdet.analysis.compare')
 
@@ -22,7 +23,7 @@ def judged(tmp_path):
                             boxes=np.array(found, float).reshape(-1, 4), scores=np.full(len(found), 0.9),
                             labels=np.zeros(len(found), int), gt_boxes=target, gt_labels=np.zeros(1, int),
                             gt_ignore=np.zeros(1, bool)))
-    return Collected('detection', ('cell',), 'test', np.ones((3, 1)), [{}] * 3, records)
+    return Collected('detection', ('cell',), 'test', np.ones((3, 1)), [{}] * 3, records, read_image)
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """The terminal's text of diagnoses: narrow enough for long names, whole for empty sets and for each task."""
 import json
-from importlib import import_module
 
 import numpy as np
 import pytest
 
 from cxrdet.analysis.diagnose_text import WIDTH, diagnosis_text
-from cxrdet.inference.split_predictions import Collected, LoadedModel
+from cxrdet.core.model_diagnosis import diagnosis_of
+from cxrdet.core.predictions import Collected
 
-module = import_module('cxrdet.analysis.diagnose')
 LONG = 'Squamous intraepithelial lesion of low grade, number '
 
 
@@ -45,8 +44,7 @@ def test_text(task, number, images):
     classes = tuple(f'{LONG}{i}' for i in range(number))
     judged, train = (None if count is None else made(task, split, count, classes)
                      for split, count in zip(('test', 'train'), images))
-    report = {'config': 'configs/x.py', 'checkpoint': 'y.pth'} | module.diagnosis_of(
-        LoadedModel(None, None, classes, task, {}, 'y.pth'), judged, train)
+    report = {'config': 'configs/x.py', 'checkpoint': 'y.pth'} | diagnosis_of(judged, train)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     text = diagnosis_text(report)
     assert max(map(len, text.splitlines())) <= WIDTH and 'nan' not in text.split() and 'None' not in text
@@ -65,12 +63,11 @@ def test_operating_points_of_the_checkpoint():
     classes = ('a', 'b')
     points = {'classes': ['b', 'a'], 'thresholds': {'0.5': [.5, .5], 'youden': [.2, float('nan')]},
               'rules': {'0.5': '0.5', 'youden': 'youden'}, 'temperature': 1.5, 'images': 99}
-    loaded = LoadedModel(None, None, classes, 'multi-label', {'operating_points': points}, 'y.pth')
-    report = module.diagnosis_of(loaded, made('multi-label', 'val', 40, classes))
+    report = diagnosis_of(made('multi-label', 'val', 40, classes), points=points)
     assert [row['threshold'] for row in report['per_class']] == [.5, .2]  # NaN: 0.5
     assert report['operating_point'] == ('operating point "youden" (youden) of the checkpoint, chosen on 99 validation '
                                          'images, so that rates on validation are a little too good')
-    test = module.diagnosis_of(loaded, made('multi-label', 'test', 40, classes))
+    test = diagnosis_of(made('multi-label', 'test', 40, classes), points=points)
     assert test['operating_point'].endswith('chosen on 99 validation images')
 
 
@@ -78,7 +75,7 @@ def test_the_mean_over_findings_stands_beside_that_over_all_classes():
     from sklearn.metrics import roc_auc_score
     classes = ('Effusion', 'No Finding', 'Mass')
     judged, train = (made('multi-label', split, count, classes) for split, count in (('val', 60), ('train', 80)))
-    report = module.diagnosis_of(LoadedModel(None, None, classes, 'multi-label', {}, 'y.pth'), judged, train)
+    report = diagnosis_of(judged, train)
     assert report['fit']['over'] == list(classes)
     for name, part in (('val', judged), ('train', train)):
         areas = roc_auc_score(part.matrix('truth'), part.matrix('probabilities'), average=None)

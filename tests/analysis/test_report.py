@@ -12,14 +12,16 @@ from sklearn.metrics import roc_auc_score
 
 from cxrdet.analysis.report import content_of, fingerprint, training_panels
 from cxrdet.apis import report
+from cxrdet.core import predictions
 from cxrdet.core.detection import matching
 from cxrdet.core.detection.average_precision import IOUS
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.history import to_json
+from cxrdet.core.predictions import Collected
+from cxrdet.datasets.transforms.loading import read_image
 from cxrdet.evaluation.metrics import MultiLabelMetric
-from cxrdet.evaluation.metrics.coco_backend import coco_tables, precision_table
-from cxrdet.inference import split_predictions
-from cxrdet.inference.split_predictions import Collected, LoadedModel
+from cxrdet.evaluation.metrics.coco_backend import coco_tables, precision_and_recall
+from cxrdet.inference.split_predictions import LoadedModel
 from cxrdet.visualization.report import render_page
 from cxrdet.visualization.report.pictures import choose
 
@@ -61,7 +63,7 @@ def detections(images, number, *, objects=6, split='val', seed=0):
                             boxes=found[order], scores=scores[order], labels=names[order], gt_boxes=truth,
                             gt_labels=labels, gt_ignore=np.zeros(objects, bool)))
     labels = np.array([np.bincount(record['gt_labels'], minlength=3) for record in records], np.float64)
-    return Collected('detection', CLASSES, split, labels, [record['facts'] for record in records], records)
+    return Collected('detection', CLASSES, split, labels, [record['facts'] for record in records], records, read_image)
 
 
 def labelled(images, number, *, single=False, patients=True, split='val', seed=0):
@@ -75,7 +77,7 @@ def labelled(images, number, *, single=False, patients=True, split='val', seed=0
                             truth=truth))
     labels = np.array([record['truth'] for record in records])
     return Collected('single-label' if single else 'multi-label', CLASSES, split, labels,
-                     [record['facts'] for record in records], records)
+                     [record['facts'] for record in records], records, read_image)
 
 
 def test_detector(images):
@@ -124,7 +126,7 @@ def test_more_than_a_hundred_detections_of_an_image(images):
                     gt_ignore=np.zeros(10, bool)) for i, path in enumerate(images[:6])]
     judged = Collected('detection', CLASSES, 'val', np.tile([10., 0, 0], (6, 1)), [{}] * 6, records)
     tables = coco_tables(records, [{'boxes': truth, 'labels': record['gt_labels']} for record in records], CLASSES)
-    reference = precision_table(*tables, backend='pycocotools')[0, :, 0, 0].mean()
+    reference = precision_and_recall(*tables, backend='pycocotools')[0][0, :, 0, 0].mean()
     assert reference == pytest.approx(51 / 101)
     content = content_of(loaded('detection'), judged, pictures=0, samples=10)
     row = content.rows[0]
@@ -144,7 +146,7 @@ def test_predictions_are_paired_with_truth_once_a_split(images, monkeypatch):
         call = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args, **kwargs: (asked[key].append(what(*args)), call(
             *args, **kwargs))[1])
-    count(split_predictions, 'pair_boxes', 'splits', lambda *_: 1)
+    count(predictions, 'pair_boxes', 'splits', lambda *_: 1)
     count(matching, 'overlaps', 'images', lambda *_: 1)
     count(matching.Pairing, 'assign', 'overlaps', lambda pairing, iou, _: (id(pairing), iou))
     content_of(loaded('detection'), detections(images, 12), detections(images, 5, split='train', seed=1), samples=3,
@@ -275,7 +277,7 @@ def test_many_classes_get_panels_of_the_most_frequent(images):
     for record in judged.records:
         record['truth'], record['probabilities'] = (rng.random(30) < 0.3).astype(float), rng.random(30)
     labels = np.array([record['truth'] for record in judged.records])
-    wide = Collected('multi-label', names, 'val', labels, judged.facts, judged.records)
+    wide = Collected('multi-label', names, 'val', labels, judged.facts, judged.records, read_image)
     model = loaded('multi-label')._replace(classes=names)
     content = content_of(model, wide, pictures=0, samples=5, cam=False)
     assert len(content.curves['ROC']) == 24 and 'the 24 most frequent classes' in content.scores_note

@@ -2,10 +2,10 @@
 import numpy as np
 import pytest
 
+from cxrdet.core.annotation_checks import check_table
 from cxrdet.core.annotation_quality import annotation_quality
 from cxrdet.core.diagnosis import flags_of, quality_findings
 from cxrdet.core.issues import DataTable, Place
-from cxrdet.curation.checks import check_table
 
 GOOD = [[10 + 30 * k, 10, 30 + 30 * k, 40] for k in range(3)]
 FAULTS = {'inverted_box': [60, 60, 40, 80], 'zero_area_box': [40, 60, 40.5, 80], 'outside_box': [300, 10, 330, 40],

@@ -202,12 +202,14 @@ def tensor(offset, size, stride):
     reduced('numpy.core.multiarray', 'scalar', (dtype('O8'), 'x' * 8)),
     tensor(0, (5,), (1,)), tensor(1, (4,), (1,)), tensor(0, (2, 2), (2, 3)), tensor(-1, (2,), (1,)),
     tensor(0, (2,), (-1,)), tensor(0, (2 ** 62, 4), (2 ** 62, 1)), tensor(0, (2,), (1, 1)), tensor(0.0, (2,), (1,)),
-    tensor(2 ** 80, (0,), (1,)), reduced('torch', 'Size', ((-1,),)), reduced('numpy', 'ndarray', ((2,),)),
+    tensor(2 ** 80, (0,), (1,)), tensor(0, (2 ** 40, 2 ** 40), (0, 0)), array((1,) * 100, dtype('f8', F8), 'x' * 8),
+    array((2 ** 62,), dtype('U0', (3, '<', None, None, None, 0, 4, 8)), ''), reduced('torch', 'Size', ((-1,),)),
+    reduced('numpy', 'ndarray', ((2,),)),
     reduced('_codecs', 'encode', ('x', 'rot13')),
     b'\x80\x02}' + b')' + b'\x85' * 100000 + b'K\x01s.',  # the hash of a tuple so deep
     b'\x80\x02' + b')r\xff\xff\xff\xff' + b'j\xfe\xff\xff\xff.',  # a place in the memo far out
     b'\x80\x02X\xff\xff\xff\xffa.', b'\x80\x04\x8d' + b'\xff' * 7 + b'\x7fa.', b'\x80\x02)R.', b'\x80\x02b.', b'.', b'',
-    b'\x80\x02ccollections\nOrderedDict\n)R}X\x05\x00\x00\x00itemsNsb.', b'\x80\x02K\x01K\x02.',
+    b'\x80\x02ccollections\nOrderedDict\n)R}X\x05\x00\x00\x00itemsNsb.',
 ], ids=lambda data: f'{len(data)}-{hashlib.sha256(data).hexdigest()[:4]}')
 def test_hostile_forms_are_refused(pickled):
     with pytest.raises((DamagedFileError, PickledCodeError)):
@@ -226,6 +228,14 @@ def test_the_forms_that_these_are_made_from_are_read():
 def test_other_names_are_refused(module, name):
     with pytest.raises(PickledCodeError, match=name):
         read(archive(f'\x80\x02c{module}\n{name}\n)R.'.encode('latin-1')))
+
+
+def test_records_that_would_take_all_memory_are_refused():
+    with zipfile.ZipFile(stream := io.BytesIO(), 'w', zipfile.ZIP_DEFLATED) as new:
+        new.writestr('archive/data.pkl', pickle.dumps({}, 2))
+        new.writestr('archive/data/0', bytes(1 << 20))
+    with pytest.raises(DamagedFileError, match='memory'):
+        read(stream.getvalue())
 
 
 # --- mutants

@@ -425,7 +425,7 @@ def test_names_that_lead_out_of_a_table(tmp_path, pictures):
 
 @pytest.mark.parametrize('kind', ['coco', 'csv'])
 def test_a_copy_that_would_be_empty_is_refused(tmp_path, pictures, kind, monkeypatch):
-    """Lists beside their images, absolute names: told, no empty set; and no folder is searched that is not the set's."""
+    """Lists beside their images, absolute names: told, no empty set; and only folders of the set are searched."""
     for folder in ('images', 'lists', 'set/annotations'):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / 'images' / 'a.png').write_bytes(pictures[0])

@@ -347,9 +347,9 @@ def test_a_folder_of_somebody_else_is_never_written_to(force, tmp_path):
 
 @pytest.mark.parametrize(('call', 'message'), [
     (lambda folder: write_cell_phantoms(folder, splits={'valid': 3}), 'Unknown split "valid". Expected: train, val'),
-    (lambda folder: write_cell_phantoms(folder, splits={'val': -1}), 'expected 0 or more images, got -1'),
-    (lambda folder: write_cell_phantoms(folder, size=10), 'size: expected at least 64 pixels, got 10'),
-    (lambda folder: write_cell_phantoms(folder, seed=-1), 'seed: expected 0 or more, got -1'),
+    (lambda folder: write_cell_phantoms(folder, splits={'val': -1}), 'val: expected at least 0, got -1'),
+    (lambda folder: write_cell_phantoms(folder, size=10), 'size: expected at least 64, got 10'),
+    (lambda folder: write_cell_phantoms(folder, seed=-1), 'seed: expected at least 0, got -1'),
     (lambda folder: write_chest_phantoms(folder, num_images=0), 'num_images: expected at least 1, got 0'),
     (lambda folder: write_chest_phantoms(folder, size=63), 'size: expected at least 64, got 63'),
 ])

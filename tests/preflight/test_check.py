@@ -2,6 +2,7 @@
 import inspect
 import json
 import re
+import sys
 from copy import deepcopy
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.preflight.check import check_config, config_problems, takes
-from cxrdet.preflight.data import check_run, image_problems
+from cxrdet.preflight.check import _multiplied_rates, _part, check_config, config_problems, examine, takes
+from cxrdet.preflight.data import check_run, follow_classes, image_problems, pack_for_metrics
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'
 TRAIN, VAL = 'train_dataloader.dataset', 'val_dataloader.dataset'
@@ -247,7 +248,8 @@ def stock(root: Path, names: list[str], **metainfo) -> Config:
     return Config(dict(default_scope='mmdet', model=dict(type='FCOS', backbone=dict(type='ResNet', depth=18), neck=None,
                                                          bbox_head=head), train_dataloader=dict(
                            dataset=dataset, sampler=dict(type='DefaultSampler')),
-                       train_cfg=dict(max_epochs=1), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1))))
+                       train_cfg=dict(by_epoch=True, max_epochs=1),
+                       optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1))))
 
 
 @pytest.mark.parametrize(('names', 'classes', 'expected'), [
@@ -427,3 +429,126 @@ def test_the_registry_is_not_changed_by_a_check(cfg):
     before = dict(MODELS.module_dict)
     config_problems(cfg)
     assert MODELS.module_dict == before
+
+
+# --- once
+
+
+@pytest.fixture
+def reads():
+    """Names of the files that are opened."""
+    opened, on = [], [True]
+
+    def note(event, args):
+        if on and event == 'open' and isinstance(args[0], (str, bytes, Path)):
+            opened.append(Path(str(args[0])).name)
+    sys.addaudithook(note)
+    yield opened
+    on.clear()
+
+
+@pytest.mark.parametrize('kind', ['cxrdet.CellDataset', 'CocoDataset'])
+def test_one_walk_and_one_parse(cfg, kind, reads, monkeypatch):
+    """From the check to the classes and the packing: the config is walked once, each annotation file is read once."""
+    walks = []
+    monkeypatch.setattr('cxrdet.preflight.check._part', lambda *args: walks.append(args[1]) or _part(*args))
+    for split in ('train', 'val', 'test'):
+        cfg[f'{split}_dataloader'].dataset.type = kind
+        if kind == 'CocoDataset':
+            put(cfg, f'{split}_dataloader.dataset.metainfo', dict(classes=tuple(coco_classes(cfg, split))))
+    put(cfg, 'model.roi_head.bbox_head.num_classes', 3)
+    reads.clear()
+    found = check_run(cfg, mode='train')
+    follow_classes(found)
+    pack_for_metrics(found)
+    assert len(walks) == len(set(walks)) > 50
+    assert (reads.count('train.json'), reads.count('val.json')) == (1, 1)
+
+
+def coco_classes(config, split):
+    dataset = config[f'{split}_dataloader'].dataset
+    return [entry['name'] for entry in json.loads(Path(dataset.data_root, dataset.ann_file).read_text())['categories']]
+
+
+# --- Losses whose heads would give them something else than they expect.
+
+
+FOCAL, SOFTMAX = dict(type='FocalLoss', use_sigmoid=True), dict(type='CrossEntropyLoss')
+
+
+def loss_lines(config, head, loss, key='loss_cls', **options):
+    cfg = Config.fromfile(f'configs/{config}.py')
+    node = cfg.model
+    for name in head.split('.'):
+        node = node[name]
+    node[key] = dict(loss)
+    node.update(options)
+    return config_problems(cfg)
+
+
+@pytest.mark.parametrize('inner', [FOCAL, dict(type='FocalLoss'), dict(type='CrossEntropyLoss', use_sigmoid=True)])
+def test_a_sigmoid_that_the_head_is_not_told_of(inner):
+    loss = dict(type='cxrdet.OHEMLoss', loss=inner)
+    assert loss_lines('retinanet_bifpn_cell', 'bbox_head', loss) == [
+        'model.bbox_head.loss_cls.use_sigmoid: RetinaHead reads it here and would predict a score for the background; '
+        f'give use_sigmoid=True, as the {inner["type"]} inside has it']
+    assert loss_lines('retinanet_bifpn_cell', 'bbox_head', dict(loss, use_sigmoid=True)) == []
+    assert len(loss_lines('faster_rcnn_bifpn_cell', 'rpn_head', loss)) == 1
+
+
+@pytest.mark.parametrize(('config', 'head', 'loss'), [
+    ('retinanet_bifpn_cell', 'bbox_head', dict(type='cxrdet.OHEMLoss', loss=SOFTMAX)),
+    ('retinanet_bifpn_cell', 'bbox_head', FOCAL),
+    ('faster_rcnn_bifpn_cell', 'roi_head.bbox_head',
+     dict(type='cxrdet.OHEMLoss', loss=dict(type='cxrdet.RoIFocalLoss')))])
+def test_losses_that_fit(config, head, loss):
+    assert loss_lines(config, head, loss) == []
+
+
+@pytest.mark.parametrize(('config', 'head'), [
+    ('faster_rcnn_bifpn_cell', 'roi_head.bbox_head'), ('faster_rcnn_bifpn_cell', 'rpn_head'),
+    ('retinanet_bifpn_cell', 'bbox_head')])
+@pytest.mark.parametrize('loss', ['GIoULoss', 'mmdet.CIoULoss'])
+def test_a_loss_of_boxes_that_would_see_deltas(config, head, loss):
+    line, = loss_lines(config, head, dict(type=loss), 'loss_bbox')
+    assert line.startswith(f'model.{head}.reg_decoded_bbox: {loss} compares boxes')
+    assert loss_lines(config, head, dict(type=loss), 'loss_bbox', reg_decoded_bbox=True) == []
+
+
+def test_heads_that_decode_by_themselves_take_losses_of_boxes():
+    from mmengine.hub import get_config
+    for name in ('atss/atss_r50_fpn_1x_coco.py', 'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+                 'ddod/ddod_r50_fpn_1x_coco.py'):
+        assert config_problems(get_config(f'mmdet::{name}')) == []
+
+
+# --- Rates that stand where MMEngine does not look for them.
+
+
+def rate_lines(**wrapper):
+    return list(_multiplied_rates(examine(Config(dict(optim_wrapper=wrapper)))))
+
+
+def test_a_rate_inside_that_paramwise_cfg_needs_outside():
+    lookahead = dict(type='cxrdet.Lookahead', inner=dict(type='AdamW', lr=1e-4, weight_decay=0.05))
+    assert rate_lines(optimizer=lookahead, paramwise_cfg=dict(norm_decay_mult=0.0)) == [
+        'optim_wrapper.optimizer.inner.lr: with paramwise_cfg it stands one level up, beside inner: '
+        'optim_wrapper.optimizer.lr = 0.0001.',
+        'optim_wrapper.optimizer.inner.weight_decay: with paramwise_cfg it stands one level up, beside inner: '
+        'optim_wrapper.optimizer.weight_decay = 0.05.']
+
+
+@pytest.mark.parametrize('paramwise', [dict(norm_decay_mult=0.0), dict(custom_keys={'.bias': dict(decay_mult=0.0)})])
+def test_a_decay_that_is_not_given(paramwise):
+    optimizer = dict(type='cxrdet.Lookahead', inner=dict(type='AdamW'), lr=1e-4)
+    line, = rate_lines(optimizer=optimizer, paramwise_cfg=paramwise)
+    assert line.startswith('optim_wrapper.optimizer.weight_decay: missing, and paramwise_cfg has ')
+
+
+@pytest.mark.parametrize('wrapper', [
+    dict(optimizer=dict(type='SGD', lr=1e-2), paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)})),
+    dict(optimizer=dict(type='cxrdet.Lookahead', inner=dict(type='AdamW', lr=1e-4))),
+    dict(optimizer=dict(type='cxrdet.Lookahead', inner=dict(type='AdamW'), lr=1e-4), paramwise_cfg=dict(a=1)),
+    dict(optimizer=dict(type='AdamW', lr=1e-4), paramwise_cfg=dict(a=1)), {}])
+def test_rates_that_are_found(wrapper):
+    assert rate_lines(**wrapper) == []

@@ -304,8 +304,9 @@ def test_errors_of_the_user(tool, capsys, cells, tmp_path):
 
 def test_score_threshold_is_for_detectors(crops, monkeypatch, tmp_path):
     module = import_module('cxrdet.analysis.diagnose')
+    from cxrdet.inference.split_predictions import LoadedModel
     loaded = 'cxrdet.inference.split_predictions.load_model'
-    monkeypatch.setattr(loaded, lambda cfg, *args, **kwargs: module.LoadedModel(
+    monkeypatch.setattr(loaded, lambda cfg, *args, **kwargs: LoadedModel(
         cfg, None, crops[1], 'single-label', {}, 'x.pth'))
     with pytest.raises(ConfigError, match='score_thr is for detectors; a classifier is judged at its operating point'):
         module.diagnose(CSV, 'x.pth', score_thr=0.5)

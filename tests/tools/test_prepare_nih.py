@@ -221,7 +221,7 @@ def test_bad_tables_and_folders(run, films, tmp_path, capsys):
     assert 'none of the films of' in capsys.readouterr().err
     path.write_text(path.read_text() + '000.png,Mass,0,0,50,M,PA,1,1,1,1\n')
     assert run(arguments(films, tmp_path / 'out')) == 2
-    assert 'line 122 repeats 000.png, which line 2 has already' in capsys.readouterr().err
+    assert 'line 122 (000.png): repeats 000.png, which line 2 has already' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cxrdet.core.detection import fusion_kernels as kernels
-from cxrdet.core.errors import did_you_mean
+from cxrdet.core.errors import ConfigError, did_you_mean
 
 __all__ = ['CONF_TYPES', 'FUSIONS', 'METHODS', 'PRESETS', 'best_first', 'check_fusion', 'check_options', 'fuse',
            'is_tensor', 'nms', 'non_maximum_weighted', 'soft_nms', 'soft_voting', 'weighted_boxes_fusion']
@@ -354,13 +354,15 @@ def best_first(scores: Array) -> Array:
     return scores.argsort(stable=True, descending=True) if is_tensor(scores) else np.argsort(-scores, kind='stable')
 
 
-def check_fusion(fusion: str, options: dict) -> None:
-    """Raise ValueError for what :func:`check_options` refuses, and for values that the method refuses."""
-    check_options(fusion, options)
+def check_fusion(fusion: str, options: dict, *, where: str) -> None:
+    """Raise ConfigError, which begins with ``where``, for names and values that :func:`fuse` refuses."""
     try:
+        check_options(fusion, options)
         fuse([np.array([[0., 0., 1., 1.]])], [np.array([0.5])], [np.array([0])], fusion=fusion, **options)
     except TypeError as error:
-        raise ValueError(f'fusion "{fusion}" cannot take {options}: {error}') from error
+        raise ConfigError(f'{where}: fusion "{fusion}" cannot take {options}: {error}') from error
+    except ValueError as error:
+        raise ConfigError(f'{where}: {error}') from error
 
 
 def check_options(fusion: str, options: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ and checked in one to two seconds.
 """
 import json
 import math
-import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from cxrdet.core.csv_text import whole_number
 from cxrdet.core.detection.boxes import xywh_to_xyxy
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
-from cxrdet.core.files import read_text
+from cxrdet.core.files import read_text, write_atomic
 from cxrdet.core.issues import DataTable, Finding, Place
 from cxrdet.datasets.formats.files import add_image
 
@@ -125,14 +124,7 @@ def load_json(path: str | Path) -> Any:
 
 def write_json(path: str | Path, content: Any) -> None:
     """Write a JSON file beside ``path`` and rename it: whole or not at all. Folders are made as needed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    try:
-        partial.write_text(json.dumps(content), encoding='utf-8')
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomic(path, json.dumps(content))
 
 
 def coco_annotation(number: int, image_id: Any, category_id: Any, box: Sequence[float], *, crowd: bool = False) -> dict:
@@ -171,7 +163,7 @@ def _categories(content: dict, file: str, findings: list[Finding]) -> dict[Any, 
     """Id -> name, in the order of the ids."""
     names: dict[Any, str] = {}
     for number, entry in _entries(content, 'categories', file, 'bad_category', findings):
-        key, name = _id(entry.get('id')), entry.get('name')
+        key, name = _id(entry, 'id'), entry.get('name')
         name = unicodedata.normalize('NFC', name) if isinstance(name, str) else ''
         text = ''
         if key is None or not name.strip():
@@ -186,6 +178,7 @@ def _categories(content: dict, file: str, findings: list[Finding]) -> dict[Any, 
             findings.append(Finding('error', 'bad_category', text, file, f'categories[{number}]'))
         if key is not None and name:
             names.setdefault(key, name)
+            entry['name'] = name
     return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
 
@@ -207,7 +200,7 @@ def _read_images(table: DataTable, sizes: list, content: dict, file: Path, folde
     """Append the images of a file; id -> row of the table (the first, where an id is used twice)."""
     ids: dict[Any, int] = {}
     for number, entry in _entries(content, 'images', str(file), 'bad_image', table.findings):
-        key, name = _id(entry.get('id')), entry.get('file_name')
+        key, name = _id(entry, 'id'), entry.get('file_name')
         if key is None or not isinstance(name, str) or not name:
             table.findings.append(Finding('error', 'bad_image', f'needs an "id" and a "file_name", got {entry!r:.120}',
                                           str(file), f'images[{number}]', key))
@@ -232,9 +225,9 @@ def _read_annotations(table: DataTable, columns: list[list], content: dict, file
     labels = {key: labels[name] for key, name in categories.items()}
     for number, entry in _entries(content, 'annotations', file, 'bad_annotation', table.findings):
         key, image, label = map(entry.get, ('id', 'image_id', 'category_id'))
-        key = key if type(key) is int else _id(key)
-        image = ids.get(image if type(image) is int else _id(image), -1)
-        label = labels.get(label if type(label) is int else _id(label), -1)
+        key = key if type(key) is int else _id(entry, 'id')
+        image = ids.get(image if type(image) is int else _id(entry, 'image_id'), -1)
+        label = labels.get(label if type(label) is int else _id(entry, 'category_id'), -1)
         values = _four_numbers(entry.get('bbox'))
         numbers += values or (math.nan,) * 4
         images.append(image)
@@ -254,7 +247,7 @@ def _faults(entry: dict, key: Any, image: int, label: int, values: Sequence | No
     def told(name: str, lacking: str) -> str:
         value = entry.get(name)
         return f'has no "{name}"' if value is None else f'has the "{name}" {value!r:.60}, ' + (
-            'expected a number' if _id(value) is None else lacking)
+            'expected a number' if _id(entry, name) is None else lacking)
 
     if key is None:
         yield 'no_annotation_id', told('id', '')
@@ -269,10 +262,11 @@ def _faults(entry: dict, key: Any, image: int, label: int, values: Sequence | No
             f'has the "bbox" {box!r:.60}, expected four numbers x, y, width, height')
 
 
-def _id(value: Any) -> int | str | None:
-    """An id as it is looked up: ``1.0`` is 1; None for what is none."""
+def _id(entry: dict, name: str) -> int | str | None:
+    """An id of an entry, None for what is none; ``1.0`` becomes 1, in the entry too."""
+    value = entry.get(name)
     if isinstance(value, float) and value.is_integer():
-        return int(value)
+        value = entry[name] = int(value)
     return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 
 from cxrdet.core.errors import DataError
+from cxrdet.core.files import write_atomic
 from cxrdet.datasets.formats.coco import coco_annotation
 from cxrdet.datasets.phantoms.cells import CELL_CLASSES, render_cells, sample_cells
-from cxrdet.datasets.phantoms.files import Progress, prepared_folder, write_json, write_whole
+from cxrdet.datasets.phantoms.files import Progress, check_least, prepared_folder, write_json
 from cxrdet.datasets.phantoms.optics import encode_jpeg, one_thread
 
 CELL_VERSION = 3  # raise it whenever the same seed gives other images
@@ -40,24 +41,16 @@ def write_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int] | None = 
     """
     out_dir = Path(out_dir)
     splits = {'train': 200, 'val': 50} if splits is None else dict(splits)
-    _check(splits, size, seed)
+    for split, count in splits.items():
+        if split not in SPLIT_KEYS:
+            raise DataError(f'Unknown split "{split}". Expected: {", ".join(SPLIT_KEYS)}.')
+        check_least(**{split: (count, 0)})
+    check_least(size=(size, 64), seed=(seed, 0))
     manifest = {'kind': 'cell-phantom', 'version': CELL_VERSION, 'seed': seed, 'size': size, 'splits': splits}
     with prepared_folder(out_dir, manifest, force=force) as new:
         for split, count in splits.items():
             _write_split(new, split, count, size, seed, progress)
     return out_dir
-
-
-def _check(splits: dict[str, int], size: int, seed: int) -> None:
-    for split, count in splits.items():
-        if split not in SPLIT_KEYS:
-            raise DataError(f'Unknown split "{split}". Expected: {", ".join(SPLIT_KEYS)}.')
-        if count < 0:
-            raise DataError(f'Split "{split}": expected 0 or more images, got {count}.')
-    if size < 64:
-        raise DataError(f'size: expected at least 64 pixels, got {size}.')
-    if seed < 0:
-        raise DataError(f'seed: expected 0 or more, got {seed}.')
 
 
 def _write_split(out_dir: Path, split: str, count: int, size: int, seed: int, progress: Progress | None) -> None:
@@ -68,7 +61,8 @@ def _write_split(out_dir: Path, split: str, count: int, size: int, seed: int, pr
         name = f'{split}_{index:05d}.jpg'
         path = out_dir / 'images' / name
         if not path.exists():
-            write_whole(path, encode_jpeg(render_cells(rng, scene), int(rng.integers(80, 96))).tobytes())
+            data = encode_jpeg(render_cells(rng, scene), int(rng.integers(80, 96)))
+            write_atomic(path, data.tobytes(), durable=False)
         images.append({'id': index + 1, 'file_name': name, 'width': size, 'height': size})
         for box, label in zip(*(array.tolist() for array in scene.targets())):
             annotations.append(coco_annotation(len(annotations) + 1, index + 1, label + 1, box))

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from cxrdet.datasets.phantoms.optics import blur, sensor_noise, smooth_noise, to_bytes, uneven_light
+from cxrdet.datasets.phantoms.shapes import extent, tight
 
 CELL_CLASSES = ('RBC', 'WBC', 'Platelets')
 RBC, WBC, PLATELET = range(3)
@@ -67,9 +68,8 @@ class Cell:
     @functools.cached_property
     def box(self) -> tuple[float, float, float, float]:
         """Tight xyxy extent of the visible mask in pixels."""
-        rows, cols = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
-        return (float(self.left + cols[0]), float(self.top + rows[0]),
-                float(self.left + cols[-1] + 1), float(self.top + rows[-1] + 1))
+        x1, y1, x2, y2 = extent(self.mask)
+        return self.left + x1, self.top + y1, self.left + x2, self.top + y2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,16 +173,10 @@ def _sample_cell(rng: np.random.Generator, label: int, radius: float, centre: tu
     visible = int(mask.sum())
     if visible < max(MIN_INSIDE * whole, MIN_PIXELS):
         return None
-    tight = _tight(mask)
-    rows, cols = slice(rows.start + tight[0].start, rows.start + tight[0].stop), \
-        slice(cols.start + tight[1].start, cols.start + tight[1].stop)
-    return Cell(label, left + cols.start, top + rows.start, np.ascontiguousarray(mask[tight]),
-                u[rows, cols], v[rows, cols], q[rows, cols], radius, seed)
-
-
-def _tight(mask: np.ndarray) -> tuple[slice, slice]:
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
+    inner = tight(mask)
+    u, v, q = (part[rows, cols][inner] for part in (u, v, q))
+    return Cell(label, left + cols.start + inner[1].start, top + rows.start + inner[0].start,
+                np.ascontiguousarray(mask[inner]), u, v, q, radius, seed)
 
 
 def _sample_outline(rng: np.random.Generator, label: int) -> tuple[float, list[tuple[int, float, float]]]:

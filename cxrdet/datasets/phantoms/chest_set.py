@@ -7,16 +7,16 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from cxrdet.core.classification.labels import NO_FINDING
 from cxrdet.core.csv_text import csv_text
-from cxrdet.core.errors import DataError
+from cxrdet.core.files import write_atomic
+from cxrdet.datasets.formats.images import png_bytes
 from cxrdet.datasets.phantoms.chest import ChestScene, render_chest, sample_chest
 from cxrdet.datasets.phantoms.chest_body import Patient, sample_patient
 from cxrdet.datasets.phantoms.chest_findings import CHEST_FINDINGS, PREVALENCE
-from cxrdet.datasets.phantoms.files import Progress, prepared_folder, write_whole
+from cxrdet.datasets.phantoms.files import Progress, check_least, prepared_folder
 from cxrdet.datasets.phantoms.optics import one_thread
 
 CHEST_VERSION = 2  # raise it whenever the same seed gives other films
@@ -57,9 +57,7 @@ def write_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: i
         DataError: If the folder holds something else and ``force`` is not set, or a number is out of range.
     """
     out_dir = Path(out_dir)
-    for name, value, least in (('num_images', num_images, 1), ('size', size, 64), ('seed', seed, 0)):
-        if value < least:
-            raise DataError(f'{name}: expected at least {least}, got {value}.')
+    check_least(num_images=(num_images, 1), size=(size, 64), seed=(seed, 0))
     manifest = {'kind': 'chest-phantom', 'version': CHEST_VERSION, 'seed': seed, 'size': size, 'images': num_images}
     with prepared_folder(out_dir, manifest, force=force) as new:
         _write_films(new, num_images, size, seed, progress)
@@ -83,7 +81,7 @@ def _write_films(out_dir: Path, num_images: int, size: int, seed: int, progress:
         if progress is not None:
             progress('films', done, num_images)
     for name, content in zip(tables, (csv_text(entries), csv_text(boxes), *map(_lines, lists)), strict=True):
-        write_whole(out_dir / name, content.encode())
+        write_atomic(out_dir / name, content)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,11 +126,7 @@ def _finish_image(path: Path, film: _Film, seed: int, size: int) -> ChestScene:
     rng = np.random.default_rng((seed, _STREAM, film.number, film.follow_up + 1))
     scene = sample_chest(rng, size, findings=film.findings, view=film.view, patient=film.patient)
     if not path.exists():
-        image = render_chest(rng, scene)
-        done, code = cv2.imencode('.png', image)
-        if not done:
-            raise RuntimeError(f'OpenCV could not encode an image of shape {image.shape} as PNG')
-        write_whole(path, code.tobytes())
+        write_atomic(path, png_bytes(render_chest(rng, scene), path), durable=False)
     return scene
 
 

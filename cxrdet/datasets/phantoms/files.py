@@ -6,26 +6,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cxrdet.core.errors import DataError
+from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
 
 MANIFEST = 'prepared.json'
 Progress = Callable[[str, int, int], None]  # called with (what, done, total) after each image
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` beside ``path`` and rename it, so that ``path`` is either absent or whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+def check_least(**numbers: tuple[int, int]) -> None:
+    """Raise DataError for the first number that is below the least one that is given beside it."""
+    for name, (value, least) in numbers.items():
+        if value < least:
+            raise DataError(f'{name}: expected at least {least}, got {value}.')
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as JSON with :func:`write_whole`."""
-    write_whole(path, (json.dumps(content, indent=1) + '\n').encode())
+    write_atomic(path, json.dumps(content, indent=1) + '\n')
 
 
 @contextmanager

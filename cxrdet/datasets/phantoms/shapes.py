@@ -104,9 +104,15 @@ def soft(layer: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
 
 
-def extent(mask: np.ndarray) -> tuple[float, float, float, float]:
-    """Return the tight xyxy extent of a bool mask in pixels. Raises ValueError if the mask is empty."""
+def tight(mask: np.ndarray) -> tuple[slice, slice]:
+    """Return the rows and columns that a bool mask reaches over. Raises ValueError if the mask is empty."""
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         raise ValueError('extent of an empty mask is not defined')
-    return float(cols[0]), float(rows[0]), float(cols[-1] + 1), float(rows[-1] + 1)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
+
+
+def extent(mask: np.ndarray) -> tuple[float, float, float, float]:
+    """Return the tight xyxy extent of a bool mask in pixels. Raises ValueError if the mask is empty."""
+    rows, cols = tight(mask)
+    return float(cols.start), float(rows.start), float(cols.stop), float(rows.stop)

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
 from cxrdet.core.errors import ConfigError
+from cxrdet.core.predictions import boxes_of_truth
 from cxrdet.datasets.transforms.loading import image_reader
 from cxrdet.engine.process import unwrap
 from cxrdet.registry import HOOKS
@@ -75,10 +76,8 @@ class PredictionPanelHook(Hook):
             return classification_panel(image, _labels(info, len(scores)), scores, classes, size=self.size)
         found = sample.pred_instances.cpu().numpy()
         prediction = dict(boxes=found.bboxes, scores=found.scores, labels=found.labels)
-        truth = dict(boxes=[box['bbox'] for box in info['instances']],
-                     labels=[box['bbox_label'] for box in info['instances']],
-                     ignore=[bool(box.get('ignore_flag')) for box in info['instances']])
-        return detection_panel(image, prediction, truth, classes, score_thr=self.score_thr, size=self.size)
+        return detection_panel(image, prediction, boxes_of_truth(info['instances']), classes,
+                               score_thr=self.score_thr, size=self.size)
 
 
 def _by_iteration(runner) -> bool:

@@ -14,8 +14,7 @@ from cxrdet.core.detection.boxes import xyxy_to_xywh
 from cxrdet.core.detection.matching import as_boxes
 from cxrdet.datasets.formats.coco import coco_annotation
 
-__all__ = ['AREAS', 'BACKENDS', 'coco_tables', 'mean_precision', 'precision_and_recall', 'precision_table',
-           'resolve_backend']
+__all__ = ['AREAS', 'BACKENDS', 'coco_tables', 'mean_precision', 'precision_and_recall', 'resolve_backend']
 
 #: Module that stands behind each backend, in order of preference (the first is about ten times faster).
 BACKENDS = {'faster-coco-eval': 'faster_coco_eval', 'pycocotools': 'pycocotools'}
@@ -63,11 +62,6 @@ def coco_tables(predictions: Sequence[Mapping], targets: Sequence[Mapping], clas
             results.append({'image_id': image_id, 'category_id': int(label), 'bbox': box, 'score': float(score)})
     categories = [{'id': i, 'name': str(name)} for i, name in enumerate(classes)]
     return {'images': images, 'annotations': annotations, 'categories': categories}, results
-
-
-def precision_table(truth: dict, results: Sequence[dict], *, backend: str = 'auto', max_dets: int = 100) -> np.ndarray:
-    """The first table of :func:`precision_and_recall`."""
-    return precision_and_recall(truth, results, backend=backend, max_dets=max_dets)[0]
 
 
 def precision_and_recall(truth: dict, results: Sequence[dict], *, backend: str = 'auto',

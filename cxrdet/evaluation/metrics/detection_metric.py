@@ -1,7 +1,7 @@
 """COCO average precision with precision, recall and F1 at a chosen score, for every detection data set."""
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 
 from cxrdet.core.detection.matching import pair_boxes
 from cxrdet.core.files import write_atomic
+from cxrdet.core.predictions import boxes_of_truth
 from cxrdet.core.rates import Rates, precision_recall_f1
 from cxrdet.evaluation.metrics.coco_backend import (
     AREAS,
@@ -20,7 +21,22 @@ from cxrdet.evaluation.metrics.coco_backend import (
 )
 from cxrdet.registry import METRICS
 
-__all__ = ['DetectionMetric']
+__all__ = ['DetectionMetric', 'compared_boxes']
+
+
+def compared_boxes(metric: BaseMetric, sample: Mapping, *more: str) -> tuple[dict, dict]:
+    """Predictions and ground truth of an image, as :func:`cxrdet.core.detection.matching.pair_boxes` takes them.
+
+    Raises: ValueError if the sample has no ``instances``, or lacks one of the keys ``more``.
+    """
+    for key in ('instances', *more):
+        if key not in sample:
+            raise ValueError(f'{type(metric).__name__} needs "{key}" of each image, but the samples have none. Add '
+                             f'"{key}" to the meta_keys of PackDetInputs in the validation and test pipelines')
+    found = {name: sample['pred_instances'][key].detach().cpu() for name, key in
+             (('boxes', 'bboxes'), ('scores', 'scores'), ('labels', 'labels'))}
+    return {'boxes': found['boxes'].double().numpy().reshape(-1, 4), 'scores': found['scores'].double().numpy(),
+            'labels': found['labels'].numpy()}, boxes_of_truth(sample['instances'])
 
 
 @METRICS.register_module()
@@ -76,19 +92,9 @@ class DetectionMetric(BaseMetric):
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep predictions and ground truth of a batch as arrays; raises ValueError if ``instances`` is missing."""
         for sample in data_samples:
-            if 'instances' not in sample:
-                raise ValueError(f'{type(self).__name__} needs the ground truth of each image, but the samples have no '
-                                 '"instances". Add "instances" to the meta_keys of PackDetInputs in the validation and '
-                                 'test pipelines')
-            instances, predicted = sample['instances'], sample['pred_instances']
             height, width = sample['ori_shape'][:2]
-            target = {'boxes': np.array([box['bbox'] for box in instances], np.float64).reshape(-1, 4),
-                      'labels': np.array([box['bbox_label'] for box in instances], np.int64),
-                      'ignore': np.array([box.get('ignore_flag', 0) for box in instances], bool),
-                      'height': height, 'width': width, 'file_name': Path(sample.get('img_path') or '').name}
-            prediction = {'boxes': predicted['bboxes'].detach().cpu().double().numpy().reshape(-1, 4),
-                          'scores': predicted['scores'].detach().cpu().double().numpy(),
-                          'labels': predicted['labels'].detach().cpu().numpy()}
+            prediction, target = compared_boxes(self, sample)
+            target |= {'height': height, 'width': width, 'file_name': Path(sample.get('img_path') or '').name}
             self.results.append((sample.get('img_id'), prediction, target))
 
     def compute_metrics(self, results: list) -> dict[str, float]:

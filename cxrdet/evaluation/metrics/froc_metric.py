@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from cxrdet.core.detection.average_precision import precisions_by_overlap
 from cxrdet.core.detection.froc import RATES, froc, froc_interval, image_auroc, lesion_auroc
 from cxrdet.core.detection.matching import pair_boxes
+from cxrdet.evaluation.metrics.detection_metric import compared_boxes
 from cxrdet.registry import METRICS
 
 __all__ = ['FROCMetric']
@@ -56,18 +57,7 @@ class FROCMetric(BaseMetric):
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep predictions and ground truth of a batch as arrays."""
         for sample in data_samples:
-            for key in ('instances', *([self.group_key] if self.group_key else [])):
-                if key not in sample:
-                    raise ValueError(f'{type(self).__name__} needs "{key}" of each image, but the samples have none. '
-                                     f'Add "{key}" to the meta_keys of PackDetInputs in the validation and test '
-                                     'pipelines')
-            instances, predicted = sample['instances'], sample['pred_instances']
-            target = {'boxes': np.array([box['bbox'] for box in instances], np.float64).reshape(-1, 4),
-                      'labels': np.array([box['bbox_label'] for box in instances], np.int64),
-                      'ignore': np.array([box.get('ignore_flag', 0) for box in instances], bool)}
-            prediction = {'boxes': predicted['bboxes'].detach().cpu().double().numpy().reshape(-1, 4),
-                          'scores': predicted['scores'].detach().cpu().double().numpy(),
-                          'labels': predicted['labels'].detach().cpu().numpy()}
+            prediction, target = compared_boxes(self, sample, *([self.group_key] if self.group_key else []))
             self.results.append((sample[self.group_key] if self.group_key else None, prediction, target))
 
     def compute_metrics(self, results: list) -> dict[str, float]:

@@ -52,10 +52,7 @@ class DetectorEnsemble(BaseDetector):
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
         self.fusion, self.fusion_cfg, self.max_per_img = fusion, dict(fusion_cfg or {}), max_per_img
-        try:
-            check_fusion(fusion, self.fusion_cfg)
-        except ValueError as error:
-            raise ConfigError(f'DetectorEnsemble: {error}') from error
+        check_fusion(fusion, self.fusion_cfg, where='DetectorEnsemble')
         self._fusable = FusableBoxes('DetectorEnsemble')
         self.weights = checked_weights(weights, len(members))
         self.members = build_members(members, tta=tta)

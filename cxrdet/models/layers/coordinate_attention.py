@@ -21,9 +21,7 @@ class CoordinateAttention(nn.Module):
     and Fw are 1x1 convolutions, F1 with a batch norm, and ``delta`` is the hard swish. F1 has no bias: the norm would
     take it out.
 
-    At the start each gate is near 1/2, their product near 1/4: no identity, but an almost even factor. Behind stages 1
-    to 3 of a ResNet a convolution and a batch norm follow on every path, which in training mode take such a factor out;
-    behind the last one the classifier or the laterals of a pyramid follow it.
+    At the start each gate is near 1/2, their product near 1/4: an almost even factor, as of :class:`cxrdet.ECA`.
 
     Args:
         in_channels: C of the map.

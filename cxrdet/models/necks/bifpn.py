@@ -4,7 +4,6 @@ Paper: Tan, Pang, Le, "EfficientDet: Scalable and Efficient Object Detection", C
 Own implementation, written from the paper's equations. Where the paper is silent, the choice is named below.
 """
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import partial, reduce
 
 import torch
@@ -13,6 +12,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from cxrdet.core.errors import did_you_mean
 from cxrdet.registry import MODELS
 
 FUSIONS = ('fast', 'softmax', 'sum')
@@ -222,9 +222,7 @@ class BiFPN(BaseModule):
         if num_layers < 1:
             raise ValueError(f'BiFPN: num_layers must be at least 1, got {num_layers}')
         if fusion not in FUSIONS:
-            close = get_close_matches(str(fusion), FUSIONS, n=1)
-            hint = f'; did you mean {close[0]!r}?' if close else ''
-            raise ValueError(f'BiFPN: fusion must be one of {FUSIONS}, got {fusion!r}{hint}')
+            raise ValueError(f'BiFPN: fusion must be one of {FUSIONS}, got {fusion!r}.{did_you_mean(fusion, FUSIONS)}')
 
     def _build_attentions(self, attention: dict | Sequence[dict | None] | None) -> nn.ModuleList | None:
         if attention is None:

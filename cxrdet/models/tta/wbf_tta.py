@@ -40,10 +40,7 @@ class WBFTTAModel(DetTTAModel):
         super().__init__(module=module, **kwargs)
         self.fusion, self.fusion_cfg, self.weights = fusion, dict(fusion_cfg or {}), weights
         self.max_per_img, self._fusable = max_per_img, FusableBoxes('WBFTTAModel')
-        try:
-            check_fusion(fusion, self.fusion_cfg)
-        except ValueError as error:
-            raise ConfigError(f'WBFTTAModel: {error}') from error
+        check_fusion(fusion, self.fusion_cfg, where='WBFTTAModel')
 
     def val_step(self, data: dict) -> list[DetDataSample]:
         """Predict, as in a test; a validation loop calls this."""

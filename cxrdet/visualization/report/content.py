@@ -33,7 +33,7 @@ class Content:
     Attributes:
         title: of the page.
         about: one sentence below it.
-        diagnosis: from :func:`cxrdet.analysis.diagnose.diagnosis_of`.
+        diagnosis: from :func:`cxrdet.core.model_diagnosis.diagnosis_of`.
         scores: ``name``, ``value``, ``low``, ``high`` of each main score.
         scores_note: how they and their intervals were made.
         data, model, reproduce: (name, value) facts.

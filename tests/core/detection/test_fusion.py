@@ -23,6 +23,7 @@ from cxrdet.core.detection.fusion import (
     soft_voting,
     weighted_boxes_fusion,
 )
+from cxrdet.core.errors import ConfigError
 
 A, B, FAR = [10., 10., 30., 30.], [12., 10., 32., 30.], [100., 100., 140., 120.]
 IOU = 18 * 20 / (2 * 400 - 18 * 20)  # of A and B
@@ -339,9 +340,9 @@ def test_what_is_refused(boxes, scores, labels, more, message):
     ('soft_nms', dict(method='gauss'), "got 'gauss'"),
 ])
 def test_options_are_checked_before_there_are_boxes(method, options, message):
-    fusion.check_fusion('wbf', dict(conf_type='max', skip_box_thr=0.9))
-    with pytest.raises(ValueError, match=message):
-        fusion.check_fusion(method, options)
+    fusion.check_fusion('wbf', dict(conf_type='max', skip_box_thr=0.9), where='here')
+    with pytest.raises(ConfigError, match=f'^here: .*{message}'):
+        fusion.check_fusion(method, options, where='here')
 
 
 def test_signature_is_the_one_agreed():

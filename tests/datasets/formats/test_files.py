@@ -33,7 +33,8 @@ def test_missing_and_outside(tmp_path):
     (tmp_path / 'root' / 'folder.png').mkdir(parents=True)
     (tmp_path / 'root' / 'empty.png').touch()
     (tmp_path / 'root' / 'a.png').write_bytes(b'x')
-    names = ['a.png', 'empty.png', 'folder.png', 'no\\b.png', '../out.png', '/etc/hosts', 'C:\\x.png', 'z\0', '../root/a.png']
+    names = ['a.png', 'empty.png', 'folder.png', 'no\\b.png', '../out.png', '/etc/hosts', 'C:\\x.png', 'z\0',
+             '../root/a.png']
     table = DataTable('coco')
     for row, name in enumerate(names):
         add_image(table, tmp_path / 'root', name, Place('f', f'row {row}'))

@@ -1,11 +1,14 @@
 """The hook on a stand-in of the runner that saves a number; whole runs are in tests/engine/test_resume.py."""
+import hashlib
 import logging
 import os
+import zipfile
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.hooks.checkpoint import CheckpointHook
 
@@ -150,6 +153,20 @@ def test_published_models(tmp_path):
     published = [name for name in names(tmp_path) if '-' in name]
     assert [name.partition('-')[0] for name in published] == ['best_mAP_epoch_1', 'epoch_1']
     assert set(torch.load(tmp_path / published[0], weights_only=True)) == {'state_dict', 'meta'}
+
+
+def test_checkpoints_hold_a_digest(tmp_path):
+    hook = CheckpointHook(interval=1, save_best='mAP', rule='greater', published_keys=['info'])
+    run(hook, Runner(tmp_path), 1, [dict(mAP=0.5)])
+    files = sorted(tmp_path.glob('*.pth'))
+    assert len(files) == 4  # two of them published
+    for path in files:
+        with zipfile.ZipFile(path) as archive:
+            assert sum(name.endswith('/.digest') for name in archive.namelist()) == 1
+            assert archive.testzip() is None
+        assert 'info' in Checkpoint.read(path).content
+        if '-' in path.stem:
+            assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(path.stem.partition('-')[2])
 
 
 def test_another_folder(tmp_path):

@@ -10,7 +10,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.structures import BaseDataElement, InstanceData
 
-from cxrdet.evaluation.metrics.coco_backend import coco_tables, precision_table, resolve_backend
+from cxrdet.evaluation.metrics.coco_backend import coco_tables, precision_and_recall, resolve_backend
 from cxrdet.evaluation.metrics.detection_metric import DetectionMetric
 from cxrdet.registry import METRICS
 
@@ -221,6 +221,6 @@ def test_backend_that_is_not_installed(monkeypatch):
 def test_table_has_no_values_for_absent_classes():
     truth, results = coco_tables([{'boxes': [A], 'scores': [0.5], 'labels': [1]}], [{'boxes': [A], 'labels': [0]}],
                                  CLASSES)
-    table = precision_table(truth, results)
+    table, _ = precision_and_recall(truth, results)
     assert table.shape == (10, 101, 3, 4)
     assert (table[:, :, 0, 0] == 0).all() and np.isnan(table[:, :, 1:]).all()

@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
+from cxrdet.core.annotation_checks import check_balance, check_boxes, check_table, class_counts
 from cxrdet.core.issues import DataTable, Finding, Place, has_errors
-from cxrdet.curation.checks import check_balance, check_boxes, check_table, class_counts
 from cxrdet.curation.repair import plan_mending
 
 

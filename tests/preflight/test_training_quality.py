@@ -2,7 +2,7 @@
 import pytest
 from mmengine.config import Config
 
-from cxrdet.analysis.diagnose_annotations import training_quality
+from cxrdet.preflight.data import training_quality
 
 BOX = '<object><name>a</name><bndbox><xmin>{}</xmin><ymin>20</ymin><xmax>60</xmax><ymax>60</ymax></bndbox></object>'
 

@@ -1,0 +1,17 @@
+"""What is found in configs of data sets with wrappers around them."""
+import pytest
+
+from cxrdet.core.config_tree import datasets_of, innermost
+
+ONE, TWO = dict(type='A', ann_file='a.json'), dict(type='B', data_root='b')
+BOTH = dict(type='ConcatDataset', datasets=[dict(type='RepeatDataset', times=2, dataset=ONE), TWO])
+
+
+@pytest.mark.parametrize('given, expected', [(None, {}), ({}, {}), (ONE, ONE), (BOTH, ONE), (dict(dataset=BOTH), ONE)])
+def test_innermost(given, expected):
+    assert innermost(given) == expected
+
+
+@pytest.mark.parametrize('loader, expected', [(None, []), (dict(dataset=ONE), [ONE]), (dict(dataset=BOTH), [ONE, TWO])])
+def test_datasets_of(loader, expected):
+    assert datasets_of(loader) == expected
