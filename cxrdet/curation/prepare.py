@@ -94,7 +94,6 @@ def _copy_cdetector(source: Path, out_dir: Path, split: str, image_dir: str | Pa
     if not folder.is_dir():
         raise DataError(f'{folder}: no such folder of images.')
     table = coco.read(source, folder)
-    check_images(table.names, table.files, str(source))
     table.raise_errors()
     for name in table.classes:
         if name not in CDETECTOR_CLASSES:
@@ -103,6 +102,7 @@ def _copy_cdetector(source: Path, out_dir: Path, split: str, image_dir: str | Pa
     missing = [name for name in CDETECTOR_CLASSES if name not in table.classes]
     if missing:
         raise DataError(f'{source}: the categories lack {", ".join(missing)}; expected all 11 classes of the set.')
+    check_images(table.names, table.files, str(source))
     results = OutputFolder(out_dir, f'prepare_data.{split}', names=(f'annotations/{split}.json', f'images/{split}'),
                            inputs=[source, *table.files], force=True,
                            made_from={'kind': 'cdetector', 'source': str(source.resolve()), 'link': link})

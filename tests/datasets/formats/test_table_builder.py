@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 import yaml
 
+from cxrdet.core.annotation_checks import check_table
 from cxrdet.core.errors import DataError
-from cxrdet.curation.checks import check_table
 from cxrdet.datasets.formats.sets import read_set
 from cxrdet.datasets.formats.table_builder import split_of
 
