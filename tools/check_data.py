@@ -6,18 +6,19 @@ import sys
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(
-        description='Check a data set: COCO, Pascal VOC, TFRecord files of the Comparison detector, NIH ChestX-ray14, '
-                    'a classification CSV, a folder of images. '
+        description='Check a data set: COCO, Pascal VOC, YOLO, CVAT, labelme, Label Studio, TFRecord files of the '
+                    'Comparison detector, NIH ChestX-ray14, a classification CSV, a folder of images. '
                     'The set itself is never changed. Exit code 0: no errors; 1: errors; 2: it cannot be checked.')
     parser.add_argument('path', help='folder of the set, or its annotation file')
-    parser.add_argument('--format', default='auto', choices=['auto', 'coco', 'voc', 'nih', 'csv', 'tfrecord', 'folder'],
-                        help='default: by what lies there')
+    parser.add_argument('--format', default='auto', help='default: by what lies there',
+                        choices=['auto', 'coco', 'voc', 'yolo', 'cvat', 'labelme', 'label-studio', 'nih', 'csv',
+                                 'tfrecord', 'folder'])
     parser.add_argument('--images', metavar='DIR', help='folder of the images, where it is not the usual one')
     parser.add_argument('--no-pixels', action='store_true', help='annotations only: no image file is looked at')
     parser.add_argument('--workers', type=int, default=2, metavar='N', help='processes that open images (default: 2)')
     parser.add_argument('--json', metavar='FILE', help='write everything that was found to this file')
     parser.add_argument('--fix', metavar='OUT', help='write a mended copy to this folder, with a log '
-                        '(mended.jsonl); of TFRecord files a COCO set')
+                        '(mended.jsonl); COCO where the set is no COCO, VOC, NIH or CSV set')
     parser.add_argument('--link', action='store_true', help='with --fix: symbolic links to the images, not copies')
     parser.add_argument('--allow-outside', action='store_true',
                         help='read images too that the annotations name outside the set (by "../" or absolute paths)')

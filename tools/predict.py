@@ -32,6 +32,9 @@ def parse_args(argv=None):
     parser.add_argument('--skip-errors', action='store_true',
                         help='leave out images that cannot be read or predicted, and list them; by default any such '
                              'image is an error')
+    parser.add_argument('--format', nargs='+', default=[], choices=['coco', 'yolo', 'label-studio', 'cvat'],
+                        help='write the boxes for annotation tools, too, each into a folder of that name: COCO '
+                             'results, YOLO labels with confidence, Label Studio pre-annotations, CVAT for images 1.1')
     parser.add_argument('--no-pictures', action='store_true', help='write JSON and CSV only')
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='read a checkpoint that needs code in it to be executed')
@@ -55,7 +58,7 @@ def main(argv=None) -> int:
                           out_dir=args.out_dir, score_thr=args.score_thr, operating_point=args.operating_point,
                           calibrate=args.calibrate, cam=cam, device=args.device, batch_size=args.batch_size,
                           pictures=not args.no_pictures, trust=args.trust_checkpoint, page=args.page,
-                          skip_errors=args.skip_errors)
+                          skip_errors=args.skip_errors, formats=args.format)
     except CxrdetError as error:
         say_error(error)
         return 2

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make or convert a data set: python tools/prepare_data.py {cell-phantom,chest-phantom,bccd,voc,cdetector,nih} ... ."""
+"""Make or convert a data set: python tools/prepare_data.py {cell-phantom,convert,voc,cdetector,nih ...} ... ."""
 import argparse
 import sys
 
@@ -46,19 +46,29 @@ def add_voc(commands):
                        ('voc', 'any Pascal VOC folder (Annotations/, JPEGImages/) to COCO')):
         sub = add_command(commands, name, text)
         sub.add_argument('voc_dir', help='folder with Annotations/, JPEGImages/ and ImageSets/Main/')
-        sub.add_argument('out_dir', help='folder of the COCO set')
-        sub.add_argument('--on-bad', choices=['error', 'drop'], default='error',
-                         help='objects without a name or with a broken box (default: %(default)s)')
+        add_conversion(sub, choices=name == 'voc')
         if name == 'voc':
-            sub.add_argument('--classes', nargs='+', metavar='NAME', help='classes, in order (default: all, sorted)')
             sub.add_argument('--corners', choices=['exclusive', 'inclusive'], default='exclusive',
                              help='what xmax and ymax mean: the far edge, or the last pixel counted from 1 '
                                   '(default: %(default)s)')
-            sub.add_argument('--val-share', type=float, metavar='SHARE',
-                             help='split at random instead of by ImageSets/Main/{train,val,test}.txt')
-            sub.add_argument('--seed', type=int, default=0, help='of the random split (default: %(default)s)')
-        add_link(sub)
-        add_force(sub)
+    sub = add_command(commands, 'convert', 'boxes of any format that check_data reads (YOLO, CVAT, labelme, Label '
+                                           'Studio, Roboflow, VOC, COCO) to COCO')
+    sub.add_argument('source', metavar='set', help='folder of the set, or its file')
+    sub.add_argument('--format', dest='kind', default='auto', help='its format (default: by what lies there)')
+    sub.add_argument('--images', metavar='DIR', help='folder of the images, where it is not the usual one')
+    add_conversion(sub, choices=True)
+
+
+def add_conversion(sub, *, choices):
+    sub.add_argument('out_dir', help='folder of the COCO set')
+    sub.add_argument('--on-bad', choices=['error', 'drop'], default='error',
+                     help='objects without a name or with a broken box (default: %(default)s)')
+    if choices:
+        sub.add_argument('--classes', nargs='+', metavar='NAME', help='classes, in order (default: all)')
+        sub.add_argument('--val-share', type=float, metavar='SHARE', help='split at random instead of as the set is')
+        sub.add_argument('--seed', type=int, default=0, help='of the random split (default: %(default)s)')
+    add_link(sub)
+    add_force(sub)
 
 
 def add_nih(commands):
@@ -95,7 +105,7 @@ def main(argv=None) -> int:
     command = args.pop('command')
     from cxrdet.core.errors import CxrdetError
     from cxrdet.core.terminal import guard_output, say, say_error
-    from cxrdet.curation import prepare
+    from cxrdet.curation import convert, prepare
     guard_output()
     try:
         if command == 'cell-phantom':
@@ -111,9 +121,11 @@ def main(argv=None) -> int:
             images = args.pop('images')
             report = prepare_nih(args.pop('table'), None if images == '-' else images, **args)
         elif command == 'bccd':
-            report = prepare.prepare_bccd(**args)
+            report = convert.convert_bccd(**args)
+        elif command == 'voc':
+            report = convert.convert_voc(args.pop('voc_dir'), args.pop('out_dir'), **args)
         else:
-            report = prepare.prepare_voc(**args)
+            report = convert.convert_set(args.pop('source'), args.pop('out_dir'), **args)
     except CxrdetError as error:
         say_error(error)
         return 2

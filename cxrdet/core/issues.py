@@ -11,7 +11,7 @@ import numpy as np
 from cxrdet.core.errors import DataError
 from cxrdet.core.splits import shared_groups
 
-__all__ = ['LEVELS', 'DataTable', 'Finding', 'Place', 'counts', 'has_errors', 'raise_errors']
+__all__ = ['LEVELS', 'DataTable', 'Finding', 'Place', 'counts', 'has_errors', 'raise_errors', 'told']
 
 LEVELS = ('error', 'warning', 'info')
 _SHOWN = 10
@@ -94,6 +94,15 @@ def _told(finding: Finding) -> str:
     named = '' if finding.id is None else f' ({finding.id})' if isinstance(finding.id, str) else f' (id {finding.id})'
     where = finding.row + named
     return f'{f"{where}: " if where else ""}{finding.text.rstrip(".")}.'
+
+
+def told(findings: Iterable[Finding]) -> dict[str, str]:
+    """A line for each kind of finding, by code: the first, and how many more there are."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.code, []).append(finding)
+    return {code: f'{os.path.basename(first.file)} {_told(first)}' + (f' … and {len(rest)} more' if rest else '')
+            for code, (first, *rest) in groups.items()}
 
 
 @dataclass

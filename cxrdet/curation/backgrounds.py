@@ -111,10 +111,10 @@ def _look_through(found: Found, given: Backgrounds, with_boxes: list[str], spare
 
 
 def _annotated(folder: Path) -> dict[str, int]:
-    """Path of each image in a folder -> its boxes, by COCO or VOC annotations that lie in the folder or beside it."""
+    """Path of each image in a folder -> its boxes, by annotations that lie in the folder or beside it."""
     for root in (folder, folder.parent):
         try:
-            if find_format(root) not in ('coco', 'voc'):
+            if find_format(root) in ('folder', 'csv', 'nih'):
                 continue
             table = read_set(root)
         except DataError:

@@ -92,11 +92,11 @@ def check_data(path: str | Path, *, kind: str = 'auto', images: str | Path | Non
 
     Args:
         path: Folder of the set, or its annotation file.
-        kind: ``coco``, ``voc``, ``nih``, ``csv``, ``tfrecord``, ``folder`` or ``auto``.
+        kind: One of :data:`cxrdet.datasets.formats.sets.FORMATS`, or ``auto``.
         images: Folder of the images where it is not the usual one.
         pixels: Look at the image files: there, orphaned, decodable, of the stated size, equal and near-equal.
         workers: Processes that open images.
-        fix: Write a mended copy to this folder; of TFRecord files as a COCO set with images in PNG.
+        fix: Write a mended copy to this folder; as a COCO set where the format is none of COCO, VOC, NIH and CSV.
         link: With symbolic links to the images instead of copies.
         out: Write the report to this JSON file.
         allow_outside: Read images too that the annotations name outside the set; otherwise they are errors, and not
@@ -138,9 +138,9 @@ def _short(file: str, root: str) -> str:
 
 
 def _numbers(table: DataTable) -> dict:
-    shapes = table.boxes[:, 2:] - table.boxes[:, :2]
     with np.errstate(invalid='ignore'):
-        shapes = shapes[(shapes >= 1).all(axis=1)]
+        shapes = table.boxes[:, 2:] - table.boxes[:, :2]
+        shapes = shapes[((shapes >= 1) & (shapes < 1e9)).all(axis=1)]  # what lies beyond is told as no box of an image
     return {'images': len(table.names), 'boxes': len(table.boxes), 'classes': class_counts(table),
             'anchors': anchor_advice(shapes)}
 

@@ -1,30 +1,27 @@
-"""Making data sets: phantoms, and other formats turned into COCO files with their images.
+"""Making data sets: phantoms, and the set of the Comparison detector; others: :mod:`cxrdet.curation.convert`.
 
 Each function may be run again: finished files are kept, what is missing is added, and what the function did not write
 itself is neither replaced nor deleted. They return numbers to report; progress goes to stderr.
 """
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import write_atomic
-from cxrdet.core.folders import OutputFolder, keep_apart
+from cxrdet.core.folders import OutputFolder
 from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import join_inside, name_fault
 from cxrdet.core.progress import TimedProgressBar, bar_around
 from cxrdet.curation.prepare_tfrecord import convert_cdetector
-from cxrdet.datasets.cell import CDETECTOR_CLASSES, CellVOCDataset
+from cxrdet.datasets.cell import CDETECTOR_CLASSES
 from cxrdet.datasets.formats import coco
-from cxrdet.datasets.formats.coco import coco_annotation, write_json
-from cxrdet.datasets.phantoms import CELL_CLASSES, write_cell_phantoms, write_chest_phantoms
-from cxrdet.datasets.phantoms.files import prepared_folder
+from cxrdet.datasets.formats.coco import write_json
+from cxrdet.datasets.phantoms import write_cell_phantoms, write_chest_phantoms
 from cxrdet.datasets.transforms.loading import read_image_size
-
-VOC_LISTS = ('train', 'val', 'test')
 
 
 def prepare_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int], size: int = 320, seed: int = 0,
@@ -48,70 +45,6 @@ def prepare_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size:
     write_chest_phantoms(out_dir, num_images=num_images, size=size, seed=seed, force=force, progress=TimedProgressBar())
     lists = {'train_val': 'train_val_list.txt', 'test': 'test_list.txt'}
     return {split: len((Path(out_dir) / name).read_text().split()) for split, name in lists.items()}
-
-
-def prepare_voc(voc_dir: str | Path, out_dir: str | Path, *, classes: Sequence[str] | None = None,
-                corners: str = 'exclusive', on_bad: str = 'error', val_share: float | None = None, seed: int = 0,
-                link: bool = False, force: bool = False) -> dict[str, dict[str, int]]:
-    """Turn a Pascal VOC folder (``Annotations/``, ``JPEGImages/``) into a COCO set.
-
-    Splits are the lists ``ImageSets/Main/{train,val,test}.txt`` that exist, or a random ``val_share`` of the images.
-    Boxes are read by :class:`cxrdet.CellVOCDataset`: it drops degenerate ones, those outside the image and those of
-    other classes, counts and logs them. Objects marked ``difficult`` become ``iscrowd``, which both MMDetection and
-    COCO's evaluation take as regions to ignore.
-
-    Args:
-        voc_dir: The VOC folder.
-        out_dir: Folder of the COCO set: ``annotations/<split>.json`` and ``images/``.
-        classes: Names in the order of their category ids; by default all that occur, sorted.
-        corners: 'exclusive' or 'inclusive', see :class:`cxrdet.CellVOCDataset`.
-        on_bad: 'error' or 'drop' for structurally defective objects.
-        val_share: Share of the images, above 0 and below 1, that a random choice by ``seed`` gives to val; the lists
-            are not looked at then.
-        seed: Seed of that choice.
-        link: Make symbolic links to the images instead of copies.
-        force: Replace another prepared set in ``out_dir``.
-
-    Returns:
-        By split: number of images, boxes, boxes by class, and boxes dropped by reason.
-
-    Raises:
-        DataError: A file is missing or defective, or ``out_dir`` holds something else or overlaps with ``voc_dir``.
-        ConfigError: An argument has a value that cannot be meant.
-    """
-    voc_dir, out_dir = Path(voc_dir), Path(out_dir)
-    if not (voc_dir / 'Annotations').is_dir():
-        raise DataError(f'{voc_dir}: expected a Pascal VOC folder with Annotations/ and JPEGImages/.')
-    keep_apart(out_dir, voc_dir)
-    names, entries, dropped = _read_voc(voc_dir, classes, corners, on_bad, val_share, seed)
-    folder = voc_dir / 'JPEGImages'
-    for entry in (entry for split in entries.values() for entry in split):
-        entry['file_name'] = Path(entry['img_path']).relative_to(folder).as_posix()
-    _check_images(folder, [entry['file_name'] for split in entries.values() for entry in split],
-                  f'the splits of {voc_dir}')
-    manifest = {'kind': 'voc', 'source': str(voc_dir.resolve()), 'classes': list(names), 'corners': corners,
-                'val_share': val_share, 'seed': None if val_share is None else seed, 'link': link}
-    report: dict[str, dict[str, int]] = {}
-    inputs = [folder / entry['file_name'] for split in entries.values() for entry in split]
-    with prepared_folder(out_dir, manifest, force=force, inputs=inputs) as new:
-        for split, images in entries.items():
-            bar = TimedProgressBar()
-            for done, entry in enumerate(images, 1):
-                name = entry['file_name']
-                _place_image(folder / name, join_inside(new / 'images', name, renamed=True), link)
-                bar(split, done, len(images))
-            content = _to_coco(images, names, f'{voc_dir.name}, {split}, converted from Pascal VOC')
-            write_json(new / 'annotations' / f'{split}.json', content)
-            report[split] = _count(content)
-    return report | ({'dropped boxes': dict(dropped)} if dropped else {})
-
-
-def prepare_bccd(voc_dir: str | Path, out_dir: str | Path, **kwargs) -> dict[str, dict[str, int]]:
-    """Turn BCCD as published (https://github.com/Shenggan/BCCD_Dataset, MIT) into a COCO set.
-
-    :func:`prepare_voc` with the classes RBC, WBC, Platelets and exclusive corners; ``link`` and ``force`` as there.
-    """
-    return prepare_voc(voc_dir, out_dir, classes=CELL_CLASSES, corners='exclusive', **kwargs)
 
 
 def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, split: str,
@@ -152,53 +85,6 @@ def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, spl
     return _copy_cdetector(jsons[0], Path(out_dir), split, image_dir, link)
 
 
-# ------------------------------------------------------------------------------------------------- Pascal VOC
-
-def _read_voc(voc_dir: Path, classes: Sequence[str] | None, corners: str, on_bad: str, val_share: float | None,
-              seed: int) -> tuple[tuple[str, ...], dict[str, list[dict]], Counter]:
-    """Return the classes, the data lists by split, and the dropped boxes by reason."""
-    def read(ann_file: str, names: Sequence[str] | None) -> CellVOCDataset:
-        metainfo = None if names is None else {'classes': tuple(names)}
-        return CellVOCDataset(ann_file, metainfo, data_root=str(voc_dir), corners=corners, on_bad_annotation=on_bad,
-                              pipeline=[], lazy_init=True, test_mode=True)
-
-    if val_share is not None:
-        if not 0 < val_share < 1:
-            raise ConfigError(f'val_share: expected a share above 0 and below 1, got {val_share}.')
-        dataset = read('', classes)
-        entries = dataset.load_data_list()
-        if len(entries) < 2:
-            raise DataError(f'{voc_dir / "Annotations"}: {len(entries)} image cannot be split into train and val.')
-        count = min(max(round(val_share * len(entries)), 1), len(entries) - 1)
-        chosen = set(np.random.default_rng(seed).permutation(len(entries))[:count].tolist())
-        splits = {'train': [entry for k, entry in enumerate(entries) if k not in chosen],
-                  'val': [entry for k, entry in enumerate(entries) if k in chosen]}
-        return dataset.metainfo['classes'], splits, dataset.dropped
-    lists = {split: f'ImageSets/Main/{split}.txt' for split in VOC_LISTS}
-    lists = {split: path for split, path in lists.items() if (voc_dir / path).is_file()}
-    if not lists:
-        raise DataError(f'{voc_dir}: no ImageSets/Main/train.txt, val.txt or test.txt. Add such lists of names, or ask '
-                        'for a random split with --val-share 0.2 (val_share=0.2).')
-    if classes is None:
-        classes = sorted({name for path in lists.values() for name in read(path, None).metainfo['classes']})
-    sets = {split: read(path, classes) for split, path in lists.items()}
-    splits = {split: dataset.load_data_list() for split, dataset in sets.items()}
-    return tuple(classes), splits, sum((dataset.dropped for dataset in sets.values()), Counter())
-
-
-def _to_coco(entries: Iterable[dict], names: Sequence[str], description: str) -> dict:
-    """Return a COCO file for entries of a detection data list with ``file_name``; image ids count from 1."""
-    images, annotations = [], []
-    for entry in entries:
-        images.append({'id': len(images) + 1} | {key: entry[key] for key in ('file_name', 'height', 'width')})
-        annotations += [coco_annotation(number, len(images), box['bbox_label'] + 1, box['bbox'],
-                                        crowd=box['ignore_flag'])
-                        for number, box in enumerate(entry['instances'], len(annotations) + 1)]
-    categories = [{'id': number, 'name': name} for number, name in enumerate(names, 1)]
-    return {'info': {'description': description}, 'images': images, 'annotations': annotations,
-            'categories': categories}
-
-
 # ------------------------------------------------------------------------------------------------- Comparison detector
 
 def _copy_cdetector(source: Path, out_dir: Path, split: str, image_dir: str | Path | None,
@@ -216,7 +102,7 @@ def _copy_cdetector(source: Path, out_dir: Path, split: str, image_dir: str | Pa
     missing = [name for name in CDETECTOR_CLASSES if name not in table.classes]
     if missing:
         raise DataError(f'{source}: the categories lack {", ".join(missing)}; expected all 11 classes of the set.')
-    _check_images(folder, table.names, str(source))
+    check_images(table.names, table.files, str(source))
     results = OutputFolder(out_dir, f'prepare_data.{split}', names=(f'annotations/{split}.json', f'images/{split}'),
                            inputs=[source, *table.files], force=True,
                            made_from={'kind': 'cdetector', 'source': str(source.resolve()), 'link': link})
@@ -228,12 +114,12 @@ def _copy_cdetector(source: Path, out_dir: Path, split: str, image_dir: str | Pa
             if (stated != size)[np.isfinite(stated)].any():
                 raise DataError(f'{source}: "{name}" is stated to be {stated[1]:g}x{stated[0]:g} pixels, {path} has '
                                 f'{size[1]}x{size[0]}.')
-            _place_image(Path(path), join_inside(new / 'images' / split, name, renamed=True), link)
+            place_image(Path(path), join_inside(new / 'images' / split, name, renamed=True), link)
             content['images'][done - 1] |= {'file_name': f'{split}/{name}', 'height': int(size[0]),
                                             'width': int(size[1])}
             bar(split, done, len(table.names))
         write_json(new / 'annotations' / f'{split}.json', content)
-    return _count(content)
+    return count_boxes(content)
 
 
 def _in_known_order(table: DataTable, split: str) -> dict:
@@ -249,21 +135,21 @@ def _in_known_order(table: DataTable, split: str) -> dict:
 
 # ------------------------------------------------------------------------------------------------- files
 
-def _check_images(folder: Path, names: Sequence[str], named_in: str) -> None:
+def check_images(names: Sequence[str], files: Sequence[str | Path], named_in: str) -> None:
     """Raise DataError if images are missing, two have one name, or a name leaves its folder."""
     outside = [name for name in names if name_fault(name)]
     if outside:
-        raise DataError(f'{named_in} names images outside the folder {folder}: {", ".join(map(repr, outside[:5]))}.')
+        raise DataError(f'{named_in} names images outside the folder of images: {", ".join(map(repr, outside[:5]))}.')
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
         raise DataError(f'{named_in} names {len(twice)} images more than once: {", ".join(twice[:5])}.')
-    missing = [name for name in names if not (folder / name).is_file()]
+    missing = [str(file) for file in files if not Path(file).is_file()]
     if missing:
-        raise DataError(f'{folder}: {len(missing)} of the {len(names)} images that {named_in} names are not there: '
+        raise DataError(f'{len(missing)} of the {len(names)} images that {named_in} names are not there: '
                         f'{", ".join(missing[:5])}{", …" if len(missing) > 5 else ""}.')
 
 
-def _place_image(source: Path, target: Path, link: bool) -> None:
+def place_image(source: Path, target: Path, link: bool) -> None:
     """Copy or link an image unless the same one is there already."""
     if link:
         if target.is_symlink() and target.resolve() == source.resolve():
@@ -282,7 +168,8 @@ def _place_image(source: Path, target: Path, link: bool) -> None:
     shutil.copystat(source, target)
 
 
-def _count(coco: dict) -> dict[str, int]:
+def count_boxes(coco: dict) -> dict[str, int]:
+    """Number of images, of boxes, and of boxes by class in the content of a COCO file."""
     names = {entry['id']: entry['name'] for entry in coco['categories']}
     per_class = Counter(names[item['category_id']] for item in coco['annotations'])
     return {'images': len(coco['images']), 'boxes': len(coco['annotations'])} | {

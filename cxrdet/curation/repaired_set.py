@@ -8,9 +8,11 @@ import re
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import tostring
+
+import numpy as np
 
 from cxrdet.core.csv_text import csv_text, read_table
 from cxrdet.core.errors import ConfigError, DataError
@@ -19,13 +21,13 @@ from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import join_inside, name_fault, within
 from cxrdet.curation.repair import Change, Plan
 from cxrdet.datasets.formats.coco import coco_annotation
-from cxrdet.datasets.formats.images import png_bytes
+from cxrdet.datasets.formats.images import png_bytes, read_image_size
 from cxrdet.datasets.formats.nih import LISTS
 from cxrdet.datasets.formats.record_images import read_record_image
 from cxrdet.datasets.formats.voc import SIDES, list_names
 
-__all__ = ['check_mendable', 'copy_names', 'free_name', 'name_key', 'place_images', 'voc_names', 'write_coco_files',
-           'write_mended', 'write_voc_files']
+__all__ = ['check_mendable', 'coco_content', 'coco_names', 'copy_names', 'free_name', 'name_key', 'place_images',
+           'voc_names', 'write_coco_files', 'write_mended', 'write_voc_files']
 
 
 def write_mended(table: DataTable, plan: Plan, out: Path, source: str | Path, *, link: bool = False) -> None:
@@ -132,6 +134,39 @@ def voc_names(table: DataTable, rows: Iterable[int]) -> list[str]:
     return [table.names[row] + os.path.splitext(table.files[row])[1] for row in rows]
 
 
+def coco_names(table: DataTable) -> dict[Path, str]:
+    """Name of each file of a COCO set in a copy of it: that of its split."""
+    splits = {place.file: split for place, split in zip(table.places, table.splits)}
+    names: dict[Path, str] = {}
+    for file in table.source:
+        taken = set(map(name_key, names.values()))
+        names[file] = free_name(f'{splits.get(str(file), file.stem) or "train"}.json', taken)
+    return names
+
+
+def coco_content(table: DataTable, rows: Iterable[int], names: Mapping[int, str] | Sequence[str],
+                 boxes: Mapping[int, Sequence[tuple[int, int]]], classes: Sequence[str]) -> dict:
+    """The content of a COCO file; all ids count from 1, and images whose size is not stated are measured.
+
+    Args:
+        table: The set.
+        rows: The images.
+        names: Name of each of its images in the file, by row.
+        boxes: Row of an image -> (box, label) of its boxes.
+        classes: Names of the labels.
+    """
+    images, annotations = [], []
+    for row in rows:
+        stated = np.isfinite(table.sizes[row]).all()
+        height, width = map(int, table.sizes[row] if stated else read_image_size(table.files[row]))
+        images.append({'id': len(images) + 1, 'file_name': names[row], 'height': height, 'width': width})
+        annotations += [coco_annotation(len(annotations) + number, len(images), label + 1, table.boxes[box].tolist(),
+                                        crowd=bool(table.crowd[box]))
+                        for number, (box, label) in enumerate(boxes.get(row, ()), 1)]
+    categories = [{'id': number, 'name': name} for number, name in enumerate(classes, 1)]
+    return {'images': images, 'annotations': annotations, 'categories': categories}
+
+
 def _kept(table: DataTable, plan: Plan) -> list[int]:
     """Rows of the images that the copy holds."""
     return [row for row in range(len(table.names)) if row not in plan.drop_images]
@@ -148,9 +183,13 @@ def write_coco_files(table: DataTable, plan: Plan, out: Path,
     rows = {(place.file, place.number): row for row, place in enumerate(table.places)}
     boxes = {(place.file, place.number): row for row, place in enumerate(table.box_places)}
     kept = set(_kept(table, plan))
+    names = coco_names(table)
     for file, content in table.source.items():
         images = [(entry, rows.get((str(file), number))) for number, entry in enumerate(content['images'])]
         images = [{**entry, 'file_name': table.names[row]} for entry, row in images if row in kept]
+        more = (added or {}).get(names[file].removesuffix('.json'), ([], []))
+        if not images and not more[0]:
+            continue
         used = [entry.get('id') for entry in content.get('annotations') or () if isinstance(entry, dict)]
         fresh = max([value for value in used if isinstance(value, int)], default=0) + 1
         annotations = []
@@ -165,8 +204,7 @@ def write_coco_files(table: DataTable, plan: Plan, out: Path,
                 entry |= {key: value for key, value in coco_annotation(0, 0, 0, plan.boxes[row].tolist()).items()
                           if key in ('bbox', 'area')}
             annotations.append(entry)
-        more = (added or {}).get(file.stem, ([], []))
-        write_atomic(out / 'annotations' / file.name,
+        write_atomic(out / 'annotations' / names[file],
                      json.dumps({**content, 'images': images + more[0], 'annotations': annotations + more[1]}))
 
 
@@ -242,36 +280,45 @@ def _write_rows(file: Path, lines: Mapping[int, Mapping[int, str]], out: Path) -
     write_atomic(out / file.name.removesuffix('.gz'), csv_text([header, *written]))
 
 
-def _write_tfrecord(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
-    """As a COCO set with images in PNG, to the last pixel: one folder and one file a split."""
+def _write_as_coco(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
+    """As a COCO set, one file a split; images of TFRecord files in PNG, to the last pixel, one folder a split."""
+    kept = _kept(table, plan)
+    if table.kind == 'tfrecord':
+        names = _write_record_images(table, kept, out / 'images', link)
+    else:
+        names = table.names
+        _place(table, kept, out / 'images', link)
+    corners = table.boxes.copy()
+    corners[list(plan.boxes)] = np.reshape(list(plan.boxes.values()), (-1, 4))
+    boxes: dict[int, list[tuple[int, int]]] = {}
+    for box, (row, label) in enumerate(zip(table.box_image.tolist(), table.box_label.tolist())):
+        if box not in plan.drop_boxes:
+            boxes.setdefault(row, []).append((box, label))
+    table = dataclasses.replace(table, boxes=corners)
+    for split in dict.fromkeys(table.splits[row] for row in kept):
+        content = coco_content(table, [row for row in kept if table.splits[row] == split], names, boxes, table.classes)
+        name = split or ('rest' if any(table.splits) else 'train')
+        write_atomic(out / 'annotations' / f'{name}.json', json.dumps(content))
+
+
+def _write_record_images(table: DataTable, rows: Iterable[int], folder: Path, link: bool) -> dict[int, str]:
+    """The names of the images in the copy."""
     if link:
         raise ConfigError('the images of a TFRecord file are no files, so that there is nothing to link to (link, '
                           '--link): they are written as PNG.')
-    boxes: dict[int, list[int]] = {}
-    for box, image in enumerate(table.box_image.tolist()):
-        boxes.setdefault(image, []).append(box)
-    categories = [{'id': number, 'name': name} for number, name in enumerate(table.classes, 1)]
-    contents: dict[str, dict] = {}
+    names: dict[int, str] = {}
     taken: set[str] = set()
-    for row in _kept(table, plan):
-        split = table.splits[row]
-        name = free_name(f'{split}/{os.path.splitext(table.names[row])[0] or "image"}.png', taken)
-        taken.add(name_key(name))
+    for row in rows:
+        plain = os.path.splitext(table.names[row])[0] or 'image'
+        names[row] = free_name(f'{table.splits[row]}/{plain}.png', taken)
+        taken.add(name_key(names[row]))
         data = png_bytes(read_record_image(table.files[row]), table.files[row])
-        write_atomic(join_inside(out / 'images', name), data)
-        coco = contents.setdefault(split, {'images': [], 'annotations': [], 'categories': categories})
-        height, width = map(int, table.sizes[row])
-        coco['images'].append({'id': len(coco['images']) + 1, 'file_name': name, 'height': height, 'width': width})
-        for box in boxes.get(row, ()):
-            if box not in plan.drop_boxes:
-                corners = plan.boxes.get(box, table.boxes[box]).tolist()
-                coco['annotations'].append(coco_annotation(
-                    len(coco['annotations']) + 1, len(coco['images']), int(table.box_label[box]) + 1, corners))
-    for split, content in contents.items():
-        write_atomic(out / 'annotations' / f'{split}.json', json.dumps(content))
+        write_atomic(join_inside(folder, names[row]), data)
+    return names
 
 
-_WRITERS = {'tfrecord': _write_tfrecord, 'coco': _write_coco, 'voc': _write_voc, 'csv': _write_csv, 'nih': _write_nih}
+_WRITERS = {'coco': _write_coco, 'voc': _write_voc, 'csv': _write_csv, 'nih': _write_nih,
+            **dict.fromkeys(('tfrecord', 'yolo', 'cvat', 'labelme', 'label-studio'), _write_as_coco)}
 
 
 def summary(plan: Plan) -> dict[str, int]:

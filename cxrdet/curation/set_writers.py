@@ -11,7 +11,7 @@ from cxrdet.core.files import write_atomic
 from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import join_inside
 from cxrdet.curation.repair import Plan
-from cxrdet.curation.repaired_set import place_images, write_coco_files, write_voc_files
+from cxrdet.curation.repaired_set import coco_names, place_images, write_coco_files, write_voc_files
 from cxrdet.datasets.formats.coco import coco_annotation
 from cxrdet.datasets.formats.images import png_bytes
 
@@ -62,7 +62,7 @@ class _CocoWriter(_SetWriter):
     def __init__(self, table: DataTable, names: list[str], out: Path, split: str) -> None:
         super().__init__(table, names, out, split)
         self.table = replace(table, names=names)
-        content = next(content for file, content in table.source.items() if file.stem == split)
+        content = next(table.source[file] for file, name in coco_names(table).items() if name == f'{split}.json')
         self.images: list[dict] = []
         self.annotations: list[dict] = []
         self.first = [max([entry['id'] for entry in content[key] if isinstance(entry['id'], int)], default=0) + 1

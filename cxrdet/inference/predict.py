@@ -7,8 +7,9 @@
   of those decided to be present: from a threshold on, or the most probable one of a single-label model.
 
 ``predictions.csv`` has one row a box (none for an image without boxes), or one row for each class of each image: image,
-class, probability, threshold, decision. ``pictures/`` shows the boxes, or sheets of Grad-CAM overlays. Images that were
-left out stand in ``predictions.json`` under ``errors``, each with its file and the reason.
+class, probability, threshold, decision. ``pictures/`` shows the boxes, or sheets of Grad-CAM overlays. Each of
+``formats`` has a folder with the boxes for an annotation tool (:mod:`cxrdet.inference.exports`). Images that were left
+out stand in ``predictions.json`` under ``errors``, each with its file and the reason.
 """
 import copy
 import json
@@ -34,6 +35,7 @@ from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
 from cxrdet.engine.process import build_model, memory_told, pick_device
 from cxrdet.inference.cam import CamChoice, check_installed
+from cxrdet.inference.exports import check_exports, write_exports
 from cxrdet.inference.tasks import Options, Task, detection_record, summary, task_of
 from cxrdet.preflight.check import check_config, set_classes
 from cxrdet.preflight.config import load_config
@@ -48,25 +50,23 @@ _DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written a
 def predict(config: Config | str | Path, checkpoint: str | Path, source: str | Path, *, out_dir: str | Path,
             score_thr: float | None = None, operating_point: str | None = None, calibrate: bool = False,
             cam: CamChoice | None = None, device: str = 'auto', batch_size: int = 1, pictures: bool = True,
-            trust: bool = False, page: int | None = None, skip_errors: bool = False) -> list[dict]:
+            trust: bool = False, page: int | None = None, skip_errors: bool = False,
+            formats: Sequence[str] = ()) -> list[dict]:
     """Predict an image, or all images in and below a folder, and write the results into ``out_dir``.
 
-    The class names are those of the checkpoint. Every image is read and prepared once before the model is built: one
-    error names all that cannot be. Where the model fails on some, the results of the others are written, and an error
-    names them. Complete results replace those of an earlier call (:class:`cxrdet.core.folders.OutputFolder`).
+    The class names are those of the checkpoint. One error names all images that cannot be prepared, before the model is
+    built; another those on which it fails, the others being written. Complete results replace those of an earlier call.
 
     Args:
-        config: the config that the checkpoint was trained with: a file, or what :func:`load_config` gave.
-        checkpoint: a file written by training.
+        config, checkpoint: the config of a training, a file or what :func:`load_config` gave, and what it has written.
         source: an image file of any kind that the config's test pipeline reads, or a folder of ``IMAGE_SUFFIXES``.
         score_thr: lowest score, in [0, 1], of a box that is kept (None: 0.3), or of a positive decision for any class.
-        operating_point: multi-label: the stored thresholds to decide by. None: the first that was chosen on validation;
-            0.5 where the checkpoint stores none.
+        operating_point: multi-label: the stored thresholds to decide by; None: the first that is stored, else 0.5.
         calibrate: multi-label: divide logits by the stored temperature; stored thresholds follow.
         cam: classifiers: draw Grad-CAM for these classes, from this layer.
         device: 'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1' ...
         batch_size: images a step; with several, smaller images are padded to the largest.
-        pictures: draw the boxes, too.
+        pictures, formats: draw the boxes; write them as ``coco``, ``yolo``, ``label-studio`` or ``cvat``, too.
         trust: read checkpoints that can only be read by executing code in them. Off: they are refused.
         page: of files with several images (pages, frames), predict this one, from 0. None: such files are refused.
         skip_errors: leave out images that cannot be read, prepared or predicted, with a warning that names them.
@@ -79,10 +79,10 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         MemoryShortageError: with the switches that take less.
     """
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
-    out_dir = Path(out_dir)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
-    root, files = find_images(source, leave_out=out_dir)
-    results = OutputFolder(out_dir, 'predict', names=_RESULTS if pictures else _RESULTS[:2], inputs=files)
+    root, files = find_images(source, leave_out=Path(out_dir))
+    check_exports(formats, [path.relative_to(root).as_posix() for path in files])
+    results = OutputFolder(out_dir, 'predict', names=[*_RESULTS[:3 if pictures else 2], *formats], inputs=files)
     target = pick_device(device)
     install_safe_loader(trust=trust)
     check_config(cfg)
@@ -94,7 +94,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         set_classes(cfg, read.needed_classes)
         model, classes = build_model(cfg, read, target)
         read, points, records, task = None, read.operating_points, [], None
-        options = Options(classes, score_thr, operating_point, calibrate, cam)
+        options = Options(classes, score_thr, operating_point, calibrate, cam, formats)
         with results as folder:
             for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size, failed):
                 if task is None:
@@ -105,6 +105,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
                 _write_picture(folder / 'pictures' / shown_as[records[-1]['file']], picture)
             facts = {'checkpoint': str(checkpoint), **task.facts(settings), **_left_out(failed, root)}
             _write_tables(folder, _json(facts, records), _csv(task, settings, records))
+            write_exports(folder, formats, records, classes)
     _tell(failed, len(failed) + len(records), out_dir, skip_errors=skip_errors)
     return records
 

@@ -28,6 +28,7 @@ class Options(NamedTuple):
     operating_point: str | None = None
     calibrate: bool = False
     cam: CamChoice | None = None
+    formats: Sequence[str] = ()
 
 
 class Task(NamedTuple):
@@ -131,6 +132,8 @@ class Decisions(NamedTuple):
 
 def _prepare_classification(options: Options, model: torch.nn.Module, content: dict | None,
                             checkpoint: str) -> Decisions:
+    if options.formats:
+        raise ConfigError('--format is for boxes, but this model is a classifier: leave it out')
     cam, shown = None, None
     if options.cam is not None:
         cam = GradCam(model, options.cam.layer)

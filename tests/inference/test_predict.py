@@ -60,7 +60,8 @@ def images(tmp_path_factory):
 def predicted(config, checkpoint, images, tmp_path_factory):
     from cxrdet.inference.predict import predict
     out_dir = tmp_path_factory.mktemp('out') / 'new' / 'results'
-    return predict(config, checkpoint, images, out_dir=out_dir, score_thr=0.05, batch_size=3, device='cpu'), out_dir
+    return predict(config, checkpoint, images, out_dir=out_dir, score_thr=0.05, batch_size=3, device='cpu',
+                   formats=['coco', 'yolo']), out_dir
 
 
 def test_numbers_are_those_of_mmdet(config, checkpoint, images, predicted):
@@ -104,6 +105,14 @@ def test_files(predicted):
         assert scores == sorted(scores, reverse=True) and min(scores) >= 0.05
         assert record['classes'] == [CLASSES[label] for label in record['labels']]
         assert boxes.min() >= 0 and (boxes.max(axis=0) <= np.array([record['width'], record['height']] * 2)).all()
+
+
+def test_files_for_annotation_tools(predicted):
+    records, out_dir = predicted
+    results = json.loads((out_dir / 'coco' / 'results.json').read_text())
+    assert [entry['score'] for entry in results] == [score for record in records for score in record['scores']]
+    lines = (out_dir / 'yolo' / 'labels' / 'sub' / 'b.txt').read_text().splitlines()
+    assert [int(line.split()[0]) for line in lines] == records[2]['labels'] and not (out_dir / 'cvat').exists()
 
 
 def test_pictures(predicted, images):
@@ -341,6 +350,7 @@ def test_checkpoints_that_do_not_fit(config, checkpoint, images, tmp_path, chang
     ({'operating_point': 'youden'}, '--operating-point is for classifiers, but this model is a detector'),
     ({'device': 'cuda:99'}, '--device cuda:99'),
     ({'device': 'gpu'}, '--device gpu'),
+    ({'formats': ['voc']}, 'coco, yolo, label-studio, cvat'),
 ])
 def test_bad_arguments(config, checkpoint, images, tmp_path, options, text):
     from cxrdet.inference.predict import predict

@@ -17,7 +17,7 @@ import pytest
 from cxrdet.datasets.cell import CDETECTOR_CLASSES
 from cxrdet.datasets.formats.tfrecord import masked_crc32c
 
-COMMANDS = ('cell-phantom', 'chest-phantom', 'bccd', 'voc', 'cdetector')
+COMMANDS = ('cell-phantom', 'chest-phantom', 'bccd', 'voc', 'convert', 'cdetector')
 SCRIPT = Path(__file__).parents[2] / 'tools' / 'prepare_data.py'
 
 

@@ -128,3 +128,22 @@ def box_faults(boxes: np.ndarray, sizes: np.ndarray, min_size: float = 1.0) -> l
         inside = np.minimum(boxes[:, 2:], sizes[:, ::-1]) > np.maximum(boxes[:, :2], 0)
         degenerate = degenerate_mask(boxes, min_size)
     return np.where(degenerate, 'degenerate', np.where(inside.all(axis=1), '', 'outside')).tolist()
+
+
+def turned_box(box: tuple[float, float, float, float], degrees: float, *, about_corner: bool = False) -> list[float]:
+    """Corners x1, y1 … x4, y4 of one xyxy box turned clockwise (y points down) around its centre or first corner."""
+    x1, y1, x2, y2 = box
+    x, y = (x1, y1) if about_corner else ((x1 + x2) / 2, (y1 + y2) / 2)
+    turn = math.radians(degrees) if math.isfinite(degrees) else math.nan
+    cos, sin = math.cos(turn), math.sin(turn)
+    return [value for across, down in ((x1 - x, y1 - y), (x2 - x, y1 - y), (x2 - x, y2 - y), (x1 - x, y2 - y))
+            for value in (x + across * cos - down * sin, y + across * sin + down * cos)]
+
+
+def ellipse_box(centre: tuple[float, float], radii: tuple[float, float], degrees: float = 0) -> list[float]:
+    """The upright xyxy extent of an ellipse with ``radii`` along x and y, turned clockwise around its centre."""
+    turn = math.radians(degrees) if math.isfinite(degrees) else math.nan
+    cos, sin = math.cos(turn), math.sin(turn)
+    wide = math.hypot(radii[0] * cos, radii[1] * sin)
+    high = math.hypot(radii[0] * sin, radii[1] * cos)
+    return [centre[0] - wide, centre[1] - high, centre[0] + wide, centre[1] + high]

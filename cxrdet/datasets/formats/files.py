@@ -3,6 +3,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -10,8 +11,8 @@ from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import is_outside, name_fault
 from cxrdet.datasets.formats.record_images import split_record_path
 
-__all__ = ['IMAGE_SUFFIXES', 'add_image', 'files_below', 'image_paths', 'spelled_on_disk', 'tell_missing',
-           'tell_outside']
+__all__ = ['IMAGE_SUFFIXES', 'add_image', 'annotation_files', 'files_below', 'first_bytes', 'image_paths',
+           'spelled_on_disk', 'tell_missing', 'tell_outside']
 
 _SPELT_IN_WAYS = re.compile(r'[\\%]|[^\x00-\x7f]')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp')
@@ -117,3 +118,32 @@ def spelled_on_disk(name: str, folder: str | Path) -> str:
     ways = {unicodedata.normalize(form, text) for text in (name, plain, unquote(plain)) for form in ('NFC', 'NFD')}
     there = [way for way in ways if '\0' not in way and os.path.isfile(os.path.join(folder, way))]
     return there[0] if len(there) == 1 else name
+
+
+def annotation_files(path: Path, *suffixes: str) -> Iterator[Path]:
+    """``path`` itself, or the files in a folder and up to three below it, by suffix; to see of what format a set is.
+
+    Readers go to the bottom, by :func:`files_below`.
+    """
+    level = [path] if path.is_dir() else []
+    if not level and path.suffix.lower() in suffixes:
+        yield path
+    for _ in range(4):
+        below = []
+        for folder in level:
+            with suppress(OSError):
+                for name in sorted(os.listdir(folder)):
+                    if not name.startswith('.') and os.path.splitext(name)[1].lower() in suffixes:
+                        yield folder / name
+                    elif not name.startswith('.') and os.path.isdir(folder / name):
+                        below.append(folder / name)
+        level = below
+
+
+def first_bytes(path: Path, count: int = 4096) -> str:
+    """The beginning of a file as text, to see of what format it is; ``''`` where it cannot be read."""
+    try:
+        with open(path, 'rb') as stream:
+            return stream.read(count).decode('utf-8', 'replace').lstrip('\ufeff \t\r\n')
+    except OSError:
+        return ''

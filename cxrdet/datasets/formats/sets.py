@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.issues import DataTable
-from cxrdet.datasets.formats import coco, csv_labels, folder, nih, record_images, voc
-from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths, tell_outside
+from cxrdet.datasets.formats import csv_labels, cvat, folder, label_studio, labelme, layouts, nih, record_images, yolo
+from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, annotation_files, image_paths, tell_outside
 
 __all__ = ['FORMATS', 'IMAGE_SUFFIXES', 'Format', 'find_format', 'image_paths', 'read_set']
 
@@ -28,13 +28,19 @@ class Format(NamedTuple):
 
 FORMATS = {
     'nih': Format(nih.recognises, nih.read),
-    'voc': Format(voc.recognises, voc.read),
-    'coco': Format(coco.recognises, coco.read),
+    'voc': Format(layouts.recognises_voc, layouts.read_voc),
+    'cvat': Format(cvat.recognises, cvat.read),
+    'label-studio': Format(label_studio.recognises, label_studio.read),
+    'labelme': Format(labelme.recognises, labelme.read),
+    'coco': Format(layouts.recognises_coco, layouts.read_coco),
+    'yolo': Format(yolo.recognises, yolo.read),
     'csv': Format(csv_labels.recognises, csv_labels.read),
     'tfrecord': Format(record_images.recognises, record_images.read),
     'folder': Format(Path.is_dir, folder.read),
 }
 """In this order they are asked; the first that recognises a path reads it."""
+
+_NO_ANNOTATIONS = ('readme', 'license', 'licence', 'copying', 'changelog', 'citation', 'requirements')
 
 
 def find_format(path: str | Path) -> str:
@@ -46,10 +52,15 @@ def find_format(path: str | Path) -> str:
     path = Path(path)
     if not path.exists():
         raise DataError(f'{path}: no such file or folder.')
-    for kind, known in FORMATS.items():
-        if known.recognises(path):
-            return kind
-    raise DataError(f'{path}: expected a folder, a COCO file (.json), a table (.csv) or a TFRecord file (.tfrecord).')
+    kind = next((kind for kind, known in FORMATS.items() if known.recognises(path)), None)
+    odd = [file for file in annotation_files(path, '.json', '.xml', '.txt', '.csv')
+           if not file.name.lower().startswith(_NO_ANNOTATIONS)] if kind == 'folder' else []
+    if kind is None or odd:
+        which = f' of {", ".join(map(str, odd[:3]))}{f" and {len(odd) - 3} more" if odd[3:] else ""}' if odd else ''
+        known = ', '.join(name for name in FORMATS if name != 'folder')
+        raise DataError(f'{path}: the format{which} is none that is known: {known}. Name it (--format), or take the '
+                        'files away; "folder" looks at the images alone.')
+    return kind
 
 
 def read_set(path: str | Path, kind: str = 'auto', *, images: str | Path | None = None,

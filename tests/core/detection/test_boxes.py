@@ -130,3 +130,22 @@ def test_wrong_shape_names_the_argument():
 def test_iou_of_an_array_with_a_tensor():
     with pytest.raises(TypeError, match='both be NumPy arrays or both torch tensors'):
         B.box_iou(np.zeros((1, 4)), torch.zeros(2, 4))
+
+
+def test_turned_box():
+    """By 90 degrees width and height change places; by 45 a square of side 2 spans its diagonal, sqrt(8)."""
+    assert B.turned_box((10, 20, 30, 60), 90) == pytest.approx([40, 30, 40, 50, 0, 50, 0, 30])
+    assert B.turned_box((10, 20, 30, 60), 90, about_corner=True) == pytest.approx([10, 20, 10, 40, -30, 40, -30, 20])
+    points = B.turned_box((-1, -1, 1, 1), 45)
+    assert max(points[::2]) == -min(points[1::2]) == pytest.approx(2 ** 0.5)
+    assert np.isnan(B.turned_box((0, 0, 1, 1), float('inf'))).all()
+
+
+@pytest.mark.parametrize('degrees, box', [(0, [2, 16, 18, 24]), (90, [6, 12, 14, 28]), (180, [2, 16, 18, 24])])
+def test_ellipse_box(degrees, box):
+    """Against points on the outline, too."""
+    assert B.ellipse_box((10, 20), (8, 4), degrees) == pytest.approx(box)
+    turn, round_ = np.radians(degrees + 30), np.linspace(0, 2 * np.pi, 100001)
+    x = 10 + 8 * np.cos(round_) * np.cos(turn) - 4 * np.sin(round_) * np.sin(turn)
+    y = 20 + 8 * np.cos(round_) * np.sin(turn) + 4 * np.sin(round_) * np.cos(turn)
+    assert B.ellipse_box((10, 20), (8, 4), degrees + 30) == pytest.approx([x.min(), y.min(), x.max(), y.max()])

@@ -1,0 +1,106 @@
+"""Detection sets of any format as they lie: :class:`DetectionFolder`, and its best known case, :class:`YOLODataset`."""
+import dataclasses
+import logging
+
+import numpy as np
+from mmdet.datasets import BaseDetDataset
+from mmengine.logging import print_log
+
+from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.issues import DataTable, told
+from cxrdet.core.terminal import visible
+from cxrdet.datasets.cell import _CellReader
+from cxrdet.datasets.formats.sets import read_set
+from cxrdet.registry import DATASETS
+
+__all__ = ['DetectionFolder', 'YOLODataset']
+
+
+@DATASETS.register_module()
+class DetectionFolder(_CellReader, BaseDetDataset):
+    """A set of images with boxes in any format that ``tools/check_data.py`` reads: YOLO, CVAT, labelme, Label Studio,
+    COCO or Pascal VOC in any of their layouts (:data:`cxrdet.datasets.formats.sets.FORMATS`).
+
+    It is of one mind with ``check_data``: what is an error there is one here. Labels: index of the class name; without
+    ``metainfo['classes']`` they stand in the order that the set declares, else sorted. ``img_id`` is the position of
+    the image in the split, from 1. What was made of polygons and turned boxes is told in the log. Unit of split:
+    whatever the set was split by; patients are unknown.
+
+    Args:
+        ann_file: the file or folder of the set, relative to ``data_root``; empty: ``data_root`` itself.
+        metainfo: ``dict(classes=(...))`` to hold the set to these classes, in this order; boxes of others are dropped
+            and counted.
+        split: ``'train'``, ``'val'``, ``'test'`` or another that the set names; empty: all images.
+        format: name of the format; ``'auto'``: by what lies there.
+        on_bad_annotation: ``'error'``, or ``'drop'`` to leave out boxes that cannot be read, which are counted.
+        allow_no_boxes: accept a set in which no box can be used.
+        **kwargs: ``data_prefix=dict(img=...)`` for images in another place; ``allow_outside`` as for
+            :class:`cxrdet.CellDataset`; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline`` …
+
+    Raises:
+        DataError: the set cannot be read or has errors, no image of the split, or no box to use.
+        ConfigError: an argument has a value that cannot be meant, or the format has no boxes.
+    """
+
+    _HOLDS_CORNERS = True
+
+    def __init__(self, ann_file: str = '', metainfo: dict | None = None, *, split: str = '', format: str = 'auto',
+                 on_bad_annotation: str = 'error', allow_no_boxes: bool = False, **kwargs) -> None:
+        self.split, self.format, self.allow_no_boxes = split, format, allow_no_boxes
+        self._told: dict[str, str] = {}
+        super().__init__(ann_file, metainfo, kwargs.pop('data_prefix', None), {}, on_bad_annotation, **kwargs)
+
+    def _source(self) -> str:
+        return str(self.ann_file or self.data_root)
+
+    def _read(self) -> DataTable:
+        if not self._source():
+            raise ConfigError(f'{type(self).__name__} needs data_root or ann_file, the folder or file of the set.')
+        table = read_set(self._source(), self.format, images=self.data_prefix.get('img') or None,
+                         allow_outside=self.allow_outside)
+        if table.labels is not None or table.kind == 'folder':
+            raise ConfigError(f'{self._source()}: a set of the format "{table.kind}" has no boxes. Name the format '
+                              'that is meant (format), or use the data set for it.')
+        table = _of_split(table, self.split, self._source()) if self.split else table
+        self._told = told(finding for finding in table.findings if finding.level != 'error')
+        return table
+
+    def _log_contents(self, data_list: list[dict]) -> None:
+        super()._log_contents(data_list)
+        for code, text in self._told.items():
+            print_log(visible(f'{self._source()}: {code}: {text}', one_line=True), 'current', logging.WARNING)
+
+
+@DATASETS.register_module()
+class YOLODataset(DetectionFolder):
+    """A YOLO set as it lies: ``data.yaml`` with ``names`` and the folders of the splits, ``images/`` and ``labels/``.
+
+    Of segments and turned boxes the upright extent is taken. See :class:`DetectionFolder` for the rest.
+
+    Args:
+        ann_file: ``data.yaml`` or its folder, relative to ``data_root``.
+        metainfo, **kwargs: as for :class:`DetectionFolder`, apart from ``format``.
+    """
+
+    def __init__(self, ann_file: str = 'data.yaml', metainfo: dict | None = None, **kwargs) -> None:
+        super().__init__(ann_file, metainfo, format='yolo', **kwargs)
+
+
+def _of_split(table: DataTable, split: str, source: str) -> DataTable:
+    """The rows of one split, and what was found about them or about no image."""
+    rows = [row for row, name in enumerate(table.splits) if name == split]
+    if not rows:
+        raise DataError(f'{source}: no image of the split "{split}"; there are '
+                        f'{", ".join(sorted(set(filter(None, table.splits)))) or "no splits"}.')
+    boxes = np.flatnonzero(np.isin(table.box_image, rows))
+    images, numbers = ({old: new for new, old in enumerate(kept)} for kept in (rows, boxes.tolist()))
+    findings = [dataclasses.replace(finding, image=images.get(finding.image, -1), box=numbers.get(finding.box, -1))
+                for finding in table.findings if finding.image < 0 or finding.image in images]
+    lists = {name: [getattr(table, name)[row] for row in rows] for name in
+             ('names', 'files', 'splits', 'groups', 'views', 'places')}
+    return dataclasses.replace(
+        table, **lists, sizes=table.sizes[rows], boxes=table.boxes[boxes],
+        box_image=np.array([images[row] for row in table.box_image[boxes].tolist()], np.int64),
+        box_label=table.box_label[boxes], crowd=table.crowd[boxes], findings=findings,
+        box_places=[table.box_places[box] for box in boxes], outside={images[row] for row in table.outside & set(rows)},
+        box_entries=None if table.box_entries is None else [table.box_entries[box] for box in boxes])

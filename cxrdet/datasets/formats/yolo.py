@@ -1,0 +1,200 @@
+"""YOLO: a text file an image, a line a box: number of the class, then x and y of the centre, width and height, as
+shares of the image. Format: https://docs.ultralytics.com/datasets/detect/.
+
+``data.yaml`` names the classes and where each split is. Lines may also hold a confidence behind the box, the corners of
+a turned box (8 numbers), the outline of a segment, or, where ``kpt_shape`` says so, a box and key points.
+"""
+import math
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cxrdet.core.errors import DataError
+from cxrdet.core.files import read_text
+from cxrdet.core.issues import DataTable, Place
+from cxrdet.core.paths import within
+from cxrdet.datasets.formats.files import annotation_files, files_below, first_bytes, image_paths
+from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, measured, split_of
+
+__all__ = ['read', 'recognises']
+
+_SPLITS = ('train', 'val', 'valid', 'validation', 'test')
+_NAME_FILES = ('classes.txt', 'obj.names', '_darknet.labels', 'predefined_classes.txt')
+_YAML = ('.yaml', '.yml')
+_NAMES = re.compile(r'^(names|nc)\s*:', re.MULTILINE)
+_MOST_CLASSES = 100_000
+
+
+def recognises(path: Path) -> bool:
+    """A ``.yaml`` file with ``names``, a folder with one, or a folder of images with label files of numbers."""
+    return _find_yaml(path) is not None or (path.is_dir() and any(map(_is_label, annotation_files(path, '.txt'))))
+
+
+def _find_yaml(path: Path) -> Path | None:
+    if path.is_file():
+        return path if path.suffix.lower() in _YAML else None
+    files = sorted(path.glob('*'), key=lambda file: (file.stem != 'data', file.name))
+    return next((file for file in files if file.suffix.lower() in _YAML and _NAMES.search(first_bytes(file, 2 ** 16))),
+                None)
+
+
+def _is_label(file: Path) -> bool:
+    """Whether the first line of a text is one of a YOLO file."""
+    cells = first_bytes(file, 512).partition('\n')[0].split()
+    return len(cells) >= 5 and all(math.isfinite(as_number(cell)) for cell in cells)
+
+
+def read(path: Path, images: Path | None = None) -> DataTable:
+    """``data.yaml`` or its folder; without one, all images of a folder, with ``classes.txt`` for the names.
+
+    The labels of ``…/images/…/a.jpg`` are ``…/labels/…/a.txt``, else ``a.txt`` beside the image. Of segments and turned
+    boxes the upright extent is taken; confidences and key points are left out; each is told.
+
+    Args:
+        path: The file or folder.
+        images: The folder of the images where there is none beside ``labels/``; ``labels/a.txt`` is of its ``a.jpg``.
+
+    Raises:
+        DataError: ``data.yaml`` cannot be read, or there are no images or no labels.
+    """
+    file = _find_yaml(path)
+    build = TableBuilder('yolo', file or path, images)
+    content = _load_yaml(file) if file else {}
+    names = _class_names(content, build.root)
+    build.declared = names or []
+    if names is None:
+        build.tell('warning', 'no_class_names', 'neither data.yaml nor classes.txt names the classes; they are called '
+                   'by their numbers', Place(str(file or path)))
+    listed = _listed(build, content, file) if file and images is None else []
+    listed = listed or [('', image) for image in image_paths(images or build.root)]
+    seen = set()
+    for split, image in listed:
+        inside = None if images is None else Path(image).relative_to(images).with_suffix('.txt')
+        label = Path(_label_of(image)) if inside is None else build.root / 'labels' / inside
+        seen |= {label} if _read_labels(build, split, image, label, _key_points(content)) else set()
+    if not seen:
+        raise DataError(f'{path}: no image of this YOLO set has a file of labels; {len(listed)} images are there'
+                        + (f', looked for {label} and others.' if listed else '.'))
+    for name, number in Counter(build.declared).items():
+        if number > 1:
+            build.tell('error', 'bad_category', f'{number} classes are named "{name}"', Place(str(file or path)))
+    for other in (Path(text) for folder in sorted({label.parent for label in seen})
+                  for text in files_below(folder, ('.txt',))):
+        if other not in seen and _is_label(other):
+            build.tell('warning', 'boxes_without_image', 'no image has the name of this file of labels',
+                       Place(str(other)))
+    return build.done()
+
+
+def _load_yaml(file: Path) -> dict:
+    try:
+        content = yaml.safe_load(read_text(file))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise DataError(f'{file}: no YAML: {" ".join(str(error).split())}.') from None
+    if not isinstance(content, dict):
+        raise DataError(f'{file}: expected "names" and the folders of the splits, as "train: images/train".')
+    return content
+
+
+def _class_names(content: dict, root: Path) -> list[str] | None:
+    """Names in the order of their numbers: of ``data.yaml`` (a list, or number: name), or one a line of a text file."""
+    names = content.get('names')
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    elif names is None and isinstance(content.get('nc'), int):
+        names = {content['nc'] - 1: content['nc'] - 1}
+    if names is not None:
+        if not isinstance(names, dict) or not all(isinstance(key, int) and 0 <= key < _MOST_CLASSES and isinstance(
+                name, (str, int, float)) for key, name in names.items()):
+            raise DataError(f'{root}: "names" in data.yaml must be a list of names, or whole numbers with names.')
+        return [str(names.get(number, number)) for number in range(max(names, default=-1) + 1)]
+    for file in (folder / name for folder in (root, root / 'labels') for name in _NAME_FILES):
+        if file.is_file():
+            return [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    return None
+
+
+def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, str]]:
+    """(split, image) of all images that ``data.yaml`` names, in its order."""
+    base = file.parent / next(iter(_as_list(content.get('path'))), '')
+    folders, listed = build.table.folders, []
+    for key, entry in [(split, entry) for split in _SPLITS for entry in _as_list(content.get(split))]:
+        places = [base / entry, file.parent / entry, file.parent / entry.removeprefix('../')]  # the last: Roboflow
+        place = next((os.path.normpath(place) for place in places if os.path.exists(place)), None)
+        around = place is not None and within(build.root, [place]) and not within(place, [build.root])
+        if place is None or around:
+            fault = 'holds the set itself' if around else f'is not there, neither below {base} nor beside the file'
+            build.tell('error', 'missing_folder', f'{key}: "{entry}" {fault}', Place(str(file), key))
+        elif os.path.isdir(place):
+            folders += [] if within(place, folders) else [place]
+            listed += [(split_of(f'{key}/'), image) for image in image_paths(place)]
+        else:
+            for line in filter(None, map(str.strip, (build.attempt(read_text, place) or '').splitlines())):
+                ways = [os.path.normpath(folder / line) for folder in (Path(place).parent, base)]
+                listed.append((split_of(f'{key}/'), next(filter(os.path.isfile, ways), ways[0])))
+    return listed
+
+
+def _as_list(value: Any) -> list[str]:
+    """The paths that a split names."""
+    return [entry for entry in (value if isinstance(value, list) else [value]) if isinstance(entry, str) and entry]
+
+
+def _label_of(image: str) -> str:
+    """The file of labels of an image: in ``labels/`` in place of the last ``images/``, or beside it."""
+    stem = os.path.splitext(image)[0]
+    head, found, tail = stem.rpartition(f'{os.sep}images{os.sep}')
+    mirrored = f'{head}{os.sep}labels{os.sep}{tail}.txt'
+    return mirrored if found and (os.path.isfile(mirrored) or not os.path.isfile(f'{stem}.txt')) else f'{stem}.txt'
+
+
+def _key_points(content: dict) -> int:
+    """How many numbers stand behind the box in a line."""
+    shape = content.get('kpt_shape')
+    pair = isinstance(shape, list) and len(shape) == 2 and all(isinstance(number, int) for number in shape)
+    return shape[0] * shape[1] if pair else 0
+
+
+def _read_labels(build: TableBuilder, split: str, image: str, label: Path, key_points: int) -> bool:
+    """Add an image with its boxes; whether its labels are there."""
+    size = measured(image)
+    row = build.add_image(image, Place(str(label)), size=size, split=split)
+    if not label.is_file():
+        return False
+    for number, line in enumerate((build.attempt(read_text, label, image=row) or '').splitlines(), 1):
+        if line.strip():
+            _read_line(build, line.split(), row, size, Place(str(label), f'line {number}', number), key_points)
+    return True
+
+
+def _read_line(build: TableBuilder, cells: list[str], image: int, size: tuple[float, float], place: Place,
+               key_points: int) -> None:
+    key, *values = map(as_number, cells)
+    boxed, fault, names = len(values) in (4, 5, 4 + key_points), '', build.declared
+    far = [value for value in (values[:4] if boxed else values) if not -0.5 <= value <= 1.5]
+    if not boxed and (len(values) < 6 or len(values) % 2):
+        fault = f'expected a class and 4 numbers, or the corners of an outline, got {len(cells)} cells'
+    elif far:
+        fault = f'the number {far[0]:g} is no share of the image, 0 to 1'
+    elif not math.isfinite(size[0]):
+        fault = 'the image cannot be read, so that the box cannot be placed'
+    label = ''
+    if math.isfinite(key) and key == int(key) >= 0:
+        label = str(int(key)) if not names else names[int(key)] if key < len(names) else f'number {int(key)}'
+    points, shape = ([], '') if fault else _corners(values, size, key_points)
+    build.add_box(image, label, points, place, shape=shape, fault=fault)
+
+
+def _corners(values: list[float], size: tuple[float, float], key_points: int) -> tuple[list[float], str]:
+    """Points in pixels, and of what shape."""
+    height, width = size
+    if len(values) not in (4, 5) and len(values) != 4 + key_points:
+        return [value * (height if k % 2 else width) for k, value in enumerate(values)], (
+            'outline of four corners (a turned box or a segment)' if len(values) == 8 else 'segment')
+    x, y, w, h = values[:4]
+    shape = {4: '', 5: 'box with a confidence'}.get(len(values), 'box with key points')
+    return [(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height], shape
