@@ -25,8 +25,8 @@ from cxrdet.core.equal_files import equal_files
 from cxrdet.core.errors import CxrdetError, DataError
 from cxrdet.core.issues import DataTable
 from cxrdet.core.splits import shared_groups
-from cxrdet.datasets.formats.record_images import read_record_image
 from cxrdet.datasets.formats.sets import read_set
+from cxrdet.datasets.formats.tfrecord import read_record_image
 from cxrdet.datasets.formats.voc import read_list
 from cxrdet.preflight.check import (
     Examined,
