@@ -9,9 +9,6 @@ from cxrdet.core.classification.confounding import confounded_labels
 from cxrdet.core.detection.boxes import box_area, box_iou
 from cxrdet.core.issues import DataTable, Finding
 
-__all__ = ['check_balance', 'check_boxes', 'check_duplicates', 'check_empty', 'check_table',
-           'check_views', 'class_counts', 'duplicate_pairs']
-
 _SLACK = 0.1  # pixels beyond the border that rounding may leave
 
 

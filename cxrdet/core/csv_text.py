@@ -16,8 +16,6 @@ from typing import NamedTuple
 from cxrdet.core.errors import DataError
 from cxrdet.core.files import read_text
 
-__all__ = ['CsvTable', 'csv_text', 'escape_cell', 'read_csv', 'read_table', 'unescape_cell', 'whole_number']
-
 _SEPARATORS = ',;\t'
 
 _SIGN = r'(?:\s*[=+\-@＝＋－＠]| *[\t\r\n])'  # the wide ones count in East Asian spreadsheets

@@ -11,8 +11,6 @@ import numpy as np
 from cxrdet.core.errors import DataError
 from cxrdet.core.splits import shared_groups
 
-__all__ = ['LEVELS', 'DataTable', 'Finding', 'Place', 'counts', 'has_errors', 'raise_errors', 'told']
-
 LEVELS = ('error', 'warning', 'info')
 _SHOWN = 10
 

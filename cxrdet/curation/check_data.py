@@ -18,8 +18,6 @@ from cxrdet.curation.repair import Plan, plan_mending
 from cxrdet.curation.repaired_set import check_mendable, summary, write_mended
 from cxrdet.datasets.formats.sets import read_set
 
-__all__ = ['DataReport', 'check_data']
-
 
 @dataclass
 class DataReport:

@@ -18,10 +18,7 @@ from cxrdet.datasets.formats import voc
 from cxrdet.datasets.formats.coco import write_json
 from cxrdet.datasets.formats.images import read_image_size
 from cxrdet.datasets.formats.sets import read_set
-from cxrdet.datasets.phantoms import CELL_CLASSES
 from cxrdet.datasets.phantoms.files import prepared_folder
-
-__all__ = ['convert_bccd', 'convert_set', 'convert_voc']
 
 
 def convert_set(source: str | Path, out_dir: str | Path, *, kind: str = 'auto', images: str | Path | None = None,
@@ -59,7 +56,8 @@ def convert_voc(voc_dir: str | Path, out_dir: str | Path, *, corners: str = 'exc
 
     Splits are the lists ``ImageSets/Main/{train,val,test}.txt`` that exist, or a random ``val_share``. Objects marked
     ``difficult`` become ``iscrowd``, which both MMDetection and COCO's evaluation take as regions to ignore.
-    ``corners`` is 'exclusive' or 'inclusive', see :func:`cxrdet.datasets.formats.voc.read`.
+    ``corners`` is 'exclusive' or 'inclusive', see :func:`cxrdet.datasets.formats.voc.read`; BCCD as published
+    (https://github.com/Shenggan/BCCD_Dataset, MIT) has exclusive ones.
     """
     voc_dir = Path(voc_dir)
     if not (voc_dir / 'Annotations').is_dir():
@@ -70,14 +68,6 @@ def convert_voc(voc_dir: str | Path, out_dir: str | Path, *, corners: str = 'exc
         raise DataError(f'{voc_dir}: no ImageSets/Main/train.txt, val.txt or test.txt. Add such lists of names, or ask '
                         'for a random split with --val-share 0.2 (val_share=0.2).')
     return _convert(table, voc_dir, out_dir, {'kind': 'voc', 'corners': corners}, **options)
-
-
-def convert_bccd(voc_dir: str | Path, out_dir: str | Path, **options) -> dict:
-    """Turn BCCD as published (https://github.com/Shenggan/BCCD_Dataset, MIT) into a COCO set.
-
-    :func:`convert_voc` with the classes RBC, WBC, Platelets and exclusive corners; ``link`` and ``force`` as there.
-    """
-    return convert_voc(voc_dir, out_dir, classes=CELL_CLASSES, corners='exclusive', **options)
 
 
 def _convert(table: DataTable, source: str | Path, out_dir: str | Path, made_from: dict, *,

@@ -16,8 +16,6 @@ from cxrdet.datasets.formats.files import image_paths, tell_missing
 from cxrdet.datasets.formats.images import THIN, decode_image, has_extra_channels
 from cxrdet.datasets.formats.tfrecord import read_record_image, split_record_path
 
-__all__ = ['ImageFacts', 'check_files', 'check_pixels', 'image_facts', 'scan']
-
 
 class ImageFacts(NamedTuple):
     """What an image file holds: ``fault`` (``''`` for none), size in pixels, whether it has an alpha channel, the SHA-1

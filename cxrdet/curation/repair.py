@@ -9,8 +9,6 @@ from cxrdet.core.detection.boxes import box_fault, clip_boxes
 from cxrdet.core.errors import DataError
 from cxrdet.core.issues import DataTable, Finding, counts
 
-__all__ = ['Change', 'Plan', 'plan_mending']
-
 #: The defect makes the annotation useless, and only its author could say what was meant.
 _DROP_BOX = ('zero_area_box', 'outside_box', 'no_category', 'unknown_category', 'bad_box', 'unknown_image',
              'duplicate_box')

@@ -26,9 +26,6 @@ from cxrdet.datasets.formats.nih import LISTS
 from cxrdet.datasets.formats.tfrecord import read_record_image
 from cxrdet.datasets.formats.voc import SIDES, list_names
 
-__all__ = ['check_mendable', 'coco_content', 'coco_names', 'copy_names', 'free_name', 'name_key', 'place_images',
-           'voc_names', 'write_coco_files', 'write_mended', 'write_voc_files']
-
 
 def write_mended(table: DataTable, plan: Plan, out: Path, source: str | Path, *, link: bool = False) -> None:
     """Write the set as the plan has it, its images (copied, or symbolic links), ``mended.jsonl`` and ``mended.json``.
@@ -63,12 +60,14 @@ def check_mendable(table: DataTable) -> None:
         raise ConfigError(f'a set of the format "{table.kind}" has no annotations to mend.')
 
 
-def place_images(names: Iterable[str], files: Iterable[str], folder: Path, *, link: bool = False) -> None:
+def place_images(table: DataTable, rows: Iterable[int], folder: Path, *, names: Sequence[str] | None = None,
+                 link: bool = False) -> None:
     """Copy image files into a new folder, or make links to them there, under the names that data give them.
 
     Args:
-        names, files: Name of each in ``folder``, and where it is; the same pair may come again.
-        folder: A folder without images.
+        table, rows: The set, and the images of it.
+        folder: A folder without these images.
+        names: Name of each, where they are not those of the table.
         link: Make symbolic links instead of copies.
 
     Raises:
@@ -76,7 +75,7 @@ def place_images(names: Iterable[str], files: Iterable[str], folder: Path, *, li
             lower case as the same), or an image cannot be read.
     """
     placed: dict[str, str] = {}
-    for name, file in zip(names, files):
+    for name, file in zip(names or [table.names[row] for row in rows], [table.files[row] for row in rows]):
         if placed.setdefault(name, file) != file:
             raise DataError(f'{file}: the image {placed[name]} has the name "{name}" already.')
     for name, file in placed.items():
@@ -122,11 +121,6 @@ def free_name(name: str, taken: Container[str]) -> str:
         if name_key(name) not in taken:
             return name
         name = f'{stem}_{number}{suffix}'
-
-
-def _place(table: DataTable, rows: Iterable[int], folder: Path, link: bool) -> None:
-    rows = sorted(rows)
-    place_images([table.names[row] for row in rows], [table.files[row] for row in rows], folder, link=link)
 
 
 def voc_names(table: DataTable, rows: Iterable[int]) -> list[str]:
@@ -175,7 +169,7 @@ def _kept(table: DataTable, plan: Plan) -> list[int]:
 
 
 def _write_coco(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
-    _place(table, _kept(table, plan), out / 'images', link)
+    place_images(table, _kept(table, plan), out / 'images', link=link)
     write_coco_files(table, plan, out)
 
 
@@ -212,7 +206,7 @@ def write_coco_files(table: DataTable, plan: Plan, out: Path,
 
 def _write_voc(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
     kept = _kept(table, plan)
-    place_images(voc_names(table, kept), [table.files[row] for row in kept], out / 'JPEGImages', link=link)
+    place_images(table, kept, out / 'JPEGImages', names=voc_names(table, kept), link=link)
     write_voc_files(table, plan, out)
 
 
@@ -247,13 +241,13 @@ def _write_csv(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
     labels = table.source['file'].parent / 'label2id.json'
     if labels.is_file():
         write_atomic(out / labels.name, labels.read_bytes())
-    _place(table, kept, out, link)  # last: nothing may be written through a link that bears the name of a table
+    place_images(table, kept, out, link=link)  # last: nothing may go through a link called as a table
 
 
 def _write_nih(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
     kept = _kept(table, plan)
     splits = {table.names[row]: table.splits[row] for row in kept}
-    _place(table, kept, out / 'images', link)
+    place_images(table, kept, out / 'images', link=link)
     _write_rows(table.source['file'], {table.places[row].number: {} for row in kept}, out)
     folder = table.source['file'].parent
     for split, name in LISTS.items():
@@ -289,7 +283,7 @@ def _write_as_coco(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
         names = _write_record_images(table, kept, out / 'images', link)
     else:
         names = table.names
-        _place(table, kept, out / 'images', link)
+        place_images(table, kept, out / 'images', link=link)
     corners = table.boxes.copy()
     corners[list(plan.boxes)] = np.reshape(list(plan.boxes.values()), (-1, 4))
     boxes = [(box, label) for box, label in enumerate(table.box_label.tolist()) if box not in plan.drop_boxes]

@@ -23,23 +23,24 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from mmengine.logging import print_log
 
-from cxrdet.core.detection.boxes import box_faults
+from cxrdet.core.detection.box_layout import likely_cause, no_boxes_text
+from cxrdet.core.detection.boxes import box_faults, xyxy_to_xywh
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.issues import DataTable, counts
 from cxrdet.core.paths import check_names
 from cxrdet.core.terminal import visible
-from cxrdet.datasets.box_check import BoxCheck
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
 from cxrdet.datasets.described import Described
 from cxrdet.datasets.formats import coco, voc
-from cxrdet.datasets.formats.coco import check_on_bad
-from cxrdet.datasets.transforms.loading import ImageNamed, read_image_size
+from cxrdet.datasets.formats.images import read_image_size
+from cxrdet.datasets.transforms.loading import ImageNamed
 from cxrdet.registry import DATASETS
 
 CELL_PALETTE = ((230, 57, 70), (29, 125, 190), (46, 160, 67), (255, 159, 28), (142, 68, 173), (0, 168, 150),
@@ -47,7 +48,7 @@ CELL_PALETTE = ((230, 57, 70), (29, 125, 190), (46, 160, 67), (255, 159, 28), (1
 """RGB colours of the first 11 classes of any cell set that brings none of its own."""
 
 CDETECTOR_METAINFO = {'classes': CDETECTOR_CLASSES, 'palette': CELL_PALETTE}
-
+_LOOKED_AT = 20_000  # boxes, for the likely cause of a mistake
 
 
 def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str) -> tuple[str, ...]:
@@ -75,14 +76,21 @@ def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str
     return tuple(given)
 
 
-class _CellReader(BoxCheck, Described, ImageNamed):
-    """What both readers share; stands before a ``BaseDetDataset`` in the list of bases."""
+class _CellReader(Described, ImageNamed):
+    """What the readers share; stands before a ``BaseDetDataset`` in the list of bases.
+
+    Attributes:
+        allow_no_boxes: Accept a set in which no box can be used.
+        dropped, filtered: Numbers of the boxes and of the images that are not used, by reason.
+    """
 
     METAINFO: dict = {}
+    _HOLDS_CORNERS = False  # what the numbers of a box are in the file: two corners, or x, y, width, height
 
     def __init__(self, ann_file: str, metainfo: dict | None, data_prefix: dict | None, default_prefix: dict,
                  on_bad_annotation: str, *, allow_outside: bool = False, **kwargs) -> None:
-        check_on_bad(on_bad_annotation)
+        if on_bad_annotation not in ('error', 'drop'):
+            raise ConfigError(f'on_bad_annotation must be "error" or "drop", got {on_bad_annotation!r}.')
         self.allow_outside = allow_outside
         if kwargs.get('backend_args') is not None:
             raise ConfigError(f'{type(self).__name__} reads local files only; remove backend_args.')
@@ -92,34 +100,11 @@ class _CellReader(BoxCheck, Described, ImageNamed):
                 raise ConfigError(f'data_prefix needs the key "{key}", got {data_prefix}.'
                                   f' Expected for example {default_prefix}.')
         self.on_bad_annotation = on_bad_annotation
-        self.dropped: Counter = Counter()   # boxes, by reason
-        self.filtered: Counter = Counter()  # images, by reason
-        self._unusable: list[tuple] = []
+        self.dropped: Counter = Counter()
+        self.filtered: Counter = Counter()
+        self._unusable: list[tuple] = []  # boxes that their geometry forbids, with the sizes of their images
         self._settled = False  # whether the classes have been held to the annotations
         super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix, **kwargs)
-
-    @classmethod
-    def read_classes(cls, cfg: dict) -> tuple[str, ...]:
-        """Class names of the set that a dataset config describes, without building the set.
-
-        Args:
-            cfg: as in a config: ``data_root``, ``ann_file``, ``data_prefix``, ``metainfo`` …; ``type`` and ``pipeline``
-                are not looked at.
-
-        Raises:
-            DataError: the annotations cannot be read, or lack a class that the config names.
-            ConfigError: the config names classes in a way that cannot be meant.
-        """
-        return tuple(cls.described(cfg).metainfo['classes'])
-
-    @classmethod
-    def image_files(cls, cfg: dict) -> list[Path]:
-        """Paths of all images that the set of a dataset config refers to, whether or not they exist.
-
-        Raises:
-            DataError: the annotations cannot be read.
-        """
-        return cls.described(cfg)._image_paths()
 
     def _read(self) -> DataTable:
         """The set as its format's reader gives it, with all that is wrong in its list."""
@@ -133,8 +118,8 @@ class _CellReader(BoxCheck, Described, ImageNamed):
     def _found_classes(self) -> list[str]:
         return list(self._checked()[0].classes)
 
-    def _image_paths(self) -> list[Path]:
-        return list(map(Path, self._checked()[0].files))
+    def _image_paths(self) -> list[str]:
+        return self._checked()[0].files
 
     def _entries(self) -> list[dict]:
         table, bad = self._checked()
@@ -221,6 +206,84 @@ class _CellReader(BoxCheck, Described, ImageNamed):
             text += f'. {cause.rstrip(".")}' if cause else ''
         print_log(visible(f'{text}.', one_line=True), 'current',
                   logging.WARNING if idle or self.dropped else logging.INFO)
+
+    @classmethod
+    def check_contents(cls, cfg: dict) -> None:
+        """Raise DataError if no box of the set can be used, and ``allow_no_boxes`` is not set."""
+        dataset = cls.described(cfg)
+        dataset.data_list = dataset._entries()
+        dataset._check_boxes(dataset._kept())
+
+    def filter_data(self) -> list[dict]:
+        """Take out images as ``filter_cfg`` asks (``filter_empty_gt``, ``min_size``); counted, and not in test mode.
+
+        Raises:
+            DataError: no image is left, or no box of those that are left can be used.
+        """
+        kept = self._kept()
+        self._check_boxes(kept)
+        if self.filtered:
+            text = f'{self._source()}: filter_cfg={dict(self.filter_cfg)} took out {sum(self.filtered.values())} of ' \
+                   f'{len(self.data_list)} images: {counts(self.filtered)}.'
+            if not kept:
+                raise DataError(f'{text} No image is left.')
+            print_log(text, 'current', logging.WARNING)
+        return kept
+
+    def _kept(self) -> list[dict]:
+        """What ``filter_cfg`` leaves of the data list."""
+        asked = {} if self.test_mode or not self.filter_cfg else self.filter_cfg
+        kept = []
+        for image in self.data_list:
+            if asked.get('filter_empty_gt', False) and not image['instances']:
+                self.filtered['without_boxes'] += 1
+            elif min(image['height'], image['width']) < asked.get('min_size', 0):
+                self.filtered['too_small'] += 1
+            else:
+                kept.append(image)
+        return kept
+
+    def _check_boxes(self, kept: list[dict]) -> None:
+        """Raise DataError if no box of those images that ``indices`` takes from ``kept`` can be used."""
+        if self.allow_no_boxes:
+            return
+        cause, wrong = self._likely_cause(self.data_list)
+        usable = sum(map(_usable, self.data_list))
+        if usable and not wrong:
+            shown = self._chosen(kept)
+            if not kept or any(map(_usable, shown)):
+                return
+            text = (f'{len(shown)} of {len(self.data_list)} images are used (by indices, as --train-limit and '
+                    f'--valid-limit set them, or filter_cfg), and none of these has a box; {usable} images have some.')
+        else:
+            others = {'wrong in the same way' if usable else 'iscrowd or difficult': sum(
+                len(image['instances']) for image in self.data_list)}
+            if not cause and self.dropped['unknown_class']:
+                found = [name for name in self._found_classes() if name not in self._metainfo['classes']]
+                cause = (f'metainfo["classes"] names {", ".join(self._metainfo["classes"])}; the annotations also have '
+                         f'{", ".join(found)}.')
+            text = no_boxes_text(len(self.data_list), +(self.dropped + Counter(others)), cause,
+                                 training=not self.test_mode)
+        raise DataError(f'{self._source()}: {text} If images without objects are meant, set allow_no_boxes=True in the '
+                        'data set.')
+
+    def _chosen(self, kept: list[dict]) -> list[dict]:
+        """What ``indices`` will take: the first N (the last, if negative), or those listed."""
+        if self._indices is None or not kept:
+            return kept
+        if isinstance(self._indices, int):
+            return kept[:self._indices] if self._indices >= 0 else kept[self._indices:]
+        return [kept[index] for index in self._indices]
+
+    def _likely_cause(self, data_list: list[dict]) -> tuple[str, bool]:
+        within = ((box['bbox'], (image['height'], image['width'])) for image in data_list
+                  for box in image['instances'])
+        looked_at = list(islice(chain(self._unusable, within), _LOOKED_AT))
+        if not looked_at:
+            return '', False
+        boxes, sizes = zip(*looked_at)
+        boxes = np.array(boxes, np.float64)
+        return likely_cause(boxes if self._HOLDS_CORNERS else xyxy_to_xywh(boxes), sizes, corners=self._HOLDS_CORNERS)
 
 
 @DATASETS.register_module()
@@ -358,3 +421,7 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
 def _whole(side: float) -> int | float | None:
     """A side of an image in pixels as it is written in JSON; None for NaN, unknown."""
     return None if np.isnan(side) else int(side) if side == int(side) else side
+
+
+def _usable(image: dict) -> bool:
+    return any(not box['ignore_flag'] for box in image['instances'])

@@ -10,8 +10,6 @@ from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
 from cxrdet.datasets.formats.tfrecord import index_records, read, record_files, record_path
 from cxrdet.registry import DATASETS
 
-__all__ = ['CellTFRecordDataset']
-
 
 @DATASETS.register_module()
 class CellTFRecordDataset(_CellReader, BaseDetDataset):
@@ -61,10 +59,5 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
 
     @classmethod
     def image_keys(cls, cfg: dict) -> dict[str, str]:
-        """Key (:class:`cxrdet.datasets.formats.tfrecord.RecordImage`) -> path of the images that a config
-        describes.
-
-        Raises:
-            DataError: the files cannot be read.
-        """
+        """Key (:class:`cxrdet.datasets.formats.tfrecord.RecordImage`) -> path of each image."""
         return {image.key: record_path(file, image) for file in cls.image_files(cfg) for image in index_records(file)}

@@ -3,7 +3,6 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
@@ -76,39 +75,18 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
             raise ConfigError(f'shares must map the name of each split to a share above 0, got {self.shares}.')
         super().__init__(ann_file, metainfo, **kwargs)
 
-    @classmethod
-    def read_classes(cls, cfg: dict) -> tuple[str, ...]:
-        """Class names of the set that a dataset config describes, without building the set.
-
-        Raises:
-            DataError: the label2id file cannot be used, or does not fit the classes that the config names.
-        """
-        return cls.described(cfg)._classes()
-
-    @classmethod
-    def image_files(cls, cfg: dict) -> list[Path]:
-        """Paths of all images that the set of a dataset config refers to.
-
-        Raises:
-            DataError: the files cannot be used, or images are missing, by line of the CSV.
-        """
-        dataset = cls.described(cfg)
-        return [Path(dataset.img_prefix, row.path) for row in dataset._rows(dataset._classes())]
+    def _image_paths(self) -> list[str]:
+        return [os.path.join(self.img_prefix, row.path) for row in self._rows(self._class_names())]
 
     @classmethod
     def read_groups(cls, cfg: dict) -> dict[str, str | None]:
-        """Absolute path of each image of the set that a dataset config describes -> its group (patient); ``None``
-        without a group column.
-
-        Raises:
-            DataError: the files cannot be used.
-        """
+        """Absolute path of each image -> its group (patient); ``None`` without a group column."""
         dataset = cls.described(cfg)
         folder = os.path.abspath(dataset.img_prefix)
         return {os.path.normpath(os.path.join(folder, row.path)): row.group
-                for row in dataset._rows(dataset._classes())}
+                for row in dataset._rows(dataset._class_names())}
 
-    def _classes(self) -> tuple[str, ...]:
+    def _class_names(self) -> tuple[str, ...]:
         classes = read_label2id(self.label2id)
         given = self._metainfo.get('classes')
         if given is not None and tuple(given) != classes:
@@ -150,7 +128,7 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read both files. Returns one dict an image, in the order of the CSV."""
-        classes = self._metainfo['classes'] = self._classes()
+        classes = self._metainfo['classes'] = self._class_names()
         rows = self._rows(classes)
         count = Counter(row.label for row in rows)
         idle = [name for label, name in enumerate(classes) if not count[label]]

@@ -13,8 +13,6 @@ from cxrdet.datasets.cell import _CellReader
 from cxrdet.datasets.formats.sets import read_set
 from cxrdet.registry import DATASETS
 
-__all__ = ['DetectionFolder', 'YOLODataset']
-
 
 @DATASETS.register_module()
 class DetectionFolder(_CellReader, BaseDetDataset):

@@ -4,7 +4,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -99,42 +98,18 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
         super().__init__(ann_file=ann_file, metainfo={**(metainfo or {}), 'classes': classes}, data_prefix=prefix,
                          **kwargs)
 
-    @classmethod
-    def read_classes(cls, cfg: Mapping) -> tuple[str, ...]:
-        """Class names of the set that a dataset config describes: those that it names, or all 15.
-
-        Raises:
-            DataError: a class is named that the set does not have.
-            ConfigError: the classes are named in a way that cannot be meant.
-        """
-        return cls.described(cfg)._metainfo['classes']
-
-    @classmethod
-    def image_files(cls, cfg: Mapping) -> list[Path]:
-        """Paths of the images of the set that a dataset config describes; rows without image are not of the set.
-
-        Raises:
-            DataError: as the class.
-        """
-        return [Path(path) for path in cls.described(cfg)._select()[1]]
+    def _image_paths(self) -> list[str]:
+        return self._select()[1]  # rows without image are not of the set
 
     @classmethod
     def read_groups(cls, cfg: Mapping) -> dict[str, int]:
-        """File name of each image of the set that a dataset config describes -> its patient.
-
-        Raises:
-            DataError: as the class.
-        """
+        """File name of each image -> its patient."""
         table, _ = cls.described(cfg)._select()
         return dict(zip(table.names.tolist(), table.patients.tolist()))
 
     @classmethod
     def check_contents(cls, cfg: Mapping) -> None:
-        """Read the set that a dataset config describes, to see whether there is something in it to go by.
-
-        Raises:
-            DataError: no film has any of the classes, and ``allow_no_positives`` is not set.
-        """
+        """Raise DataError if no film has any of the classes, and ``allow_no_positives`` is not set."""
         dataset = cls.described(cfg)
         dataset._check_labels(dataset._labels(dataset._select()[0]))
 

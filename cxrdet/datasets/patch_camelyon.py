@@ -1,7 +1,6 @@
 """PatchCamelyon: 327,680 patches of lymph nodes, with tumour in their middle or without."""
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -67,15 +66,8 @@ class PatchCamelyon(Described, ImageNamed, BaseDataset):
         classes = match_classes((metainfo or {}).get('classes'), CLASSES, 'PatchCamelyon')
         super().__init__(metainfo={**(metainfo or {}), 'classes': classes}, **kwargs)
 
-    @classmethod
-    def read_classes(cls, cfg: Mapping) -> tuple[str, ...]:
-        """The class, "tumour"; raises DataError if the config names another."""
-        return cls.described(cfg)._metainfo['classes']
-
-    @classmethod
-    def image_files(cls, cfg: Mapping) -> list[Path]:
-        """The file of the patches of the set that a dataset config describes; raises DataError as the class."""
-        return [Path(cls.described(cfg)._rows_and_labels()[0].path)]
+    def _image_paths(self) -> list[str]:
+        return [self._rows_and_labels()[0].path]
 
     def _rows_and_labels(self) -> tuple[Hdf5Rows, np.ndarray]:
         """The patches, not read yet, and their labels (N,) uint8."""

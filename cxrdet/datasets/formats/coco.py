@@ -8,8 +8,10 @@ and checked in one to two seconds.
 """
 import json
 import math
+import os
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +19,37 @@ import numpy as np
 
 from cxrdet.core.csv_text import whole_number
 from cxrdet.core.detection.boxes import xywh_to_xyxy
-from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.files import read_text, write_atomic
 from cxrdet.core.issues import DataTable, Place
-from cxrdet.datasets.formats.files import add_image
+from cxrdet.core.paths import name_fault
+from cxrdet.datasets.formats.files import add_image, annotation_files, files_below, first_bytes, split_of
 
-__all__ = ['check_on_bad', 'coco_annotation', 'coco_files', 'image_folder', 'load_json', 'read', 'recognises',
-           'write_json']
-
-ON_BAD = ('error', 'drop')
+_COCO = re.compile(r'^\{.*"(images|annotations|categories)"\s*:\s*\[', re.DOTALL)
 GROUP_KEYS = ('patient_id', 'patient', 'group')
 VIEW_KEYS = ('view', 'view_position', 'View Position')
 
 
 def recognises(path: Path) -> bool:
-    """A ``.json`` file, or a folder with ``annotations/*.json`` or ``annotations*.json``."""
-    return bool(coco_files(path)) if path.is_dir() else path.suffix.lower() == '.json'
-
-
-def coco_files(path: Path) -> list[Path]:
-    """The annotation files of a COCO set: the file itself, or those of a folder."""
+    """A ``.json`` file, or a folder with ``annotations/*.json``, ``annotations*.json`` or COCO files below."""
     if not path.is_dir():
-        return [path]
+        return path.suffix.lower() == '.json'
+    return bool(_published(path)) or any(map(_is_coco, annotation_files(path, '.json')))
+
+
+def _published(path: Path) -> list[Path]:
+    """The annotation files of a folder as sets are published."""
     return sorted((path / 'annotations').glob('*.json')) or sorted(path.glob('annotations*.json'))
+
+
+def _is_coco(file: str | Path) -> bool:
+    return _COCO.search(first_bytes(file, 2 ** 16)) is not None
+
+
+def _split_of_file(file: Path, root: Path) -> str:
+    """Of a file that lies otherwise: the name of its folder or its own: ``train/_annotations.coco.json``."""
+    name = file.relative_to(root).as_posix()
+    return split_of(name) or split_of(f'{file.stem}/') or ('' if file.stem.startswith('_annotations') else file.stem)
 
 
 def image_folder(file: Path) -> Path:
@@ -50,21 +60,25 @@ def image_folder(file: Path) -> Path:
     return file.parent
 
 
-def read(path: Path, images: Path | None = None, *, files: Mapping[Path, str] | None = None) -> DataTable:
+def read(path: Path, images: Path | None = None) -> DataTable:
     """One COCO file, or all of ``annotations/*.json`` in a folder (else ``annotations*.json``); a file is a split.
 
-    An image entry may name its patient (``patient_id``) and its view (``view``). Geometry is not judged here.
+    Where there are none of these, all COCO files below the folder are read, as Roboflow writes them
+    (``train/_annotations.coco.json``). An image entry may name its patient (``patient_id``) and its view (``view``).
+    Geometry is not judged here.
 
     Args:
         path: The file or the folder.
         images: Folder of the images, by default :func:`image_folder` of each file.
-        files: Annotation file -> its split, where they lie otherwise.
 
     Raises:
         DataError: No file can be read as COCO.
     """
     table = DataTable('coco', source={}, box_entries=[])
-    files = {file: file.stem for file in coco_files(path)} if files is None else files
+    files = {file: file.stem for file in (_published(path) if path.is_dir() else [path])}
+    published = bool(files)
+    for file in () if published else map(Path, filter(_is_coco, files_below(path, ('.json',)))):
+        files[file] = _split_of_file(file, path)
     table.source = {file: content for file in files if (content := table.attempt(_load, file)) is not None}
     if not table.source:
         raise DataError('; '.join(f'{finding.file}: {finding.text}' for finding in table.findings)
@@ -79,14 +93,11 @@ def read(path: Path, images: Path | None = None, *, files: Mapping[Path, str] | 
             table.folders.append(str(folder))
         ids = _read_images(table, sizes, content, file, folder, files[file])
         _read_annotations(table, columns, content, str(file), ids, categories[file])
+    if len(table.folders) > 1 and not published:  # whose images may have the same names
+        table.names = [name if name_fault(name) else Path(os.path.relpath(file, path)).as_posix()
+                       for name, file in zip(table.names, table.files)]
     table.finish(sizes, xywh_to_xyxy(np.array(columns[0], np.float64).reshape(-1, 4)), *columns[1:])
     return table
-
-
-def check_on_bad(on_bad: str) -> None:
-    """Raise :class:`ConfigError` unless ``on_bad`` is one of the policies."""
-    if on_bad not in ON_BAD:
-        raise ConfigError(f'on_bad_annotation must be "error" or "drop", got {on_bad!r}.')
 
 
 def load_json(path: str | Path) -> Any:

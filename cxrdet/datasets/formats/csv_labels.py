@@ -19,8 +19,6 @@ from cxrdet.core.paths import name_fault
 from cxrdet.core.splits import grouped_split
 from cxrdet.datasets.formats.files import add_image, tell_missing, tell_outside
 
-__all__ = ['COLUMNS', 'CsvRow', 'balanced_choice', 'read', 'read_label2id', 'read_rows', 'recognises', 'split_rows']
-
 COLUMNS = {'path': ('path',), 'label': ('label',), 'split': ('split',),
            'group': ('group', 'patient', 'patient_id', 'Patient ID'), 'view': ('view', 'View Position')}
 """What is looked for, and what the column may be called, unless the caller says it."""

@@ -7,8 +7,6 @@ import numpy as np
 
 from cxrdet.core.errors import DataError
 
-__all__ = ['Hdf5Rows', 'read_hdf5']
-
 
 class Hdf5Rows:
     """An array of an HDF5 file, of which a row is read when it is asked for.

@@ -7,8 +7,6 @@ import re
 import struct
 from typing import NamedTuple
 
-__all__ = ['KINDS', 'REPLACE', 'TIFF_MAGIC', 'ImageHeader', 'read_header']
-
 REPLACE = 'Replace the file, or take it out of the annotations.'
 
 TIFF_MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # the last two: BigTIFF

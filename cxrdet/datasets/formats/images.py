@@ -12,9 +12,6 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.formats.image_header import KINDS, REPLACE, TIFF_MAGIC, ImageHeader, read_header
 from cxrdet.datasets.formats.tiff import inks_to_bgr, open_tiff, turn_upright
 
-__all__ = ['MAX_MEGAPIXELS', 'THIN', 'decode_image', 'has_extra_channels', 'image_bytes', 'read_image',
-           'read_image_size']
-
 MAX_MEGAPIXELS = 'CXRDET_MAX_MEGAPIXELS'
 """Environment variable: millions of pixels that an image may have to be decoded; 400 where it is not set."""
 THIN = 50

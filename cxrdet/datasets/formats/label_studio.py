@@ -15,8 +15,6 @@ from cxrdet.datasets.formats.coco import load_json
 from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, first_bytes
 from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, as_pairs, measured
 
-__all__ = ['read', 'recognises']
-
 _TASK = re.compile(r'^\[(?!.*"category_id").*"(annotations|predictions|completions|data|original_width)"\s*:', re.S)
 _LABELS = re.compile(r'(rectangle|polygon|ellipse|brush|keypoint|)labels')
 

@@ -7,37 +7,15 @@ is :meth:`DataTable.find_conflicts`. It raises DataError only where there is not
 that train raise on the errors of that list (:meth:`DataTable.raise_errors`), ``check_data`` prints them: there is one
 reader, so that they are of one mind.
 """
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.issues import DataTable
-from cxrdet.datasets.formats import csv_labels, cvat, folder, label_studio, labelme, layouts, nih, tfrecord, yolo
-from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, annotation_files, image_paths, tell_outside
+from cxrdet.datasets.formats import coco, csv_labels, cvat, folder, label_studio, labelme, nih, tfrecord, voc, yolo
+from cxrdet.datasets.formats.files import annotation_files, tell_outside
 
-__all__ = ['FORMATS', 'IMAGE_SUFFIXES', 'Format', 'find_format', 'image_paths', 'read_set']
-
-
-class Format(NamedTuple):
-    """How a format is recognised, by a folder or file that exists, and read: (path, folder of images or None)."""
-
-    recognises: Callable[[Path], bool]
-    read: Callable[[Path, Path | None], DataTable]
-
-
-FORMATS = {
-    'nih': Format(nih.recognises, nih.read),
-    'voc': Format(layouts.recognises_voc, layouts.read_voc),
-    'cvat': Format(cvat.recognises, cvat.read),
-    'label-studio': Format(label_studio.recognises, label_studio.read),
-    'labelme': Format(labelme.recognises, labelme.read),
-    'coco': Format(layouts.recognises_coco, layouts.read_coco),
-    'yolo': Format(yolo.recognises, yolo.read),
-    'csv': Format(csv_labels.recognises, csv_labels.read),
-    'tfrecord': Format(tfrecord.recognises, tfrecord.read),
-    'folder': Format(Path.is_dir, folder.read),
-}
+FORMATS = {'nih': nih, 'voc': voc, 'cvat': cvat, 'label-studio': label_studio, 'labelme': labelme, 'coco': coco,
+           'yolo': yolo, 'csv': csv_labels, 'tfrecord': tfrecord, 'folder': folder}
 """In this order they are asked; the first that recognises a path reads it."""
 
 _NO_ANNOTATIONS = ('readme', 'license', 'licence', 'copying', 'changelog', 'citation', 'requirements')

@@ -13,8 +13,6 @@ from cxrdet.core.issues import DataTable, Place
 from cxrdet.datasets.formats.files import image_paths, split_of
 from cxrdet.datasets.formats.images import read_image_size
 
-__all__ = ['TableBuilder', 'as_number', 'as_pairs', 'measured']
-
 _UPLOADED = re.compile(r'[0-9a-f]{8}-')  # what Label Studio puts before the name of a file
 
 

@@ -17,8 +17,6 @@ import numpy as np
 from cxrdet.core.errors import DataError
 from cxrdet.datasets.formats.image_header import REPLACE, read_header
 
-__all__ = ['TiffHeader', 'inks_to_bgr', 'open_tiff', 'turn_upright']
-
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _INKS: 4, _YCBCR: 3, _LAB: 3}
 _NEEDED = {254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 332,

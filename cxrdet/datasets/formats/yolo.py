@@ -20,8 +20,6 @@ from cxrdet.core.paths import within
 from cxrdet.datasets.formats.files import annotation_files, files_below, first_bytes, image_paths, split_of
 from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, measured
 
-__all__ = ['read', 'recognises']
-
 _SPLITS = ('train', 'val', 'valid', 'validation', 'test')
 _NAME_FILES = ('classes.txt', 'obj.names', '_darknet.labels', 'predefined_classes.txt')
 _YAML = ('.yaml', '.yml')

@@ -1,15 +1,15 @@
 """Objects of one image pasted into another, for sets that have boxes and no masks."""
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 
 from cxrdet.core.detection.pasting import paste_patch, pasteable_boxes, turned_patch
 from cxrdet.core.errors import ConfigError, check_numbers
+from cxrdet.datasets.transforms.base import Transform
 from cxrdet.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
-class BoxCopyPaste(BaseTransform):
+class BoxCopyPaste(Transform):
     """Paste some objects of a second image at random places of this one, each turned and mirrored by chance.
 
     What is pasted is the ellipse inscribed in the box, which suits cells, with a rim that fades into the ground. The
@@ -81,7 +81,3 @@ class BoxCopyPaste(BaseTransform):
         label = self._rng.choice(sorted({label for _, label in objects}))
         of_class = [entry for entry in objects if entry[1] == label]
         return of_class[self._rng.integers(len(of_class))]
-
-    def __repr__(self) -> str:
-        return (f'{type(self).__name__}(prob={self.prob}, max_objects={self.max_objects}, '
-                f'max_cover={self.max_cover}, soft={self.soft})')

@@ -1,15 +1,15 @@
 """Augmentation of chest films."""
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from cxrdet.core.affine import sampling_matrix
 from cxrdet.core.errors import ConfigError
+from cxrdet.datasets.transforms.base import Transform
 from cxrdet.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
-class ChestAugment(BaseTransform):
+class ChestAugment(Transform):
     """Mirror, shift, turn, shear and zoom a chest film a little; borders are reflected.
 
     The numbers mean what they mean to Keras' ``ImageDataGenerator`` (see :func:`cxrdet.core.affine.sampling_matrix`),
@@ -73,7 +73,3 @@ class ChestAugment(BaseTransform):
 
     def _within(self, limit: float) -> float:
         return self._rng.uniform(-limit, limit)
-
-    def __repr__(self) -> str:
-        return (f'ChestAugment(hflip={self.hflip}, shift={self.shift}, rotation={self.rotation}, shear={self.shear}, '
-                f'zoom={self.zoom}, prob={self.prob})')

@@ -4,14 +4,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from cxrdet.core.errors import ConfigError, DataError, check_numbers
 from cxrdet.datasets.formats.images import THIN, read_image, read_image_size
 from cxrdet.datasets.formats.tfrecord import read_record_image, split_record_path
+from cxrdet.datasets.transforms.base import Transform
 from cxrdet.registry import TRANSFORMS
-
-__all__ = ['ImageNamed', 'LoadImage', 'image_reader', 'read_image', 'read_image_size', 'refused', 'unfold_loading']
 
 
 def unfold_loading(pipeline: Sequence[dict]) -> list[dict]:
@@ -54,7 +52,7 @@ class ImageNamed:
 
 
 @TRANSFORMS.register_module()
-class LoadImage(BaseTransform):
+class LoadImage(Transform):
     """Load an image file strictly, see :func:`read_image` for grey, alpha, 16 bits, EXIF and pages.
 
     Required keys: ``img_path``; ``height`` and ``width`` where the annotations give them. Added keys: ``img`` (an
@@ -144,8 +142,3 @@ class LoadImage(BaseTransform):
     def __getstate__(self) -> dict:
         """Leave the cached images behind when the transform is sent to another process."""
         return {**self.__dict__, '_kept': {}, '_room': int(self.cache_mb * 2 ** 20) if self.cache else 0}
-
-    def __repr__(self) -> str:
-        return (f'{type(self).__name__}(ignore_orientation={self.ignore_orientation}, page={self.page}, '
-                f'check_size={self.check_size}, cache={self.cache}, cache_mb={self.cache_mb}, '
-                f'transforms={self.transforms})')

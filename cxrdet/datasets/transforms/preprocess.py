@@ -6,13 +6,13 @@ grey. Each can be switched off by ``enabled=False`` where it stands.
 """
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from cxrdet.core.errors import ConfigError, check_numbers
+from cxrdet.datasets.transforms.base import Transform
 from cxrdet.registry import TRANSFORMS
 
 
-class _Preprocess(BaseTransform):
+class _Preprocess(Transform):
     """Apply a function of the image; required and changed key: ``img``, (H, W, 3), (H, W, 1) or (H, W) uint8."""
 
     enabled = True
@@ -68,9 +68,6 @@ class CLAHE(_Preprocess):
         lab[:, :, 0] = self._grey(np.ascontiguousarray(lab[:, :, 0]))
         return cv2.cvtColor(lab, cv2.COLOR_LAB2BGR)
 
-    def __repr__(self) -> str:
-        return f'CLAHE(clip_limit={self.clip_limit}, tile_grid_size={self.tile_grid_size}, enabled={self.enabled})'
-
 
 @TRANSFORMS.register_module()
 class Denoise(_Preprocess):
@@ -108,10 +105,6 @@ class Denoise(_Preprocess):
         return cv2.fastNlMeansDenoisingColored(image, None, self.strength, self.colour_strength, self.patch_size,
                                                self.search_size)
 
-    def __repr__(self) -> str:
-        return (f'Denoise(strength={self.strength}, colour_strength={self.colour_strength}, '
-                f'patch_size={self.patch_size}, search_size={self.search_size}, enabled={self.enabled})')
-
 
 @TRANSFORMS.register_module()
 class Sharpen(_Preprocess):
@@ -136,12 +129,9 @@ class Sharpen(_Preprocess):
 
     _colour = _grey
 
-    def __repr__(self) -> str:
-        return f'Sharpen(amount={self.amount}, enabled={self.enabled})'
-
 
 @TRANSFORMS.register_module()
-class ZScore(BaseTransform):
+class ZScore(Transform):
     """Bring each image to mean 0 and standard deviation 1 over all its pixels and channels; it becomes float32.
 
     All channels share one mean and one deviation, so that a grey image stays grey. A constant image becomes 0. Place
@@ -162,9 +152,6 @@ class ZScore(BaseTransform):
             spread = float(centred.std(dtype=np.float64))
             results['img'] = (centred / spread if spread > 1e-6 else np.zeros_like(centred)).astype(np.float32)
         return results
-
-    def __repr__(self) -> str:
-        return f'ZScore(enabled={self.enabled})'
 
 
 def _is_grey(image: np.ndarray) -> bool:
