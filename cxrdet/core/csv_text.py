@@ -50,13 +50,8 @@ def csv_text(rows: Iterable[Sequence]) -> str:
 
 
 class read_csv(Iterator[list[str]]):
-    """The rows of a CSV text, cells by :func:`unescape_cell`; as ``csv.reader``, with ``line_num``.
-
-    Args:
-        text: the whole file; line ends of any kind.
-        strict, **options: as of ``csv.reader``.
-
-    Raises: csv.Error as ``csv.reader``.
+    """The rows of a CSV text, line ends of any kind, cells by :func:`unescape_cell`; as ``csv.reader``, with its
+    options, its ``line_num`` and its ``csv.Error``.
     """
 
     def __init__(self, text: str, *, strict: bool = False, **options) -> None:
@@ -86,16 +81,10 @@ def read_table(path: str | os.PathLike, expected: Iterable[str] = (), *, what: s
     """Read a CSV file as people and spreadsheets write them.
 
     The text is UTF-8 or UTF-16, plain or gzipped; cells are separated by commas, semicolons or tabs, whichever gives
-    most of the ``expected`` columns; blanks around cells and names of columns are taken away; lines of empty cells, and
-    empty cells at the end of a line, are passed over.
+    most of the ``expected`` names of columns; blanks around cells are taken away; lines of empty cells, and empty
+    cells at the end of a line, are passed over. ``what`` is what the file is called in errors.
 
-    Args:
-        path: the file.
-        expected: names of columns that may be in it.
-        what: how it is called in errors.
-
-    Raises:
-        DataError: it cannot be read, or is empty.
+    Raises: DataError if it cannot be read, or is empty.
     """
     text = read_text(path, what)
     if not text.strip():

@@ -31,13 +31,13 @@ def convert_set(source: str | Path, out_dir: str | Path, *, kind: str = 'auto', 
         source, kind, images: The set, its format and the folder of its images, as for :func:`read_set`.
         out_dir: Folder of the COCO set.
         **options: ``classes``: names in the order of their category ids, by default in the order that the set declares,
-            else sorted. ``on_bad``: 'error', or 'drop' to leave out what cannot be read of single boxes. ``val_share``:
-            share of the images, above 0 and below 1, that a random choice by ``seed`` gives to val, whatever the
-            splits of the set are. ``link``: make symbolic links to the images instead of copies. ``force``: replace
-            another prepared set in ``out_dir``.
+            else sorted. ``on_bad``: 'error', or 'drop' to leave out boxes that cannot be read. ``val_share``: share
+            of the images, above 0 and below 1, that a random choice by ``seed`` gives to val, whatever the splits of
+            the set are. ``link``: make symbolic links to the images instead of copies. ``force``: replace another
+            prepared set.
 
-    Returns:
-        By split: number of images, boxes, boxes by class; then boxes dropped by reason, and what the reader has told.
+    Returns: by split: number of images, boxes, boxes by class; then boxes dropped by reason, and what the reader has
+        told.
 
     Raises:
         DataError: A file is missing or defective, or ``out_dir`` holds something else or overlaps with ``source``.

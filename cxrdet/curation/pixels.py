@@ -52,12 +52,9 @@ def image_facts(path: str) -> ImageFacts:
 
 def scan(paths: Sequence[str], *, workers: int = 1,
          progress: Callable[[int, int], None] | None = None) -> list[ImageFacts]:
-    """:func:`image_facts` of all files, in their order.
+    """:func:`image_facts` of all files, in their order, by so many ``workers`` (processes; 1 works in this one).
 
-    Args:
-        paths: The files.
-        workers: Processes; 1 works in this one.
-        progress: Called with (done, total) after each file.
+    ``progress`` is called with (done, total) after each file.
     """
     def watched(facts: Iterator[ImageFacts]) -> list[ImageFacts]:
         done = []

@@ -38,8 +38,7 @@ def write_mended(table: DataTable, plan: Plan, out: Path, source: str | Path, *,
         source: What ``mended.json`` calls the set.
         link: Make links instead of copies.
 
-    Raises:
-        DataError: An image cannot be read, or its name is none for a file.
+    Raises: DataError if an image cannot be read, or its name is none for a file.
     """
     write_atomic(out / 'mended.json', json.dumps({'tool': 'check_data', 'format': table.kind,
                                                   'source': str(source)}) + '\n')
@@ -62,13 +61,9 @@ def check_mendable(table: DataTable) -> None:
 
 def place_images(table: DataTable, rows: Iterable[int], folder: Path, *, names: Sequence[str] | None = None,
                  link: bool = False) -> None:
-    """Copy image files into a new folder, or make links to them there, under the names that data give them.
+    """Copy the images of some rows into a folder without them, or make links to them there.
 
-    Args:
-        table, rows: The set, and the images of it.
-        folder: A folder without these images.
-        names: Name of each, where they are not those of the table.
-        link: Make symbolic links instead of copies.
+    ``names`` are those in the folder, by default those of the table.
 
     Raises:
         DataError: A name leads out of the folder, two files have one name (also where the file system takes upper and
@@ -146,7 +141,7 @@ def coco_content(table: DataTable, rows: Iterable[int], names: Mapping[int, str]
         table: The set.
         rows: The images.
         names: Name of each of its images in the file, by row.
-        boxes: Row of each box that is taken, and its label.
+        boxes: Row and label of each box that is taken, of these images or others.
         classes: Names of the labels.
     """
     images, annotations, owned = [], [], {}

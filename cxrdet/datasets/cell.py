@@ -1,21 +1,17 @@
 """Cell detection sets: COCO JSON (:class:`CellDataset`) and Pascal VOC XML (:class:`CellVOCDataset`).
 
-Both speak MMDetection's language (``data_list`` entries with ``img_path``, ``img_id``, ``height``, ``width`` and
-``instances``), and both differ from its readers in what they refuse to do in silence:
+They differ from MMDetection's readers in what they refuse to do in silence:
 
-- **Labels go by name.** The label of a box is the index of its class *name* in ``metainfo['classes']``, whatever the
-  ids and the order in the file. Without ``classes`` in ``metainfo`` they are read from the annotations; classes that
-  are given are held to the annotations, and a name that these lack is an error. (MMDetection's reader numbers the
-  categories that it finds, so that one misspelt name shifts the labels behind it.)
-- **Nothing is dropped uncounted.** ``dataset.dropped`` counts boxes by reason, and one line of the log says it:
-  ``unknown_class`` (a name that the list of classes lacks), ``degenerate`` (a side shorter than 1 px, inverted, not
-  finite), ``outside`` (no area shared with the image), ``marked_ignore`` (COCO ``ignore: 1``). Boxes partly outside
-  stay, unclipped, as in MMDetection (its ``Resize`` clips later). Structural defects, such as an annotation without
-  ``category_id``, are errors unless ``on_bad_annotation='drop'``.
-- **Images without boxes stay**, in training too, unless ``filter_cfg=dict(filter_empty_gt=True)``. What ``filter_cfg``
-  takes out stands in ``dataset.filtered`` and in the log; in test mode it does nothing, as in MMDetection. A set in
-  which no box at all can be used is an error that names the likely cause (normalised numbers, exchanged corners …);
-  ``allow_no_boxes=True`` accepts a set of images without objects.
+- **Labels go by name**, whatever the ids and the order in the file: the label of a box is the index of its class in
+  ``metainfo['classes']``, by default those of the annotations. A given name that these lack is an error. (MMDetection
+  numbers the categories that it finds, so that one misspelt name shifts the labels behind it.)
+- **Nothing is dropped uncounted.** ``dataset.dropped`` counts boxes by reason, also in the log: ``unknown_class`` (not
+  in the list of classes), ``degenerate`` (a side under 1 px, inverted, not finite), ``outside`` (shares no area with
+  the image), ``marked_ignore`` (COCO ``ignore: 1``). Boxes partly outside stay, unclipped, as in MMDetection.
+  Structural defects, such as a missing ``category_id``, are errors unless ``on_bad_annotation='drop'``.
+- **Images without boxes stay** unless ``filter_cfg=dict(filter_empty_gt=True)``; what ``filter_cfg`` takes out, nothing
+  in test mode, is in ``dataset.filtered``. A set without any box to use is an error that names the likely cause
+  (normalised numbers, exchanged corners …), unless ``allow_no_boxes=True``.
 
 Files are read from the local disk only.
 """
@@ -290,28 +286,26 @@ class _CellReader(Described, ImageNamed):
 class CellDataset(_CellReader, CocoDataset):
     """A detection set in a COCO JSON file, by default ``annotations/<split>.json`` beside ``images/``.
 
-    Labels: index of the class name, see the head of this file; read from the file, the classes stand in the order of
-    the category ids. ``iscrowd`` boxes get ``ignore_flag`` 1, as in MMDetection. ``area`` is not used. An image entry
-    without (or with zero) ``height`` or ``width`` is measured from the header of its file. Unit of split: whatever the
-    file was split by; a COCO file knows no patients.
+    Classes read from the file stand in the order of the category ids. ``iscrowd`` boxes get ``ignore_flag`` 1, as in
+    MMDetection; ``area`` is not used. An image entry without ``height`` or ``width`` is measured from the header of its
+    file. Unit of split: whatever the file was split by; a COCO file knows no patients.
 
-    The reader is made for the cervical cell set of the Comparison detector (Liang et al., "Comparison detector for
-    cervical cell/clumps detection in the limited data scenario", Neurocomputing 437, 2021; 7,410 images, 48,587 boxes,
-    :data:`~cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; published by CVIU-CSU as COCO JSON; ask the authors for the
-    licence; its small training list is part of the full one), and serves any other COCO set.
+    Made for the cervical cell set of the Comparison detector (Liang et al., "Comparison detector for cervical
+    cell/clumps detection in the limited data scenario", Neurocomputing 437, 2021; 7,410 images, 48,587 boxes,
+    :data:`~cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; published by CVIU-CSU; ask the authors for the licence;
+    its small training list is part of the full one), it serves any other COCO set.
 
     Args:
         ann_file: the JSON file, relative to ``data_root``.
-        metainfo: ``dict(classes=(...))`` to hold the file to these classes, in this order; boxes of other classes are
-            dropped and counted. Without it the file says which there are.
+        metainfo: ``dict(classes=(...))`` to hold the file to these classes, in this order; boxes of others are dropped.
         data_prefix: where images are, relative to ``data_root``; the default is ``dict(img='images/')``.
-        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.formats.coco.read`.
+        on_bad_annotation: ``'error'``, or ``'drop'`` to leave out and count boxes that cannot be read.
         allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
         **kwargs: ``allow_outside=True`` lets names lead out of ``data_root`` and the folder of images (else an error);
             of ``mmdet.CocoDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
 
     Raises:
-        DataError: the file cannot be read or is defective, lacks a class that ``metainfo`` names, or has no box to use.
+        DataError: the file is defective, lacks a class that ``metainfo`` names, or has no box to use.
         ConfigError: an argument has a value that cannot be meant.
     """
 
@@ -345,36 +339,27 @@ class CellDataset(_CellReader, CocoDataset):
 class CellVOCDataset(_CellReader, BaseDetDataset):
     """A detection set as Pascal VOC XML files, one per image; the layout and the corners of BCCD by default.
 
-    BCCD (Shenggan/BCCD_Dataset, MIT licence; blood smears of 640 x 480 with RBC, WBC and Platelets; its split is by
-    image, patients are unknown) was drawn with labelImg, which writes corners in *continuous* coordinates and raises 0
-    to 1: 192 of its boxes begin at x = 1 and 183 end at x = 640, none begins at 0, and the flag ``truncated`` follows
-    labelImg's rule for boxes at the border in all 3,943 boxes of the open part. So ``corners='exclusive'`` is the
-    default: ``width = xmax - xmin``, as the converters to COCO do. The two objects with ``xmin = xmax`` (a click
-    without a drag) are dropped and counted as degenerate. Files that follow the VOC development kit to the letter, with
-    pixel indices from 1, want ``corners='inclusive'``. MMDetection's own reader subtracts 1 from all four numbers.
+    BCCD (Shenggan/BCCD_Dataset, MIT licence; blood smears of 640 x 480 with RBC, WBC and Platelets; split by image,
+    patients are unknown) was drawn with labelImg, which writes corners in *continuous* coordinates and raises 0 to 1:
+    192 of its boxes begin at x = 1, 183 end at x = 640, none begins at 0. Hence ``corners='exclusive'``: ``width =
+    xmax - xmin``, as converters to COCO have it. Two objects with ``xmin = xmax`` are dropped as degenerate. Files
+    that follow the VOC development kit to the letter, with pixel indices from 1, want ``corners='inclusive'``.
+    MMDetection's own reader subtracts 1 from all four numbers.
 
-    The image of ``<name>.xml`` is ``<name>`` with one of :data:`IMAGE_SUFFIXES` (any case) in the folder of images;
-    what ``<filename>`` says decides only between several. An annotation without ``<size>`` is measured from the header
-    of its image. ``img_id`` is the position in the list, from 1. XML that declares entities is refused.
-
-    Labels: index of the class name; without ``metainfo['classes']`` all names found, sorted. VOC files have no list of
-    categories, so for classes that are given a name may be missing by chance: one without any box must at least occur
-    in another file of the folder of annotations, or, in test mode, every name found must be in the list.
+    Images are found and XML is read as :func:`cxrdet.datasets.formats.voc.read` says; one without ``<size>`` is
+        measured. ``img_id`` is the position in the list, from 1. Classes are all names found, sorted. VOC files have
+        no list of categories, so of given classes one without any box must at least occur in another file of the
+        folder of annotations, or, in test mode, every name found must be in the list.
 
     Args:
         ann_file: the list of names, relative to ``data_root``; empty: all XML files of the folder, sorted.
-        metainfo: ``dict(classes=(...))`` to hold the files to these classes, in this order.
-        data_prefix: where images and annotations are; the default is
-            ``dict(img='JPEGImages/', ann='Annotations/')``.
-        corners: ``'exclusive'`` or ``'inclusive'``, see above and :func:`cxrdet.datasets.formats.voc.read`.
+        metainfo, on_bad_annotation, allow_no_boxes: as for :class:`CellDataset`.
+        data_prefix: the default is ``dict(img='JPEGImages/', ann='Annotations/')``.
+        corners: ``'exclusive'`` or ``'inclusive'``, see above.
         ignore_difficult: give boxes marked ``difficult`` the ``ignore_flag`` 1, as MMDetection does.
-        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.formats.voc.read`.
-        allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
         **kwargs: ``allow_outside`` as above; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline`` …
 
-    Raises:
-        DataError: a file cannot be read or is defective, or no box can be used or has a class that ``metainfo`` names.
-        ConfigError: an argument has a value that cannot be meant.
+    Raises: DataError and ConfigError as :class:`CellDataset`.
     """
 
     _HOLDS_CORNERS = True

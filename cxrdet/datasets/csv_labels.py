@@ -22,15 +22,13 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
     """One class an image: ``metadata.csv`` (path, label, optional split and group) and ``label2id.json``.
 
     - **Classes** are those of the JSON, in the order of their ids, which must be 0 … n-1.
-    - **Faults are told by line** of the CSV, all of them counted and the first ten named: labels that the JSON lacks,
-      paths that occur twice, empty cells, unknown splits, images that are not there or have no content.
-    - **Splits.** Where the CSV has a split column, ``split`` picks its rows. Where it has none, the rows are dealt out
-      by ``shares`` and ``split_seed``: classes in equal shares, groups whole, the same parts whatever the order of the
-      rows. The unit of the split is the group (the patient); a group in two splits is an error, in a split column too.
-      Without a group column every image counts for itself, and a warning says so.
+    - **Faults are told by line** of the CSV, all of them counted and the first ten named.
+    - **Splits.** Where the CSV has a split column, ``split`` picks its rows. Where it has none, the rows are dealt
+      out by ``shares`` and ``split_seed``: classes in equal shares, groups whole, whatever the order of the rows. The
+      unit of the split is the group (the patient); a group in two splits is an error. Without a group column every
+      image counts for itself, and a warning says so.
     - **Fewer samples.** ``indices=N`` (``--train-limit``, ``--valid-limit``) takes N samples of the split, drawn with a
-      fixed seed in turns from the classes: files are often sorted by class, and the first N would be of one class. A
-      list of indices is taken as it is.
+      fixed seed in turns from the classes, for files are often sorted by class.
 
     Samples have ``img_path``, ``gt_label`` and, with a group column, ``group``. Licence, citation and known overlaps
     are those of the data that you bring.
@@ -40,13 +38,12 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
         metainfo: ``dict(classes=(...))`` to hold the JSON to these names; any other than the JSON's is an error.
         label2id: the JSON, relative to ``data_root``.
         split: the rows to take; ``None`` takes all.
-        columns: names of the columns ``path``, ``label``, ``split`` and ``group``, where they are called otherwise, see
-            :func:`cxrdet.datasets.formats.csv_labels.read_rows`.
+        columns: names of the columns ``path``, ``label``, ``split`` and ``group``, where they are called otherwise than
+            :data:`cxrdet.datasets.formats.csv_labels.COLUMNS` says.
         shares: without a split column: name of a split -> its share. Default: train 0.8, val 0.2.
         split_seed: without a split column: of the draw.
         split_names: with a split column: the values that it may hold.
-        allow_outside: let paths lead out of ``data_root`` and of the folder of images, by ".." or absolute; a fault
-            otherwise.
+        allow_outside: let paths lead out of ``data_root`` and of the folder of images, by ".." or absolute.
         **kwargs: of ``mmpretrain.BaseDataset``: ``data_root``, ``data_prefix`` (the folder that paths are relative to,
             below ``data_root``), ``pipeline``, ``indices``, ``test_mode`` …
 

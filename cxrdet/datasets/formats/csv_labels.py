@@ -98,10 +98,8 @@ def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str,
 
     Raises:
         ConfigError: ``columns`` has an unknown key.
-        DataError: The file cannot be read, lacks a column or has no row; or rows are faulty, all of them counted and
-            the first ten named by line: too few or too many cells, an empty cell, a label or split that is not known, a
-            path that leads out or stood there before, a group that stands in two splits, an image that is not there or
-            is empty.
+        DataError: The file cannot be read, lacks a column or has no row; or rows are faulty or their images missing,
+            all of them counted and the first ten named by line.
     """
     table = read(Path(path), None if folder is None else Path(folder), classes=classes, columns=columns, splits=splits)
     given = table.source['columns']
@@ -140,17 +138,15 @@ def read_label2id(path: str | Path) -> tuple[str, ...]:
 
 
 def split_rows(rows: Sequence[CsvRow], shares: Mapping[str, float], *, seed: int = 0) -> list[str]:
-    """Deal rows out into parts: groups stay whole, each class is spread in the same shares, see
-    :func:`cxrdet.core.splits.grouped_split`. The result does not depend on the order of the rows.
+    """Deal rows out into parts: groups stay whole, each class is spread in the same shares, whatever the order of the
+    rows; see :func:`cxrdet.core.splits.grouped_split`.
 
     Args:
         rows: with ``group``, or without: then each image for itself.
         shares: name of a part -> its share, e.g. ``{'train': 0.8, 'val': 0.2}``.
         seed: of the draw.
 
-    Returns: the name of the part of each row.
-
-    Raises: DataError if there are too few groups.
+    Returns: the name of the part of each row. Raises DataError if there are too few groups.
     """
     groups = [row.path if row.group is None else row.group for row in rows]
     parts = grouped_split([row.label for row in rows], groups, list(shares.values()), seed=seed)
@@ -159,14 +155,9 @@ def split_rows(rows: Sequence[CsvRow], shares: Mapping[str, float], *, seed: int
 
 
 def balanced_choice(labels: Sequence[int], number: int, *, seed: int = 0) -> list[int]:
-    """Positions of ``number`` samples, drawn in turns from the classes, so that these are as equal as can be.
-
-    A greater number holds the samples of a smaller one. Positions are sorted; all of them if ``number`` is too great.
-
-    Args:
-        labels: (N,) class ids.
-        number: how many, at least 0.
-        seed: of the draw within each class.
+    """Positions, sorted, of ``number`` samples with the labels (N,), drawn in turns from the classes, so that these
+    are as equal as can be; all if there are no more. A greater number holds the samples of a smaller one. ``seed`` is
+    of the draw within each class.
     """
     labels = np.asarray(labels)
     rng = np.random.default_rng(seed)

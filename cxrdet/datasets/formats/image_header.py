@@ -24,8 +24,7 @@ class ImageHeader(NamedTuple):
 
     Attributes:
         kind: the format, one of :data:`KINDS`.
-        height: in pixels, as stored, before any turn.
-        width: likewise.
+        height, width: in pixels, as stored, before any turn.
         frames: images in the file: pages, or frames of an animation.
         orientation: 1 to 8 as in EXIF; 1: as stored.
         channels: of a JPEG; 0 for other formats.

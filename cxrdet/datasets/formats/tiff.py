@@ -33,8 +33,7 @@ class TiffHeader(NamedTuple):
     """An open TIFF file.
 
     Attributes:
-        height: of the frame, in pixels, as stored.
-        width: likewise.
+        height, width: of the frame, in pixels, as stored.
         frames: images in the file; thumbnails, reduced copies and masks do not count.
         orientation: 1 to 8, as in EXIF.
         extra: whether there are samples beside the grey or the colours (alpha), which are left out.
@@ -251,16 +250,10 @@ def _negative(samples: np.ndarray, bits: int) -> np.ndarray:
 
 
 def inks_to_bgr(inks: np.ndarray, *, full: int) -> np.ndarray:
-    """(H, W, 4) cyan, magenta, yellow, black as (H, W, 3) blue, green, red of the same type, without a colour profile.
+    """(H, W, 4) cyan, magenta, yellow, black, uint8 or uint16, as (H, W, 3) blue, green, red, without a colour profile.
 
-    A colour is ``(full - ink) * (full - black) / full``, rounded.
-
-    Args:
-        inks: uint8 or uint16, 0 for no ink.
-        full: the value of full ink.
-
-    Raises:
-        DataError: of another type.
+    A colour is ``(full - ink) * (full - black) / full``, rounded; ``full`` is the value of full ink. Raises DataError
+    for another type.
     """
     wide = {'uint8': np.uint16, 'uint16': np.uint32}.get(inks.dtype.name)
     if wide is None:

@@ -1,9 +1,8 @@
 """Pascal VOC annotations: one XML file per image, parsed safely, and read to the end whatever is wrong in them.
 
-Format: Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010, and the development kit's
-``Annotations/*.xml`` with ``ImageSets/Main/*.txt``. What a file needs is ``<object>`` elements with ``<name>`` and
-``<bndbox>``; ``<size>``, ``<filename>`` and ``<difficult>`` are used where they are. Annotations may lie in folders
-below ``Annotations``, as CVAT writes them: ``case1/a.xml`` is of the image ``case1/a``.
+Format: Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010. What a file needs is
+``<object>`` elements with ``<name>`` and ``<bndbox>``; ``<size>``, ``<filename>`` and ``<difficult>`` are used where
+they are. ``Annotations/case1/a.xml``, as CVAT writes it, is of the image ``case1/a``.
 """
 import math
 import os

@@ -92,12 +92,10 @@ def cell_phantom(rng: np.random.Generator, size: int = 320) -> tuple[np.ndarray,
         rng: Source of all randomness; the same state gives the same image.
         size: Side of the square image in pixels, at least 64.
 
-    Returns:
-        image (size, size, 3) uint8 RGB; boxes (N, 4) float32 xyxy in pixels, 0 <= x1 < x2 <= size; labels (N,) int64,
-        indices into ``CELL_CLASSES``. N may be 0 in principle, in practice it is 5 to 40.
+    Returns: image (size, size, 3) uint8 RGB; boxes (N, 4) float32 xyxy in pixels, 0 <= x1 < x2 <= size; labels (N,)
+        int64, indices into ``CELL_CLASSES``. N is 5 to 40 in practice.
 
-    Raises:
-        ValueError: If ``size`` is below 64.
+    Raises: ValueError if ``size`` is below 64.
     """
     scene = sample_cells(rng, size)
     return render_cells(rng, scene), *scene.targets()

@@ -86,11 +86,7 @@ def chest_phantom(rng: np.random.Generator, size: int = 256, *, findings: Sequen
         view: 'PA' or 'AP'; by default 60 % are PA.
         patient: Build of the body; by default a new one.
 
-    Returns:
-        The film; see :class:`ChestFilm`.
-
-    Raises:
-        ValueError: If the size is below 64, or the view or a finding is unknown.
+    Raises: ValueError if the size is below 64, or the view or a finding is unknown.
     """
     scene = sample_chest(rng, size, findings=findings, view=view, patient=patient)
     return ChestFilm(render_chest(rng, scene), *scene.targets(), scene.view, scene.patient)

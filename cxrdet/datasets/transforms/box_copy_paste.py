@@ -14,10 +14,9 @@ class BoxCopyPaste(Transform):
 
     What is pasted is the ellipse inscribed in the box, which suits cells, with a rim that fades into the ground. The
     classes of the second image are equally likely, whatever the number of their boxes. Not taken are objects that are
-    flagged to be ignored, touch the border of their image (they may be cut off), are covered by another box by more
-    than ``max_cover``, have a side under 2 px, or do not fit in. A place is good if no box there, pasted ones included,
-    is covered by more than ``max_cover`` of its area; an object that finds none in 20 tries is left out. A pasted box
-    has whole-numbered corners. For sets with masks there is MMDetection's ``CopyPaste``.
+    flagged to be ignored, touch the border of their image, are covered by another box by more than ``max_cover``,
+    have a side under 2 px, or do not fit in. At its place it may cover no box by more than ``max_cover``; an object
+    that finds none in 20 tries is left out. For sets with masks there is MMDetection's ``CopyPaste``.
 
     Use it in the pipeline of MMDetection's ``MultiImageMixDataset``, which brings the second image; both should be
     resized alike before. Source: D. Dwibedi, I. Misra, M. Hebert, "Cut, paste and learn", ICCV 2017 (arXiv
@@ -32,8 +31,7 @@ class BoxCopyPaste(Transform):
         max_cover: Largest share of a box that may be covered, within 0 .. 1.
         soft: Width of the fading rim as a share of the radius, within 0 .. 1; 0 cuts sharply.
 
-    Raises:
-        ConfigError: An argument is out of range, there are masks, or there is no second image.
+    Raises: ConfigError if an argument is out of range, there are masks, or there is no second image.
     """
 
     def __init__(self, prob: float = 0.5, max_objects: int = 3, *, max_cover: float = 0.3, soft: float = 0.2) -> None:
