@@ -1,7 +1,6 @@
 """Checks of the annotations of a data set: pure functions from a :class:`~cxrdet.core.issues.DataTable` to findings.
 
-Every check goes through all images and boxes at once and gives one finding a defect. What cannot be read (boxes of NaN,
-unknown images and classes) has been told by the reader and is passed over here.
+Every check gives one finding a defect. What cannot be read has been told by the reader and is passed over here.
 """
 import numpy as np
 

@@ -115,7 +115,6 @@ def _is_there(file: str) -> bool:
 
 def _equal(table: DataTable, files: list[str], facts: dict[str, ImageFacts],
            rows: dict[str, list[int]]) -> list[Finding]:
-    """Byte-equal images (each but the first), then near-equal ones; across splits or within one."""
     findings, seen, unique = [], {}, []
     for file in files:
         other = seen.setdefault(facts[file].digest, file)

@@ -118,7 +118,6 @@ def _place_published(table: DataTable, row: int, target: Path, link: bool) -> di
 
 
 def _read_published(source: Path, image_dir: str | Path | None) -> DataTable:
-    """The published COCO file, with all that is known to be wrong about it refused."""
     folder = coco.image_folder(source) if image_dir is None else Path(image_dir)
     if not folder.is_dir():
         raise DataError(f'{folder}: no such folder of images.')
@@ -136,7 +135,6 @@ def _read_published(source: Path, image_dir: str | Path | None) -> DataTable:
 
 
 def _in_known_order(table: DataTable) -> dict:
-    """The file with category ids in the order of the set's description."""
     content, = table.source.values()
     order = [CDETECTOR_CLASSES.index(name) + 1 for name in table.classes]
     rows = np.argsort(table.box_image, kind='stable').tolist()

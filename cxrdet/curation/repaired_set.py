@@ -159,7 +159,6 @@ def coco_content(table: DataTable, rows: Iterable[int], names: Mapping[int, str]
 
 
 def _kept(table: DataTable, plan: Plan) -> list[int]:
-    """Rows of the images that the copy holds."""
     return [row for row in range(len(table.names)) if row not in plan.drop_images]
 
 
@@ -256,7 +255,6 @@ def _write_nih(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
 
 
 def _box_cells(plan: Plan, box: int) -> dict[int, str]:
-    """Cells of the list of boxes that change."""
     if box not in plan.boxes:
         return {}
     x1, y1, x2, y2 = plan.boxes[box].tolist()
@@ -290,7 +288,6 @@ def _write_as_coco(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
 
 
 def _write_record_images(table: DataTable, rows: Iterable[int], folder: Path, link: bool) -> dict[int, str]:
-    """The names of the images in the copy."""
     if link:
         raise ConfigError('the images of a TFRecord file are no files, so that there is nothing to link to (link, '
                           '--link): they are written as PNG.')

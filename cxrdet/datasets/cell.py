@@ -2,16 +2,19 @@
 
 They differ from MMDetection's readers in what they refuse to do in silence:
 
-- **Labels go by name**, whatever the ids and the order in the file: the label of a box is the index of its class in
-  ``metainfo['classes']``, by default those of the annotations. A given name that these lack is an error. (MMDetection
-  numbers the categories that it finds, so that one misspelt name shifts the labels behind it.)
-- **Nothing is dropped uncounted.** ``dataset.dropped`` counts boxes by reason, also in the log: ``unknown_class`` (not
-  in the list of classes), ``degenerate`` (a side under 1 px, inverted, not finite), ``outside`` (shares no area with
-  the image), ``marked_ignore`` (COCO ``ignore: 1``). Boxes partly outside stay, unclipped, as in MMDetection.
-  Structural defects, such as a missing ``category_id``, are errors unless ``on_bad_annotation='drop'``.
-- **Images without boxes stay** unless ``filter_cfg=dict(filter_empty_gt=True)``; what ``filter_cfg`` takes out, nothing
-  in test mode, is in ``dataset.filtered``. A set without any box to use is an error that names the likely cause
-  (normalised numbers, exchanged corners …), unless ``allow_no_boxes=True``.
+- **Labels go by name**, whatever the ids and the order in the file: the label of a box is the index
+  of its class in ``metainfo['classes']``, by default those of the annotations. A given name that
+  these lack is an error. (MMDetection numbers the categories that it finds, so that one misspelt name
+  shifts the labels behind it.)
+- **Nothing is dropped uncounted.** ``dataset.dropped`` counts boxes by reason, also in the log:
+  ``unknown_class`` (not in the list of classes), ``degenerate`` (a side under 1 px, inverted, not
+  finite), ``outside`` (shares no area with the image), ``marked_ignore`` (COCO ``ignore: 1``). Boxes
+  partly outside stay, unclipped, as in MMDetection. Structural defects, such as a missing
+  ``category_id``, are errors unless ``on_bad_annotation='drop'``.
+- **Images without boxes stay** unless ``filter_cfg=dict(filter_empty_gt=True)``; what ``filter_cfg``
+  takes out, nothing in test mode, is in ``dataset.filtered``. A set without any box to use is an
+  error that names the likely cause (normalised numbers, exchanged corners …), unless
+  ``allow_no_boxes=True``.
 
 Files are read from the local disk only.
 """
@@ -152,7 +155,6 @@ class _CellReader(Described, ImageNamed):
         return entries
 
     def _set_labels(self, table: DataTable, own: dict[str, int]) -> None:
-        """Note the labels as MMDetection's data sets have them, from the labels by class name."""
         self.cat2label = own
 
     def _complete(self, entry: dict, table: DataTable, row: int) -> None:
@@ -227,7 +229,6 @@ class _CellReader(Described, ImageNamed):
         return kept
 
     def _kept(self) -> list[dict]:
-        """What ``filter_cfg`` leaves of the data list."""
         asked = {} if self.test_mode or not self.filter_cfg else self.filter_cfg
         kept = []
         for image in self.data_list:
@@ -240,7 +241,6 @@ class _CellReader(Described, ImageNamed):
         return kept
 
     def _check_boxes(self, kept: list[dict]) -> None:
-        """Raise DataError if no box of those images that ``indices`` takes from ``kept`` can be used."""
         if self.allow_no_boxes:
             return
         cause, wrong = self._likely_cause(self.data_list)
@@ -264,7 +264,6 @@ class _CellReader(Described, ImageNamed):
                         'data set.')
 
     def _chosen(self, kept: list[dict]) -> list[dict]:
-        """What ``indices`` will take: the first N (the last, if negative), or those listed."""
         if self._indices is None or not kept:
             return kept
         if isinstance(self._indices, int):
@@ -286,23 +285,30 @@ class _CellReader(Described, ImageNamed):
 class CellDataset(_CellReader, CocoDataset):
     """A detection set in a COCO JSON file, by default ``annotations/<split>.json`` beside ``images/``.
 
-    Classes read from the file stand in the order of the category ids. ``iscrowd`` boxes get ``ignore_flag`` 1, as in
-    MMDetection; ``area`` is not used. An image entry without ``height`` or ``width`` is measured from the header of its
-    file. Unit of split: whatever the file was split by; a COCO file knows no patients.
+    Classes read from the file stand in the order of the category ids. ``iscrowd`` boxes get
+    ``ignore_flag`` 1, as in MMDetection; ``area`` is not used. An image entry without ``height`` or
+    ``width`` is measured from the header of its file. Unit of split: whatever the file was split by;
+    a COCO file knows no patients.
 
-    Made for the cervical cell set of the Comparison detector (Liang et al., "Comparison detector for cervical
-    cell/clumps detection in the limited data scenario", Neurocomputing 437, 2021; 7,410 images, 48,587 boxes,
-    :data:`~cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; published by CVIU-CSU; ask the authors for the licence;
-    its small training list is part of the full one), it serves any other COCO set.
+    Made for the cervical cell set of the Comparison detector (Liang et al., "Comparison detector for
+    cervical cell/clumps detection in the limited data scenario", Neurocomputing 437, 2021; 7,410
+    images, 48,587 boxes, :data:`~cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; published by
+    CVIU-CSU; ask the authors for the licence; its small training list is part of the full one), it
+    serves any other COCO set.
 
     Args:
         ann_file: the JSON file, relative to ``data_root``.
-        metainfo: ``dict(classes=(...))`` to hold the file to these classes, in this order; boxes of others are dropped.
-        data_prefix: where images are, relative to ``data_root``; the default is ``dict(img='images/')``.
-        on_bad_annotation: ``'error'``, or ``'drop'`` to leave out and count boxes that cannot be read.
-        allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
-        **kwargs: ``allow_outside=True`` lets names lead out of ``data_root`` and the folder of images (else an error);
-            of ``mmdet.CocoDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
+        metainfo: ``dict(classes=(...))`` to hold the file to these classes, in this order; boxes of
+            others are dropped.
+        data_prefix: where images are, relative to ``data_root``; the default is
+            ``dict(img='images/')``.
+        on_bad_annotation: ``'error'``, or ``'drop'`` to leave out and count boxes that cannot be
+            read.
+        allow_no_boxes: accept a set in which no box can be used, for example of images without
+            objects.
+        **kwargs: ``allow_outside=True`` lets names lead out of ``data_root`` and the folder of images
+            (else an error); of ``mmdet.CocoDataset``: ``data_root``, ``filter_cfg``, ``pipeline``,
+            ``indices``, ``test_mode`` …
 
     Raises:
         DataError: the file is defective, lacks a class that ``metainfo`` names, or has no box to use.
@@ -339,25 +345,29 @@ class CellDataset(_CellReader, CocoDataset):
 class CellVOCDataset(_CellReader, BaseDetDataset):
     """A detection set as Pascal VOC XML files, one per image; the layout and the corners of BCCD by default.
 
-    BCCD (Shenggan/BCCD_Dataset, MIT licence; blood smears of 640 x 480 with RBC, WBC and Platelets; split by image,
-    patients are unknown) was drawn with labelImg, which writes corners in *continuous* coordinates and raises 0 to 1:
-    192 of its boxes begin at x = 1, 183 end at x = 640, none begins at 0. Hence ``corners='exclusive'``: ``width =
-    xmax - xmin``, as converters to COCO have it. Two objects with ``xmin = xmax`` are dropped as degenerate. Files
-    that follow the VOC development kit to the letter, with pixel indices from 1, want ``corners='inclusive'``.
+    BCCD (Shenggan/BCCD_Dataset, MIT licence; blood smears of 640 x 480 with RBC, WBC and Platelets;
+    split by image, patients are unknown) was drawn with labelImg, which writes corners in
+    *continuous* coordinates and raises 0 to 1: 192 of its boxes begin at x = 1, 183 end at x = 640,
+    none begins at 0. Hence ``corners='exclusive'``: ``width = xmax - xmin``, as converters to COCO
+    have it. Two objects with ``xmin = xmax`` are dropped as degenerate. Files that follow the VOC
+    development kit to the letter, with pixel indices from 1, want ``corners='inclusive'``.
     MMDetection's own reader subtracts 1 from all four numbers.
 
-    Images are found and XML is read as :func:`cxrdet.datasets.formats.voc.read` says; one without ``<size>`` is
-        measured. ``img_id`` is the position in the list, from 1. Classes are all names found, sorted. VOC files have
-        no list of categories, so of given classes one without any box must at least occur in another file of the
-        folder of annotations, or, in test mode, every name found must be in the list.
+    Images are found and XML is read as :func:`cxrdet.datasets.formats.voc.read` says; one without
+    ``<size>`` is measured. ``img_id`` is the position in the list, from 1. Classes are all names
+    found, sorted. VOC files have no list of categories, so of given classes one without any box must
+    at least occur in another file of the folder of annotations, or, in test mode, every name found
+    must be in the list.
 
     Args:
-        ann_file: the list of names, relative to ``data_root``; empty: all XML files of the folder, sorted.
+        ann_file: the list of names, relative to ``data_root``; empty: all XML files of the folder,
+            sorted.
         metainfo, on_bad_annotation, allow_no_boxes: as for :class:`CellDataset`.
         data_prefix: the default is ``dict(img='JPEGImages/', ann='Annotations/')``.
         corners: ``'exclusive'`` or ``'inclusive'``, see above.
         ignore_difficult: give boxes marked ``difficult`` the ``ignore_flag`` 1, as MMDetection does.
-        **kwargs: ``allow_outside`` as above; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline`` …
+        **kwargs: ``allow_outside`` as above; of ``mmdet.BaseDetDataset``: ``data_root``,
+            ``filter_cfg``, ``pipeline`` …
 
     Raises: DataError and ConfigError as :class:`CellDataset`.
     """

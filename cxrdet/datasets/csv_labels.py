@@ -23,29 +23,31 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
 
     - **Classes** are those of the JSON, in the order of their ids, which must be 0 … n-1.
     - **Faults are told by line** of the CSV, all of them counted and the first ten named.
-    - **Splits.** Where the CSV has a split column, ``split`` picks its rows. Where it has none, the rows are dealt
-      out by ``shares`` and ``split_seed``: classes in equal shares, groups whole, whatever the order of the rows. The
-      unit of the split is the group (the patient); a group in two splits is an error. Without a group column every
-      image counts for itself, and a warning says so.
-    - **Fewer samples.** ``indices=N`` (``--train-limit``, ``--valid-limit``) takes N samples of the split, drawn with a
-      fixed seed in turns from the classes, for files are often sorted by class.
+    - **Splits.** Where the CSV has a split column, ``split`` picks its rows. Where it has none, the
+      rows are dealt out by ``shares`` and ``split_seed``: classes in equal shares, groups whole,
+      whatever the order of the rows. The unit of the split is the group (the patient); a group in two
+      splits is an error. Without a group column every image counts for itself, and a warning says so.
+    - **Fewer samples.** ``indices=N`` (``--train-limit``, ``--valid-limit``) takes N samples of the
+      split, drawn with a fixed seed in turns from the classes, for files are often sorted by class.
 
-    Samples have ``img_path``, ``gt_label`` and, with a group column, ``group``. Licence, citation and known overlaps
-    are those of the data that you bring.
+    Samples have ``img_path``, ``gt_label`` and, with a group column, ``group``. Licence, citation and
+    known overlaps are those of the data that you bring.
 
     Args:
         ann_file: the CSV, relative to ``data_root``.
-        metainfo: ``dict(classes=(...))`` to hold the JSON to these names; any other than the JSON's is an error.
+        metainfo: ``dict(classes=(...))`` to hold the JSON to these names; any other than the JSON's
+            is an error.
         label2id: the JSON, relative to ``data_root``.
         split: the rows to take; ``None`` takes all.
-        columns: names of the columns ``path``, ``label``, ``split`` and ``group``, where they are called otherwise than
-            :data:`cxrdet.datasets.formats.csv_labels.COLUMNS` says.
+        columns: names of the columns ``path``, ``label``, ``split`` and ``group``, where they are
+            called otherwise than :data:`cxrdet.datasets.formats.csv_labels.COLUMNS` says.
         shares: without a split column: name of a split -> its share. Default: train 0.8, val 0.2.
         split_seed: without a split column: of the draw.
         split_names: with a split column: the values that it may hold.
-        allow_outside: let paths lead out of ``data_root`` and of the folder of images, by ".." or absolute.
-        **kwargs: of ``mmpretrain.BaseDataset``: ``data_root``, ``data_prefix`` (the folder that paths are relative to,
-            below ``data_root``), ``pipeline``, ``indices``, ``test_mode`` …
+        allow_outside: let paths lead out of ``data_root`` and of the folder of images, by ".." or
+            absolute.
+        **kwargs: of ``mmpretrain.BaseDataset``: ``data_root``, ``data_prefix`` (the folder that paths
+            are relative to, below ``data_root``), ``pipeline``, ``indices``, ``test_mode`` …
 
     Raises:
         DataError: a file cannot be read, or rows are faulty, or the split is empty.
@@ -95,7 +97,6 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
         return classes
 
     def _rows(self, classes: tuple[str, ...]) -> list[CsvRow]:
-        """The rows of the split."""
         rows = self._once('rows', lambda: read_rows(
             self.ann_file, classes, columns=self.columns, splits=self.split_names, split=self.split,
             folder=self.img_prefix, roots=None if self.allow_outside else [self.data_root]))
@@ -112,7 +113,6 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
         return rows
 
     def _parts(self, rows: list[CsvRow]) -> list[str]:
-        """The split of each row, drawn if there is no column."""
         if rows[0].split is not None:
             return [row.split for row in rows]
         if rows[0].group is None:

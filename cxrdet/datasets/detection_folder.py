@@ -19,17 +19,20 @@ class DetectionFolder(_CellReader, BaseDetDataset):
     """A set of images with boxes in any format that ``tools/check_data.py`` reads: YOLO, CVAT, labelme, Label Studio,
     COCO or Pascal VOC in any of their layouts (:data:`cxrdet.datasets.formats.sets.FORMATS`).
 
-    What is an error for ``check_data`` is one here. Classes stand in the order that the set declares, else sorted.
-    ``img_id`` is the position of the image in the split, from 1. What was made of polygons and turned boxes is told
-    in the log. Unit of split: whatever the set was split by; patients are unknown.
+    What is an error for ``check_data`` is one here. Classes stand in the order that the set declares,
+    else sorted. ``img_id`` is the position of the image in the split, from 1. What was made of
+    polygons and turned boxes is told in the log. Unit of split: whatever the set was split by;
+    patients are unknown.
 
     Args:
-        ann_file: the file or folder of the set, relative to ``data_root``; empty: ``data_root`` itself.
+        ann_file: the file or folder of the set, relative to ``data_root``; empty: ``data_root``
+            itself.
         metainfo, on_bad_annotation, allow_no_boxes: as for :class:`cxrdet.CellDataset`.
         split: ``'train'``, ``'val'``, ``'test'`` or another that the set names; empty: all images.
         format: name of the format; ``'auto'``: by what lies there.
         **kwargs: ``data_prefix=dict(img=...)`` for images in another place; ``allow_outside`` as for
-            :class:`cxrdet.CellDataset`; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline`` …
+            :class:`cxrdet.CellDataset`; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``,
+            ``pipeline`` …
 
     Raises:
         DataError: the set has errors, no image of the split, or no box to use.

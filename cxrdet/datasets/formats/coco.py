@@ -37,7 +37,6 @@ def recognises(path: Path) -> bool:
 
 
 def _published(path: Path) -> list[Path]:
-    """The annotation files of a folder as sets are published."""
     return sorted((path / 'annotations').glob('*.json')) or sorted(path.glob('annotations*.json'))
 
 
@@ -162,7 +161,6 @@ def _entries(table: DataTable, content: dict, key: str, file: str, code: str) ->
 
 
 def _categories(table: DataTable, content: dict, file: str) -> dict[Any, str]:
-    """Id -> name, in the order of the ids."""
     names: dict[Any, str] = {}
     for place, entry in _entries(table, content, 'categories', file, 'bad_category'):
         key, name = place.id, entry.get('name')
@@ -185,7 +183,6 @@ def _categories(table: DataTable, content: dict, file: str) -> dict[Any, str]:
 
 
 def _settle_classes(table: DataTable, categories: dict[Path, dict[Any, str]]) -> None:
-    """The classes of all files in the order of the first; a file that names others is told."""
     first, *others = categories.items()
     classes = list(dict.fromkeys(first[1].values()))
     for file, names in others:
@@ -218,7 +215,6 @@ def _read_images(table: DataTable, sizes: list, content: dict, file: Path, folde
 
 def _read_annotations(table: DataTable, columns: list[list], content: dict, file: str, ids: dict[Any, int],
                       categories: dict[Any, str]) -> None:
-    """Append the annotations of a file: numbers of their boxes, rows of their images, labels and crowd flags."""
     numbers, images, box_labels, crowd = columns
     labels = {name: number for number, name in enumerate(table.classes)}
     labels = {key: labels[name] for key, name in categories.items()}
@@ -238,7 +234,6 @@ def _read_annotations(table: DataTable, columns: list[list], content: dict, file
 
 def _faults(entry: dict, key: Any, image: int, label: int, values: Sequence | None,
             categories: dict) -> Iterable[tuple[str, str]]:
-    """(code, text) of what is wrong with one annotation, apart from its geometry."""
     def told(name: str, lacking: str) -> str:
         value = entry.get(name)
         return f'has no "{name}"' if value is None else f'has the "{name}" {value!r:.60}, ' + (

@@ -58,7 +58,6 @@ def _array(path: str, key: str) -> Iterator:
 
 
 def _opened(path: str):
-    """The file, opened for reading."""
     try:
         import h5py
     except ImportError as error:

@@ -196,7 +196,6 @@ def _read_avif(data: bytes) -> ImageHeader | None:
 
 
 def _orientation(exif: bytes) -> int:
-    """The orientation in EXIF data, 1 to 8; 1 where it says none, or nothing that makes sense."""
     try:
         order = {b'II': '<', b'MM': '>'}[exif[:2]]
         start, = struct.unpack_from(order + 'I', exif, 4)

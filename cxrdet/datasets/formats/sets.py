@@ -1,10 +1,10 @@
 """The formats of data sets: a module of this folder each, with two functions.
 
-``recognises(path)`` says whether a folder or file that exists is of the format; ``read(path, images)`` gives a
-:class:`~cxrdet.core.issues.DataTable`. A reader goes on after a defect: all that can be read is in the table, and
-what is wrong stands in ``DataTable.findings``; its last step is :meth:`DataTable.finish`. It raises DataError only
-where there is nothing to give. Training raises on the errors of that list (:meth:`DataTable.raise_errors`),
-``check_data`` prints them.
+``recognises(path)`` says whether a folder or file that exists is of the format; ``read(path,
+images)`` gives a :class:`~cxrdet.core.issues.DataTable`. A reader goes on after a defect: all that
+can be read is in the table, and what is wrong stands in ``DataTable.findings``; its last step is
+:meth:`DataTable.finish`. It raises DataError only where there is nothing to give. Training raises
+on the errors of that list (:meth:`DataTable.raise_errors`), ``check_data`` prints them.
 """
 from pathlib import Path
 
@@ -48,9 +48,9 @@ def read_set(path: str | Path, kind: str = 'auto', *, images: str | Path | None 
         path: The folder of the set, or its annotation file.
         kind: One of :data:`FORMATS`, or ``auto``.
         images: Folder of the images, where it is not the usual one.
-        allow_outside: Take images too that the annotations name outside the set, by absolute paths or "..", though
-            never a name with a zero byte. Otherwise each is an error, ``outside_file``, and its row is in
-            ``DataTable.outside``.
+        allow_outside: Take images too that the annotations name outside the set, by absolute paths
+            or "..", though never a name with a zero byte. Otherwise each is an error,
+            ``outside_file``, and its row is in ``DataTable.outside``.
 
     Raises:
         DataError: There is no such set, or nothing of it can be read.

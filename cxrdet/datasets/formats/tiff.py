@@ -167,7 +167,6 @@ def _decode(file, page, data: bytes, slice_of_stack: int | None) -> np.ndarray:
 
 
 def _check_kind(page, photometric: int) -> None:
-    """Refuse what cannot be shown as a picture, by its name."""
     said = getattr(page.photometric, 'name', str(photometric))
     colours = _COLOURS.get(photometric)
     if colours is None:
@@ -203,7 +202,6 @@ def _is_for_opencv(page, photometric: int) -> bool:
 
 
 def _check_segments(page, data: bytes) -> None:
-    """All strips or tiles are there, whole; and an image within one is no larger than it."""
     planes, _, height, width, _ = page.shaped
     offsets, counts = page.dataoffsets, page.databytecounts
     if page.compression in _OLD:
@@ -237,7 +235,6 @@ def _by_palette(page, index: np.ndarray) -> np.ndarray:
 
 
 def _of_whole_bytes(samples: np.ndarray, bits: int) -> np.ndarray:
-    """Integers of fewer than 8 bits spread over 0 to 255; others as they are."""
     if bits >= 8:
         return samples
     return np.rint(np.arange(2 ** bits) * (255 / (2 ** bits - 1))).astype(np.uint8)[samples.astype(np.uint8)]

@@ -1,8 +1,9 @@
 """Pascal VOC annotations: one XML file per image, parsed safely, and read to the end whatever is wrong in them.
 
-Format: Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010. What a file needs is
-``<object>`` elements with ``<name>`` and ``<bndbox>``; ``<size>``, ``<filename>`` and ``<difficult>`` are used where
-they are. ``Annotations/case1/a.xml``, as CVAT writes it, is of the image ``case1/a``.
+Format: Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010. What a
+file needs is ``<object>`` elements with ``<name>`` and ``<bndbox>``; ``<size>``, ``<filename>`` and
+``<difficult>`` are used where they are. ``Annotations/case1/a.xml``, as CVAT writes it, is of the
+image ``case1/a``.
 """
 import math
 import os
@@ -46,21 +47,23 @@ def read(path: Path, images: Path | None = None, *, annotations: Path | None = N
          lists: Mapping[Path, str] | None = None, corners: str = 'exclusive') -> DataTable:
     """A folder with ``Annotations/*.xml``, ``JPEGImages/`` and, for splits, ``ImageSets/Main/{train,val,test}.txt``.
 
-    Where there is no ``Annotations``, all VOC files below are read: with the images beside them, as labelImg and
-    Roboflow write them, ``annotations/`` beside ``images/``, or several VOC folders. A split is a folder ``train``,
-    ``val`` … then, where no list says it.
+    Where there is no ``Annotations``, all VOC files below are read: with the images beside them, as
+    labelImg and Roboflow write them, ``annotations/`` beside ``images/``, or several VOC folders. A
+    split is a folder ``train``, ``val`` … then, where no list says it.
 
-    An annotation that cannot be parsed keeps its image in the table, without a box. The image of ``<name>.xml`` is
-    ``<name>`` with one of :data:`~cxrdet.datasets.formats.files.IMAGE_SUFFIXES` (any case); what ``<filename>`` says
-    decides between several. Geometry is not judged here.
+    An annotation that cannot be parsed keeps its image in the table, without a box. The image of
+    ``<name>.xml`` is ``<name>`` with one of :data:`~cxrdet.datasets.formats.files.IMAGE_SUFFIXES`
+    (any case); what ``<filename>`` says decides between several. Geometry is not judged here.
 
     Args:
         path: The folder.
         images, annotations: Folders of images and of XML files, where they are not the usual ones.
-        lists: List of names -> split, to read these only; by default those that are there, and the rest without split.
-        corners: What the four numbers mean. ``'exclusive'``: corners of the box in continuous image coordinates, taken
-            as they are, ``width = xmax - xmin``. ``'inclusive'``: indices of the first and last pixel, counted from 1,
-            as the VOC development kit says: the box is ``(xmin - 1, ymin - 1, xmax, ymax)``.
+        lists: List of names -> split, to read these only; by default those that are there, and the
+            rest without split.
+        corners: What the four numbers mean. ``'exclusive'``: corners of the box in continuous image
+            coordinates, taken as they are, ``width = xmax - xmin``. ``'inclusive'``: indices of the
+            first and last pixel, counted from 1, as the VOC development kit says: the box is
+            ``(xmin - 1, ymin - 1, xmax, ymax)``.
 
     Raises:
         DataError: There is no annotation.
@@ -74,7 +77,6 @@ def read(path: Path, images: Path | None = None, *, annotations: Path | None = N
 
 
 def _places_below(path: Path, images: Path | None) -> Iterator[tuple[Path, Path, Path, str]]:
-    """Each folder below with VOC files, as :func:`_read_places` takes it."""
     found = set()
     for file in filter(_is_voc, files_below(path, ('.xml',))):
         parts = Path(os.path.relpath(file, path)).parts[:-1]
@@ -130,7 +132,8 @@ def parse_xml(path: str | Path) -> Element:
     """Parse an XML file without expanding entities and without opening anything that it names.
 
     Raises:
-        DataError: the file is missing, empty, malformed (with line and column) or declares entities.
+        DataError: the file is missing, empty, malformed (with line and column) or declares
+            entities.
     """
     try:
         data = Path(path).read_bytes()
@@ -156,7 +159,8 @@ def read_list(path: str | Path) -> list[str]:
     """Read an image set (``ImageSets/Main/train.txt``): one name per line, without suffix; blank lines are skipped.
 
     Raises:
-        DataError: the file is missing, empty, not UTF-8 text, or names an image twice (with the lines).
+        DataError: the file is missing, empty, not UTF-8 text, or names an image twice (with the
+            lines).
     """
     names, findings = list_names(path)
     raise_errors(findings)
@@ -215,7 +219,6 @@ def _parse(file: str) -> Element:
 
 
 def _image_file(images: Path, name: str, filename: str, listings: dict[str, dict[str, list[str]]]) -> str:
-    """Path of the image of a name; ``listings`` remembers the folders, stem -> file names."""
     folder, stem = os.path.split(os.path.join(images, name))
     if folder not in listings:
         listing = listings[folder] = {}
@@ -244,7 +247,6 @@ def _size(table: DataTable, image: int, root: Element | None, side: str) -> floa
 
 def _read_object(table: DataTable, element: Element, place: Place,
                  image: int) -> tuple[str, list[float], int, bool]:
-    """Class name, corners, row of the image, and whether the object is difficult."""
     name = unicodedata.normalize('NFC', _text(element, 'name'))
     outline = element.find('bndbox')
     box = [None] if outline is None else [_number(outline.findtext(side)) for side in SIDES]

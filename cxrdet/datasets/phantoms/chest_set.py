@@ -102,7 +102,6 @@ class _Film:
 
 
 def _films(seed: int, count: int) -> Iterator[_Film]:
-    """Yield the first ``count`` films of the endless row of patients that a seed stands for."""
     number = given = 0
     while given < count:
         number += 1
@@ -123,7 +122,6 @@ def _films(seed: int, count: int) -> Iterator[_Film]:
 
 
 def _finish_image(path: Path, film: _Film, seed: int, size: int) -> ChestScene:
-    """Sample the film's labels, and draw its image unless that is done already."""
     rng = np.random.default_rng((seed, _STREAM, film.number, film.follow_up + 1))
     scene = sample_chest(rng, size, findings=film.findings, view=film.view, patient=film.patient)
     if not path.exists():

@@ -12,18 +12,21 @@ from cxrdet.registry import TRANSFORMS
 class BoxCopyPaste(Transform):
     """Paste some objects of a second image at random places of this one, each turned and mirrored by chance.
 
-    What is pasted is the ellipse inscribed in the box, which suits cells, with a rim that fades into the ground. The
-    classes of the second image are equally likely, whatever the number of their boxes. Not taken are objects that are
-    flagged to be ignored, touch the border of their image, are covered by another box by more than ``max_cover``,
-    have a side under 2 px, or do not fit in. At its place it may cover no box by more than ``max_cover``; an object
-    that finds none in 20 tries is left out. For sets with masks there is MMDetection's ``CopyPaste``.
+    What is pasted is the ellipse inscribed in the box, which suits cells, with a rim that fades into
+    the ground. The classes of the second image are equally likely, whatever the number of their
+    boxes. Not taken are objects that are flagged to be ignored, touch the border of their image, are
+    covered by another box by more than ``max_cover``, have a side under 2 px, or do not fit in. At
+    its place it may cover no box by more than ``max_cover``; an object that finds none in 20 tries is
+    left out. For sets with masks there is MMDetection's ``CopyPaste``.
 
-    Use it in the pipeline of MMDetection's ``MultiImageMixDataset``, which brings the second image; both should be
-    resized alike before. Source: D. Dwibedi, I. Misra, M. Hebert, "Cut, paste and learn", ICCV 2017 (arXiv
-    1708.01642), and G. Ghiasi et al., "Simple copy-paste", CVPR 2021 (arXiv 2012.07177), with ellipses for masks.
+    Use it in the pipeline of MMDetection's ``MultiImageMixDataset``, which brings the second image;
+    both should be resized alike before. Source: D. Dwibedi, I. Misra, M. Hebert, "Cut, paste and
+    learn", ICCV 2017 (arXiv 1708.01642), and G. Ghiasi et al., "Simple copy-paste", CVPR 2021 (arXiv
+    2012.07177), with ellipses for masks.
 
-    Required keys: ``img`` (H, W, 3) uint8, ``gt_bboxes`` (N boxes, xyxy in pixels), ``gt_bboxes_labels`` (N,),
-    ``gt_ignore_flags`` (N,) and ``mix_results``, a list with the like of one other image; all but the last are changed.
+    Required keys: ``img`` (H, W, 3) uint8, ``gt_bboxes`` (N boxes, xyxy in pixels),
+    ``gt_bboxes_labels`` (N,), ``gt_ignore_flags`` (N,) and ``mix_results``, a list with the like of
+    one other image; all but the last are changed.
 
     Args:
         prob: Share of the images that anything is pasted into.
@@ -70,7 +73,6 @@ class BoxCopyPaste(Transform):
         return results
 
     def _objects(self, source: dict) -> list[tuple[np.ndarray, int]]:
-        """Boxes (whole pixels) and labels of the objects of an image that can be taken."""
         boxes = source['gt_bboxes'].numpy().astype(np.float64)
         rows = pasteable_boxes(boxes, source['gt_ignore_flags'], source['img'].shape[:2], max_cover=self.max_cover)
         return [(np.rint(boxes[row]).astype(int), int(source['gt_bboxes_labels'][row])) for row in rows]

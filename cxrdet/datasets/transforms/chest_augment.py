@@ -12,22 +12,25 @@ from cxrdet.registry import TRANSFORMS
 class ChestAugment(Transform):
     """Mirror, shift, turn, shear and zoom a chest film a little; borders are reflected.
 
-    The numbers mean what they mean to Keras' ``ImageDataGenerator`` (see :func:`cxrdet.core.affine.sampling_matrix`),
-    from which the defaults come: each is drawn evenly between the limits, zoom for x and y on its own, and shear is
-    an angle in degrees, so that 0.1 is next to nothing. Required and changed key: ``img``. Boxes and masks are not
-    moved with it: it is for classification. A film is never turned upside down.
+    The numbers mean what they mean to Keras' ``ImageDataGenerator`` (see
+    :func:`cxrdet.core.affine.sampling_matrix`), from which the defaults come: each is drawn evenly
+    between the limits, zoom for x and y on its own, and shear is an angle in degrees, so that 0.1 is
+    next to nothing. Required and changed key: ``img``. Boxes and masks are not moved with it: it is
+    for classification. A film is never turned upside down.
 
-    A mirrored chest is not one that a patient could have: the heart lies on the right, liver and gastric bubble change
-    sides, and so does the "L" or "R" marker. The 14 findings of NIH ChestX-ray14 name no side, and for them mirroring
-    doubles the variety of films. Set ``hflip=False`` where the side matters: labels such as "left lower lobe" or
-    "dextrocardia", position of tubes and lines, comparison of two films.
+    A mirrored chest is not one that a patient could have: the heart lies on the right, liver and
+    gastric bubble change sides, and so does the "L" or "R" marker. The 14 findings of NIH
+    ChestX-ray14 name no side, and for them mirroring doubles the variety of films. Set
+    ``hflip=False`` where the side matters: labels such as "left lower lobe" or "dextrocardia",
+    position of tubes and lines, comparison of two films.
 
     Args:
         hflip: mirror left and right with probability 0.5, see above.
         shift: largest shift as a share of the width and of the height.
         rotation: largest angle in degrees, to either side; 20 for transformers.
         shear: largest angle of the shear in degrees.
-        zoom: largest change of the step between pixels as a share: 0.15 makes things 1.18 to 0.87 times as large.
+        zoom: largest change of the step between pixels as a share: 0.15 makes things 1.18 to 0.87
+            times as large.
         prob: probability of shift, turn, shear and zoom together (not of ``hflip``).
 
     Raises: ConfigError if a limit is negative or so large that nothing of the film may be left.

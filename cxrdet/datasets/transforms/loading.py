@@ -55,26 +55,29 @@ class ImageNamed:
 class LoadImage(Transform):
     """Load an image file strictly, see :func:`cxrdet.datasets.formats.images.read_image`.
 
-    Required keys: ``img_path``; ``height`` and ``width`` where the annotations give them. Added keys: ``img`` (an
-    (H, W, 3) uint8 array, BGR), ``img_shape`` and ``ori_shape`` (both (H, W)). It never gives ``None``: a data set of
-    MMEngine would put a random other sample in place of it.
+    Required keys: ``img_path``; ``height`` and ``width`` where the annotations give them. Added keys:
+    ``img`` (an (H, W, 3) uint8 array, BGR), ``img_shape`` and ``ori_shape`` (both (H, W)). It never
+    gives ``None``: a data set of MMEngine would put a random other sample in place of it.
 
     Args:
         ignore_orientation: do not apply the orientation of EXIF or of a TIFF.
-        page: number of the image in files that hold several (pages, frames), from 0; None: such files are refused.
-        check_size: hold the image to the height and width of its annotations, without which their boxes are worth
-            nothing.
-        cache: keep decoded images in memory, for small sets and many epochs. With workers, every worker fills its
-            own, and it lasts only with ``persistent_workers=True``.
-        cache_mb: megabytes (2^20 bytes) of the cache; what comes later is read from the file every time.
-        transforms: steps for the image as it comes from the file, of which the cache keeps the result, as
-            ``[dict(type='cxrdet.CLAHE'), dict(type='cxrdet.Denoise')]``. They change its values only, and give the
-            same in every epoch; what draws at random belongs behind this step.
+        page: number of the image in files that hold several (pages, frames), from 0; None: such files
+            are refused.
+        check_size: hold the image to the height and width of its annotations, without which their
+            boxes are worth nothing.
+        cache: keep decoded images in memory, for small sets and many epochs. With workers, every
+            worker fills its own, and it lasts only with ``persistent_workers=True``.
+        cache_mb: megabytes (2^20 bytes) of the cache; what comes later is read from the file every
+            time.
+        transforms: steps for the image as it comes from the file, of which the cache keeps the
+            result, as ``[dict(type='cxrdet.CLAHE'), dict(type='cxrdet.Denoise')]``. They change its
+            values only, and give the same in every epoch; what draws at random belongs behind this
+            step.
 
     Raises:
         DataError: as :func:`read_image` does; or the image has another size than its annotations say.
-        ConfigError: ``cache_mb`` is not positive, ``page`` is negative, or one of ``transforms`` changes more than
-            values.
+        ConfigError: ``cache_mb`` is not positive, ``page`` is negative, or one of ``transforms``
+            changes more than values.
     """
 
     def __init__(self, ignore_orientation: bool = False, *, page: int | None = None, check_size: bool = True,
@@ -139,5 +142,4 @@ class LoadImage(Transform):
         return not self.ignore_orientation and read_image_size(path) != read_image_size(path, ignore_orientation=True)
 
     def __getstate__(self) -> dict:
-        """Leave the cached images behind when the transform is sent to another process."""
         return {**self.__dict__, '_kept': {}, '_room': int(self.cache_mb * 2 ** 20) if self.cache else 0}
