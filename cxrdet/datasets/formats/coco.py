@@ -45,17 +45,21 @@ def _is_coco(file: str | Path) -> bool:
 
 
 def _split_of_file(file: Path, root: Path) -> str:
-    """Of a file that lies otherwise: the name of its folder or its own: ``train/_annotations.coco.json``."""
+    """Of a file that lies otherwise: the name of its folder or its own, if it is not as tools call all their files."""
     name = file.relative_to(root).as_posix()
-    return split_of(name) or split_of(f'{file.stem}/') or ('' if file.stem.startswith('_annotations') else file.stem)
+    return split_of(name) or split_of(f'{file.stem}/') or (
+        '' if file.stem.startswith('_annotations') or file.stem == 'result' else file.stem)
 
 
-def image_folder(file: Path) -> Path:
-    """Where the images of an annotation file lie: ``images/`` beside it or beside its folder, else its own folder."""
-    for folder in (file.parent / 'images', file.parent.parent / 'images'):
-        if folder.is_dir():
-            return folder
-    return file.parent
+def image_folder(file: Path, names: Iterable[Any] = ()) -> Path:
+    """Where the images of an annotation file lie: ``images/`` beside it or beside its folder, or its own folder.
+
+    The first of these that is there and holds one of ``names``, the first that is there if none does.
+    """
+    folders = [file.parent / 'images', file.parent.parent / 'images', file.parent]
+    folders = [folder for folder in folders if folder.is_dir()] or [file.parent]
+    return next((folder for folder in folders for name in names if isinstance(name, str) and os.path.isfile(
+        folder / name.replace('\\', '/'))), folders[0])
 
 
 def read(path: Path, images: Path | None = None) -> DataTable:
@@ -86,7 +90,8 @@ def read(path: Path, images: Path | None = None) -> DataTable:
     sizes: list[tuple[float, float]] = []
     columns: list[list] = [[], [], [], []]
     for file, content in table.source.items():
-        folder = images or image_folder(file)
+        first = [entry.get('file_name') for entry in content['images'][:10] if isinstance(entry, dict)]
+        folder = images or image_folder(file, first)
         if str(folder) not in table.folders:
             table.folders.append(str(folder))
         ids = _read_images(table, sizes, content, file, folder, files[file])
