@@ -76,19 +76,9 @@ def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, spl
         raise ConfigError(f'split must be a plain name such as "train", got {split!r}.')
     if suffix not in ('.png', '.jpg'):
         raise ConfigError(f'suffix must be ".png" or ".jpg", got {suffix!r}.')
-    if published:
-        table, made_from = _read_published(sources[0], image_dir), {
-            'kind': 'cdetector', 'source': str(sources[0].resolve()), 'link': link}
-        names, content = table.names, _in_known_order(table)
-    else:
-        table, made_from = tfrecord.read(sources[0], files=sources), None
-        table.raise_errors()
-        if '' in table.names:
-            place = table.places[table.names.index('')]
-            raise DataError(f'{place.file}: {place.row}: the image has no name.')
-        names = [os.path.splitext(name)[0] + suffix for name in table.names]
-        content = coco_content(table, range(len(names)), names, enumerate(table.box_label.tolist()), CDETECTOR_CLASSES)
+    table, names, content = _read_published(sources[0], image_dir) if published else _read_records(sources, suffix)
     content['info'] = {'description': f'Comparison detector, {split}, checked copy'}
+    made_from = {'kind': 'cdetector', 'source': str(sources[0].resolve()), 'link': link} if published else None
     results = OutputFolder(out_dir, f'prepare_data.{split}', names=(f'annotations/{split}.json', f'images/{split}'),
                            inputs=[*sources, *(table.files if published else ())], made_from=made_from, force=True)
     with results as new:
@@ -117,7 +107,18 @@ def _place_published(table: DataTable, row: int, target: Path, link: bool) -> di
     return {'height': int(size[0]), 'width': int(size[1])}
 
 
-def _read_published(source: Path, image_dir: str | Path | None) -> DataTable:
+def _read_records(sources: list[Path], suffix: str) -> tuple[DataTable, list[str], dict]:
+    table = tfrecord.read(sources[0], files=sources)
+    table.raise_errors()
+    if '' in table.names:
+        place = table.places[table.names.index('')]
+        raise DataError(f'{place.file}: {place.row}: the image has no name.')
+    names = [os.path.splitext(name)[0] + suffix for name in table.names]
+    boxes = enumerate(table.box_label.tolist())
+    return table, names, coco_content(table, range(len(names)), names, boxes, CDETECTOR_CLASSES)
+
+
+def _read_published(source: Path, image_dir: str | Path | None) -> tuple[DataTable, list[str], dict]:
     folder = coco.image_folder(source) if image_dir is None else Path(image_dir)
     if not folder.is_dir():
         raise DataError(f'{folder}: no such folder of images.')
@@ -131,7 +132,7 @@ def _read_published(source: Path, image_dir: str | Path | None) -> DataTable:
     if missing:
         raise DataError(f'{source}: the categories lack {", ".join(missing)}; expected all 11 classes of the set.')
     check_images(table.names, table.files, str(source))
-    return table
+    return table, table.names, _in_known_order(table)
 
 
 def _in_known_order(table: DataTable) -> dict:
