@@ -51,7 +51,7 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
         self.allow_no_boxes = allow_no_boxes
         super().__init__(ann_file, metainfo, kwargs.pop('data_prefix', None), {}, on_bad_annotation, **kwargs)
 
-    def _read(self) -> DataTable:
+    def read_table(self) -> DataTable:
         return record_images.read(Path(self.ann_file), one_split=True)
 
     def _found_classes(self) -> list[str]:

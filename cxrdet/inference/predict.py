@@ -85,13 +85,13 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
     results = OutputFolder(out_dir, 'predict', names=[*_RESULTS[:3 if pictures else 2], *formats], inputs=files)
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    check_config(cfg)
+    found = check_config(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         load, prepare = build_pipeline(cfg, page=page)
         files, failed = _usable(load, prepare, files, skip_errors=skip_errors)
         shown_as = picture_names([path.relative_to(root).as_posix() for path in files])
         read = Checkpoint.read(checkpoint, trust=trust)
-        set_classes(cfg, read.needed_classes)
+        set_classes(found, read.needed_classes)
         model, classes = build_model(cfg, read, target)
         read, points, records, task = None, read.operating_points, [], None
         options = Options(classes, score_thr, operating_point, calibrate, cam, formats)
@@ -126,12 +126,12 @@ def raw_predictions(config: Config | str | Path, checkpoint: str | Path, files: 
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    check_config(cfg)
+    found = check_config(cfg)
     scope = cfg.get('default_scope', 'mmdet')
     with DefaultScope.overwrite_default_scope(scope):
         load, prepare = build_pipeline(cfg)
         read = Checkpoint.read(checkpoint, trust=trust)
-        set_classes(cfg, read.needed_classes)
+        set_classes(found, read.needed_classes)
         model, classes = build_model(cfg, read, target)
     files = list(map(Path, files))
 
@@ -139,8 +139,8 @@ def raw_predictions(config: Config | str | Path, checkpoint: str | Path, files: 
         with DefaultScope.overwrite_default_scope(scope):
             _usable(load, prepare, files, skip_errors=False)
             failed: dict[Path, str] = {}
-            found = _predictions(model, load, prepare, files, batch_size, failed)
-            for done, (path, sample, *_) in enumerate(found, 1):
+            samples = _predictions(model, load, prepare, files, batch_size, failed)
+            for done, (path, sample, *_) in enumerate(samples, 1):
                 if progress is not None:
                     progress(done, len(files))
                 yield path, sample

@@ -105,11 +105,11 @@ def load_model(cfg: Config, checkpoint: str | Path, *, splits: tuple[str, ...] =
             raise ConfigError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    check_splits(cfg, splits)
     cfg = copy.deepcopy(cfg)
+    found = check_splits(cfg, splits)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         loaded = Checkpoint.read(checkpoint, trust=trust)
-        set_classes(cfg, loaded.needed_classes)
+        set_classes(found, loaded.needed_classes)
         model, classes = build_model(cfg, loaded, target)
         task = _task(model)
     return LoadedModel(cfg, model, classes, task, loaded.meta, loaded.source)

@@ -4,9 +4,11 @@ import copy
 import inspect
 import logging
 import numbers
+import operator
 import os
 import pkgutil
 import re
+import traceback
 from collections.abc import Mapping
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -73,17 +75,17 @@ def _read(path: str | Path) -> Config:
         raise
     except (Exception, SystemExit) as error:  # of any kind: a config in Python is a program
         said = f'{type(error).__name__}: {" ".join(str(error.__cause__ or error).split())}'
-        where, names, trace = str(path), set(), error.__traceback__
-        while trace is not None:
-            names.add(trace.tb_frame.f_code.co_name)
-            where = str(trace.tb_frame.f_locals.get('filename', where)) if '_file2dict' in names else where
-            line = f', line {trace.tb_lineno}' if trace.tb_frame.f_code.co_name == '<module>' else ''
-            trace = trace.tb_next
+        where, names, line = str(path), set(), ''
+        for frame, number in traceback.walk_tb(error.__traceback__):
+            names.add(frame.f_code.co_name)
+            where = str(frame.f_locals.get('filename', where)) if '_file2dict' in names else where
+            line = f', line {number}' if frame.f_code.co_name == '<module>' else ''
+        suffix, lost = Path(where).suffix, isinstance(error, FileNotFoundError)
         if isinstance(error, UnicodeDecodeError):
             said = f'expected text in UTF-8, found the byte 0x{error.object[error.start]:02x} at {error.start}.'
-        elif Path(where).suffix in ('.json', '.yaml', '.yml') and not isinstance(error, FileNotFoundError):
-            said = f'expected a {Path(where).suffix[1:].upper()} file of names and values: {said}'
-        elif isinstance(error, FileNotFoundError) or '_get_cfg_path' in names:
+        elif suffix in ('.json', '.yaml', '.yml') and not lost:
+            said = f'expected a {suffix[1:].upper()} file of names and values: {said}'
+        elif lost or '_get_cfg_path' in names:
             said += '; expected _base_ to be the path of a config, or a list of them'
         raise ConfigError(f'{path}: the config cannot be read: {said} ({where}{line})') from error
 
@@ -137,9 +139,9 @@ def merge_options(cfg: Config, options: dict) -> None:
     try:
         cfg.merge_from_dict(copy.deepcopy(places))
     except _NO_PLACE:
-        name, error = next(filter(None, (_refused(cfg, *item) for item in places.items())), (', '.join(options), ''))
+        name, said = next(filter(None, (_refused(cfg, *item) for item in places.items())), (', '.join(options), ''))
         raise ConfigError(f'--cfg-options {name}: the config has no such place, or a value of another kind there'
-                          f'{error}.') from None
+                          f'{said}.') from None
     for place in places:
         part, found, _ = place.partition('.init_cfg.')
         if found and not _has(cfg, f'{part}.init_cfg.type'):
@@ -204,9 +206,7 @@ def set_data_root(cfg: Config, data_root: str | Path) -> None:
         ConfigError: If the config has data loaders, but no data set with a root, annotation file or prefix in them.
     """
     new = str(data_root)
-    sets = [data for key in DATALOADERS for data in datasets_of(cfg.get(key))]
-    if not sets and any(cfg.get(key) for key in DATALOADERS):
-        raise ConfigError(f'--data-root {new}: {_no_set(DATALOADERS)}')
+    sets = _sets_of(cfg, DATALOADERS, f'--data-root {new}') if any(map(cfg.get, DATALOADERS)) else []
     old = {cfg.get('data_root')} | {data.get('data_root') for data in sets}
     for data in sets:
         data['data_root'] = new
@@ -226,20 +226,19 @@ def set_limits(cfg: Config, train_limit: int | None, valid_limit: int | None) ->
     """
     for option, limit, keys in (('--train-limit', train_limit, DATALOADERS[:1]),
                                 ('--valid-limit', valid_limit, DATALOADERS[1:])):
-        if limit is None:
-            continue
-        if limit < 1:
+        if limit is not None and limit < 1:
             raise ConfigError(f'A limit on the number of samples must be at least 1, got {limit}.')
-        sets = [data for key in keys for data in datasets_of(cfg.get(key))]
-        if not sets:
-            raise ConfigError(f'{option} {limit}: {_no_set(keys)}')
-        for data in sets:
+        for data in [] if limit is None else _sets_of(cfg, keys, f'{option} {limit}'):
             data['indices'] = limit
 
 
-def _no_set(keys: tuple[str, ...]) -> str:
-    return (f'there is no data set in {", ".join(keys)} that it could be given to: one is known by its '
-            f'{", ".join(DATASET_KEYS)}. Set it by its full name with --cfg-options.')
+def _sets_of(cfg: Config, loaders: tuple[str, ...], option: str) -> list[dict]:
+    """The data sets of some loaders, to which an option is given; raises ConfigError where there are none."""
+    sets = [data for key in loaders for data in datasets_of(cfg.get(key))]
+    if not sets:
+        raise ConfigError(f'{option}: there is no data set in {", ".join(loaders)} that it could be given to: one is '
+                          f'known by its {", ".join(DATASET_KEYS)}. Set it by its full name with --cfg-options.')
+    return sets
 
 
 # --- values and keys
@@ -254,22 +253,21 @@ def shape_problems(cfg: Config) -> list[str]:
 
 def misfit(value: object, expected: Expected) -> str | None:
     """What is wrong with a value: ``'expected an integer of at least 1, got 0.'``, or ``None``."""
-    kind, single = expected.kind, expected.kind.rstrip('s')
-    if any(value is other or (type(value) is type(other) and value == other) for other in expected.also):
+    single = expected.kind.removesuffix('s')
+    listed = single != expected.kind
+    if any(type(value) is type(other) and value == other for other in expected.also):
         return None
-    items = value if kind != single and isinstance(value, (list, tuple)) else [value]
-    if all(_is(item, single) for item in items) and not (kind != single and items is not value):
-        if single not in ('integer', 'number', 'whole number') or all(
-                (expected.low is None or item >= expected.low) and (expected.high is None or item <= expected.high)
-                and (expected.below is None or item < expected.below) for item in items):
-            return None
-    bounds = [f'at least {expected.low}'] if expected.low is not None else []
-    bounds += [f'at most {expected.high}'] if expected.high is not None else []
-    bounds += [f'below {expected.below}'] if expected.below is not None else []
-    text = f'a list of {kind}' if kind != single else f'a {kind}'.replace('a i', 'an i').replace('a text', 'text')
-    text += f' of {" and ".join(bounds)}' if bounds else ''
-    text = ' or '.join([*([text] if kind else []), *map(str, expected.also)])
-    return f'expected {text}, got {value!r:.60}.' + (f' {expected.hint}' if expected.hint else '')
+    limits = [(word, limit, compare) for word, limit, compare in (
+        ('at least', expected.low, operator.ge), ('at most', expected.high, operator.le),
+        ('below', expected.below, operator.lt)) if limit is not None]
+    if (isinstance(value, (list, tuple)) or not listed) and all(
+            _is(item, single) and all(compare(item, limit) for _, limit, compare in limits)
+            for item in (value if listed else [value])):
+        return None
+    text = f'a list of {expected.kind}' if listed else f'a {single}'.replace('a i', 'an i').replace('a text', 'text')
+    text += f' of {" and ".join(f"{word} {limit}" for word, limit, _ in limits)}' if limits else ''
+    text = ' or '.join([*([text] if single else []), *map(str, expected.also)])
+    return f'expected {text}, got {value!r:.60}.{expected.hint and " "}{expected.hint}'
 
 
 def _is(value: object, kind: str) -> bool:
@@ -304,22 +302,20 @@ def key_problems(cfg: Config) -> list[str]:
     text = re.sub(r'#.*', '', cfg.text or '')
     problems, unused = [], []
     for key, value in cfg.items():
-        if key in known or key in HELPERS or key.endswith('_shortcuts') or _is_used(key, value, cfg, text):
+        if key in known or _is_helper(key) or _is_used(key, value, cfg, text):
             continue
-        near = any(SequenceMatcher(None, key.lower(), other).ratio() >= 0.8 for other in known)
-        if near or _has_dicts(value):
+        if _has_dicts(value) or any(SequenceMatcher(None, key.lower(), other).ratio() >= 0.8 for other in known):
             problems.append(f'{key}: nothing reads this top-level key.{did_you_mean(key, known)}')
         else:
             unused.append(key)
     if unused:
         print_log(f'config: nothing reads the top-level key(s) {", ".join(unused)}', logger='current',
                   level=logging.WARNING)
-    for rule in RULES:
-        names = set(rule.what) if rule.kind == 'keys' else set()
-        mirrored = pkgutil.resolve_name(rule.mirrors) if names else None
-        names |= set(inspect.signature(mirrored).parameters) if inspect.isclass(mirrored) else set()
+    for rule in (rule for rule in RULES if rule.kind == 'keys'):
+        mirrored = pkgutil.resolve_name(rule.mirrors)
+        names = {*rule.what, *(inspect.signature(mirrored).parameters if inspect.isclass(mirrored) else ())}
         problems += [f'{section}.{key}: unknown key.{did_you_mean(key, names)}' for section, value in cfg.items()
-                     if names and re.search(rule.where, section) and isinstance(value, dict)
+                     if re.search(rule.where, section) and isinstance(value, dict)
                      for key in value if key not in names]
     return problems
 
@@ -330,9 +326,12 @@ def drop_helpers(cfg: Config) -> None:
     A config that is saved has its parts written out, and there such a variable could not be told from a mistake.
     """
     known = runner_keys()
-    for key in [key for key, value in cfg.items() if _has_dicts(value) and key not in known and key not in HELPERS
-                and not key.endswith('_shortcuts')]:
+    for key in [key for key, value in cfg.items() if _has_dicts(value) and key not in known and not _is_helper(key)]:
         cfg.pop(key)
+
+
+def _is_helper(key: str) -> bool:
+    return key in HELPERS or key.endswith('_shortcuts')
 
 
 def _is_used(key: str, value: object, cfg: Config, text: str) -> bool:
@@ -343,11 +342,8 @@ def _is_used(key: str, value: object, cfg: Config, text: str) -> bool:
 
 
 def _holds(node: object, value: object) -> bool:
-    if node == value:
-        return True
-    if isinstance(node, dict):
-        node = list(node.values())
-    return isinstance(node, (list, tuple)) and any(_holds(item, value) for item in node)
+    inner = list(node.values()) if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
+    return node == value or any(_holds(item, value) for item in inner)
 
 
 def _has_dicts(value: object) -> bool:

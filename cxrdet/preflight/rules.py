@@ -80,29 +80,32 @@ SURE = (r'^(model|detector|backbone|neck|\w*head|\w*loss\w*|\w*norm_cfg|act_cfg|
         r'optimizer|optim_wrapper|param_scheduler|\w*evaluator|metrics|default_hooks|custom_hooks|visualizer|'
         r'vis_backends|train_cfg|val_cfg|test_cfg|nms|roi_layer|augments|collate_fn)$')
 
+_DICT, _MODEL_DICT, _DICT_OR_LIST = Expected('dict'), Expected('dict', also=()), Expected('dict or list')
+_SECTIONS = (  # the top-level keys that a run is built from, in the order in which they are read here: keys; registries
+    # below; what each must be, where that is judged; the type where none is named; what builds it
+    ('model', MODEL, _MODEL_DICT, None, _RUNNER + 'build_model'),
+    ('tta_model', MODEL, None, None, _RUNNER + 'build_model'),
+    ('data_preprocessor', MODEL, None, None, 'mmengine.model.BaseModel'),
+    ('model_wrapper_cfg', (root.MODEL_WRAPPERS, ), None, None, _RUNNER + 'wrap_model'),
+    ('train_dataloader val_dataloader test_dataloader', (root.DATASETS, ), _DICT, None, _RUNNER + 'build_dataloader'),
+    ('test_pipeline tta_pipeline', (root.TRANSFORMS, ), None, None, 'mmengine.dataset.Compose'),
+    ('train_cfg', (root.LOOPS, ), _DICT, 'EpochBasedTrainLoop', _RUNNER + 'build_train_loop'),
+    ('val_cfg', (root.LOOPS, ), _DICT, 'ValLoop', _RUNNER + 'build_val_loop'),
+    ('test_cfg', (root.LOOPS, ), _DICT, 'TestLoop', _RUNNER + 'build_test_loop'),
+    ('optim_wrapper', (root.OPTIM_WRAPPERS, ), _DICT, 'OptimWrapper', _RUNNER + 'build_optim_wrapper'),
+    ('param_scheduler', (root.PARAM_SCHEDULERS, ), _DICT_OR_LIST, None, _RUNNER + 'build_param_scheduler'),
+    ('val_evaluator test_evaluator', METRIC, _DICT_OR_LIST, None, _RUNNER + 'build_evaluator'),
+    ('default_hooks', (root.HOOKS, ), _DICT, None, _RUNNER + 'register_default_hooks'),
+    ('custom_hooks', (root.HOOKS, ), Expected('list'), None, _RUNNER + 'register_custom_hooks'),
+    ('log_processor', (root.LOG_PROCESSORS, ), _DICT, 'LogProcessor', _RUNNER + 'build_log_processor'),
+    ('visualizer', (root.VISUALIZERS, ), _DICT, None, _RUNNER + 'build_visualizer'),
+    ('vis_backends', (root.VISBACKENDS, ), None, None, 'mmengine.visualization.Visualizer'),
+)
+
 RULES = (
-    # The top-level keys that a run is built from, in the order in which they are read here.
-    Rule('registry', '^model$', MODEL, _RUNNER + 'build_model'),
-    Rule('registry', '^tta_model$', MODEL, _RUNNER + 'build_model'),
-    Rule('registry', '^data_preprocessor$', MODEL, 'mmengine.model.BaseModel'),
-    Rule('registry', '^model_wrapper_cfg$', (root.MODEL_WRAPPERS, ), _RUNNER + 'wrap_model'),
-    Rule('registry', '^train_dataloader$', (root.DATASETS, ), _RUNNER + 'build_dataloader'),
-    Rule('registry', '^val_dataloader$', (root.DATASETS, ), _RUNNER + 'build_dataloader'),
-    Rule('registry', '^test_dataloader$', (root.DATASETS, ), _RUNNER + 'build_dataloader'),
-    Rule('registry', '^test_pipeline$', (root.TRANSFORMS, ), 'mmengine.dataset.Compose'),
-    Rule('registry', '^tta_pipeline$', (root.TRANSFORMS, ), 'mmengine.dataset.Compose'),
-    Rule('registry', '^train_cfg$', (root.LOOPS, ), _RUNNER + 'build_train_loop'),
-    Rule('registry', '^val_cfg$', (root.LOOPS, ), _RUNNER + 'build_val_loop'),
-    Rule('registry', '^test_cfg$', (root.LOOPS, ), _RUNNER + 'build_test_loop'),
-    Rule('registry', '^optim_wrapper$', (root.OPTIM_WRAPPERS, ), _RUNNER + 'build_optim_wrapper'),
-    Rule('registry', '^param_scheduler$', (root.PARAM_SCHEDULERS, ), _RUNNER + 'build_param_scheduler'),
-    Rule('registry', '^val_evaluator$', METRIC, _RUNNER + 'build_evaluator'),
-    Rule('registry', '^test_evaluator$', METRIC, _RUNNER + 'build_evaluator'),
-    Rule('registry', '^default_hooks$', (root.HOOKS, ), _RUNNER + 'register_default_hooks'),
-    Rule('registry', '^custom_hooks$', (root.HOOKS, ), _RUNNER + 'register_custom_hooks'),
-    Rule('registry', '^log_processor$', (root.LOG_PROCESSORS, ), _RUNNER + 'build_log_processor'),
-    Rule('registry', '^visualizer$', (root.VISUALIZERS, ), _RUNNER + 'build_visualizer'),
-    Rule('registry', '^vis_backends$', (root.VISBACKENDS, ), 'mmengine.visualization.Visualizer'),
+    *(Rule('registry', f'^{key}$', places, by) for keys, places, _, _, by in _SECTIONS for key in keys.split()),
+    *(Rule('default type', f'^{key}$', default, by) for key, _, _, default, by in _SECTIONS if default),
+    *(Rule('value', f'^({keys.replace(" ", "|")})$', what, by) for keys, _, what, _, by in _SECTIONS if what),
 
     # Keys that change the registry for what stands below them; the first row that fits holds.
     Rule('registry', _NOT_HOOKS + r'.*\.\w*pipeline$', (root.TRANSFORMS, ), 'mmengine.dataset.Compose'),
@@ -128,12 +131,6 @@ RULES = (
          r'prior_generator)$', (root.TASK_UTILS, root.MODELS),
          'mmdet.models.dense_heads.AnchorHead'),
     Rule('registry', _IN_MODEL, MODEL, 'mmengine.registry.build_model_from_cfg'),
-
-    Rule('default type', '^train_cfg$', 'EpochBasedTrainLoop', _RUNNER + 'build_train_loop'),
-    Rule('default type', '^val_cfg$', 'ValLoop', _RUNNER + 'build_val_loop'),
-    Rule('default type', '^test_cfg$', 'TestLoop', _RUNNER + 'build_test_loop'),
-    Rule('default type', '^optim_wrapper$', 'OptimWrapper', _RUNNER + 'build_optim_wrapper'),
-    Rule('default type', '^log_processor$', 'LogProcessor', _RUNNER + 'build_log_processor'),
 
     Rule('takes off', r'norm_cfg$', {'requires_grad'}, 'mmcv.cnn.build_norm_layer'),
     Rule('takes off', r'(^|[._])(hooks|backends)$|\.plugins$|\.cfg$', {'priority', 'name', 'postfix'},
@@ -163,19 +160,9 @@ RULES = (
           'disable_subprocess_warning', '_scope_'), 'torch.utils.data.DataLoader'),
 
     # Values. What a config leaves out is never judged.
-    Rule('value', '^model$', Expected('dict', also=()), _RUNNER + 'build_model'),
-    Rule('value', r'^(train|val|test)_dataloader$', Expected('dict'), _RUNNER + 'build_dataloader'),
     Rule('value', r'^(train|val|test)_dataloader\.dataset$', Expected('dict', also=()), _RUNNER + 'build_dataloader'),
-    Rule('value', r'^(train|val|test)_cfg$', Expected('dict'), _RUNNER + 'build_train_loop'),
-    Rule('value', r'^(val|test)_evaluator$', Expected('dict or list'), _RUNNER + 'build_evaluator'),
-    Rule('value', '^optim_wrapper$', Expected('dict'), _RUNNER + 'build_optim_wrapper'),
-    Rule('value', '^param_scheduler$', Expected('dict or list'), _RUNNER + 'build_param_scheduler'),
-    Rule('value', '^default_hooks$', Expected('dict'), _RUNNER + 'register_default_hooks'),
-    Rule('value', '^custom_hooks$', Expected('list'), _RUNNER + 'register_custom_hooks'),
-    Rule('value', '^env_cfg$', Expected('dict', also=()), _RUNNER + 'setup_env'),
+    Rule('value', '^env_cfg$', _MODEL_DICT, _RUNNER + 'setup_env'),
     Rule('value', '^randomness$', Expected('dict', also=()), _RUNNER + 'set_randomness'),
-    Rule('value', '^log_processor$', Expected('dict'), _RUNNER + 'build_log_processor'),
-    Rule('value', '^visualizer$', Expected('dict'), _RUNNER + 'build_visualizer'),
     Rule('value', '^custom_imports$', Expected('dict'), 'mmengine.utils.import_modules_from_strings'),
     Rule('value', '^work_dir$', Expected('text'), 'mmengine.runner.Runner'),
     Rule('value', '^load_from$', Expected('text', hint='Give the path of a checkpoint.'), _RUNNER + 'load_checkpoint'),

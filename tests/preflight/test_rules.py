@@ -98,6 +98,7 @@ def runner(tmp_path):
 def built(runner, section, value):
     """What the Runner does with a section of a config."""
     run = runner()
+    run._val_dataloader, run._test_dataloader, run._val_evaluator, run._test_evaluator = loader(), loader(), [], []
     if section in ('param_scheduler', 'train_cfg'):
         run.optim_wrapper = run.build_optim_wrapper(run.optim_wrapper)
         run._train_loop = run.build_train_loop(value if section == 'train_cfg' else dict(by_epoch=True, max_epochs=9))
@@ -385,6 +386,7 @@ HOOKS = dict(timer=dict(type='IterTimerHook'))
 TOP = {'model': (None, dict(type=ToyModel)), 'train_dataloader': (3, loader()), 'train_cfg': ([1], dict(
     by_epoch=True, max_epochs=1)), 'val_evaluator': (5, []), 'optim_wrapper': (1, dict(optimizer=dict(
         type='SGD', lr=1))), 'param_scheduler': ('x', dict(type='ConstantLR')), 'default_hooks': (5, HOOKS),
+       'val_cfg': ([1], {}), 'test_cfg': ([1], {}),
        'custom_hooks': (dict(a=1), []), 'env_cfg': ([], {}), 'randomness': (3, dict(seed=1)), 'log_processor': (1, {}),
        'visualizer': (1, dict(type='Visualizer'))}
 CASES = [(name, bad, good, section(name)) for name, (bad, good) in TOP.items()] + [
