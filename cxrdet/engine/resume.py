@@ -7,9 +7,8 @@ __all__ = ['validate_resumed']
 def validate_resumed(runner: Runner) -> bool:
     """Run the validation that was due when the resumed checkpoint had been written; return whether there was one.
 
-    A checkpoint of :class:`cxrdet.CheckpointHook` holds the state before its validation, so that a run which was killed
-    during the validation, or after it, repeats it: best score, early stop and schedules that depend on a metric then go
-    on as in an unbroken run. To be called from ``before_train``, after the checkpoint has been loaded.
+    :class:`cxrdet.CheckpointHook` writes before it validates. So best score, early stop and schedules that depend on a
+    metric go on as in an unbroken run. To be called from ``before_train``, after the checkpoint has been loaded.
     """
     loop = runner.train_loop
     by_iter = isinstance(loop, IterBasedTrainLoop)

@@ -60,11 +60,10 @@ def judge(config: Config | str | Path, checkpoint: str | Path, *, split: str = '
 
     Args:
         config: a file, or what :func:`cxrdet.apis.load_config` gave.
-        checkpoint: a file written by training, or the ``ensemble.pth`` of a bundle.
+        checkpoint, device, trust: as for :func:`load_model`.
         split: ``val`` or ``test``.
         train_images: training images that are predicted, drawn with ``seed``; 0: none.
         score_thr: detectors: lowest score of a detection that is shown, in [0, 1], or None.
-        device, trust: as for :func:`load_model`.
         workers: as for :func:`collect`.
         progress: called with (split, done, total) after each batch.
 

@@ -1,9 +1,8 @@
 """Read a config once, and find what a run would stumble over, before anything is built.
 
-MMEngine looks a name up when the part is built, one at a time, deep in a run. Here the whole tree is read beforehand,
-with the same rules of scope: a prefix (``cxrdet.BiFPN``) names its scope, ``_scope_`` changes it for a subtree, and
-``default_scope`` holds for the rest. :func:`examine` is the one walk; every rule is a function of what it found, and
-what mirrors MMEngine stands as data in :mod:`cxrdet.preflight.rules`. Only transforms and optimizers are built.
+MMEngine looks a name up when the part is built, one at a time, deep in a run. :func:`examine` reads the whole tree
+beforehand by the same rules of scope, every rule is a function of what it found, and what mirrors MMEngine stands as
+data in :mod:`cxrdet.preflight.rules`. Only transforms and optimizers are built.
 """
 import ast
 import copy
@@ -55,9 +54,9 @@ class Part:
         path: Dotted, as ``--cfg-options`` takes it: ``model.roi_head.bbox_head.0``.
         place: The path without indices of lists.
         cfg: The dict itself.
-        scope: The scope in which unprefixed names are looked up.
-        places: The registries that belong to the place, or a module whose attributes are the names.
-        found: The class or function, ``None`` if the name is unknown, is no string, or cannot be judged.
+        scope: In which unprefixed names are looked up.
+        places: The registries of the place, or a module whose attributes are the names.
+        found: The class or function; ``None`` if it is unknown or cannot be judged.
         unknown: Whether the name must be found here and is not.
     """
     path: str
@@ -90,13 +89,13 @@ class Part:
 
 @dataclass
 class Examined:
-    """What one walk found in a config; handed to every rule, and to what comes after the check.
+    """What one walk found in a config, for every rule and for what comes after the check.
 
     Attributes:
         cfg: The config.
-        parts: Every dict with a ``type`` below the keys that a run builds from, the outer ones first.
+        parts: Every dict with a ``type`` that a run builds, the outer ones first.
         values: (path, place, value) of every value that a row of the rules may judge.
-        contents: What its data sets hold, as far as they were read (:func:`cxrdet.preflight.data.contents_of`).
+        contents: What its data sets hold, as far as they were read.
     """
     cfg: Config
     parts: list[Part] = field(default_factory=list)
@@ -215,8 +214,8 @@ def suggest(part: Part) -> str:
 
 
 class Takes(NamedTuple):
-    """The arguments of a class or function: name -> default (``inspect.Parameter.empty`` where there is none); whether
-    other names pass, too; and those of the class's own ``__init__`` among the first."""
+    """Arguments of a class or function: name -> default (``Parameter.empty``: none); whether any other name passes,
+    too; and those of the class's own ``__init__``."""
     defaults: dict[str, object]
     anything: bool
     own: dict[str, object]
@@ -226,8 +225,8 @@ class Takes(NamedTuple):
 def takes(target: Callable) -> Takes:
     """What can be given to ``target`` by name.
 
-    A class that hands ``**kwargs`` on to its parent takes the parent's arguments as well. One that uses ``**kwargs`` in
-    any other way could take anything, and is not judged.
+    A class that hands ``**kwargs`` on to its parent takes the parent's arguments as well. One that uses them in any
+    other way could take anything, and is not judged.
     """
     if not inspect.isclass(target):
         return _of(target)
@@ -279,10 +278,7 @@ def unknown_arguments(part: Part) -> list[str]:
 
 
 def missing_arguments(part: Part) -> list[str]:
-    """What the class of ``part`` needs and does not get; judged where only the config can give it.
-
-    ``num_classes`` comes from :func:`set_classes`, the others from the detector around the part.
-    """
+    """What the class of ``part`` needs and does not get, where only the config can give it."""
     kind = getattr(part.places[0], 'name', '')
     complete = kind in _COMPLETE or (kind == 'model' and _COMPLETE_KEYS.match(part.key)
                                      and not part.path.endswith('.tta.model'))  # it is given the model it merges for
@@ -372,8 +368,8 @@ def _multiplied_rates(found: Examined) -> Iterator[str]:
 
 
 def _untold_sigmoids(found: Examined) -> Iterator[str]:
-    """OHEMLoss in a dense head: the heads of MMDetection look for ``use_sigmoid`` in the config of their loss; without
-    it they predict a score for the background, which a loss over sigmoids takes for one more class."""
+    """OHEMLoss in a dense head that looks for ``use_sigmoid`` in the config of its loss: without it there it
+    predicts a score for the background, which a loss over sigmoids takes for one more class."""
     for part in found.parts:
         if part.key != 'loss_cls' or not part.is_a('OHEMLoss') or part.cfg.get('use_sigmoid'):
             continue
@@ -385,8 +381,8 @@ def _untold_sigmoids(found: Examined) -> Iterator[str]:
 
 
 def _losses_of_deltas(found: Examined) -> Iterator[str]:
-    """Losses of the IoU (GIoU, DIoU …) in heads that regress deltas: only with ``reg_decoded_bbox=True`` do these heads
-    give boxes to the loss. Dense heads with a loss of their own (ATSS, FCOS …) decode boxes before it."""
+    """Losses of the IoU (GIoU, DIoU …) in heads that give them deltas instead of boxes; dense heads with a loss of
+    their own (ATSS, FCOS …) decode boxes before it."""
     for part in found.parts:
         if part.key != 'loss_bbox' or getattr(part.found, '__module__', '') != 'mmdet.models.losses.iou_loss':
             continue
@@ -403,10 +399,8 @@ def _losses_of_deltas(found: Examined) -> Iterator[str]:
 
 
 def _building_problems(found: Examined, told: Sequence[str]) -> list[str]:
-    """Transforms and optimizers whose constructors refuse their arguments; not those of ``told`` problems.
-
-    What needs a file, a network or a package that is not there (a tokenizer …) is left alone.
-    """
+    """Transforms and optimizers that refuse their arguments; not those of ``told`` problems, nor what needs a file,
+    a network or a package that is not there (a tokenizer …)."""
     problems: dict[str, str] = {}
     for part in reversed(found.parts):  # the inner ones first: their error is the nearer one
         optimizer = part.places[0] is OPTIMIZERS and part.key == 'optimizer'
@@ -436,11 +430,7 @@ def _refusal(path: str, name: str, error: BaseException) -> str:
 
 @contextmanager
 def told_by_place(parts: Sequence[Part]) -> Iterator[None]:
-    """Errors in building a part become a ConfigError with the part's place in the config; others stay what they are.
-
-    Args:
-        parts: Of the config that is built from here on.
-    """
+    """Errors in building one of ``parts`` become a ConfigError with its place; others stay what they are."""
     try:
         yield
     except Exception as error:
@@ -519,8 +509,8 @@ def set_classes(cfg: Config | Examined, names: Sequence[str]) -> tuple[str, ...]
     """Write class names into every data set of a config and their number into the model; the config is changed.
 
     Returns:
-        The names, or ``None`` where no data set of the config tells its classes (``read_classes``): stock data sets
-        carry a fixed list, and such a config is left alone.
+        The names; ``None`` where no data set tells its classes (``read_classes``): stock sets have a fixed list, and
+        such a config is left alone.
 
     Raises:
         ConfigError: If a list of per-class weights cannot follow.
@@ -578,15 +568,11 @@ def config_problems(cfg: Config | Examined) -> list[str]:
 def check_config(cfg: Config) -> Examined:
     """Check keys, type names, arguments, values and the number of classes; no file that the config names is looked at.
 
-    Args:
-        cfg: As read from the file, command line options applied.
-
     Returns:
-        What was found on the way, for what comes next: :func:`set_classes`, :func:`told_by_place`.
+        What was found on the way, for :func:`set_classes` and :func:`told_by_place`.
 
     Raises:
-        ConfigError: One line for every problem, each with its place in the config, what was expected and, for a
-            misspelt name, the nearest known one.
+        ConfigError: One line for every problem: its place in the config, what was expected, the nearest known name.
     """
     found = examine(cfg)
     refuse(cfg, config_problems(found))

@@ -1,9 +1,8 @@
 """The data sets of a config before a run: files, classes, patients; and what in the config follows from them.
 
-A data set class that offers ``read_classes(cfg)`` and ``image_files(cfg)`` (those of cxrdet do) is asked, and, where it
-offers them, ``check_contents(cfg)`` (is there anything in it to learn from), ``read_groups(cfg)`` (image -> patient)
-and ``image_keys(cfg)`` (images in records). MMDetection's ``CocoDataset`` is read here; of any other only the named
-paths are looked for.
+A data set class is asked for ``read_classes(cfg)``, ``image_files(cfg)``, ``check_contents(cfg)`` (is there anything to
+learn from), ``read_groups(cfg)`` (image -> patient) and ``image_keys(cfg)`` (images in records), where it offers them.
+MMDetection's ``CocoDataset`` is read here; of any other only the named paths are looked for.
 """
 import os
 import re
@@ -56,8 +55,7 @@ def check_run(cfg: Config, *, mode: Literal['train', 'test']) -> Examined:
 
     Args:
         cfg: As read from the file, command line options applied.
-        mode: What the run does; it decides which data sets must be there: training and validation for ``train``, the
-            test set for ``test``.
+        mode: ``train`` needs training and validation sets, ``test`` the test set.
 
     Returns:
         What was found and read on the way, for :func:`follow_classes` and :func:`pack_for_metrics`.
@@ -82,10 +80,10 @@ def check_run(cfg: Config, *, mode: Literal['train', 'test']) -> Examined:
 
 
 def check_splits(cfg: Config, splits: Iterable[str]) -> Examined:
-    """Check a config and the files of the data sets of ``splits`` ('train', 'val', 'test'), to look at them.
+    """Check a config and the data sets of ``splits`` ('train', 'val', 'test'), to look at them.
 
     Raises:
-        ConfigError: One line for every problem, each with its place in the config; a split without data is one.
+        ConfigError: One line for every problem; a split without data is one.
     """
     found = examine(cfg)
     problems = config_problems(found)
@@ -105,7 +103,7 @@ class Contents:
 
     Args:
         part: The data set's config.
-        held_to: Class names that its annotations are held to; by default those that the config names, if any.
+        held_to: Class names that its annotations are held to; by default those that the config names.
     """
 
     def __init__(self, part: Part, held_to: tuple[str, ...] | None = None) -> None:
@@ -122,8 +120,7 @@ class Contents:
             part.cfg[key] == value for key, value in self.part.cfg.items() if key != 'pipeline')
 
     def ask(self, method: str, default: object) -> Any:
-        """What the class answers of the config, or of the set itself, which reads its files once, where it can be
-        described so; ``default`` where it does not answer. Raises CxrdetError if the set cannot be read."""
+        """What the class answers of the config, or of the set described by it, which reads its files once."""
         ask = getattr(self.part.found, method, None)
         return ask(self._described) if ask else default
 
@@ -290,8 +287,7 @@ def _missing_paths(part: Part) -> list[str]:
 
 
 def _read(found: Examined, side: str, fact: str) -> list[tuple[Part, object]]:
-    """A fact of each data set of a loader; sets that cannot be read are left out: they are told of where the run needs
-    them."""
+    """A fact of each data set of a loader; what cannot be read is told where the run needs it."""
     answers = []
     for part in found.data_sets(f'{side}_dataloader'):
         try:
@@ -302,12 +298,10 @@ def _read(found: Examined, side: str, fact: str) -> list[tuple[Part, object]]:
 
 
 def group_problems(found: Examined) -> list[str]:
-    """One line for each two of training, validation and test that share patients (or other groups), or images: what a
-    model has seen of a patient makes its scores too good.
+    """One line for each two of training, validation and test that share patients (or other groups), or images.
 
-    Validation and test may be the very same images: then the config says that there is no other set for the test. A
-    data set class may say in ``SPLIT_HINT`` how its sets are kept apart; sets of different classes have nothing to do
-    with each other.
+    Validation and test may be the very same images: the config has no other set for the test. A data set class may say
+    in ``SPLIT_HINT`` how its sets are kept apart; sets of different classes have nothing to do with each other.
     """
     sides: dict[str, dict[type, set]] = {'train': {}, 'val': {}, 'test': {}}
     for name, groups_of in sides.items():
@@ -338,11 +332,7 @@ def _shared(one: str, known: set, other: str, images: set) -> tuple[list, str]:
 
 def copy_problems(found: Examined) -> list[str]:
     """One line for each two of training, validation and test that share image files, by content: patients are not known
-    everywhere, files are.
-
-    As for patients, validation and test may be the very same images, which are looked at once.
-    ``allow_shared_images = True`` in the config accepts all of that.
-    """
+    everywhere. Validation and test may be the very same; ``allow_shared_images = True`` in the config accepts all."""
     if found.cfg.get(ACCEPT):
         return []
     sides = {name: sorted({path for _, images in _read(found, name, 'images') for path in images})
@@ -375,7 +365,7 @@ def follow_classes(cfg: Config | Examined, classes: Sequence[str] | None = None)
     those of their annotation files, in the files' order.
 
     Raises:
-        DataError: If the annotation file lacks a class that the config names, or training sets disagree.
+        DataError: If an annotation file lacks a class that the config names, or training sets disagree.
         ConfigError: If a list of per-class weights cannot follow.
     """
     found = examine(cfg)
@@ -393,11 +383,8 @@ def follow_classes(cfg: Config | Examined, classes: Sequence[str] | None = None)
 
 
 def pack_for_metrics(cfg: Config | Examined) -> None:
-    """Add to the ``meta_keys`` of validation and test pipelines what the metrics there read; the config is changed.
-
-    A metric names it in ``sample_keys`` (its class's), e.g. ``('instances',)``, the ground truth in pixels of the
-    original image; stock pipelines pack less.
-    """
+    """Add what the metrics read (``sample_keys`` of their classes, e.g. ``('instances',)``) to the ``meta_keys`` of
+    validation and test pipelines; stock ones pack less. The config is changed."""
     found = examine(cfg)
     for split in ('val', 'test'):
         keys = {key: None for part in found.parts if part.top == f'{split}_evaluator'
@@ -411,12 +398,10 @@ def pack_for_metrics(cfg: Config | Examined) -> None:
 
 
 def training_quality(cfg: Config) -> dict[str, Any]:
-    """Quality of the annotations of the first data set of ``train_dataloader``.
+    """Quality of the annotations of the first training set, whose images are not opened; of listed crops and chest
+    films the whole table, whatever the split.
 
-    The images are not opened. Of listed crops and chest films the whole table is checked, whatever the split.
-
-    Returns: as :func:`cxrdet.core.annotation_quality.annotation_quality`, or {'unknown': why} for a set that cannot
-        be read by the checks.
+    Returns: as :func:`cxrdet.core.annotation_quality.annotation_quality`, or {'unknown': why}.
     """
     part = next(iter(examine(cfg).data_sets('train_dataloader')), None)
     if part is None:
