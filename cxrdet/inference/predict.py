@@ -81,7 +81,8 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     root, files = find_images(source, leave_out=Path(out_dir))
-    check_exports(formats, [path.relative_to(root).as_posix() for path in files])
+    if formats:
+        check_exports(formats, [path.relative_to(root).as_posix() for path in files])
     results = OutputFolder(out_dir, 'predict', names=[*_RESULTS[:3 if pictures else 2], *formats], inputs=files)
     target = pick_device(device)
     install_safe_loader(trust=trust)
@@ -105,7 +106,8 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
                 _write_picture(folder / 'pictures' / shown_as[records[-1]['file']], picture)
             facts = {'checkpoint': str(checkpoint), **task.facts(settings), **_left_out(failed, root)}
             _write_tables(folder, _json(facts, records), _csv(task, settings, records))
-            write_exports(folder, formats, records, classes)
+            if formats:
+                write_exports(folder, formats, records, classes)
     _tell(failed, len(failed) + len(records), out_dir, skip_errors=skip_errors)
     return records
 

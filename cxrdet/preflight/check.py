@@ -11,6 +11,7 @@ import inspect
 import pkgutil
 import re
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -434,12 +435,12 @@ def told_by_place(parts: Sequence[Part]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        frame, node = error.__traceback__, None
-        while frame is not None:
-            code, built = frame.tb_frame.f_code, frame.tb_frame.f_locals.get('cfg')
+        node = None
+        for frame, number in traceback.walk_tb(error.__traceback__):
+            code, built = frame.f_code, frame.f_locals.get('cfg')
             if code.co_name in ('build_from_cfg', 'build_scheduler_from_cfg') and isinstance(built, dict):
                 node = built
-            where, frame = f'{Path(code.co_filename).name}, line {frame.tb_lineno}', frame.tb_next
+            where = f'{Path(code.co_filename).name}, line {number}'
         if node is None or 'out of memory' in str(error) or (
                 isinstance(error, (CxrdetError, MemoryError)) and not isinstance(error, ConfigError)):
             raise
