@@ -31,6 +31,7 @@ setup(
         'onedl-mmpretrain>=1.3.6,<1.4',
         'albumentations>=2.0',
         'pycocotools>=2.0.8',
+        'pyyaml>=6',
         'faster-coco-eval>=1.6',
         'defusedxml>=0.7',
         'google-crc32c>=1.5',

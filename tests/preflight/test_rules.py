@@ -25,7 +25,7 @@ KINDS = {'registry', 'default type', 'takes off', 'keys', 'value', 'needs', 'mus
 
 def of(*kinds):
     return pytest.mark.parametrize('rule', [rule for rule in RULES if rule.kind in kinds],
-                                   ids=lambda rule: f'{rule.where} {rule.what}'[:70])
+                                   ids=lambda rule: rule.where[:70])
 
 
 @pytest.mark.parametrize('rule', RULES, ids=lambda rule: f'{rule.kind} {rule.where}'[:60])
@@ -418,7 +418,8 @@ def test_every_row_of_values_has_a_case():
     assert [where for where in rows if not any(re.search(where, place) for place, *_ in CASES)] == []
 
 
-@pytest.mark.parametrize(('place', 'bad', 'good', 'make'), CASES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(('place', 'bad', 'good', 'make'), CASES,
+                         ids=[f'{place}-{bad}'[:60] for place, bad, *_ in CASES])
 def test_value(place, bad, good, make, runner):
     """What the row refuses, the real thing refuses (or does nothing with it, which the case says); and the reverse."""
     rule, = (rule for rule in RULES if rule.kind == 'value' and re.search(rule.where, place))
