@@ -294,10 +294,10 @@ def missing_arguments(part: Part) -> list[str]:
 
 def part_problems(found: Examined) -> Iterator[str]:
     """Types that no registry of their place knows; arguments that a class does not take, or needs and does not get."""
-    for part in found.parts:
+    for part in (part for part in found.parts if part.unknown):
         kinds = getattr(part.places[0], 'name', '') or getattr(part.places[0], '__name__', '')
-        if part.unknown:
-            yield f'{part.path}.type: "{part.name}" is no known {kinds}.{suggest(part)}'
+        yield f'{part.path}.type: "{part.name}" is no known {kinds}.{suggest(part)}'
+    for part in found.parts:
         yield from (f'{part.path}.{name}: {part.name} takes no argument "{name}".'
                     f'{did_you_mean(name, takes(part.found).defaults)}' for name in unknown_arguments(part))
         yield from (f'{part.path}.{name}: {part.name} needs this argument.' for name in missing_arguments(part))
