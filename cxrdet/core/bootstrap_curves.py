@@ -12,6 +12,7 @@ import numpy as np
 
 from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
 from cxrdet.core.classification.calibration import BINS, calibration_bins
+from cxrdet.core.classification.roc import last_of_ties
 from cxrdet.core.detection.average_precision import score_columns
 from cxrdet.core.detection.matching import LesionTable
 
@@ -49,7 +50,7 @@ def pr_curve(scores, is_hit, n_targets: int) -> tuple[np.ndarray, np.ndarray]:
     """
     scores, hit = score_columns(scores, is_hit)
     order = np.argsort(-scores, kind='stable')
-    last = np.flatnonzero(np.diff(scores[order], append=np.nan) != 0)
+    last = last_of_ties(scores[order])
     found = np.cumsum(hit[order])[last]
     return found / n_targets if n_targets else np.full(len(last), np.nan), found / (last + 1)
 
@@ -134,7 +135,7 @@ def _resampled(scores, is_hit, image, targets, groups, samples: int, seed: int, 
         raise ValueError(f'expected one image number a detection, got {len(image)} for {len(scores)} detections')
     order = np.argsort(-scores, kind='stable')
     hit, image = hit[order], image[order]
-    last = np.arange(len(order)) if envelope else np.flatnonzero(np.diff(scores[order], append=np.nan) != 0)
+    last = np.arange(len(order)) if envelope else last_of_ties(scores[order])
     for draws in draws_of_groups(len(targets), groups=groups, samples=samples, seed=seed):
         rows = []
         for weights in draws.T:

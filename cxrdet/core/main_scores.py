@@ -6,7 +6,6 @@ Sources: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993; the 
 groups with replacement and computes the score anew; a mean over classes is taken draw by draw, over the classes that
 have a value there.
 """
-import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,11 +13,12 @@ import numpy as np
 from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
 from cxrdet.core.bootstrap_curves import bootstrap_average_precision
 from cxrdet.core.classification.confusion import class_report, confusion_matrix
-from cxrdet.core.classification.multilabel import average_precision, confusion, macro_mean, rates
-from cxrdet.core.classification.roc import auroc, bootstrap_areas
+from cxrdet.core.classification.multilabel import Counts, average_precision, confusion, rates
+from cxrdet.core.classification.roc import auroc, bootstrap_areas, last_of_ties
 from cxrdet.core.detection.average_precision import IOUS, precisions_by_overlap
 from cxrdet.core.detection.froc import froc, froc_interval
 from cxrdet.core.detection.matching import LesionTable, Pairing
+from cxrdet.core.rates import mean_of_known
 
 __all__ = ['detection_scores', 'multi_label_scores', 'single_label_scores']
 
@@ -45,7 +45,8 @@ def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples
     for name, rows in (('mAP', range(len(ious))), ('mAP at IoU 0.5', [0]),
                        ('mAP at IoU 0.75', [i for i, iou in enumerate(ious) if iou == 0.75])):
         if len(rows):
-            scores.append(_score(name, _mean(values[rows].mean(axis=0)), _mean(draws[:, rows].mean(axis=1), axis=1)))
+            scores.append(_score(name, mean_of_known(values[rows].mean(axis=0)),
+                                 _row_means(draws[:, rows].mean(axis=1))))
     ends = percentile_interval(draws.mean(axis=1)), percentile_interval(draws[:, 0])
     by_class = [{'AP': values[:, i].mean(), 'AP_low': ends[0][0][i], 'AP_high': ends[0][1][i],
                  'AP50': values[0, i], 'AP50_low': ends[1][0][i], 'AP50_high': ends[1][1][i]}
@@ -74,19 +75,19 @@ def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups
     use = np.asarray(use, bool)
     areas = bootstrap_areas(true, prob, groups=groups, samples=samples, seed=seed)
     means = {'mean AUROC': use} | ({} if findings is None else {'AUROC of findings': use & findings})
-    scores = [*(_score(name, macro_mean(auroc(true, prob), part), _mean(areas[:, part], axis=1))
+    scores = [*(_score(name, mean_of_known(auroc(true, prob), part), _row_means(areas[:, part]))
                 for name, part in means.items()),
-              _score('mean AP', macro_mean(average_precision(true, prob), use),
-                     _mean(_precision_draws(true[:, use], prob[:, use], groups, samples, seed), axis=1))]
+              _score('mean AP', mean_of_known(average_precision(true, prob), use),
+                     _row_means(_precision_draws(true[:, use], prob[:, use], groups, samples, seed)))]
     at = rates(confusion(true, prob, thresholds))
     call = prob >= np.asarray(thresholds, np.float64)
     masks = [(true == 1) & call, (true == 0) & call, (true == 1) & ~call, (true == 0) & ~call]
     counts = [np.concatenate([np.zeros((0, true.shape[1])), *(weights @ mask.astype(np.float64) for weights in
                                                               _draws(len(true), groups, samples, seed))])
               for mask in masks]
-    drawn = rates(type(confusion(true, prob))(*counts))
+    drawn = rates(Counts(*counts))
     for name, key in (('mean sensitivity', 'recall'), ('mean specificity', 'specificity'), ('mean F1', 'f1')):
-        scores.append(_score(name, macro_mean(getattr(at, key), use), _mean(getattr(drawn, key)[:, use], axis=1)))
+        scores.append(_score(name, mean_of_known(getattr(at, key), use), _row_means(getattr(drawn, key)[:, use])))
     return scores
 
 
@@ -112,7 +113,7 @@ def single_label_scores(y_true, y_prob, *, groups=None, samples: int = 200, seed
     return [_score('accuracy', report.accuracy, drawn[:, 0]),
             _score('balanced accuracy', report.balanced_accuracy, drawn[:, 1]),
             _score('mean F1', report.macro_f1, drawn[:, 2]),
-            _score('mean AUROC', macro_mean(auroc(true, prob)), _mean(areas, axis=1))]
+            _score('mean AUROC', mean_of_known(auroc(true, prob)), _row_means(areas))]
 
 
 def _rates_of_boxes(table: LesionTable, score_thr: float, groups, samples: int, seed: int) -> list[dict]:
@@ -137,7 +138,7 @@ def _precision_draws(true: np.ndarray, prob: np.ndarray, groups, samples: int, s
     for i in range(true.shape[1]):
         rows = np.flatnonzero(~np.isnan(true[:, i]))
         rows = rows[np.argsort(-prob[rows, i], kind='stable')]
-        last = np.flatnonzero(np.diff(prob[rows, i], append=np.nan) != 0)
+        last = last_of_ties(prob[rows, i])
         values = [np.zeros(0)]
         for weights in _draws(len(true), groups, samples, seed):
             found = np.cumsum(weights[:, rows] * true[rows, i], axis=1)[:, last]
@@ -157,11 +158,9 @@ def _draws(rows: int, groups, samples: int, seed: int) -> Iterator[np.ndarray]:
         yield draws.T.astype(np.float64)
 
 
-def _mean(values, axis: int | None = None):
-    """Mean of what is not NaN; NaN of nothing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning)  # of an empty slice
-        return np.nanmean(values, axis=axis)
+def _row_means(draws: np.ndarray) -> np.ndarray:
+    """Mean over the classes of each draw, (samples,)."""
+    return np.array([mean_of_known(draw) for draw in draws])
 
 
 def _score(name: str, value: float, draws: np.ndarray) -> dict:

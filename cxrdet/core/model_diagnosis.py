@@ -59,6 +59,7 @@ from cxrdet.core.diagnosis import (
     weak_findings,
 )
 from cxrdet.core.predictions import Collected
+from cxrdet.core.rates import mean_of_known
 
 __all__ = ['diagnosis_of']
 
@@ -126,7 +127,7 @@ def _detection(judged: Collected, train: Collected | None, score_thr: float | No
     shown = table.from_score(score_thr)
     rows = for_boxes.class_rows(classes, table, shown, **trained)
     both = [row for row in rows if not np.isnan(row['score']) and not np.isnan(row['train_score'] or 0.)]
-    coco = {name: None if part is None else _mean(precisions_by_overlap(part.pairing).mean(axis=0))
+    coco = {name: None if part is None else mean_of_known(precisions_by_overlap(part.pairing).mean(axis=0))
             for name, part in (('train', train), ('val', judged))}
     images = [record['image'] for record in judged.records]
     areas = [record['width'] * record['height'] for record in judged.records]
@@ -172,8 +173,8 @@ def _classification(judged: Collected, train: Collected | None, points: Mapping 
 
 def _means(rows: Sequence[Mapping], train: Collected | None) -> dict[str, float | None]:
     """``train`` and ``val``: means of the scores of classes, None without training images."""
-    return {'train': None if train is None else _mean([row['train_score'] for row in rows]),
-            'val': _mean([row['score'] for row in rows])}
+    return {'train': None if train is None else mean_of_known([row['train_score'] for row in rows]),
+            'val': mean_of_known([row['score'] for row in rows])}
 
 
 def _confusions(matrix: np.ndarray, classes: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
@@ -202,9 +203,3 @@ def _confounding(judged: Collected, train: Collected | None) -> list[dict]:
         rows += for_classes.confounding(judged.classes, name, labels, values, judged.matrix('truth'),
                                         judged.matrix('probabilities'), shown)
     return sorted(rows, key=lambda row: -row['V'])
-
-
-def _mean(values) -> float:
-    known = np.array([value for value in values if value is not None], np.float64)
-    known = known[~np.isnan(known)]
-    return float(known.mean()) if len(known) else float('nan')

@@ -3,7 +3,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ['Counts', 'Rates', 'precision_recall_f1']
+__all__ = ['Counts', 'Rates', 'mean_of_known', 'precision_recall_f1']
+
+
+def mean_of_known(values, use=True) -> float:
+    """Mean of the values of any shape that are not NaN, as a class without ground truth is; NaN where none is left.
+
+    ``use``: bool of the same shape, the values that count.
+    """
+    values = np.asarray(values, np.float64)
+    kept = values[~np.isnan(values) & use]
+    return float(kept.mean()) if len(kept) else float('nan')
 
 
 class Counts(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 
 from cxrdet.core.errors import DataError
 
-__all__ = ['check_disjoint', 'grouped_folds', 'grouped_split', 'label_counts', 'shared_groups']
+__all__ = ['check_disjoint', 'grouped_folds', 'grouped_split', 'shared_groups']
 
 _SWEEPS = 20  # rounds of moves; three or four are enough before nothing moves any more
 _VISITS = 20_000  # groups to be placed in all starts together, and at most
@@ -73,18 +73,6 @@ def grouped_folds(labels, groups, folds: int, *, seed: int = 0, strata=()) -> np
     if folds < 2:
         raise ValueError(f'expected at least 2 folds, got {folds}')
     return grouped_split(labels, groups, np.ones(folds), seed=seed, strata=strata)
-
-
-def label_counts(labels, part, parts: int) -> np.ndarray:
-    """Number of positive labels by part, (parts, C) int64.
-
-    Args:
-        labels: (N, C) of 1, 0 or NaN.
-        part: (N,) number of the part of each row, 0 to ``parts`` - 1.
-        parts: Number of parts.
-    """
-    positive = np.asarray(labels) == 1
-    return np.stack([positive[np.asarray(part) == number].sum(axis=0) for number in range(parts)]).astype(np.int64)
 
 
 def shared_groups(parts: Mapping[str, Iterable[Hashable]]) -> dict[tuple[str, str], list]:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cxrdet.core.rates import Counts, precision_recall_f1
+from cxrdet.core.rates import Counts, mean_of_known, precision_recall_f1
 
-__all__ = ['ClassReport', 'class_report', 'confusion_matrix', 'frequent_confusions', 'top_confusions']
+__all__ = ['ClassReport', 'class_report', 'confusion_matrix', 'frequent_confusions']
 
 
 class ClassReport(NamedTuple):
@@ -68,20 +68,12 @@ def class_report(matrix) -> ClassReport:
     rates = precision_recall_f1(Counts(hits, matrix.sum(axis=0) - hits, support - hits))
     total = matrix.sum()
     accuracy = float(hits.sum() / total) if total else float('nan')
-    return ClassReport(*rates, support, accuracy, _mean(rates.recall), _mean(rates.f1))
-
-
-def top_confusions(matrix, number: int = 3) -> list[tuple[int, int, int]]:
-    """The most frequent errors: (true class, predicted class, count), most frequent first, at most ``number``."""
-    wrong = np.array(matrix)
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind='stable')[:number]
-    cells = zip(*np.unravel_index(order, wrong.shape))
-    return [(int(row), int(column), int(wrong[row, column])) for row, column in cells if wrong[row, column]]
+    return ClassReport(*rates, support, accuracy, mean_of_known(rates.recall), mean_of_known(rates.f1))
 
 
 def frequent_confusions(matrix, classes: Sequence[str], *, most: int = 10) -> list[dict[str, Any]]:
-    """:func:`top_confusions` in words: ``true``, ``predicted``, ``count`` and ``share`` of the row of the true class.
+    """The most frequent errors, the most frequent first: ``true``, ``predicted``, ``count`` and ``share`` of the row of
+    the true class.
 
     Args:
         matrix: (C, C) counts, or more: what lies behind the classes (as the background of a detector) is no confusion.
@@ -89,10 +81,7 @@ def frequent_confusions(matrix, classes: Sequence[str], *, most: int = 10) -> li
         most: how many at most; pairs that never occur are left out.
     """
     matrix, number = np.asarray(matrix), len(classes)
-    return [{'true': classes[i], 'predicted': classes[j], 'count': count, 'share': float(count / matrix[i].sum())}
-            for i, j, count in top_confusions(matrix[:number, :number], most)]
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float('nan')
+    wrong = matrix[:number, :number] * ~np.eye(number, dtype=bool)
+    cells = [divmod(int(cell), number) for cell in np.argsort(-wrong, axis=None, kind='stable')[:most]]
+    return [{'true': classes[i], 'predicted': classes[j], 'count': int(wrong[i, j]),
+             'share': float(wrong[i, j] / matrix[i].sum())} for i, j in cells if wrong[i, j]]

@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cxrdet.core.classification.roc import as_columns
+from cxrdet.core.classification.roc import as_column, as_columns, last_of_ties
 
-__all__ = ['Counts', 'Rates', 'average_precision', 'confusion', 'macro_mean', 'pooled', 'precision_recall_points',
-           'rates']
+__all__ = ['Counts', 'Rates', 'average_precision', 'confusion', 'cumulated', 'pooled', 'rates']
 
 
 class Counts(NamedTuple):
@@ -82,20 +81,12 @@ def average_precision(y_true, y_score) -> np.ndarray:
 
     Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`.
     """
-    columns = zip(*(array.T for array in as_columns(y_true, y_score)))
-    return np.array([_average_precision(*precision_recall_points(*pair)[:2]) for pair in columns])
-
-
-def precision_recall_points(y_true, y_score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The precision-recall curve of one class: precision, recall and threshold, each (K,), thresholds falling.
-
-    One point for each distinct score of a known label; recall is NaN where there are no positives.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, or for more than one class.
-    """
-    true_positives, false_positives, thresholds, positives, _ = cumulated(y_true, y_score)
-    return (_share(true_positives, true_positives + false_positives),
-            _share(true_positives, np.full(len(thresholds), positives)), thresholds)
+    values = []
+    for pair in zip(*(array.T for array in as_columns(y_true, y_score))):
+        hits, alarms, _, positives, _ = cumulated(*pair)
+        recall = hits / positives if positives else np.full(len(hits), np.nan)
+        values.append(np.sum(np.diff(recall, prepend=0.) * hits / (hits + alarms)) if len(hits) else np.nan)
+    return np.array(values)
 
 
 def cumulated(y_true, y_score) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
@@ -103,14 +94,11 @@ def cumulated(y_true, y_score) -> tuple[np.ndarray, np.ndarray, np.ndarray, floa
 
     Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, or for more than one class.
     """
-    true, score = as_columns(y_true, y_score)
-    if true.shape[1] != 1:
-        raise ValueError(f'expected the labels of one class, (N,), got {true.shape}')
-    known = ~np.isnan(true[:, 0])
-    true, score = true[known, 0], score[known, 0]
-    order = np.argsort(-score, kind='stable')
+    true, score = as_column(y_true, y_score)
+    known = np.flatnonzero(~np.isnan(true))
+    order = known[np.argsort(-score[known], kind='stable')]
     true, score = true[order], score[order]
-    last = np.flatnonzero(np.append(np.diff(score) != 0, True)[:len(score)])  # the last row of each run of equal scores
+    last = last_of_ties(score)
     true_positives = np.cumsum(true)[last]
     return true_positives, last + 1 - true_positives, score[last], true.sum(), len(true) - true.sum()
 
@@ -118,22 +106,6 @@ def cumulated(y_true, y_score) -> tuple[np.ndarray, np.ndarray, np.ndarray, floa
 def pooled(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
     """All entries as one class, (N * C,): what micro values are made of."""
     return tuple(array.reshape(-1) for array in as_columns(y_true, y_score))
-
-
-def macro_mean(values, use=None) -> float:
-    """Mean over the classes that are defined; NaN where none is.
-
-    Args:
-        values: (C,), NaN where undefined.
-        use: (C,) bool, classes that count. None: all.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    kept = values[~np.isnan(values) & (True if use is None else np.asarray(use, dtype=bool))]
-    return float(kept.mean()) if len(kept) else float('nan')
-
-
-def _average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
-    return float(np.sum(np.diff(recall, prepend=0.) * precision)) if len(recall) else float('nan')
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -8,9 +8,9 @@ import re
 
 import numpy as np
 
-from cxrdet.core.bootstrap import draws_of_groups
+from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
 from cxrdet.core.classification.multilabel import cumulated
-from cxrdet.core.classification.roc import as_columns
+from cxrdet.core.classification.roc import as_column, as_columns, last_of_ties
 
 __all__ = ['choose_thresholds', 'parse_rule', 'roc_band', 'roc_points']
 
@@ -56,13 +56,10 @@ def choose_thresholds(y_true, y_score, rule: str) -> np.ndarray:
 
     Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns` and :func:`parse_rule`.
     """
-    name, least = parse_rule(rule)
-    return np.array([_choose(true, score, name, least) for true, score in
-                     zip(*(array.T for array in as_columns(y_true, y_score)))])
+    return np.array([_choose(*pair, *parse_rule(rule)) for pair in zip(*(a.T for a in as_columns(y_true, y_score)))])
 
 
-def roc_band(y_true, y_score, *, groups=None, level: float = 0.95, samples: int = 200, seed: int = 0,
-             grid: int = 101) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def roc_band(y_true, y_score, *, groups=None, samples: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pointwise bootstrap band of the ROC curve of one class: false positive rates, lower and upper ends, each (grid,).
 
     Whole groups are drawn with replacement, as :func:`cxrdet.core.classification.roc.bootstrap_interval` does; the
@@ -70,30 +67,23 @@ def roc_band(y_true, y_score, *, groups=None, level: float = 0.95, samples: int 
 
     Raises: ValueError as :func:`cxrdet.core.classification.roc.bootstrap_interval`, or for more than one class.
     """
-    true, score = as_columns(y_true, y_score)
-    if true.shape[1] != 1:
-        raise ValueError(f'expected the labels of one class, (N,), got {true.shape}')
-    at, curves = np.linspace(0, 1, grid), []
-    known = np.flatnonzero(~np.isnan(true[:, 0]))
-    order = known[np.argsort(-score[known, 0], kind='stable')]
-    last = np.flatnonzero(np.append(np.diff(score[order, 0]) != 0, True)[:len(order)])
-    positive = true[order, 0] == 1
-    for draws in draws_of_groups(len(true), groups=groups, samples=samples, seed=seed):
+    true, score = as_column(y_true, y_score)
+    at, curves = np.linspace(0, 1, 101), [np.zeros((0, 101))]
+    known = np.flatnonzero(~np.isnan(true))
+    order = known[np.argsort(-score[known], kind='stable')]
+    last, positive = last_of_ties(score[order]), true[order] == 1
+    for draws in draws_of_groups(len(true), groups=groups, samples=samples):
         for weights in draws[order].T:
             hits, alarms = (np.cumsum(weights * mask)[last] for mask in (positive, ~positive))
             if len(last) and hits[-1] and alarms[-1]:
-                curves.append(_heights(np.append(0, alarms) / alarms[-1], np.append(0, hits) / hits[-1], at))
-    if not curves:
-        return at, np.full(grid, np.nan), np.full(grid, np.nan)
-    low, high = np.quantile(curves, ((1 - level) / 2, (1 + level) / 2), axis=0)
-    return at, low, high
+                curves.append(_heights(np.append(0, alarms) / alarms[-1], np.append(0, hits) / hits[-1], at)[None])
+    return at, *percentile_interval(np.concatenate(curves))
 
 
 def _heights(false_rate: np.ndarray, true_rate: np.ndarray, at: np.ndarray) -> np.ndarray:
     """True positive rates at given false positive rates; on a vertical part of the curve, its upper end."""
     upper = np.append(np.diff(false_rate) > 0, True)
-    rates, heights = false_rate[upper], true_rate[upper]
-    return np.interp(at, rates, heights)
+    return np.interp(at, false_rate[upper], true_rate[upper])
 
 
 def _choose(true: np.ndarray, score: np.ndarray, name: str, least: float | None) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 from cxrdet.core.detection.average_precision import class_precisions
 from cxrdet.core.detection.boxes import box_area
 from cxrdet.core.detection.matching import Pairing
+from cxrdet.core.rates import mean_of_known
 
 __all__ = ['ERROR_TYPES', 'HIT', 'IGNORED', 'ErrorTable', 'confusion_table', 'error_table', 'errors_by_size',
            'mending_gains']
@@ -133,27 +134,23 @@ def mending_gains(table: ErrorTable) -> dict[str, float]:
     label, score, kind = table.label[counted], table.score[counted], table.kind[counted]
     target, hit = table.target[counted], table.kind[counted] == HIT
     asked = np.bincount(table.target_label[~table.ignore], minlength=table.num_classes)
-
-    def mean_ap(label, score, hit, asked) -> float:
-        values = class_precisions(label, score, hit, asked)
-        return float(np.nanmean(values)) if not np.isnan(values).all() else float('nan')
-
-    base = mean_ap(label, score, hit, asked)
+    base = mean_of_known(class_precisions(label, score, hit, asked))
     mendable = _best_of_each(kind, target, score, table.found)
     gains = {'mAP': base}
     for number, name in enumerate(ERROR_TYPES[:-1]):
         becomes_hit = mendable & (kind == number)
         keep = (kind != number) | becomes_hit
         new_label = np.where(becomes_hit, table.target_label[target], label) if len(table.found) else label
-        gains[name] = mean_ap(new_label[keep], score[keep], (hit | becomes_hit)[keep], asked) - base
+        precisions = class_precisions(new_label[keep], score[keep], (hit | becomes_hit)[keep], asked)
+        gains[name] = mean_of_known(precisions) - base
     unfound = ~table.found & ~table.ignore
     for name, left_out in (('missed', table.missed), ('false_negative', unfound)):
         fewer = asked - np.bincount(table.target_label[left_out], minlength=table.num_classes)
         values = class_precisions(label, score, hit, fewer)
         # Nothing is asked for any more: detections of that class are all false (0, as in TIDE), or there are none (NaN)
         values[np.isnan(values) & (asked > 0) & np.isin(np.arange(len(asked)), label)] = 0
-        gains[name] = (float(np.nanmean(values)) if not np.isnan(values).all() else base) - base
-    gains['false_positive'] = mean_ap(label, np.where(hit, 1., 0.), hit, asked) - base
+        gains[name] = mean_of_known(values if not np.isnan(values).all() else [base]) - base
+    gains['false_positive'] = mean_of_known(class_precisions(label, np.where(hit, 1., 0.), hit, asked)) - base
     order = ('mAP', *ERROR_TYPES, 'false_positive', 'false_negative')
     return {name: gains[name] if name == 'mAP' or np.isnan(gains[name]) else max(gains[name], 0.) for name in order}
 

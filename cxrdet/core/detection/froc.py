@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
-from cxrdet.core.classification.roc import auroc
+from cxrdet.core.classification.roc import auroc, last_of_ties
 from cxrdet.core.detection.average_precision import score_columns
 
 __all__ = ['RATES', 'Froc', 'FrocInterval', 'froc', 'froc_interval', 'image_auroc', 'lesion_auroc']
@@ -73,7 +73,7 @@ def froc(scores, is_hit, n_images: int, n_lesions: int, *, rates=RATES) -> Froc:
         raise ValueError(f'expected at least one image and one lesion for each hit, got {n_images} images, {n_lesions} '
                          f'lesions and {hit.sum()} hits')
     order = np.argsort(-scores, kind='stable')
-    last = _last_of_ties(scores[order])
+    last = last_of_ties(scores[order])
     found, false = np.cumsum(hit[order])[last], np.cumsum(~hit[order])[last]
     curve_rates = np.append(0, false) / n_images
     curve = np.append(0, found) / n_lesions if n_lesions else np.full(len(last) + 1, np.nan)
@@ -105,7 +105,7 @@ def froc_interval(scores, is_hit, image, lesions, *, groups=None, rates=RATES, l
         raise ValueError(f'expected one image number a detection, in 0..{len(lesions) - 1}, got {len(image)} for '
                          f'{len(scores)} detections')
     order = np.argsort(-scores, kind='stable')
-    last, image, hit = _last_of_ties(scores[order]), image[order], hit[order]
+    last, image, hit = last_of_ties(scores[order]), image[order], hit[order]
     asked = np.concatenate([np.asarray(rates, np.float64), np.geomspace(1 / 64, 16, 81)])
     drawn = []
     for draws in draws_of_groups(len(lesions), groups=groups, samples=samples, seed=seed):
@@ -154,8 +154,3 @@ def _checked(scores, is_hit) -> tuple[np.ndarray, np.ndarray]:
     if not np.isfinite(scores).all():
         raise ValueError(f'scores must be finite, got {scores[~np.isfinite(scores)][0]}')
     return scores, hit
-
-
-def _last_of_ties(falling: np.ndarray) -> np.ndarray:
-    """Positions after which the score changes."""
-    return np.flatnonzero(np.diff(falling, append=np.nan) != 0)

@@ -14,7 +14,7 @@ from cxrdet.core.detection.boxes import xyxy_to_xywh
 from cxrdet.core.detection.matching import as_boxes
 from cxrdet.datasets.formats.coco import coco_annotation
 
-__all__ = ['AREAS', 'BACKENDS', 'coco_tables', 'mean_precision', 'precision_and_recall', 'resolve_backend']
+__all__ = ['AREAS', 'BACKENDS', 'coco_tables', 'precision_and_recall', 'resolve_backend']
 
 #: Module that stands behind each backend, in order of preference (the first is about ten times faster).
 BACKENDS = {'faster-coco-eval': 'faster_coco_eval', 'pycocotools': 'pycocotools'}
@@ -86,9 +86,8 @@ def precision_and_recall(truth: dict, results: Sequence[dict], *, backend: str =
         from faster_coco_eval import COCO
         from faster_coco_eval import COCOeval_faster as COCOeval
 
-    detections = []
-    for i, result in enumerate(results, start=1):
-        detections.append({**result, 'id': i, 'iscrowd': 0, 'area': result['bbox'][2] * result['bbox'][3]})
+    detections = [{**result, 'id': i, 'iscrowd': 0, 'area': result['bbox'][2] * result['bbox'][3]}
+                  for i, result in enumerate(results, start=1)]
     with contextlib.redirect_stdout(io.StringIO()):  # both print their progress
         evaluation = COCOeval(_index(COCO, truth, [dict(box) for box in truth['annotations']]),
                               _index(COCO, truth, detections), iouType='bbox')
@@ -101,12 +100,6 @@ def precision_and_recall(truth: dict, results: Sequence[dict], *, backend: str =
     # pycocotools adds 2.2e-16 to every denominator, faster-coco-eval does not: rounded, they are the same
     tables = (np.asarray(evaluation.eval[name], np.float64)[..., 0].round(12) for name in ('precision', 'recall'))
     return tuple(np.where(table < 0, np.nan, table) for table in tables)
-
-
-def mean_precision(precision: np.ndarray) -> float:
-    """Mean of a part of a table, of recall too, without its NaN; NaN if nothing is left."""
-    known = precision[~np.isnan(precision)]
-    return float(known.mean()) if known.size else float('nan')
 
 
 def _index(coco_type: type, truth: dict, annotations: list[dict]):

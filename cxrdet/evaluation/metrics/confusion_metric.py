@@ -9,9 +9,11 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmengine.visualization import Visualizer
 
-from cxrdet.core.classification.confusion import ClassReport, class_report, confusion_matrix, top_confusions
+from cxrdet.core.classification.confusion import ClassReport, class_report, confusion_matrix, frequent_confusions
 from cxrdet.core.classification.roc import group_numbers
 from cxrdet.core.files import write_atomic
+from cxrdet.core.rates import mean_of_known
+from cxrdet.evaluation.metrics.log_tables import absent_text, rate_table
 from cxrdet.registry import METRICS
 from cxrdet.visualization.confusion import draw_confusion
 from cxrdet.visualization.panels import roc_panels
@@ -49,8 +51,7 @@ class ConfusionMatrixMetric(BaseMetric):
     def __init__(self, classwise: bool = True, *, picture: bool | str = True, out_dir: str | None = None,
                  collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.classwise = classwise
-        self.picture, self.out_dir = picture, out_dir
+        self.classwise, self.picture, self.out_dir = classwise, picture, out_dir
         self.matrix: np.ndarray | None = None
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
@@ -93,24 +94,18 @@ class ConfusionMatrixMetric(BaseMetric):
         return metrics
 
     def _log(self, classes: list[str], report: ClassReport) -> None:
-        width = max([len('class'), len('all (means)'), *map(len, classes)])
         rows = [(name, report.support[i], report.precision[i], report.recall[i], report.f1[i])
                 for i, name in enumerate(classes)]
-        known = report.precision[~np.isnan(report.precision)]
-        rows.append(('all (means)', report.support.sum(), known.mean() if known.size else np.nan,
-                     report.balanced_accuracy, report.macro_f1))
-        lines = [f'{"class":<{width}}  {"images":>7}' + ''.join(f'  {n:>9}' for n in ('precision', 'recall', 'F1'))]
-        lines += [f'{name:<{width}}  {count:>7}' + ''.join(f'  {value:>9.4f}' for value in values)
-                  for name, count, *values in rows]
-        confusions = '; '.join(f'{classes[true]} taken for {classes[predicted]}: {count}'
-                               for true, predicted, count in top_confusions(self.matrix))
+        rows.append(('all (means)', report.support.sum(), mean_of_known(report.precision), report.balanced_accuracy,
+                     report.macro_f1))
+        confusions = '; '.join(f'{row["true"]} taken for {row["predicted"]}: {row["count"]}'
+                               for row in frequent_confusions(self.matrix, classes, most=3))
+        table = rate_table(('class', 'images', 'precision', 'recall', 'F1'), rows)
         print_log(f'{report.support.sum()} images, accuracy {report.accuracy:.4f}, balanced '
-                  f'{report.balanced_accuracy:.4f}; most frequent errors: {confusions or "none"}\n' + '\n'.join(lines),
+                  f'{report.balanced_accuracy:.4f}; most frequent errors: {confusions or "none"}\n{table}',
                   logger='current')
-        absent = [name for i, name in enumerate(classes) if not report.support[i]]
-        if absent:
-            print_log(f'{len(absent)} of {len(classes)} classes have no image here; their values are NaN and left out '
-                      f'of the means: {", ".join(absent)}', logger='current', level=logging.WARNING)
+        if text := absent_text(classes, report.support, 'image'):
+            print_log(text, logger='current', level=logging.WARNING)
         idle = [name for i, name in enumerate(classes) if report.support[i] and np.isnan(report.precision[i])]
         if idle:
             print_log(f'{len(idle)} of {len(classes)} classes were never predicted; their precision is NaN: '
@@ -120,11 +115,9 @@ class ConfusionMatrixMetric(BaseMetric):
         path = self._picture_path()
         if path is None:
             return
-        title = f'{report.support.sum()} images, accuracy {report.accuracy:.3f}, ' \
-                f'balanced {report.balanced_accuracy:.3f}'
-        picture = draw_confusion(self.matrix, classes, title=title)
-        _, encoded = cv2.imencode('.png', picture[..., ::-1])
-        write_atomic(path, encoded.tobytes())
+        picture = draw_confusion(self.matrix, classes, title=f'{report.support.sum()} images, accuracy '
+                                 f'{report.accuracy:.3f}, balanced {report.balanced_accuracy:.3f}')
+        write_atomic(path, cv2.imencode('.png', picture[..., ::-1])[1].tobytes())
 
     def _picture_path(self) -> Path | None:
         if not isinstance(self.picture, bool):

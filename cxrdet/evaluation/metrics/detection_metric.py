@@ -11,14 +11,9 @@ from mmengine.logging import print_log
 from cxrdet.core.detection.matching import pair_boxes
 from cxrdet.core.files import write_atomic
 from cxrdet.core.predictions import boxes_of_truth
-from cxrdet.core.rates import Rates, precision_recall_f1
-from cxrdet.evaluation.metrics.coco_backend import (
-    AREAS,
-    coco_tables,
-    mean_precision,
-    precision_and_recall,
-    resolve_backend,
-)
+from cxrdet.core.rates import Rates, mean_of_known, precision_recall_f1
+from cxrdet.evaluation.metrics.coco_backend import AREAS, coco_tables, precision_and_recall, resolve_backend
+from cxrdet.evaluation.metrics.log_tables import absent_text, rate_table
 from cxrdet.registry import METRICS
 
 __all__ = ['DetectionMetric', 'compared_boxes']
@@ -82,12 +77,8 @@ class DetectionMetric(BaseMetric):
             raise ValueError(f'score_thr must lie in [0, 1] and iou_thr in (0, 1], got {score_thr} and {iou_thr}')
         if max_dets < 1:
             raise ValueError(f'max_dets must be 1 or more, got {max_dets}')
-        self.score_thr = score_thr
-        self.iou_thr = iou_thr
-        self.classwise = classwise
-        self.max_dets = max_dets
-        self.backend = resolve_backend(backend)
-        self.outfile_prefix = outfile_prefix
+        self.score_thr, self.iou_thr, self.classwise, self.max_dets = score_thr, iou_thr, classwise, max_dets
+        self.backend, self.outfile_prefix = resolve_backend(backend), outfile_prefix
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep predictions and ground truth of a batch as arrays; raises ValueError if ``instances`` is missing."""
@@ -110,11 +101,11 @@ class DetectionMetric(BaseMetric):
 
         selections = {'': np.s_[..., 0], '_50': np.s_[0, ..., 0], '_75': np.s_[5, ..., 0],
                       **{f'_{name}': np.s_[..., i] for i, name in enumerate(AREAS) if i}}
-        metrics = {f'bbox_mAP{name}': mean_precision(table[where]) for name, where in selections.items()}
-        metrics[f'bbox_AR@{self.max_dets}'] = mean_precision(recall[..., 0])
+        metrics = {f'bbox_mAP{name}': mean_of_known(table[where]) for name, where in selections.items()}
+        metrics[f'bbox_AR@{self.max_dets}'] = mean_of_known(recall[..., 0])
         micro, rates = precision_recall_f1(counts.total()), precision_recall_f1(counts)
         metrics.update(precision=float(micro.precision), recall=float(micro.recall), F1=float(micro.f1))
-        average = [tuple(map(mean_precision, (table[:, :, i, 0], table[0, :, i, 0], recall[:, i, 0])))
+        average = [tuple(map(mean_of_known, (table[:, :, i, 0], table[0, :, i, 0], recall[:, i, 0])))
                    for i in range(len(classes))]
         if self.classwise:
             for i, name in enumerate(classes):
@@ -140,21 +131,14 @@ class DetectionMetric(BaseMetric):
              targets: Sequence[dict]) -> None:
         kept = [target['labels'][~target['ignore']] for target in targets]
         boxes = np.bincount(np.concatenate([np.zeros(0, np.int64), *kept]), minlength=len(classes))
-        width = max([len('class'), len('all (mean, micro)'), *map(len, classes)])
-        names = ('AP', 'AP50', 'AR', 'precision', 'recall', 'F1')
         rows = [(name, boxes[i], *average[i], *(rate[i] for rate in rates)) for i, name in enumerate(classes)]
         rows.append(('all (mean, micro)', boxes.sum(), metrics['bbox_mAP'], metrics['bbox_mAP_50'],
                      metrics[f'bbox_AR@{self.max_dets}'], metrics['precision'], metrics['recall'], metrics['F1']))
-        lines = [f'{"class":<{width}}  {"boxes":>7}' + ''.join(f'  {name:>9}' for name in names)]
-        lines += [f'{name:<{width}}  {count:>7}' + ''.join(f'  {value:>9.4f}' for value in values)
-                  for name, count, *values in rows]
+        table = rate_table(('class', 'boxes', 'AP', 'AP50', 'AR', 'precision', 'recall', 'F1'), rows)
         print_log(f'{len(targets)} images, {sum(len(p["scores"]) for p in predictions)} predictions; precision, recall '
-                  f'and F1 at score >= {self.score_thr:g}, IoU >= {self.iou_thr:g}\n' + '\n'.join(lines),
-                  logger='current')
-        absent = [name for i, name in enumerate(classes) if not boxes[i]]
-        if absent:
-            print_log(f'{len(absent)} of {len(classes)} classes have no ground truth here; their values are NaN and '
-                      f'left out of the means: {", ".join(absent)}', logger='current')
+                  f'and F1 at score >= {self.score_thr:g}, IoU >= {self.iou_thr:g}\n{table}', logger='current')
+        if text := absent_text(classes, boxes, 'ground truth'):
+            print_log(text, logger='current')
         crowded = sum(bool(len(p['labels'])) and np.bincount(p['labels']).max() > self.max_dets for p in predictions)
         if crowded:
             print_log(f'{crowded} images have more than max_dets={self.max_dets} detections of one class; those of '

@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from cxrdet.core.detection.average_precision import precisions_by_overlap
 from cxrdet.core.detection.froc import RATES, froc, froc_interval, image_auroc, lesion_auroc
 from cxrdet.core.detection.matching import pair_boxes
+from cxrdet.core.rates import mean_of_known
 from cxrdet.evaluation.metrics.detection_metric import compared_boxes
 from cxrdet.registry import METRICS
 
@@ -79,7 +80,7 @@ class FROCMetric(BaseMetric):
         metrics['image_AUROC'] = image_auroc(table.scores, table.image, lesions)
         percents = (10, 20, 30, 40, 50)
         for percent, values in zip(percents, precisions_by_overlap(pairing, np.array(percents) / 100)):
-            metrics[f'AP{percent}'] = float(np.nanmean(values)) if not np.isnan(values).all() else float('nan')
+            metrics[f'AP{percent}'] = mean_of_known(values)
         per_class = [froc(table.scores[table.labels == k], table.hits[table.labels == k], images,
                           table.lesions[:, k].sum(), rates=self.rates).mean for k in range(len(classes))]
         if self.classwise:

@@ -1,6 +1,5 @@
 """AUROC with intervals, average precision, rates at operating points and calibration of multi-label classifiers."""
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,30 +7,16 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from cxrdet.core.bootstrap import percentile_interval
+from cxrdet.core.classification import operating_points as op
 from cxrdet.core.classification.calibration import BINS, calibration_error, scale
 from cxrdet.core.classification.labels import are_findings
-from cxrdet.core.classification.multilabel import average_precision, confusion, macro_mean, pooled, rates
-from cxrdet.core.classification.operating_points import (
-    DEFAULT_POINTS,
-    OperatingPoints,
-    check_points,
-    choose_points,
-    given_thresholds,
-    is_rule,
-    read_points,
-    written,
-)
-from cxrdet.core.classification.roc import (
-    DRAWS,
-    AurocInterval,
-    auroc,
-    auroc_interval,
-    bootstrap_areas,
-    group_numbers,
-    percentile_interval,
-)
+from cxrdet.core.classification.multilabel import average_precision, confusion, pooled, rates
+from cxrdet.core.classification.roc import DRAWS, AurocInterval, auroc, auroc_interval, bootstrap_areas, group_numbers
+from cxrdet.core.diagnosis import plain
 from cxrdet.core.files import write_atomic
-from cxrdet.evaluation.metrics.multi_label_table import class_table, point_table
+from cxrdet.core.rates import mean_of_known
+from cxrdet.evaluation.metrics.log_tables import class_table, point_table
 from cxrdet.registry import METRICS
 from cxrdet.visualization.panels import pr_panels, roc_panels
 
@@ -88,10 +73,10 @@ class MultiLabelMetric(BaseMetric):
         if min_positives < 1 or resamples < 0 or bins < 1:
             raise ValueError('expected min_positives, bins >= 1 and resamples >= 0, '
                              f'got {min_positives}, {bins} and {resamples}')
-        self.points = check_points(DEFAULT_POINTS if operating_points is None else operating_points)
+        self.points = op.check_points(op.DEFAULT_POINTS if operating_points is None else operating_points)
         self.min_positives, self.resamples = min_positives, resamples
         self.classwise, self.bins, self.out_dir = classwise, bins, out_dir
-        self.chosen: OperatingPoints | None = None  # on the last data that was judged; in the main process
+        self.chosen: op.OperatingPoints | None = None  # on the last data that was judged; in the main process
         self._stored: tuple[dict | None, str] | None = None
 
     def use_operating_points(self, content: dict | None, source: str) -> None:
@@ -138,7 +123,7 @@ class MultiLabelMetric(BaseMetric):
         at = {name: rates(confusion(true, score, bounds)) for name, bounds in points.items()}
 
         metrics = {f'{name}{end}': areas[f'{name}{end}'] for name in means for end in ('', '_low', '_high')}
-        metrics.update(AUROC_micro=auroc(*pooled(true, score))[0], AP_mean=macro_mean(values['AP'], use),
+        metrics.update(AUROC_micro=auroc(*pooled(true, score))[0], AP_mean=mean_of_known(values['AP'], use),
                        AP_micro=average_precision(*pooled(true, score))[0])
         metrics.update(self._calibration(true, score, values['ECE'], use, temperature))
         for name, bounds in points.items():
@@ -161,19 +146,19 @@ class MultiLabelMetric(BaseMetric):
     def _points(self, true: np.ndarray, score: np.ndarray, classes: list[str]) -> tuple[dict, float | None]:
         """Thresholds (C,) by name, and the temperature: chosen here, or those of the checkpoint."""
         if self._stored is None:
-            self.chosen = choose_points(self.points, true, score, classes)
+            self.chosen = op.choose_points(self.points, true, score, classes)
             return self.chosen.thresholds, self.chosen.temperature
         content, source = self._stored
-        stored = None if content is None else read_points(content, classes, source)
+        stored = None if content is None else op.read_points(content, classes, source)
         points, left_out = {}, []
         for name, point in self.points.items():
-            if not is_rule(point):
-                points[name] = given_thresholds(name, point, len(classes))
-            elif stored is not None and stored.rules.get(name) == written(point):
+            if not op.is_rule(point):
+                points[name] = op.given_thresholds(name, point, len(classes))
+            elif stored is not None and stored.rules.get(name) == op.written(point):
                 points[name] = stored.thresholds[name]
             else:
                 left_out.append(name)
-        used = [name for name in points if is_rule(self.points[name])]
+        used = [name for name in points if op.is_rule(self.points[name])]
         text = [f'Thresholds of {", ".join(used)} and the temperature are those stored in {source}, chosen on '
                 f'{stored.images} validation images; none is chosen on this data'] if stored is not None else []
         text += [f'{source} holds no thresholds for {", ".join(left_out)}: left out, for they are not chosen on test '
@@ -188,9 +173,9 @@ class MultiLabelMetric(BaseMetric):
         draws = bootstrap_areas(true, score, groups=groups, samples=self.resamples) \
             if self.resamples else np.zeros((0, true.shape[1]))
         for name, classes in means.items():
-            found[name] = macro_mean(found['AUROC'], classes)
+            found[name] = mean_of_known(found['AUROC'], classes)
             found[f'{name}_low'], found[f'{name}_high'] = percentile_interval(
-                np.array([macro_mean(draw, classes) for draw in draws]))
+                np.array([mean_of_known(draw, classes) for draw in draws]))
         found['interval'] = auroc_interval(true, score, groups=groups if patients else None, draws=draws,
                                            samples=self.resamples)
         return found
@@ -198,7 +183,7 @@ class MultiLabelMetric(BaseMetric):
     def _calibration(self, true: np.ndarray, score: np.ndarray, of_classes: np.ndarray, use: np.ndarray,
                      temperature: float | None) -> dict[str, float]:
         errors = {'ECE': calibration_error(*pooled(true, score), bins=self.bins)[0],
-                  'ECE_mean': macro_mean(of_classes, use)}
+                  'ECE_mean': mean_of_known(of_classes, use)}
         if temperature is not None:
             scaled = scale(score, temperature)
             errors.update(ECE_scaled=calibration_error(*pooled(true, scaled), bins=self.bins)[0],
@@ -207,7 +192,7 @@ class MultiLabelMetric(BaseMetric):
 
     def _log(self, classes: list[str], true: np.ndarray, metrics: dict, areas: dict, values: dict, points: dict,
              at: dict, use: np.ndarray) -> None:
-        shown = next((name for name in points if is_rule(self.points[name])), next(iter(points), None))
+        shown = next((name for name in points if op.is_rule(self.points[name])), next(iter(points), None))
         text = [f'{len(true)} images; the interval of a class is {areas["interval"].about}',
                 class_table(classes, true, areas, values, metrics, shown, points.get(shown), at.get(shown)),
                 point_table(metrics, points, at, use)]
@@ -223,9 +208,8 @@ class MultiLabelMetric(BaseMetric):
                interval: AurocInterval, metrics: dict, points: dict) -> None:
         from cxrdet.visualization.panel_pictures import draw_panels  # matplotlib is slow to import
         folder = Path(self.out_dir)
-        content = {'images': len(true), 'classes': classes, 'interval': interval.about, 'metrics': _plain(metrics),
-                   'thresholds': {name: _plain(dict(zip(classes, bounds, strict=True))) for name, bounds in
-                                  points.items()}}
+        content = {'images': len(true), 'classes': classes, 'interval': interval.about, 'metrics': plain(metrics),
+                   'thresholds': {name: plain(dict(zip(classes, bounds))) for name, bounds in points.items()}}
         write_atomic(folder / 'metrics.json', json.dumps(content, indent=1, ensure_ascii=False))
         samples = min(self.resamples, 200)
         draw_panels(folder / 'roc.png', roc_panels(true, score, classes, groups=groups, samples=samples,
@@ -241,12 +225,6 @@ def _shown(rate: str) -> str:
 def _summary(point: str, by_class, micro, use: np.ndarray) -> dict[str, float]:
     summary = {}
     for rate in by_class._fields:
-        summary[f'{_shown(rate)}_macro@{point}'] = macro_mean(getattr(by_class, rate), use)
+        summary[f'{_shown(rate)}_macro@{point}'] = mean_of_known(getattr(by_class, rate), use)
         summary[f'{_shown(rate)}_micro@{point}'] = getattr(micro, rate)[0]
     return summary
-
-
-def _plain(numbers: Mapping) -> dict:
-    """NaN as null, for JSON has none."""
-    return {key: None if math.isnan(value) else value if isinstance(value, int) else float(value)
-            for key, value in numbers.items()}
