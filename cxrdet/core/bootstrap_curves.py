@@ -55,8 +55,8 @@ def pr_curve(scores, is_hit, n_targets: int) -> tuple[np.ndarray, np.ndarray]:
     return found / n_targets if n_targets else np.full(len(last), np.nan), found / (last + 1)
 
 
-def pr_band(scores, is_hit, image, targets, *, groups=None, level: float = 0.95, samples: int = 200,
-            seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pr_band(scores, is_hit, image, targets, *, groups=None,
+            samples: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pointwise bootstrap band of :func:`pr_curve`: recalls 0 to 1, lower and upper ends of precision, (101,) each.
 
     The precision at a recall is that of the highest threshold that reaches it, and 0 where none does, as COCO has it.
@@ -72,7 +72,7 @@ def pr_band(scores, is_hit, image, targets, *, groups=None, level: float = 0.95,
     Raises: ValueError for differing lengths, or groups that do not fit.
     """
     return _RECALLS, *percentile_interval(np.concatenate([np.zeros((0, 101)), *_resampled(
-        scores, is_hit, image, targets, groups, samples, seed, envelope=False)]), level=level)
+        scores, is_hit, image, targets, groups, samples, 0, envelope=False)]))
 
 
 def bootstrap_average_precision(tables: Sequence[LesionTable], *, groups=None, samples: int = 200,
@@ -97,8 +97,7 @@ def bootstrap_average_precision(tables: Sequence[LesionTable], *, groups=None, s
     return np.array(out).T.reshape(-1, *shape) if out else np.zeros((0, *shape))
 
 
-def calibration_curve(y_true, y_prob, *, groups=None, bins: int = BINS, level: float = 0.95, samples: int = 200,
-                      seed: int = 0) -> CalibrationCurve:
+def calibration_curve(y_true, y_prob, *, groups=None, bins: int = BINS, samples: int = 200) -> CalibrationCurve:
     """Share of positives against mean probability in the bins of
     :func:`cxrdet.core.classification.calibration.calibration_bins`.
 
@@ -116,11 +115,11 @@ def calibration_curve(y_true, y_prob, *, groups=None, bins: int = BINS, level: f
     true, place = np.asarray(y_true, np.float64).reshape(-1)[known], np.searchsorted(used, found.place[known])
     shares = [np.zeros((0, len(used)))]
     for draws in draws_of_groups(len(true), groups=None if groups is None else np.asarray(groups)[known],
-                                 samples=samples, seed=seed):
+                                 samples=samples):
         sums = [np.stack([np.bincount(place, weights=column, minlength=len(used)) for column in (draws.T * weight)])
                 for weight in (true, np.ones(len(true)))]
         shares.append(np.divide(*sums, out=np.full(sums[0].shape, np.nan), where=sums[1] > 0))
-    low, high = percentile_interval(np.concatenate(shares), level=level)
+    low, high = percentile_interval(np.concatenate(shares))
     return CalibrationCurve(found.mean[used], found.share[used], found.count[used], low, high)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 __all__ = ['commit_of']
 
 
-def commit_of(package: Path, *, file: str = 'version.py') -> tuple[str, bool] | None:
+def commit_of(package: Path) -> tuple[str, bool] | None:
     """The commit that is checked out, and whether files of its repository have changed since.
 
     A package that is installed or copied into the folder of somebody's own project lies in that project's repository
@@ -24,7 +24,7 @@ def commit_of(package: Path, *, file: str = 'version.py') -> tuple[str, bool] | 
         return subprocess.run(['git', '-C', str(package), *command], capture_output=True, text=True, check=True,
                               timeout=20, env=clean).stdout.strip()
     try:
-        git('ls-files', '--error-unmatch', '--', file)
+        git('ls-files', '--error-unmatch', '--', 'version.py')
         return git('rev-parse', 'HEAD'), bool(git('status', '--porcelain', '-uno'))
     except (OSError, subprocess.SubprocessError):
         return None

@@ -83,19 +83,12 @@ def shared_groups(parts: Mapping[str, Iterable[Hashable]]) -> dict[tuple[str, st
     return {pair: groups for pair, groups in both.items() if groups}
 
 
-def check_disjoint(parts: Mapping[str, Iterable[Hashable]], *, what: str = 'patients') -> None:
-    """Prove that no group stands in two parts.
-
-    Args:
-        parts: Name of a part -> its groups, repeated or not.
-        what: What a group is called in the text of the error, in the plural.
-
-    Raises:
-        DataError: With the number and the first five of the shared groups, for each pair of parts.
-    """
+def check_disjoint(parts: Mapping[str, Iterable[Hashable]]) -> None:
+    """Raise DataError with the number and the first five of the patients that stand in two parts; arguments as for
+    :func:`shared_groups`."""
     shared = shared_groups(parts)
     if shared:
-        texts = [f'{one} and {other} share {len(groups)} {what}: {", ".join(map(str, groups[:5]))}'
+        texts = [f'{one} and {other} share {len(groups)} patients: {", ".join(map(str, groups[:5]))}'
                  f'{", …" if len(groups) > 5 else ""}' for (one, other), groups in shared.items()]
         raise DataError('; '.join(texts))
 

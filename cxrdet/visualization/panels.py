@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cxrdet.core.bootstrap_curves import calibration_curve, pr_band, pr_curve
-from cxrdet.core.classification.calibration import BINS, calibration_error
+from cxrdet.core.classification.calibration import calibration_error
 from cxrdet.core.classification.multilabel import average_precision
 from cxrdet.core.classification.roc import AurocInterval, as_columns, auroc, auroc_interval
 from cxrdet.core.classification.thresholds import roc_band, roc_points
@@ -17,8 +17,6 @@ from cxrdet.core.history import series
 
 __all__ = ['Line', 'Panel', 'calibration_panel', 'detection_pr_panels', 'froc_panels', 'history_panels', 'pr_panels',
            'roc_panels']
-
-_GRID = 101
 
 
 class Line(NamedTuple):
@@ -99,19 +97,15 @@ def pr_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: 
     """The precision-recall curve of each class with its average precision and a bootstrap band; dotted: the share of
     positives. Arguments and errors as for :func:`roc_panels`."""
     true, score = _checked(y_true, y_score, classes)
-    average = average_precision(true, score)
     panels = []
-    for i, name in enumerate(classes):
-        lines, note, known = [], 'no curve: lacks positives', ~np.isnan(true[:, i])
-        if not np.isnan(average[i]):
-            label, value = true[known, i], score[known, i]
-            share = float(label.mean())
-            band = pr_band(value, label == 1, np.arange(len(label)), label == 1, samples=samples,
-                           groups=None if groups is None else np.asarray(groups)[known]) if samples else None
-            lines = [_reference([0, 1], [share, share]), _pr_line(value, label == 1, int(label.sum()), band)]
-            note = f'AP {average[i]:.3f} (share {share:.3f})'
-        panels.append(Panel(_title(name, true[:, i]), 'recall (sensitivity)', 'precision', lines, note,
-                            note_at='lower left'))
+    for i, (name, average) in enumerate(zip(classes, average_precision(true, score))):
+        known = ~np.isnan(true[:, i])
+        label = true[known, i] == 1
+        share = float(label.mean()) if label.any() else 0.
+        panel = _pr_panel(_title(name, true[:, i]), score[known, i], label, np.arange(len(label)), label,
+                          groups=None if groups is None else np.asarray(groups)[known], samples=samples,
+                          note=f'AP {average:.3f} (share {share:.3f})', missing='no curve: lacks positives')
+        panels.append(panel._replace(lines=[_reference([0, 1], [share, share]), *panel.lines] if panel.lines else []))
     return panels
 
 
@@ -127,15 +121,11 @@ def detection_pr_panels(table: LesionTable, classes: Sequence[str], *, groups=No
     average = class_precisions(table.labels, table.scores, table.hits, table.lesions.sum(axis=0))
     panels = []
     for i, name in enumerate(classes):
-        mine, total = table.labels == i, int(table.lesions[:, i].sum())
-        lines, note = [], 'no curve: no box of this class'
-        if total:
-            band = pr_band(table.scores[mine], table.hits[mine], table.image[mine], table.lesions[:, i], groups=groups,
-                           samples=samples) if samples else None
-            lines = [_pr_line(table.scores[mine], table.hits[mine], total, band)]
-            note = f'AP {average[i]:.3f}' + ('' if mine.any() else ': no detection of this class')
-        panels.append(Panel(f'{name}  ({total} boxes)', 'recall (sensitivity)', 'precision', lines, note,
-                            note_at='lower left'))
+        mine = table.labels == i
+        panels.append(_pr_panel(
+            f'{name}  ({table.lesions[:, i].sum()} boxes)', table.scores[mine], table.hits[mine], table.image[mine],
+            table.lesions[:, i], groups=groups, samples=samples, missing='no curve: no box of this class',
+            note=f'AP {average[i]:.3f}' + ('' if mine.any() else ': no detection of this class')))
     return panels
 
 
@@ -162,18 +152,18 @@ def froc_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samp
     return panels
 
 
-def calibration_panel(y_true, y_prob, title: str, *, groups=None, bins: int = BINS, samples: int = 200) -> Panel:
+def calibration_panel(y_true, y_prob, title: str, *, groups=None, samples: int = 200) -> Panel:
     """Share of positives against mean probability, with bootstrap intervals, and the expected calibration error.
 
     Args:
         y_true, y_prob: (N,) labels 1, 0 or NaN, and probabilities in [0, 1].
         groups: (N,) group of each entry, for example the image of a box; None: each entry for itself.
-        bins, samples: see :func:`cxrdet.core.bootstrap_curves.calibration_curve`.
+        samples: draws of the intervals.
     """
-    curve = calibration_curve(y_true, y_prob, groups=groups, bins=bins, samples=samples)
+    curve = calibration_curve(y_true, y_prob, groups=groups, samples=samples)
     lines, note = [_reference([0, 1], [0, 1])], 'no curve: no known label'
     if len(curve.count):
-        error = calibration_error(y_true, y_prob, bins=bins)[0]
+        error = calibration_error(y_true, y_prob)[0]
         note = f'calibration error {error:.3f}, {curve.count.sum()} entries'
         lines.append(Line(curve.mean, curve.share, band=(curve.mean, curve.low, curve.high), marks=True))
     return Panel(title, 'mean probability', 'share of positives', lines, note, note_at='upper left')
@@ -197,16 +187,21 @@ def history_panels(records: Sequence[Mapping], groups: Mapping[str, Sequence[str
     return panels
 
 
-def _pr_line(score: np.ndarray, hit: np.ndarray, total: int, band) -> Line:
-    recall, precision = pr_curve(score, hit, total)
-    if len(recall):  # without any detection there is no point, and none at recall 0 either
-        recall, precision = _thinned(np.append(0, recall), np.append(precision[:1], precision))
-    return Line(recall, precision, look=1, band=band, step=True)
+def _pr_panel(title: str, scores, hits, image, targets, *, groups, samples: int, note: str, missing: str) -> Panel:
+    """A precision-recall curve; arguments as for :func:`cxrdet.core.bootstrap_curves.pr_band`."""
+    lines, total = [], int(targets.sum())
+    if total:
+        band = pr_band(scores, hits, image, targets, groups=groups, samples=samples) if samples else None
+        recall, precision = pr_curve(scores, hits, total)
+        if len(recall):  # without any detection there is no point, and none at recall 0 either
+            recall, precision = _thinned(np.append(0, recall), np.append(precision[:1], precision))
+        lines = [Line(recall, precision, look=1, band=band, step=True)]
+    return Panel(title, 'recall (sensitivity)', 'precision', lines, note if total else missing, note_at='lower left')
 
 
-def _thinned(x: np.ndarray, y: np.ndarray, most: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """At most so many points, evenly spaced among those given; the last stays."""
-    rows = np.unique(np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)) if len(x) else slice(0)
+def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most 1000 points, evenly spaced among those given; the last stays."""
+    rows = np.unique(np.linspace(0, len(x) - 1, min(1000, len(x))).astype(int)) if len(x) else slice(0)
     return x[rows], y[rows]
 
 

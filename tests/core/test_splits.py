@@ -152,5 +152,5 @@ def test_check_disjoint_names_the_groups():
     with pytest.raises(DataError) as caught:
         check_disjoint({'train': range(10), 'val': range(3, 20), 'test': [19]})
     assert str(caught.value) == 'train and val share 7 patients: 3, 4, 5, 6, 7, …; val and test share 1 patients: 19'
-    with pytest.raises(DataError, match='a and b share 1 slides: s'):
-        check_disjoint({'a': 's', 'b': 's'}, what='slides')
+    with pytest.raises(DataError, match='a and b share 1 patients: s'):
+        check_disjoint({'a': 's', 'b': 's'})

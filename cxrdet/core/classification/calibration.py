@@ -5,12 +5,13 @@ Labels are 1, 0 or NaN (unknown); unknown entries are left out.
 Sources: C. Guo et al., "On calibration of modern neural networks", ICML 2017 (sections 2 and 4.2), for one probability
 of each label instead of the confidence of the top class.
 """
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from cxrdet.core.classification.multilabel import pooled
-from cxrdet.core.classification.roc import as_columns
+from cxrdet.core.classification.roc import as_column, as_columns
 
 __all__ = ['BINS', 'CalibrationBins', 'calibration_bins', 'calibration_error', 'fit_softmax_temperature',
            'fit_temperature', 'scale', 'to_logit']
@@ -57,12 +58,9 @@ def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
     Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, for more than one class, probabilities out
         of range or less than one bin.
     """
-    true, prob = as_columns(y_true, y_prob)
-    if true.shape[1] != 1:
-        raise ValueError(f'expected the labels of one class, (N,), got {true.shape}')
+    true, prob = as_column(y_true, y_prob)
     if bins < 1:
         raise ValueError(f'expected at least one bin, got {bins}')
-    true, prob = true[:, 0], prob[:, 0]
     known = ~np.isnan(true)
     if known.any() and not 0 <= prob[known].min() <= prob[known].max() <= 1:
         raise ValueError(f'expected probabilities in [0, 1], got values from {prob[known].min()} to '
@@ -106,7 +104,7 @@ def scale(prob, temperature) -> np.ndarray:
     return _sigmoid(to_logit(prob) / temperature)
 
 
-def fit_temperature(y_true, logits, *, per_class: bool = False) -> np.ndarray:
+def fit_temperature(y_true, logits) -> np.float64:
     """Temperature T that minimises the binary cross-entropy of sigmoid(logits / T): one number (), or (C,) per class.
 
     The cross-entropy is convex in 1 / T, so its slope is bisected. T lies in [0.01, 100]: labels that the logits tell
@@ -120,21 +118,12 @@ def fit_temperature(y_true, logits, *, per_class: bool = False) -> np.ndarray:
 
     Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`.
     """
-    true, value = as_columns(y_true, logits) if per_class else as_columns(*pooled(y_true, logits))
+    true, value = as_column(*pooled(y_true, logits))
     known = ~np.isnan(true)
-    true, value = np.where(known, true, 0), np.where(known, value, 0)  # a logit of 0 has no slope
-
-    def slope(log_inverse: np.ndarray) -> np.ndarray:
-        return (value * (_sigmoid(np.exp(log_inverse) * value) - true)).sum(axis=0)
-
-    low = np.full(true.shape[1], -np.log(_WIDEST))
-    high = -low
-    for _ in range(48):  # leaves an interval of 3e-14
-        middle = (low + high) / 2
-        rising = slope(middle) > 0
-        low, high = np.where(rising, low, middle), np.where(rising, middle, high)
-    found = np.where((value != 0).any(axis=0), np.exp(-(low + high) / 2), 1.)
-    return found if per_class else found[0]
+    true, value = true[known], value[known]
+    if not value.any():
+        return np.float64(1)
+    return _bisected(lambda inverse: (value * (_sigmoid(inverse * value) - true)).sum())
 
 
 def fit_softmax_temperature(y_true, logits) -> float:
@@ -156,15 +145,20 @@ def fit_softmax_temperature(y_true, logits) -> float:
         return 1.
     own = value[np.arange(len(true)), true]
 
-    def slope(log_inverse: float) -> float:
-        weight = np.exp(np.exp(log_inverse) * value)
-        return float(((weight * value).sum(axis=1) / weight.sum(axis=1) - own).sum())
+    def slope(inverse: np.float64) -> float:
+        weight = np.exp(inverse * value)
+        return ((weight * value).sum(axis=1) / weight.sum(axis=1) - own).sum()
 
+    return float(_bisected(slope))
+
+
+def _bisected(slope: Callable[[np.float64], float]) -> np.float64:
+    """The temperature at whose inverse a rising slope is 0."""
     low, high = -np.log(_WIDEST), np.log(_WIDEST)
-    for _ in range(48):
+    for _ in range(48):  # leaves an interval of 3e-14
         middle = (low + high) / 2
-        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
-    return float(np.exp(-(low + high) / 2))
+        low, high = (low, middle) if slope(np.exp(middle)) > 0 else (middle, high)
+    return np.exp(-(low + high) / 2)
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
