@@ -22,19 +22,12 @@ _RECALLS = np.linspace(0, 1, 101)
 
 
 class CalibrationCurve(NamedTuple):
-    """Bins of equal width that hold at least one entry, (K,) each.
+    """Bins of equal width that hold at least one entry, (K,) each."""
 
-    Attributes:
-        mean: mean probability, rising.
-        share: share of positives, in [0, 1].
-        count: entries.
-        low, high: ends of the bootstrap interval of ``share``.
-    """
-
-    mean: np.ndarray
-    share: np.ndarray
-    count: np.ndarray
-    low: np.ndarray
+    mean: np.ndarray  # mean probability, rising
+    share: np.ndarray  # of positives, in [0, 1]
+    count: np.ndarray  # entries
+    low: np.ndarray  # ends of the 95 % bootstrap interval of the share
     high: np.ndarray
 
 
@@ -45,8 +38,6 @@ def pr_curve(scores, is_hit, n_targets: int) -> tuple[np.ndarray, np.ndarray]:
         scores: (N,) of any range, one entry a detection (or an image, for a classifier).
         is_hit: (N,) bool, whether it took a target, one to one (or is a positive).
         n_targets: targets of the set, found or not.
-
-    Raises: ValueError for differing lengths.
     """
     scores, hit = score_columns(scores, is_hit)
     order = np.argsort(-scores, kind='stable')
@@ -57,7 +48,8 @@ def pr_curve(scores, is_hit, n_targets: int) -> tuple[np.ndarray, np.ndarray]:
 
 def pr_band(scores, is_hit, image, targets, *, groups=None,
             samples: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pointwise bootstrap band of :func:`pr_curve`: recalls 0 to 1, lower and upper ends of precision, (101,) each.
+    """Pointwise 95 % bootstrap band of :func:`pr_curve`: recalls 0 to 1, lower and upper ends of precision, (101,)
+    each.
 
     The precision at a recall is that of the highest threshold that reaches it, and 0 where none does, as COCO has it.
 
@@ -66,8 +58,7 @@ def pr_band(scores, is_hit, image, targets, *, groups=None,
         image: (N,) int, number of the image of each entry, 0 to I - 1.
         targets: (I,) targets of each image.
         groups: (I,) group of each image, for example patient ids. None: each image for itself.
-        level: share of intervals that should hold the truth, in (0, 1).
-        samples, seed: number of draws, of which those without any target are left out; their seed.
+        samples: draws, of which those without any target are left out.
 
     Raises: ValueError for differing lengths, or groups that do not fit.
     """
@@ -83,8 +74,7 @@ def bootstrap_average_precision(tables: Sequence[LesionTable], *, groups=None, s
 
     Args:
         tables: T matchings of one set, e.g. at IoU 0.5, 0.55 … 0.95.
-        groups: (I,) group of each image; None: each image for itself.
-        samples, seed: number of draws, their seed.
+        groups: as for :func:`pr_band`.
     """
     out = []
     for table in tables:
@@ -105,10 +95,8 @@ def calibration_curve(y_true, y_prob, *, groups=None, bins: int = BINS, samples:
         y_true: (N,) labels: 1, 0 or NaN (left out).
         y_prob: (N,) probabilities in [0, 1].
         groups: (N,) group of each entry, drawn as a whole; None: each entry for itself.
-        bins: number of bins.
-        level, samples, seed: of the bootstrap, as for :func:`pr_band`.
 
-    Raises: ValueError as :func:`cxrdet.core.classification.calibration.calibration_bins`.
+    Raises: ValueError as ``calibration_bins``.
     """
     found = calibration_bins(y_true, y_prob, bins=bins)
     known, used = found.place >= 0, np.flatnonzero(found.count)

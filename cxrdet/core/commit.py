@@ -7,17 +7,11 @@ __all__ = ['commit_of']
 
 
 def commit_of(package: Path) -> tuple[str, bool] | None:
-    """The commit that is checked out, and whether files of its repository have changed since.
+    """The commit that is checked out (40 hex digits), and whether files of its repository have changed since.
 
     A package that is installed or copied into the folder of somebody's own project lies in that project's repository
-    without being part of it, so the commit counts only where the repository tracks the package.
-
-    Args:
-        package: folder of the package.
-        file: of the package, by which it is told whether the repository tracks it.
-
-    Returns: 40 hex digits and True or False; None where there is no repository, it does not track the package or has
-        no commit, or git is not installed.
+    without being part of it, so the commit counts only where the repository tracks the package. None otherwise, without
+    a commit, or where git is not installed.
     """
     def git(*command: str) -> str:
         clean = {name: value for name, value in os.environ.items() if not name.startswith('GIT_')}

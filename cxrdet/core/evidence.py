@@ -15,25 +15,16 @@ FILE = Path(__file__).with_name('evidence.csv')
 
 
 class Evidence(NamedTuple):
-    """One metric of a measured switch.
+    """One metric of a measured switch."""
 
-    Attributes:
-        table, row: of the model zoo.
-        data: on which it was measured, in words.
-        metric: name of the metric; more is better.
-        change: mean difference.
-        low, high: ends of its interval, None for a single run.
-        runs: number of them.
-    """
-
-    table: str
-    row: str
-    data: str
-    metric: str
-    change: float
-    low: float | None
+    table: str  # of the model zoo
+    row: str  # of the table
+    data: str  # on which it was measured, in words
+    metric: str  # name of the metric; more is better
+    change: float  # mean difference
+    low: float | None  # ends of its interval, None for a single run
     high: float | None
-    runs: int
+    runs: int  # number of them
 
 
 @functools.cache

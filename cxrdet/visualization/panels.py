@@ -20,48 +20,30 @@ __all__ = ['Line', 'Panel', 'calibration_panel', 'detection_pr_panels', 'froc_pa
 
 
 class Line(NamedTuple):
-    """A line of a panel.
+    """A line of a panel."""
 
-    Attributes:
-        x, y: (K,) each; NaN leaves a gap.
-        name: in the legend; none if empty.
-        look: 0, 1, 2 … is a colour with a style of its own; -1 a dotted grey line of reference.
-        band: (x, lower, upper) of a band, or None.
-        step: the value of a point holds from the point before it on.
-        marks: draw the points.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    name: str = ''
-    look: int = 0
-    band: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-    step: bool = False
-    marks: bool = False
+    x: np.ndarray  # (K,)
+    y: np.ndarray  # (K,); NaN leaves a gap
+    name: str = ''  # in the legend; none if empty
+    look: int = 0  # 0, 1, 2 … is a colour with a style of its own; -1 a dotted grey line of reference
+    band: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # x, lower, upper
+    step: bool = False  # the value of a point holds from the point before it on
+    marks: bool = False  # draw the points
 
 
 class Panel(NamedTuple):
-    """A small plot.
-
-    Attributes:
-        title, x_label, y_label: of the panel and its axes.
-        lines: back to front.
-        note: the numbers that belong to the curve, or why there is none.
-        x_range, y_range: (low, high); None: that of the lines.
-        log_x, log_y: logarithmic axes.
-        note_at: corner of the note, e.g. 'lower right'.
-    """
+    """A small plot."""
 
     title: str
     x_label: str
     y_label: str
-    lines: Sequence[Line]
-    note: str = ''
-    x_range: tuple[float, float] | None = (0, 1)
+    lines: Sequence[Line]  # back to front
+    note: str = ''  # the numbers that belong to the curve, or why there is none
+    x_range: tuple[float, float] | None = (0, 1)  # (low, high); None: that of the lines
     y_range: tuple[float, float] | None = (0, 1)
-    log_x: bool = False
+    log_x: bool = False  # logarithmic axis
     log_y: bool = False
-    note_at: str = 'lower right'
+    note_at: str = 'lower right'  # corner of the note
 
 
 def roc_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: int = 200,

@@ -1,9 +1,7 @@
 """Do probabilities mean what they say? Expected calibration error, and the temperature that mends it.
 
-Labels are 1, 0 or NaN (unknown); unknown entries are left out.
-
-Sources: C. Guo et al., "On calibration of modern neural networks", ICML 2017 (sections 2 and 4.2), for one probability
-of each label instead of the confidence of the top class.
+Source: C. Guo et al., "On calibration of modern neural networks", ICML 2017 (sections 2 and 4.2), for one probability
+of each label instead of the confidence of the top class. Labels are 1, 0 or NaN (unknown, left out).
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,20 +21,13 @@ _WIDEST = 100.  # temperatures lie in [1 / _WIDEST, _WIDEST]
 
 
 class CalibrationBins(NamedTuple):
-    """Probabilities in K bins of equal width.
+    """Probabilities in K bins of equal width."""
 
-    Attributes:
-        place: (N,) int, the bin of each entry; -1 where the label is unknown.
-        edges: (K + 1,) from 0 to 1.
-        count: (K,) int, entries.
-        mean, share: (K,) mean probability, and share of positives, in [0, 1]; NaN in an empty bin.
-    """
-
-    place: np.ndarray
-    edges: np.ndarray
-    count: np.ndarray
-    mean: np.ndarray
-    share: np.ndarray
+    place: np.ndarray  # (N,) int, the bin of each entry; -1 where the label is unknown
+    edges: np.ndarray  # (K + 1,) from 0 to 1
+    count: np.ndarray  # (K,) int, entries
+    mean: np.ndarray  # (K,) mean probability; NaN in an empty bin, as is
+    share: np.ndarray  # (K,) share of positives
 
     def error(self) -> float:
         """Expected calibration error: the mean gap between ``mean`` and ``share``, by ``count``; NaN of nothing."""
@@ -46,17 +37,17 @@ class CalibrationBins(NamedTuple):
 
 
 def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
-    """Sort the probabilities of one class into ``bins`` of equal width, each open below and closed above.
+    """Sort the probabilities of one class into bins of equal width, each open below and closed above; the first holds
+    0, too.
 
-    The first holds 0, too. What is printed, drawn and tabled of calibration is all made of these bins.
+    What is printed, drawn and tabled of calibration is all made of these bins.
 
     Args:
         y_true: (N,) labels: 1, 0 or NaN (left out).
         y_prob: (N,) probabilities in [0, 1].
-        bins: Number of bins.
 
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, for more than one class, probabilities out
-        of range or less than one bin.
+    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_column`, for probabilities out of range or less than
+        one bin.
     """
     true, prob = as_column(y_true, y_prob)
     if bins < 1:
@@ -76,16 +67,8 @@ def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
 def calibration_error(y_true, y_prob, *, bins: int = BINS) -> np.ndarray:
     """Expected calibration error of each class, (C,) float64 in [0, 1]; NaN for a class without known labels.
 
-    In each of :func:`calibration_bins` the gap between the mean probability and the share of positives counts by the
-    number of its entries. For the error over all classes together, pass
-    :func:`cxrdet.core.classification.multilabel.pooled` arrays.
-
-    Args:
-        y_true: (N, C) or (N,) labels: 1, 0 or NaN.
-        y_prob: Probabilities of the same shape, in [0, 1].
-        bins: Number of bins.
-
-    Raises: ValueError as :func:`calibration_bins`.
+    That over all classes together is the one of :func:`cxrdet.core.classification.multilabel.pooled` arrays. Arguments
+    and errors as for :func:`calibration_bins`, (N, C) or (N,).
     """
     return np.array([calibration_bins(*pair, bins=bins).error()
                      for pair in zip(*(array.T for array in as_columns(y_true, y_prob)))])
@@ -105,7 +88,7 @@ def scale(prob, temperature) -> np.ndarray:
 
 
 def fit_temperature(y_true, logits) -> np.float64:
-    """Temperature T that minimises the binary cross-entropy of sigmoid(logits / T): one number (), or (C,) per class.
+    """Temperature T that minimises the binary cross-entropy of sigmoid(logits / T).
 
     The cross-entropy is convex in 1 / T, so its slope is bisected. T lies in [0.01, 100]: labels that the logits tell
     apart without error ask for ever smaller T, logits without relation to the labels for ever larger ones. 1 where
@@ -114,9 +97,6 @@ def fit_temperature(y_true, logits) -> np.float64:
     Args:
         y_true: (N, C) or (N,) labels: 1, 0 or NaN.
         logits: Of the same shape.
-        per_class: One temperature for each class instead of one for all.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`.
     """
     true, value = as_column(*pooled(y_true, logits))
     known = ~np.isnan(true)
@@ -127,9 +107,7 @@ def fit_temperature(y_true, logits) -> np.float64:
 
 
 def fit_softmax_temperature(y_true, logits) -> float:
-    """Temperature T that minimises the cross-entropy of softmax(logits / T), for one class an image (Guo et al.).
-
-    As :func:`fit_temperature`: convex in 1 / T, T in [0.01, 100], 1 where there is nothing to go by.
+    """The same of softmax(logits / T), for one class an image (Guo et al.).
 
     Args:
         y_true: (N,) class ids, 0 to C - 1.

@@ -34,7 +34,6 @@ def confounded_labels(labels, views: Sequence[str], *, threshold: float = 0.1) -
     Args:
         labels: (N, C) bool.
         views: (N) names; images with ``''`` are left out, and fewer than 50 of known view say nothing.
-        threshold: Lowest V that is told.
 
     Returns: (label, V, share of the images of each view that have the label), a tuple a label.
     """

@@ -172,8 +172,8 @@ def confounding(classes: Sequence[str], name: str, labels, values: Sequence[str]
     Args:
         classes: C names.
         name: of the fact.
-        labels: (M, C) of all images that are known, the training set included.
-        values: (M) the fact of each, ``''`` for unknown.
+        labels, values: (M, C) of all images that are known, training included, and the fact of each, ``''`` for
+            unknown.
         true, prob, shown: labels and probabilities (N, C) of the judged images, and their facts.
 
     Returns: for each label with a Cramér's V of 0.1 or more: ``fact``, ``class``, ``V``, ``shares`` (share of positives

@@ -17,7 +17,7 @@ __all__ = ['Counts', 'Rates', 'average_precision', 'confusion', 'cumulated', 'po
 
 
 class Counts(NamedTuple):
-    """Entries of the confusion matrix of each class, each (C,) int64: true and false positives, then negatives."""
+    """Entries of the confusion matrix of each class, each (C,) int64."""
 
     tp: np.ndarray
     fp: np.ndarray
@@ -76,10 +76,8 @@ def rates(counts: Counts) -> Rates:
 def average_precision(y_true, y_score) -> np.ndarray:
     """Average precision of each class, (C,) float64 in [0, 1]; NaN where a class has no positives.
 
-    The sum of precision times gain in recall over the distinct scores, without interpolation (as scikit-learn). For the
-    micro value, pass :func:`pooled` arrays.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`.
+    The sum of precision times gain in recall over the distinct scores, without interpolation (as scikit-learn). The
+    micro value is that of :func:`pooled` arrays.
     """
     values = []
     for pair in zip(*(array.T for array in as_columns(y_true, y_score))):
@@ -90,10 +88,8 @@ def average_precision(y_true, y_score) -> np.ndarray:
 
 
 def cumulated(y_true, y_score) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
-    """True and false positives at each distinct score, falling, as (K,) float64; the scores; numbers of either label.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, or for more than one class.
-    """
+    """True and false positives at each distinct score of one class, falling, as (K,) float64; the scores; numbers of
+    either label. Errors as :func:`cxrdet.core.classification.roc.as_column`."""
     true, score = as_column(y_true, y_score)
     known = np.flatnonzero(~np.isnan(true))
     order = known[np.argsort(-score[known], kind='stable')]

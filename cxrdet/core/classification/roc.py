@@ -68,41 +68,30 @@ def auroc(y_true, y_score) -> np.ndarray:
     Args:
         y_true: (N, C) or (N,) labels: 1, 0 or NaN for unknown.
         y_score: Scores of the same shape, any range; higher means more likely positive.
-
-    Raises: ValueError as :func:`as_columns`.
     """
     return np.array([_placements(*pair)[0] for pair in zip(*(a.T for a in as_columns(y_true, y_score)))])
 
 
 class AurocInterval(NamedTuple):
-    """Intervals of the AUROC of C classes, and what they are.
+    """Intervals of the AUROC of C classes, and what they are."""
 
-    Attributes:
-        low, high: (C,) ends, in [0, 1]; NaN where there is none.
-        method: 'bootstrap' or 'DeLong'.
-        about: the same in words that finish the sentence "The interval is …".
-    """
-
-    low: np.ndarray
+    low: np.ndarray  # (C,) ends, in [0, 1]; NaN where there is none
     high: np.ndarray
-    method: str
-    about: str
+    method: str  # 'bootstrap' or 'DeLong'
+    about: str  # the same in words that finish the sentence "The interval is …"
 
 
 def auroc_interval(y_true, y_score, *, groups=None, draws=None, samples: int = DRAWS) -> AurocInterval:
     """The 95 % interval that this package gives of :func:`auroc`, whether in a log, a table or a plot.
 
-    Where groups are known, :func:`bootstrap_interval` over them, for rows of one group are not independent; otherwise
-    :func:`delong_interval` on the logit scale, which holds the true area more often than the linear one.
+    Where groups are known it is a bootstrap over them, for rows of one group are not independent; otherwise
+    :func:`delong_interval`.
 
     Args:
         y_true, y_score: As for :func:`auroc`.
         groups: (N,) patient of each row; None: not known.
         draws: Of :func:`bootstrap_areas` with these groups, where they are at hand; None: made here.
         samples: Number of draws; with 0 it is DeLong's interval.
-        seed: Of the draws.
-
-    Raises: ValueError as :func:`as_columns`, or if ``groups`` do not fit.
     """
     if groups is None or not samples:
         return AurocInterval(*delong_interval(y_true, y_score), 'DeLong',
@@ -129,15 +118,13 @@ def delong_interval(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
     """95 % interval of :func:`auroc` by DeLong's variance: lower and upper ends, each (C,) float64 in [0, 1].
 
     NaN where the area is NaN or a class has a single positive or negative. Rows are taken as independent. The interval
-    is symmetric on the logit scale, log(area / (1 - area)), where the standard error is that of the area /
-    (area (1 - area)). For areas of 1 and 0 one end is exact instead: of n disjoint pairs of a positive and a negative,
-    n the number of the rarer, all are in order with probability area^n, so that 0.05^(1/n) is a lower bound of an
-    observed 1, and 1 minus it an upper bound of an observed 0 (conservative).
+    is symmetric on the logit scale, where the standard error is that of the area / (area (1 - area)). For areas of 1
+    and 0 one end is exact instead: of n disjoint pairs of a positive and a negative, n the number of the rarer, all are
+    in order with probability area^n, so that 0.05^(1/n) is a lower bound of an observed 1, and 1 minus it an upper
+    bound of an observed 0 (conservative).
 
-    In simulations with normal scores it holds the true area (positives / negatives, area): 10 / 140, 0.95: 88 %;
-    15 / 140, 0.90: 91 %; 30 / 140, 0.90: 94 %; 60 / 120, 0.76: 96 %.
-
-    Raises: ValueError as :func:`as_columns`.
+    In simulations with normal scores it holds the true area (positives / negatives, area): 10 / 140, 0.95: 88 %; 15 /
+    140, 0.90: 91 %; 30 / 140, 0.90: 94 %; 60 / 120, 0.76: 96 %.
     """
     width = NormalDist().inv_cdf(0.975)
     ends = []
@@ -160,13 +147,11 @@ def delong_interval(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
 def bootstrap_areas(y_true, y_score, *, groups=None, samples: int = DRAWS, seed: int = 0) -> np.ndarray:
     """:func:`auroc` of resampled groups, (samples, C) float64; NaN where a draw lacks positives or negatives.
 
-    Whole groups are drawn with replacement, so that films of one patient stay together. Percentiles of the areas are
-    the interval of each class; those of their means, draw by draw, the interval of the mean.
+    Groups are drawn with replacement. Percentiles of the areas are the interval of each class; those of their means,
+    draw by draw, the interval of the mean.
 
     Args:
-        y_true, y_score: As for :func:`auroc`.
         groups: (N,) group of each row, for example patient numbers. None: each row for itself.
-        samples, seed: Number of draws, their seed.
 
     Raises: ValueError as :func:`as_columns`, or if ``groups`` or ``samples`` do not fit.
     """

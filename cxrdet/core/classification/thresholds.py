@@ -18,10 +18,8 @@ _RULES = 'youden, F1 or sensitivity>=S with S in (0, 1]'
 
 
 def parse_rule(rule: str) -> tuple[str, float | None]:
-    """Split a rule into its name and number: ``'sensitivity>=0.9'`` -> ``('sensitivity', 0.9)``.
-
-    Raises: ValueError for anything but ``youden``, ``F1`` and ``sensitivity>=S`` with S in (0, 1].
-    """
+    """Split a rule into its name and number: ``'sensitivity>=0.9'`` -> ``('sensitivity', 0.9)``; ValueError for
+    anything but ``youden``, ``F1`` and ``sensitivity>=S`` with S in (0, 1]."""
     text = str(rule).strip()
     if text in ('youden', 'F1'):
         return text, None
@@ -36,8 +34,6 @@ def roc_points(y_true, y_score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     The first point calls nothing positive (threshold infinity); then one for each distinct score of a known label. A
     rate is NaN where there are no negatives, or no positives.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, or for more than one class.
     """
     hits, alarms, thresholds, positives, negatives = cumulated(y_true, y_score)
     rate = [np.append(0, counts) / total if total else np.full(len(counts) + 1, np.nan)
@@ -53,19 +49,15 @@ def choose_thresholds(y_true, y_score, rule: str) -> np.ndarray:
     - ``sensitivity>=S``: the highest threshold with at least this sensitivity, which has the best specificity.
 
     Of equally good thresholds the highest is taken. NaN for a class that lacks positives or negatives.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns` and :func:`parse_rule`.
     """
     return np.array([_choose(*pair, *parse_rule(rule)) for pair in zip(*(a.T for a in as_columns(y_true, y_score)))])
 
 
 def roc_band(y_true, y_score, *, groups=None, samples: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pointwise bootstrap band of the ROC curve of one class: false positive rates, lower and upper ends, each (grid,).
+    """Pointwise 95 % bootstrap band of the ROC curve of one class: false positive rates, lower and upper ends, each
+    (101,).
 
-    Whole groups are drawn with replacement, as :func:`cxrdet.core.classification.roc.bootstrap_interval` does; the
-    curves are cut at the same false positive rates. NaN where a draw never holds both labels.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.bootstrap_interval`, or for more than one class.
+    Arguments as for :func:`cxrdet.core.classification.roc.bootstrap_areas`. NaN where a draw never holds both labels.
     """
     true, score = as_column(y_true, y_score)
     at, curves = np.linspace(0, 1, 101), [np.zeros((0, 101))]

@@ -29,31 +29,21 @@ HIT, IGNORED = -1, -2
 
 
 class ErrorTable(NamedTuple):
-    """Detections (N) and all ground-truth boxes (M) of a set, each with what became of it.
+    """Detections (N) and all ground-truth boxes (M) of a set, each with what became of it."""
 
-    Attributes:
-        row: (N,) int, the detection's row in the :class:`~cxrdet.core.detection.matching.Pairing`.
-        image: (N,) int, number of the image.
-        label, score, area: (N,) class, score and area in square pixels of the detections.
-        kind: (N,) int, index in :data:`ERROR_TYPES`, or :data:`HIT`, or :data:`IGNORED` (on an ignored region).
-        target: (N,) int, row of the ground truth that the detection took, or that its error is about; -1 for none.
-        target_image, target_label, target_area: (M,) of the ground truth.
-        ignore: (M,) bool.
-        num_classes: labels run from 0 to ``num_classes - 1``.
-    """
-
-    row: np.ndarray
-    image: np.ndarray
-    label: np.ndarray
-    score: np.ndarray
-    area: np.ndarray
+    row: np.ndarray  # (N,) int, of the :class:`~cxrdet.core.detection.matching.Pairing`
+    image: np.ndarray  # (N,) int, number of the image
+    label: np.ndarray  # (N,)
+    score: np.ndarray  # (N,)
+    area: np.ndarray  # (N,) square pixels
+    # (N,) int, index in :data:`ERROR_TYPES`, or :data:`HIT`, or :data:`IGNORED` (on an ignored region)
     kind: np.ndarray
-    target: np.ndarray
-    target_image: np.ndarray
-    target_label: np.ndarray
-    target_area: np.ndarray
-    ignore: np.ndarray
-    num_classes: int
+    target: np.ndarray  # (N,) int, row of the ground truth that it took, or that its error is about; -1 for none
+    target_image: np.ndarray  # (M,)
+    target_label: np.ndarray  # (M,)
+    target_area: np.ndarray  # (M,)
+    ignore: np.ndarray  # (M,) bool
+    num_classes: int  # labels run from 0 to ``num_classes - 1``
 
     @property
     def found(self) -> np.ndarray:

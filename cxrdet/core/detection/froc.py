@@ -20,23 +20,14 @@ RATES = (1 / 8, 1 / 4, 1 / 2, 1., 2., 4., 8.)
 
 
 class Froc(NamedTuple):
-    """A FROC curve and what is read from it.
+    """A FROC curve and what is read from it."""
 
-    Attributes:
-        rates: (R,) false positives an image asked for.
-        sensitivity: (R,) in [0, 1], share of lesions found with at most that many false positives.
-        mean: Their mean, the score of ANODE09 and LUNA16 (which read it from lines between the points).
-        curve_rates: (K,) false positives an image of every threshold, rising; the first is 0: nothing is reported.
-        curve_sensitivity: (K,) sensitivity of every threshold.
-        thresholds: (K,) lowest score that counts there, falling; infinite at the first.
-    """
-
-    rates: np.ndarray
-    sensitivity: np.ndarray
-    mean: float
-    curve_rates: np.ndarray
-    curve_sensitivity: np.ndarray
-    thresholds: np.ndarray
+    rates: np.ndarray  # (R,) false positives an image asked for
+    sensitivity: np.ndarray  # (R,) in [0, 1], share of lesions found with at most that many
+    mean: float  # of these: the score of ANODE09 and LUNA16 (which read it from lines)
+    curve_rates: np.ndarray  # (K,) false positives an image of every threshold, rising from 0: nothing is reported
+    curve_sensitivity: np.ndarray  # (K,)
+    thresholds: np.ndarray  # (K,) lowest score that counts there, falling from infinity
 
 
 class FrocInterval(NamedTuple):

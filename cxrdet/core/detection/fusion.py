@@ -220,19 +220,12 @@ class _Part(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """Checked arguments.
+    """Checked arguments."""
 
-    Attributes:
-        part: the boxes with an area.
-        weights: (T,) float64.
-        equal: whether no weights were given.
-        likes: boxes, scores and labels of one model, whose kind the results take.
-    """
-
-    part: _Part
-    weights: np.ndarray
-    equal: bool
-    likes: tuple[Array, Array, Array]
+    part: _Part  # the boxes with an area
+    weights: np.ndarray  # (T,) float64
+    equal: bool  # no weights were given
+    likes: tuple[Array, Array, Array]  # boxes, scores and labels of one model, whose kind the results take
 
     def shared(self) -> _Part:
         """Scores times the model's share of all weights, or as they are where no weights were given."""
