@@ -1,6 +1,7 @@
 """How often each class occurs, and the weights that follow: of films to be drawn, and of classes in a loss.
 
-Labels are (N, C) of 1, 0 or NaN (unknown); an unknown label counts neither as positive nor as negative.
+Labels are (N, C) of 1, 0 or NaN (unknown); an unknown label counts neither as positive nor as negative. Errors are
+those of :func:`as_labels`, and ConfigError for an option out of range.
 """
 from collections.abc import Sequence
 from typing import Any

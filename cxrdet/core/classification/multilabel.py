@@ -2,10 +2,10 @@
 
 Labels are 1, 0 or NaN (unknown); unknown entries are left out class by class. What is undefined is NaN: a precision
 where nothing was called positive, a recall without positives. "Micro" pools the entries of all classes, "macro" is the
-mean of the values of the classes.
+mean of the values of the classes. Errors are those of :func:`cxrdet.core.classification.roc.as_columns`.
 
-Sources: D. M. W. Powers, "Evaluation: from precision, recall and F-measure to ROC", 2011 (the rates); M. L. Zhang,
-Z. H. Zhou, "A review on multi-label learning algorithms", IEEE TKDE 26(8), 2014 (Hamming loss, micro and macro).
+Sources: D. M. W. Powers, "Evaluation: from precision, recall and F-measure to ROC", 2011 (the rates); M. L. Zhang, Z.
+H. Zhou, "A review on multi-label learning algorithms", IEEE TKDE 26(8), 2014 (Hamming loss, micro and macro).
 """
 from typing import NamedTuple
 
@@ -50,8 +50,6 @@ def confusion(y_true, y_score, thresholds=0.5) -> Counts:
         y_true: (N, C) or (N,) labels: 1, 0 or NaN for unknown.
         y_score: Scores of the same shape.
         thresholds: One for all classes or (C,). A class whose threshold is NaN gets no decisions: its counts are 0.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, or if the thresholds are neither one nor C.
     """
     true, score = as_columns(y_true, y_score)
     bounds = np.asarray(thresholds, dtype=np.float64)

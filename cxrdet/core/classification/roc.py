@@ -1,13 +1,13 @@
-"""Area under the ROC curve of many classes at once, with intervals.
+"""Area under the ROC curve of many classes at once, with intervals; errors are those of :func:`as_columns`.
 
 Labels are 1, 0 or NaN (unknown); unknown entries are left out class by class. A class that lacks positives or negatives
 has no ROC curve: its results are NaN.
 
 Sources: J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a ROC curve", Radiology 143, 1982 (the area
-is the Mann-Whitney statistic, ties counted half); E. R. DeLong et al., Biometrics 44, 1988 (its variance), in the
-form by ranks of X. Sun, W. Xu, IEEE Signal Processing Letters 21(11), 2014; M. S. Pepe, "The Statistical Evaluation of
-Medical Tests for Classification and Prediction", 2003 (its interval on the logit scale); B. Efron, R. Tibshirani,
-"An Introduction to the Bootstrap", 1993 (percentile interval over resampled groups).
+is the Mann-Whitney statistic, ties counted half); E. R. DeLong et al., Biometrics 44, 1988 (its variance), in the form
+by ranks of X. Sun, W. Xu, IEEE Signal Processing Letters 21(11), 2014; M. S. Pepe, "The Statistical Evaluation of
+Medical Tests for Classification and Prediction", 2003 (its interval on the logit scale); B. Efron, R. Tibshirani, "An
+Introduction to the Bootstrap", 1993 (percentile interval over resampled groups).
 """
 from collections.abc import Sequence
 from statistics import NormalDist

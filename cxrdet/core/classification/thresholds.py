@@ -1,4 +1,5 @@
-"""ROC curves and the thresholds that are read off them.
+"""ROC curves and the thresholds that are read off them; errors are those of
+:func:`cxrdet.core.classification.roc.as_columns`.
 
 Sources: W. J. Youden, "Index for rating diagnostic tests", Cancer 3, 1950 (sensitivity + specificity - 1); Z. C. Lipton
 et al., "Optimal thresholding of classifiers to maximize F1 measure", ECML 2014; vertical averaging of resampled curves:

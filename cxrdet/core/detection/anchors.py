@@ -49,7 +49,7 @@ def cluster_shapes(shapes, k: int = 5, *, seed: int = 0) -> np.ndarray:
 
 
 def anchor_advice(shapes) -> dict:
-    """Box sizes and aspect ratios, how well anchors fit them, and which would fit better.
+    """Box sizes and aspect ratios, how well the anchors of Faster R-CNN with FPN fit them, and which would fit better.
 
     Args:
         shapes: (N, 2) width and height of the boxes, in pixels, all above 0.

@@ -77,9 +77,8 @@ def error_table(pairing: Pairing, *, foreground: float = 0.5, background: float 
 
     Args:
         pairing: of the set; what falls on an ignored box of its class is no error.
-        foreground, background: t_f and t_b, 0 < t_b < t_f <= 1; t_b not below the pairing's ``lowest``.
-
-    Raises: ValueError for thresholds out of range.
+        foreground, background: t_f and t_b, 0 < t_b < t_f <= 1, t_b not below the pairing's ``lowest``; else
+            ValueError.
     """
     if not pairing.lowest <= background < foreground <= 1:
         raise ValueError(f'expected {pairing.lowest:g} <= background < foreground <= 1, got {background} and '
@@ -115,10 +114,9 @@ def mending_gains(table: ErrorTable) -> dict[str, float]:
     that point at it, and vanishes otherwise; duplicate, background and both vanish; a missed box is not asked for. Each
     gain is for mending that type alone; they do not add up. A gain below 0, which the steps of the average precision
     can give, is told as 0, as in TIDE. ``false_positive`` and ``false_negative`` are the paper's two further numbers:
-    all false positives below all hits, and no unfound box asked for. Classes without ground truth are left out; all is
-    NaN where none has any.
+    all false positives below all hits, and no unfound box asked for. Classes without ground truth are left out.
 
-    Returns: {'mAP': …, 'classification': …, …, 'false_positive': …, 'false_negative': …}, values in [0, 1].
+    Returns: {'mAP': …, 'classification': …, …, 'false_positive': …, 'false_negative': …}, in [0, 1], or all NaN.
     """
     counted = table.kind != IGNORED
     label, score, kind = table.label[counted], table.score[counted], table.kind[counted]
@@ -158,10 +156,10 @@ def _best_of_each(kind, target, score, found) -> np.ndarray:
 def confusion_table(pairing: Pairing, *, score_thr: float = 0.5, iou_thr: float = 0.5) -> np.ndarray:
     """Confusion matrix (C + 1, C + 1) int64: rows are true classes, columns predicted ones, the last is background.
 
-    Every detection and every box counts once. Boxes are matched within their class first, so that the diagonal holds
-    the true positives of :meth:`cxrdet.core.detection.matching.LesionTable.counts`; what is left on both sides is then
-    matched whatever the class: these are confusions. A box that is left is missed (last column), a detection a false
-    alarm (last row). Detections below ``score_thr`` and those on ignored boxes are left out, ignored boxes too.
+    Every detection and every box counts once. Boxes are matched within their class first, as everywhere; what is left
+    on both sides is then matched whatever the class: these are confusions. A box that is left is missed (last column),
+    a detection a false alarm (last row). Detections below ``score_thr`` and those on ignored boxes are left out,
+    ignored boxes too.
     """
     matrix = np.zeros((pairing.classes + 1, ) * 2, np.int64)
     taken, shown = pairing.taken(iou_thr), pairing.score >= score_thr
@@ -180,7 +178,6 @@ def errors_by_size(table: ErrorTable, *, edges=(32. ** 2, 96. ** 2)) -> list[dic
     """Errors by area of the box: false positives by their own area, ground truth by its own.
 
     Args:
-        table: of :func:`error_table`.
         edges: rising areas in square pixels that part the ranges; by default COCO's small, medium and large.
 
     Returns: one mapping a range: ``area`` (low, high), ``boxes``, ``found``, ``recall`` (NaN without boxes),

@@ -83,10 +83,8 @@ def froc_interval(scores, is_hit, image, lesions, *, groups=None, rates=RATES, l
         image: (N,) int, number of the image of each detection, 0 to I - 1.
         lesions: (I,) int, lesions of each image, found or not.
         groups: (I,) group of each image, for example patient ids. None: each image for itself.
-        rates: (R,) false positives an image.
         level: share of intervals that should hold the truth, in (0, 1).
         samples: number of draws; those without any lesion are left out.
-        seed: of the draws.
 
     Raises: ValueError as :func:`froc`, for an image number out of range, or groups that do not fit.
     """

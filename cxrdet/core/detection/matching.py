@@ -20,9 +20,8 @@ __all__ = ['LesionTable', 'Pairing', 'as_boxes', 'overlaps', 'pair_boxes']
 
 
 class LesionTable(NamedTuple):
-    """What FROC and average precision are made of: all predictions (N) of a set of I images with C classes, those on
-    ignored boxes left out, matched at one overlap.
-    """
+    """All predictions (N) of a set of I images with C classes, those on ignored boxes left out, matched at one
+    overlap."""
 
     scores: np.ndarray  # (N,) float64
     hits: np.ndarray  # (N,) bool, matched one to one with a lesion of its class
@@ -74,9 +73,8 @@ class Pairing:
 
         In falling order of score, each takes the free box of highest overlap >= ``iou_thr``. An ignored box is taken
         only where no other fits and stays free for any number of predictions. Equal scores keep their order; of equal
-        overlaps the later box wins, as in pycocotools.
-
-        Raises: ValueError if ``iou_thr`` is not in (0, 1], or below what was noted.
+        overlaps the later box wins, as in pycocotools. ValueError if ``iou_thr`` is not in (0, 1], or below what was
+        noted.
         """
         if iou_thr not in self._taken:
             self._taken[iou_thr] = self.assign(iou_thr, self.same_class)
@@ -121,8 +119,7 @@ def pair_boxes(predictions: Iterable[Mapping], targets: Iterable[Mapping], num_c
         lowest: overlap from which a pair is noted, in (0, 1]; nothing can be asked below it.
         most: only so many of the best predictions of each image and class count (COCO: 100); None: all.
 
-    Raises: ValueError for different numbers of images, lengths that differ, boxes that are not finite, labels out of
-        range.
+    Raises: ValueError for numbers of images or lengths that differ, boxes that are not finite, labels out of range.
     """
     if not 0 < lowest <= 1:
         raise ValueError(f'lowest must lie in (0, 1], got {lowest}')
@@ -172,10 +169,8 @@ def _columns(number: int, prediction: Mapping, target: Mapping, num_classes: int
 
 
 def as_boxes(boxes, name: str = 'boxes') -> np.ndarray:
-    """Return ``boxes`` as (N, 4) float64; an empty sequence becomes (0, 4).
-
-    Raises: ValueError if the shape is not (N, 4) or a value is not finite.
-    """
+    """``boxes`` as (N, 4) float64, an empty sequence as (0, 4); ValueError for another shape or a value that is not
+    finite."""
     array = np.asarray(boxes, dtype=np.float64)
     if array.size == 0:
         return np.zeros((0, 4))

@@ -33,8 +33,6 @@ def window_around(box, avoid, size: tuple[int, int], *, margin: float = 0.25) ->
         size: Height and width of the image.
         margin: Width of the rim around ``box`` as a share of its longer side; it is given up where a box of ``avoid``
             stands in it that can be left out otherwise.
-
-    Returns: x1, y1, x2, y2 in whole pixels within the image.
     """
     height, width = size
     box = np.asarray(box, np.float64)
@@ -57,7 +55,6 @@ def window_around(box, avoid, size: tuple[int, int], *, margin: float = 0.25) ->
 
 
 def _cuts(window: np.ndarray, other: np.ndarray) -> list[np.ndarray]:
-    """The window with one side moved in so far that ``other`` is left out."""
     found = []
     for side, value in ((0, np.ceil(other[2])), (1, np.ceil(other[3])), (2, np.floor(other[0])),
                         (3, np.floor(other[1]))):
@@ -72,10 +69,8 @@ def _shared(box: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 def visible_shares(boxes, window) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of boxes (N, 4) xyxy that lie in a window, (N, 4), and their shares of the boxes' areas, (N,) in 0..1.
-
-    A box without any part in the window has the share 0.
-    """
+    """The parts of boxes (N, 4) xyxy that lie in a window, (N, 4), and their shares of the boxes' areas, (N,) in
+    0..1."""
     boxes, window = as_boxes(boxes), np.asarray(window, np.float64)
     parts = np.concatenate([np.maximum(boxes[:, :2], window[:2]), np.minimum(boxes[:, 2:], window[2:])], axis=1)
     areas = box_area(boxes)
