@@ -1,10 +1,9 @@
 """The few scores that a model is known by, with percentile intervals over resampled images or patients.
 
-Sources: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993; the scores themselves are those of
-:mod:`cxrdet.core.detection.average_precision`, :mod:`~cxrdet.core.classification.roc`,
-:mod:`~cxrdet.core.classification.multilabel` and :mod:`~cxrdet.core.classification.confusion`. Every draw takes whole
-groups with replacement and computes the score anew; a mean over classes is taken draw by draw, over the classes that
-have a value there.
+Every draw takes whole groups with replacement and computes the score anew; a mean over classes is taken draw by draw,
+over the classes that have a value there. Source of the intervals: B. Efron, R. Tibshirani, "An Introduction to the
+Bootstrap", 1993. A score is a dict of ``name``, ``value``, ``low``, ``high``, NaN where not defined; ``groups`` are the
+(N,) patients of the images, None: each image for itself.
 """
 from collections.abc import Iterator, Sequence
 
@@ -25,19 +24,8 @@ __all__ = ['detection_scores', 'multi_label_scores', 'single_label_scores']
 
 def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples: int = 200, seed: int = 0,
                      ious: Sequence[float] = IOUS) -> tuple[list[dict], list[dict]]:
-    """Scores of a detector.
-
-    Args:
-        pairing: of its detections with the ground truth; all that it holds count.
-        score_thr: lowest score of what precision, recall and F1 are of.
-        groups: (I,) patient of each image; None: each image for itself.
-        samples, seed: draws of the bootstrap, their seed.
-        ious: overlaps, the first 0.5; their mean is mAP.
-
-    Returns: the scores, each ``name``, ``value``, ``low``, ``high`` (NaN where not defined): mAP, mAP at IoU 0.5, and
-        at 0.75 if it is among ``ious``, FROC, precision, recall and F1; and a dict a class with ``AP``, ``AP_low``,
-        ``AP_high``, ``AP50``, ``AP50_low``, ``AP50_high``.
-    """
+    """Scores of a detector: mAP, mAP at IoU 0.5 and 0.75, FROC, and precision, recall and F1 of boxes from
+    ``score_thr`` on; and a dict a class with ``AP``, ``AP_low``, ``AP_high``, ``AP50``, ``AP50_low``, ``AP50_high``."""
     values, first = precisions_by_overlap(pairing, ious), pairing.lesions(ious[0])
     draws = bootstrap_average_precision([pairing.lesions(iou) for iou in ious], groups=groups, samples=samples,
                                         seed=seed)
@@ -67,9 +55,7 @@ def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups
         y_true, y_prob: (N, C) labels 1, 0 or NaN, and probabilities.
         thresholds: (C,) lowest probability of a positive decision.
         use: (C,) bool, classes that the means are over.
-        findings: (C,) bool of :func:`cxrdet.core.classification.labels.are_findings`; the mean AUROC over those of them
-            that are in ``use`` is given, too.
-        groups, samples, seed: as for :func:`detection_scores`.
+        findings: (C,) bool; the mean AUROC over those of them that are in ``use`` is given, too.
     """
     true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)
     use = np.asarray(use, bool)
@@ -93,12 +79,7 @@ def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups
 
 def single_label_scores(y_true, y_prob, *, groups=None, samples: int = 200, seed: int = 0) -> list[dict]:
     """Scores of a single-label classifier: accuracy, balanced accuracy, mean F1 and mean AUROC of one against all.
-
-    Args:
-        y_true: (N, C), a single 1 a row.
-        y_prob: (N, C) probabilities.
-        groups, samples, seed: as for :func:`detection_scores`.
-    """
+    ``y_true``: (N, C), a single 1 a row; ``y_prob``: (N, C) probabilities."""
     true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)
     number = true.shape[1]
     label, called = true.argmax(axis=1), prob.argmax(axis=1)

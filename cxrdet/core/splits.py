@@ -22,9 +22,8 @@ _STARTS = 20
 
 
 def grouped_split(labels, groups, shares: Sequence[float], *, seed: int = 0, strata=()) -> np.ndarray:
-    """Split rows by groups into parts of the given shares, with each label spread in the same shares.
-
-    With ``groups``, the result depends on the set of rows, not on their order.
+    """Split rows by groups into parts of the given shares, with each label spread in the same shares; (N,) int64
+    numbers of the parts. With ``groups``, the result depends on the set of rows, not on their order.
 
     Args:
         labels: (N, C) of 1, 0 or NaN (unknown, taken as not positive), or (N,) class names or numbers, one a row.
@@ -33,12 +32,7 @@ def grouped_split(labels, groups, shares: Sequence[float], *, seed: int = 0, str
         seed: Decides between groups that are alike.
         strata: Further (N,) columns of names or numbers whose values are spread like labels, for example the view.
 
-    Returns:
-        (N,) int64 number of the part of each row, 0 to P-1; no group is in two parts.
-
-    Raises:
-        ValueError: If lengths or dimensions do not fit, or a share is not above 0.
-        DataError: If there are so few groups that a part stays empty.
+    Raises: ValueError if lengths do not fit, or a share is not above 0; DataError if a part stays empty.
     """
     shares = np.asarray(shares, dtype=np.float64)
     if shares.ndim != 1 or not len(shares) or not (np.isfinite(shares) & (shares > 0)).all():
@@ -65,19 +59,15 @@ def grouped_split(labels, groups, shares: Sequence[float], *, seed: int = 0, str
 
 
 def grouped_folds(labels, groups, folds: int, *, seed: int = 0, strata=()) -> np.ndarray:
-    """Split rows by groups into ``folds`` parts of equal size; arguments, result and errors as :func:`grouped_split`.
-
-    Returns:
-        (N,) int64 fold of each row, 0 to ``folds`` - 1: fold k is the validation set of run k.
-    """
+    """:func:`grouped_split` into ``folds`` parts of equal size: fold k is the validation set of run k."""
     if folds < 2:
         raise ValueError(f'expected at least 2 folds, got {folds}')
     return grouped_split(labels, groups, np.ones(folds), seed=seed, strata=strata)
 
 
 def shared_groups(parts: Mapping[str, Iterable[Hashable]]) -> dict[tuple[str, str], list]:
-    """Groups that stand in two parts: (name, name) -> the sorted groups that both hold; pairs that share none are left
-    out. ``parts`` maps the name of a part to its groups, repeated or not."""
+    """Groups that stand in two parts: (name, name) -> the sorted groups that both hold. ``parts`` maps the name of a
+    part to its groups, repeated or not."""
     sets = {name: set(groups) for name, groups in parts.items()}
     both = {(one, other): sorted(sets[one] & sets[other], key=_natural) for one, other in combinations(sets, 2)}
     return {pair: groups for pair, groups in both.items() if groups}
