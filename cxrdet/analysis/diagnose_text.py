@@ -15,12 +15,7 @@ _MATRIX = 12  # most columns of a confusion matrix that is shown
 
 
 def diagnosis_text(report: dict, *, worst: int = 5) -> str:
-    """The whole report: scores, errors, worst images, findings with advice.
-
-    Args:
-        report: what :func:`cxrdet.analysis.diagnose.diagnose` gave.
-        worst: how many of the worst images are shown.
-    """
+    """The whole report; ``worst``: how many of the worst images are shown."""
     parts = [_head(report) + _flags(report), _fit(report), _CLASSES[report['task']](report)]
     if report['task'] == 'detection':
         parts += [_errors(report), _sizes(report)]

@@ -50,16 +50,12 @@ def roc_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples:
                interval: AurocInterval | None = None) -> list[Panel]:
     """The ROC curve of each class, with AUROC, its 95 % interval and what it is, and a pointwise 95 % bootstrap band.
 
-    A class that lacks positives or negatives gets an empty panel that says so.
-
     Args:
         y_true, y_score: (N, C) labels 1, 0 or NaN, and scores.
         classes: C names.
         groups: (N,) patient of each row; None: each row for itself.
         samples: draws of the band; 0 leaves it out.
         interval: of the AUROC; None: that of :func:`cxrdet.core.classification.roc.auroc_interval`.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, or if there is not one name a class.
     """
     true, score = _checked(y_true, y_score, classes)
     areas, (low, high, method, _) = auroc(true, score), interval or auroc_interval(true, score, groups=groups)
@@ -77,7 +73,7 @@ def roc_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples:
 
 def pr_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
     """The precision-recall curve of each class with its average precision and a bootstrap band; dotted: the share of
-    positives. Arguments and errors as for :func:`roc_panels`."""
+    positives. Arguments as for :func:`roc_panels`."""
     true, score = _checked(y_true, y_score, classes)
     panels = []
     for i, (name, average) in enumerate(zip(classes, average_precision(true, score))):
@@ -93,13 +89,7 @@ def pr_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: 
 
 def detection_pr_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
     """The precision-recall curve of the boxes of each class, with COCO's average precision and a bootstrap band.
-
-    Args:
-        table: from :func:`cxrdet.core.detection.matching.Pairing.lesions`.
-        classes: C names.
-        groups: (I,) patient of each image; None: each image for itself.
-        samples: draws of the band; 0 leaves it out.
-    """
+    ``groups``: (I,) patient of each image; None: each image for itself."""
     average = class_precisions(table.labels, table.scores, table.hits, table.lesions.sum(axis=0))
     panels = []
     for i, name in enumerate(classes):
@@ -135,13 +125,8 @@ def froc_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samp
 
 
 def calibration_panel(y_true, y_prob, title: str, *, groups=None, samples: int = 200) -> Panel:
-    """Share of positives against mean probability, with bootstrap intervals, and the expected calibration error.
-
-    Args:
-        y_true, y_prob: (N,) labels 1, 0 or NaN, and probabilities in [0, 1].
-        groups: (N,) group of each entry, for example the image of a box; None: each entry for itself.
-        samples: draws of the intervals.
-    """
+    """Share of positives against mean probability, with bootstrap intervals, and the expected calibration error;
+    arguments as for :func:`cxrdet.core.bootstrap_curves.calibration_curve`."""
     curve = calibration_curve(y_true, y_prob, groups=groups, samples=samples)
     lines, note = [_reference([0, 1], [0, 1])], 'no curve: no known label'
     if len(curve.count):
@@ -152,12 +137,8 @@ def calibration_panel(y_true, y_prob, title: str, *, groups=None, samples: int =
 
 
 def history_panels(records: Sequence[Mapping], groups: Mapping[str, Sequence[str]]) -> list[Panel]:
-    """Curves of training.
-
-    Args:
-        records: at least one, see :mod:`cxrdet.core.history`.
-        groups: title of a panel -> names of its scalars, from :func:`cxrdet.visualization.curves.chosen_series`.
-    """
+    """Curves of training; ``groups``: title of a panel -> names of its scalars
+    (:func:`cxrdet.visualization.curves.chosen_series`)."""
     where = 'epoch' if 'epoch' in records[-1] else 'iteration'
     panels = []
     for title, names in groups.items():

@@ -1,7 +1,6 @@
-"""COCO's average precision from arrays, through faster-coco-eval or pycocotools.
+"""COCO's average precision from arrays, through faster-coco-eval or pycocotools, which are imported when first used.
 
-Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014; https://cocodataset.org/#detection-eval.
-Both packages take and give the same tables, so that one function serves both; they are imported when first used.
+Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014.
 """
 import contextlib
 import importlib.util
@@ -24,10 +23,7 @@ IOU_THRS = np.linspace(0.5, 0.95, 10)
 
 
 def resolve_backend(backend: str = 'auto') -> str:
-    """Return the name of an installed backend.
-
-    Raises: ValueError for an unknown name; ImportError if it, or none at all, is installed.
-    """
+    """Return the name of an installed backend; ImportError if it, or none at all, is installed."""
     if backend not in ('auto', *BACKENDS):
         raise ValueError(f'backend must be one of auto, {", ".join(BACKENDS)}, got "{backend}"')
     for name in BACKENDS if backend == 'auto' else [backend]:
@@ -42,9 +38,8 @@ def coco_tables(predictions: Sequence[Mapping], targets: Sequence[Mapping], clas
     """Return ground truth (a COCO file's content) and predictions (a COCO result file's content).
 
     Args:
-        predictions: one mapping an image: ``boxes`` (N, 4) xyxy in pixels, ``scores`` (N,), ``labels`` (N,) int.
-        targets: one mapping an image: ``boxes`` (M, 4), ``labels`` (M,) int and optionally ``ignore`` (M,) bool
-            (written as ``iscrowd``), ``width``, ``height`` and ``file_name``.
+        predictions, targets: as for :func:`cxrdet.core.detection.matching.pair_boxes`; ``ignore`` becomes ``iscrowd``,
+            and targets may have ``width``, ``height`` and ``file_name``, too.
         classes: names; the category id is the label.
         image_ids: default 0, 1, 2 ...
     """
@@ -66,12 +61,11 @@ def coco_tables(predictions: Sequence[Mapping], targets: Sequence[Mapping], clas
 
 def precision_and_recall(truth: dict, results: Sequence[dict], *, backend: str = 'auto',
                          max_dets: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """Precision by IoU threshold (0.50, 0.55 ... 0.95), recall (0, 0.01 ... 1), class and area (:data:`AREAS`), and
-    the highest recall by IoU threshold, class and area.
+    """Precision by IoU threshold (0.50, 0.55 ... 0.95), recall (0, 0.01 ... 1), class and area (:data:`AREAS`), and the
+    highest recall by IoU threshold, class and area.
 
     Args:
         truth, results: as :func:`coco_tables` gives them, with whole numbers as image ids.
-        backend: 'auto', 'faster-coco-eval' or 'pycocotools'.
         max_dets: detections of one class that count in an image, best first (COCO: 100).
 
     Returns: (10, 101, C, 4) and (10, C, 4) float64; NaN for a class without ground truth in that range of areas.

@@ -1,4 +1,3 @@
-"""Confusion matrix, accuracy and a report of each class for single-label classifiers."""
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,21 +28,17 @@ class ConfusionMatrixMetric(BaseMetric):
 
     Scalars (with the prefix ``accuracy/``): ``top1`` (as MMPretrain's Accuracy names it, but in [0, 1], not per cent),
     ``balanced`` (mean recall), ``macro_F1`` and, with ``classwise``, ``precision_<class>``, ``recall_<class>``,
-    ``F1_<class>``. So ``save_best='accuracy/top1'`` works. A class without images is NaN, stays out of the means and is
-    named in the log; so is the precision of a class that was never predicted, see
-    :class:`cxrdet.core.classification.confusion.ClassReport`.
-
-    After each evaluation ``matrix`` holds the counts, (C, C) int64, true classes in the rows (on the main process).
+    ``F1_<class>``. What is not defined (:class:`cxrdet.core.classification.confusion.ClassReport`) is NaN and named in
+    the log. After each evaluation ``matrix`` holds the counts, (C, C) int64, true classes in the rows (on the main
+    process).
 
     Args:
         classwise: give the scalars of each class too (the table in the log always has them).
-        picture: draw the matrix. ``True``: into ``vis_data/confusion_matrix.png`` of the run, beside its scalars, anew
-            at each evaluation (a visualizer that writes no files leaves it out, with a warning); a path: into this
-            file; ``False``: not at all.
-        out_dir: write ``roc.png``, the ROC curve of each class against all others, into this folder;
-            ``tools/test.py`` names one. Images of one ``patient_id`` or ``group`` (``meta_keys`` of PackInputs) are
-            resampled together.
-        collect_device, prefix: as for every MMEngine metric.
+        picture: draw the matrix. ``True``: into ``vis_data/confusion_matrix.png`` of the run, anew at each evaluation
+            (a visualizer that writes no files leaves it out, with a warning); a path: into this file; ``False``: not at
+            all.
+        out_dir: write ``roc.png``, the ROC curve of each class against all others, into this folder. Images of one
+            ``patient_id`` or ``group`` (``meta_keys`` of PackInputs) are resampled together.
     """
 
     default_prefix = 'accuracy'
@@ -55,10 +50,6 @@ class ConfusionMatrixMetric(BaseMetric):
         self.matrix: np.ndarray | None = None
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
-        """Keep true and predicted class of each sample.
-
-        Raises: ValueError if a sample has no ``gt_label``, or more than one class.
-        """
         for sample in data_samples:
             if 'gt_label' not in sample:
                 raise ValueError(f'{type(self).__name__} needs the true class of each image, but the samples have no '
@@ -72,7 +63,6 @@ class ConfusionMatrixMetric(BaseMetric):
                                  sample.get('patient_id', sample.get('group')), sample.get('img_path')))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         classes = list(self.dataset_meta['classes'])
         pairs = np.array([entry[:2] for entry in results], np.int64).reshape(-1, 2)
         self.matrix = confusion_matrix(pairs[:, 0], pairs[:, 1], len(classes))

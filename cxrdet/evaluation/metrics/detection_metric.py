@@ -1,4 +1,3 @@
-"""COCO average precision with precision, recall and F1 at a chosen score, for every detection data set."""
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,10 +19,8 @@ __all__ = ['DetectionMetric', 'compared_boxes']
 
 
 def compared_boxes(metric: BaseMetric, sample: Mapping, *more: str) -> tuple[dict, dict]:
-    """Predictions and ground truth of an image, as :func:`cxrdet.core.detection.matching.pair_boxes` takes them.
-
-    Raises: ValueError if the sample has no ``instances``, or lacks one of the keys ``more``.
-    """
+    """Predictions and ground truth of an image, as :func:`cxrdet.core.detection.matching.pair_boxes` takes them;
+    ValueError if the sample lacks ``instances`` or one of the keys ``more``."""
     for key in ('instances', *more):
         if key not in sample:
             raise ValueError(f'{type(metric).__name__} needs "{key}" of each image, but the samples have none. Add '
@@ -38,9 +35,9 @@ def compared_boxes(metric: BaseMetric, sample: Mapping, *more: str) -> tuple[dic
 class DetectionMetric(BaseMetric):
     """COCO mAP and AR, both per class too, and precision, recall and F1 at one score.
 
-    The ground truth is what the data set gives: ``instances`` of each sample, in pixels of the original image, boxes
-    with ``ignore_flag`` as COCO's crowds. So no annotation file is named, and COCO, VOC and any other reader are judged
-    alike. ``apis.train`` and ``apis.test`` let the pipeline pass it on; where it is run otherwise::
+    The ground truth is what the data set gives, boxes with ``ignore_flag`` as COCO's crowds, so that COCO, VOC and any
+    other reader are judged alike. ``apis.train`` and ``apis.test`` let the pipeline pass it on; where it is run
+    otherwise::
 
         dict(type='PackDetInputs',
              meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances'))
@@ -49,21 +46,17 @@ class DetectionMetric(BaseMetric):
     ``bbox_mAP_l`` and ``bbox_AR@100`` (the number is ``max_dets``) as in MMDetection's CocoMetric, but neither rounded
     nor -1; ``precision``, ``recall``, ``F1`` over the boxes of all classes (micro); with ``classwise`` also
     ``AP_<class>``, ``AP50_<class>``, ``AR_<class>``, ``precision_<class>``, ``recall_<class>``, ``F1_<class>``. AR is
-    the recall that all counted detections reach, whatever their scores, averaged over the IoU thresholds of the mAP. A
-    class without ground truth is NaN, stays out of the means and is named in the log. Area ranges go by the area of the
-    box.
+    the recall that all counted detections reach, averaged over the IoU thresholds of the mAP. A class without ground
+    truth is NaN, stays out of the means and is named in the log.
 
     Args:
         score_thr: lowest score of the predictions that precision, recall and F1 are counted on.
         iou_thr: lowest overlap of a hit for precision, recall and F1.
         classwise: give the scalars of each class too (the table in the log always has them).
-        max_dets: detections of one class that count for mAP and AR in one image (COCO: 100). More are reported.
+        max_dets: detections of one class that count for mAP and AR in one image (COCO: 100).
         backend: 'faster-coco-eval', 'pycocotools' (identical numbers) or 'auto', the first that is installed.
         outfile_prefix: write predictions and ground truth to ``<prefix>.bbox.json`` and ``<prefix>.gt.json`` in COCO's
             format; the category id is the label.
-        collect_device, prefix: as for every MMEngine metric.
-
-    Raises: ValueError for values out of range or an unknown backend; ImportError if no backend is installed.
     """
 
     default_prefix = 'coco'
@@ -81,7 +74,6 @@ class DetectionMetric(BaseMetric):
         self.backend, self.outfile_prefix = resolve_backend(backend), outfile_prefix
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
-        """Keep predictions and ground truth of a batch as arrays; raises ValueError if ``instances`` is missing."""
         for sample in data_samples:
             height, width = sample['ori_shape'][:2]
             prediction, target = compared_boxes(self, sample)
@@ -89,7 +81,6 @@ class DetectionMetric(BaseMetric):
             self.results.append((sample.get('img_id'), prediction, target))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         image_ids, predictions, targets = zip(*results, strict=True) if results else ((), (), ())
         classes = list(self.dataset_meta['classes'])
         pairing = pair_boxes(predictions, targets, len(classes), lowest=self.iou_thr)

@@ -1,4 +1,3 @@
-"""AUROC with intervals, average precision, rates at operating points and calibration of multi-label classifiers."""
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,39 +28,32 @@ class MultiLabelMetric(BaseMetric):
 
     Predictions are ``pred_score`` (C,) in [0, 1]; the ground truth is ``gt_score`` (C,) with 1, 0 or NaN, or else the
     list ``gt_label`` of present classes. Films of one patient are resampled together where the samples carry a
-    ``patient_id`` among their meta data (``meta_keys`` of PackInputs); otherwise each image stands for itself.
+    ``patient_id`` among their meta data (``meta_keys`` of PackInputs).
 
     Scalars (with the prefix ``multi-label/``):
 
     - ``AUROC_mean``, ``AUROC_<class>``, each with the ends ``_low`` and ``_high`` of its 95 % interval: for the mean a
-      bootstrap by patient, for a class :func:`cxrdet.core.classification.roc.auroc_interval` (the bootstrap where
-      patients are known, else DeLong's); ``AUROC_micro`` over all entries. Where "No Finding"
-      is a class, ``AUROC_mean_findings``, with its interval, is the mean over the others: what the literature gives
-      for the 14 findings of NIH ChestX-ray14, while ``AUROC_mean`` is over all 15 classes.
+      bootstrap by patient, for a class :func:`cxrdet.core.classification.roc.auroc_interval`; ``AUROC_micro`` over all
+      entries. Where "No Finding" is a class, ``AUROC_mean_findings`` is the mean over the others, which the literature
+      gives.
     - ``AP_mean``, ``AP_micro``, ``AP_<class>``.
-    - ``accuracy``, ``precision``, ``recall``, ``specificity``, ``F1``, ``hamming`` at each operating point, e.g.
-      ``F1_macro@0.5``, ``F1_micro@youden``; with ``classwise`` also ``F1_<class>@youden``. ``hamming`` is the Hamming
-      loss (MMEngine's log shows names with "loss" in them as running means).
+    - ``accuracy``, ``precision``, ``recall``, ``specificity``, ``F1``, ``hamming`` (loss) at each operating point, e.g.
+      ``F1_macro@0.5``, ``F1_micro@youden``; with ``classwise`` also ``F1_<class>@youden``.
     - ``ECE`` over all entries, ``ECE_mean``, ``ECE_<class>``; ``temperature``, and with it ``ECE_scaled``.
     - ``undefined_classes``, without positives or negatives; ``left_out_classes``, these and those with fewer than
-      ``min_positives``. Means (``_mean``, ``_macro``) are over the others, and of those over the classes for which the
-      rate is defined: ``precision_macro`` over those in which something was called positive (the log says how many).
+      ``min_positives``. Means (``_mean``, ``_macro``) are over the others for which the rate is defined.
 
     Thresholds that a rule chooses are chosen on the data at hand: this belongs to validation. For a test set
     :meth:`use_operating_points` hands over those of a checkpoint (``tools/test.py`` does it), and none is chosen.
 
     Args:
-        operating_points: by name, a threshold, one for each class, or a rule of
-            :mod:`cxrdet.core.classification.thresholds`. None: ``DEFAULT_POINTS`` of
+        operating_points: by name, a threshold, one for each class, or a rule. None: ``DEFAULT_POINTS`` of
             :mod:`cxrdet.core.classification.operating_points`.
         min_positives: classes with fewer positives stay out of the means; small validation sets need about 10.
         resamples: draws of the bootstrap; 0 leaves the intervals of the mean out, and those of classes are DeLong's.
         classwise: give the rates of each class at each operating point as scalars, too.
         bins: of the calibration error.
         out_dir: write ``metrics.json`` (with all rates of all classes), ``roc.png`` and ``pr.png`` into this folder.
-        collect_device, prefix: as for every MMEngine metric.
-
-    Raises: ValueError for values out of range, unknown rules, or samples without predictions or ground truth.
     """
 
     default_prefix = 'multi-label'
@@ -85,7 +77,6 @@ class MultiLabelMetric(BaseMetric):
         self._stored = content, source
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
-        """Keep scores, labels and patient of a batch; raises ValueError where one of the former is missing."""
         for sample in data_samples:
             if sample.get('pred_score') is None:
                 raise ValueError(f'{type(self).__name__} needs pred_score, the probability of each class, but the '
@@ -103,7 +94,6 @@ class MultiLabelMetric(BaseMetric):
             self.results.append((score, label, patient, sample.get('img_path')))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         classes = [str(name) for name in self.dataset_meta['classes']]
         score, true = (np.array([entry[i] for entry in results]).reshape(len(results), -1) if results
                        else np.zeros((0, len(classes))) for i in (0, 1))
@@ -168,7 +158,6 @@ class MultiLabelMetric(BaseMetric):
 
     def _areas(self, true: np.ndarray, score: np.ndarray, means: Mapping[str, np.ndarray], groups: np.ndarray,
                patients: bool) -> dict:
-        """AUROC (C,) with its ``interval``, and the means over the classes in ``means`` with the ends of their own."""
         found = {'AUROC': auroc(true, score)}
         draws = bootstrap_areas(true, score, groups=groups, samples=self.resamples) \
             if self.resamples else np.zeros((0, true.shape[1]))

@@ -1,4 +1,3 @@
-"""What a report tells, apart from how it looks."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
