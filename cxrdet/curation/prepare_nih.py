@@ -27,8 +27,7 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
     ``out_dir`` gets a copy of the table, a symbolic link ``images`` to the films, lists of image names, one a line, and
     ``splits.json`` (version of the tool, checksums of the table and the official lists, seed, shares, films, patients,
     views and labels of each list). The lists are ``train_list.txt``, ``val_list.txt`` and ``test_list.txt``; with
-    ``folds`` the first two are replaced by ``folds/fold<k>_train_list.txt`` and ``folds/fold<k>_val_list.txt``. Same
-    input, same files.
+    ``folds`` the first two are replaced by ``folds/fold<k>_train_list.txt`` and ``folds/fold<k>_val_list.txt``.
 
     Args:
         table: ``Data_Entry_2017.csv`` or ``Data_Entry_2017_v2020.csv``, plain or gzipped.
@@ -40,13 +39,10 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
         val_share: Share of the films for validation, 0.2 by default: of all, or of the official train_val list.
         test_share: Share of all films for a test list, without ``official``; 0 for none.
         folds: Number of folds, 0 for a single split.
-        seed: Of the split, see :func:`cxrdet.core.splits.grouped_split`.
         stratify: What to spread evenly besides the labels: 'view', 'sex'.
         force: Replace another prepared set in ``out_dir``.
 
-    Returns:
-        Films, patients, views and positive labels by list, and dropped rows by reason.
-
+    Returns: Films, patients, views and positive labels by list, and dropped rows by reason.
     Raises:
         DataError: A file is missing or defective, the official lists share a patient or do not fit the table, no film
             of one of them is there, or ``out_dir`` holds something else.
