@@ -34,15 +34,11 @@ class OperatingPoints(NamedTuple):
                 'images': int(self.images), 'thresholds': {name: np.asarray(values, np.float64).tolist()
                                                            for name, values in self.thresholds.items()}}
 
-    def default(self) -> str:
-        """The point that is taken where none is named: the first that was chosen by a rule, or else the first."""
-        chosen = [name for name, rule in self.rules.items() if is_rule(rule)]
-        return (chosen or list(self.rules))[0]
-
     def pick(self, name: str | None = None) -> tuple[str, np.ndarray]:
-        """Name and thresholds (C,) of the point called ``name``; of the default one for None. ConfigError if there is
-        none."""
-        name = self.default() if name is None else name
+        """Name and thresholds (C,) of the point called ``name``, else ConfigError; for None of the first that a rule
+        chose."""
+        if name is None:
+            name = next((name for name, rule in self.rules.items() if is_rule(rule)), next(iter(self.rules)))
         if name not in self.thresholds:
             raise ConfigError(f'There is no operating point "{name}" in the checkpoint.'
                               f'{did_you_mean(name, self.thresholds)} There are: {", ".join(self.thresholds)}')

@@ -44,7 +44,7 @@ def window_around(box, avoid, size: tuple[int, int], *, margin: float = 0.25) ->
     avoid = as_boxes(avoid)
     gaps = np.maximum(np.maximum(avoid[:, :2] - box[2:], box[:2] - avoid[:, 2:]), 0)
     for other in avoid[np.argsort(np.hypot(*gaps.T), kind='stable')]:
-        if box_area(_shared(other, window)[None])[0] == 0:
+        if not visible_shares(other[None], window)[1][0]:
             continue
         for core in (outer, inner):  # with the margin, or else without
             cuts = [cut for cut in _cuts(window, other) if (cut[:2] <= core[:2]).all() and (cut[2:] >= core[2:]).all()]
@@ -54,18 +54,11 @@ def window_around(box, avoid, size: tuple[int, int], *, margin: float = 0.25) ->
     return window.astype(np.int64)
 
 
-def _cuts(window: np.ndarray, other: np.ndarray) -> list[np.ndarray]:
-    found = []
-    for side, value in ((0, np.ceil(other[2])), (1, np.ceil(other[3])), (2, np.floor(other[0])),
-                        (3, np.floor(other[1]))):
-        cut = window.copy()
-        cut[side] = value
-        found.append(cut)
-    return found
-
-
-def _shared(box: np.ndarray, window: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.maximum(box[:2], window[:2]), np.minimum(box[2:], window[2:])])
+def _cuts(window: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The window, four times, with one side moved in so far that ``other`` is left out."""
+    cuts = np.tile(window, (4, 1))
+    np.fill_diagonal(cuts, [*np.ceil(other[2:]), *np.floor(other[:2])])
+    return cuts
 
 
 def visible_shares(boxes, window) -> tuple[np.ndarray, np.ndarray]:

@@ -115,9 +115,16 @@ class MultiLabelMetric(BaseMetric):
         metrics = {f'{name}{end}': areas[f'{name}{end}'] for name in means for end in ('', '_low', '_high')}
         metrics.update(AUROC_micro=auroc(*pooled(true, score))[0], AP_mean=mean_of_known(values['AP'], use),
                        AP_micro=average_precision(*pooled(true, score))[0])
-        metrics.update(self._calibration(true, score, values['ECE'], use, temperature))
+        metrics.update(ECE=calibration_error(*pooled(true, score), bins=self.bins)[0],
+                       ECE_mean=mean_of_known(values['ECE'], use))
+        if temperature is not None:
+            scaled = calibration_error(*pooled(true, scale(score, temperature)), bins=self.bins)[0]
+            metrics.update(ECE_scaled=scaled, temperature=temperature)
         for name, bounds in points.items():
-            metrics.update(_summary(name, at[name], rates(confusion(true, score, bounds).total()), use))
+            micro = rates(confusion(true, score, bounds).total())
+            for rate in micro._fields:
+                metrics[f'{_shown(rate)}_macro@{name}'] = mean_of_known(getattr(at[name], rate), use)
+                metrics[f'{_shown(rate)}_micro@{name}'] = getattr(micro, rate)[0]
         for i, name in enumerate(classes):
             metrics.update({f'AUROC_{name}': areas['AUROC'][i], f'AUROC_{name}_low': interval.low[i],
                             f'AUROC_{name}_high': interval.high[i], f'AP_{name}': values['AP'][i],
@@ -169,16 +176,6 @@ class MultiLabelMetric(BaseMetric):
                                            samples=self.resamples)
         return found
 
-    def _calibration(self, true: np.ndarray, score: np.ndarray, of_classes: np.ndarray, use: np.ndarray,
-                     temperature: float | None) -> dict[str, float]:
-        errors = {'ECE': calibration_error(*pooled(true, score), bins=self.bins)[0],
-                  'ECE_mean': mean_of_known(of_classes, use)}
-        if temperature is not None:
-            scaled = scale(score, temperature)
-            errors.update(ECE_scaled=calibration_error(*pooled(true, scaled), bins=self.bins)[0],
-                          temperature=temperature)
-        return errors
-
     def _log(self, classes: list[str], true: np.ndarray, metrics: dict, areas: dict, values: dict, points: dict,
              at: dict, use: np.ndarray) -> None:
         shown = next((name for name in points if op.is_rule(self.points[name])), next(iter(points), None))
@@ -209,11 +206,3 @@ class MultiLabelMetric(BaseMetric):
 
 def _shown(rate: str) -> str:
     return 'F1' if rate == 'f1' else rate
-
-
-def _summary(point: str, by_class, micro, use: np.ndarray) -> dict[str, float]:
-    summary = {}
-    for rate in by_class._fields:
-        summary[f'{_shown(rate)}_macro@{point}'] = mean_of_known(getattr(by_class, rate), use)
-        summary[f'{_shown(rate)}_micro@{point}'] = getattr(micro, rate)[0]
-    return summary
