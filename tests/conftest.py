@@ -98,7 +98,7 @@ def write_tfrecord():
     """Write a TFRecord file of the Comparison detector: ``write(path, [(name, pixels RGB, rows of five)])``."""
     import numpy as np
 
-    from cxrdet.datasets.formats.crc32c import masked_crc32c
+    from cxrdet.datasets.formats.tfrecord import masked_crc32c
 
     def varint(value):
         return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)

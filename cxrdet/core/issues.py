@@ -2,7 +2,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -163,9 +163,38 @@ class DataTable:
         return Finding(level, code, text, place.file, place.row, place.id, image=int(self.box_image[box]),
                        box=int(box), other=int(other))
 
-    def tell_images(self, level: str, code: str, texts: Iterable[tuple[int, str]]) -> None:
-        """Add findings about images: (row, text) of each."""
-        self.findings += [self.about_image(level, code, text, image) for image, text in texts]
+    def tell(self, level: str, code: str, text: str, place: Place, *, image: int = -1, box: int = -1) -> None:
+        """Add a finding."""
+        self.findings.append(Finding(level, code, text, place.file, place.row, place.id, image=image, box=box))
+
+    def tell_image(self, level: str, code: str, text: str, image: int) -> None:
+        """Add a finding about image ``image``."""
+        self.findings.append(self.about_image(level, code, text, image))
+
+    def attempt(self, read: Callable, file: str | os.PathLike, *, code: str = 'unreadable_annotations',
+                image: int = -1) -> Any:
+        """What ``read(file)`` gives; None where it raises DataError, which is told."""
+        try:
+            return read(file)
+        except DataError as error:
+            self.tell('error', code, str(error).removeprefix(f'{file}: '), Place(str(file)), image=image)
+
+    def add_image(self, name: str, file: str, place: Place, *, split: str = '', group: str = '',
+                  view: str = '') -> int:
+        """Append an image to the lists of columns; returns its row."""
+        for column, value in ((self.names, name), (self.files, file), (self.splits, split), (self.groups, group),
+                              (self.views, view), (self.places, place)):
+            column.append(value)
+        return len(self.names) - 1
+
+    def finish(self, sizes: Any, boxes: Any = (), box_image: Any = (), box_label: Any = (), crowd: Any = None) -> None:
+        """Set the columns that are arrays, and tell what contradicts itself: the last step of a reader."""
+        self.sizes = np.array(sizes, np.float64).reshape(-1, 2)
+        self.sizes[~((self.sizes > 0) & (self.sizes < np.inf))] = np.nan
+        self.boxes = np.array(boxes, np.float64).reshape(-1, 4)
+        self.box_image, self.box_label = np.array(box_image, np.int64), np.array(box_label, np.int64)
+        self.crowd = np.zeros(len(self.boxes), bool) if crowd is None else np.array(crowd, bool)
+        self.find_conflicts()
 
     def raise_errors(self, *, on_bad: str = 'error') -> dict[int, str]:
         """Raise DataError if its reader has found errors, see :func:`raise_errors`.

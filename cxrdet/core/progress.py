@@ -1,7 +1,6 @@
 """Progress bars on standard error."""
 import sys
 import time
-from collections.abc import Iterable, Iterator
 
 
 def progress_bar(done: int, total: int, noun: str = 'images', label: str = '') -> None:
@@ -34,15 +33,6 @@ class TimedProgressBar:
             return
         self.shown = now
         _write(done, total, what, '\r' if terminal and done != total else '\n')
-
-
-def bar_around(items: Iterable) -> Iterator:
-    """Show how many images of an iterator of unknown length have passed."""
-    bar, done = TimedProgressBar(), 0
-    for done, item in enumerate(items, 1):
-        yield item
-        bar('images', done, 0)
-    bar('images', done, done)
 
 
 def _write(done: int, total: int, noun: str, end: str, label: str = '') -> None:

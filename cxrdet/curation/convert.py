@@ -131,8 +131,8 @@ def _splits(table: DataTable, val_share: float | None, seed: int, source: str | 
 
 
 def _usable_boxes(table: DataTable, rows: set[int], classes: Sequence[str],
-                  bad: dict[int, str]) -> tuple[dict[int, list[tuple[int, int]]], Counter]:
-    """Row of an image -> (box, label) of those that can be used, and the number of the others in ``rows`` by reason.
+                  bad: dict[int, str]) -> tuple[list[tuple[int, int]], Counter]:
+    """Row and label of the boxes of ``rows`` that can be used, and the number of the others by reason.
 
     Images whose size is not stated are measured.
     """
@@ -140,8 +140,7 @@ def _usable_boxes(table: DataTable, rows: set[int], classes: Sequence[str],
         if np.isnan(table.sizes[row]).any():
             table.sizes[row] = read_image_size(table.files[row])
     labels = {number: classes.index(name) for number, name in enumerate(table.classes) if name in classes}
-    boxes: dict[int, list[tuple[int, int]]] = {}
-    dropped: Counter = Counter()
+    boxes, dropped = [], Counter()
     faults = box_faults(table.boxes, table.sizes[table.box_image])
     for box, (row, label, fault) in enumerate(zip(table.box_image.tolist(), table.box_label.tolist(), faults)):
         if row not in rows:
@@ -150,5 +149,5 @@ def _usable_boxes(table: DataTable, rows: set[int], classes: Sequence[str],
         if reason:
             dropped[reason] += 1
         else:
-            boxes.setdefault(row, []).append((box, labels[label]))
+            boxes.append((box, labels[label]))
     return boxes, dropped

@@ -14,7 +14,7 @@ from cxrdet.core.issues import DataTable, Finding
 from cxrdet.curation.phash import near_equal_pairs, perceptual_hash, thumbnail
 from cxrdet.datasets.formats.files import image_paths, tell_missing
 from cxrdet.datasets.formats.images import THIN, decode_image, has_extra_channels
-from cxrdet.datasets.formats.record_images import read_record_image, split_record_path
+from cxrdet.datasets.formats.tfrecord import read_record_image, split_record_path
 
 __all__ = ['ImageFacts', 'check_files', 'check_pixels', 'image_facts', 'scan']
 

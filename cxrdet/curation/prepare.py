@@ -3,6 +3,7 @@
 Each function may be run again: finished files are kept, what is missing is added, and what the function did not write
 itself is neither replaced nor deleted. They return numbers to report; progress goes to stderr.
 """
+import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -15,13 +16,14 @@ from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
 from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import join_inside, name_fault
-from cxrdet.core.progress import TimedProgressBar, bar_around
-from cxrdet.curation.prepare_tfrecord import convert_cdetector
-from cxrdet.datasets.cell import CDETECTOR_CLASSES
-from cxrdet.datasets.formats import coco
+from cxrdet.core.progress import TimedProgressBar
+from cxrdet.curation.repaired_set import coco_content
+from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
+from cxrdet.datasets.formats import coco, tfrecord
 from cxrdet.datasets.formats.coco import write_json
+from cxrdet.datasets.formats.images import image_bytes, read_image_size
+from cxrdet.datasets.formats.tfrecord import read_record_image
 from cxrdet.datasets.phantoms import write_cell_phantoms, write_chest_phantoms
-from cxrdet.datasets.transforms.loading import read_image_size
 
 
 def prepare_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int], size: int = 320, seed: int = 0,
@@ -52,9 +54,9 @@ def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, spl
                       link: bool = False) -> dict[str, int]:
     """Make one split of the Comparison detector's cervical cell set, from TFRecord files or from its COCO JSON.
 
-    A JSON file is checked (structure, the 11 classes, every image there and of the size that is stated) and written
-    anew with its images in ``images/<split>/``; TFRecord files go through
-    :func:`cxrdet.curation.prepare_tfrecord.convert_cdetector`.
+    All is checked (structure, the 11 classes, each image and, of a JSON file, its stated size) and written to
+    ``annotations/<split>.json`` and ``images/<split>/``. Boxes stay as they are stored, degenerate ones too: the reader
+    of the set counts and drops them.
 
     Args:
         sources: TFRecord files, or one ``.json``.
@@ -62,34 +64,69 @@ def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, spl
         split: 'train', 'test' …; a plain name.
         image_dir: Where the images of a JSON file are; by default the folder ``images`` beside it or beside its
             folder, else the file's own folder.
-        suffix: '.png' or '.jpg', for TFRecord files.
+        suffix: For TFRecord files: '.png' keeps the pixels exactly, '.jpg' (quality 95) takes a sixth of the room.
         link: For a JSON file: symbolic links instead of copies.
 
     Returns:
         Number of images, boxes and boxes by class.
 
     Raises:
-        DataError: A file is missing or defective, a class is missing, unknown or misspelt, or the split is there and
-            not ours.
+        DataError: A file is missing or defective, a class is missing, unknown or misspelt, two images have one name, or
+            the split is there and not ours.
         ConfigError: An argument has a value that cannot be meant.
     """
     sources = [Path(source) for source in sources]
-    jsons = [source for source in sources if source.suffix.lower() == '.json']
-    if not sources or (jsons and len(sources) > 1):
+    published = any(source.suffix.lower() == '.json' for source in sources)
+    if not sources or (published and len(sources) > 1):
         raise ConfigError('cdetector takes one COCO file (.json), or one or more TFRecord files, got '
                           f'{", ".join(map(str, sources)) or "nothing"}.')
     if not split.replace('-', '_').isidentifier():
         raise ConfigError(f'split must be a plain name such as "train", got {split!r}.')
-    if not jsons:
-        return convert_cdetector(sources, out_dir, split, suffix=suffix, progress=bar_around)
-    return _copy_cdetector(jsons[0], Path(out_dir), split, image_dir, link)
+    if suffix not in ('.png', '.jpg'):
+        raise ConfigError(f'suffix must be ".png" or ".jpg", got {suffix!r}.')
+    if published:
+        table, made_from = _read_published(sources[0], image_dir), {
+            'kind': 'cdetector', 'source': str(sources[0].resolve()), 'link': link}
+        names, content = table.names, _in_known_order(table)
+    else:
+        table, made_from = tfrecord.read(sources[0], files=sources), None
+        table.raise_errors()
+        if '' in table.names:
+            place = table.places[table.names.index('')]
+            raise DataError(f'{place.file}: {place.row}: the image has no name.')
+        names = [os.path.splitext(name)[0] + suffix for name in table.names]
+        content = coco_content(table, range(len(names)), names, enumerate(table.box_label.tolist()), CDETECTOR_CLASSES)
+    content['info'] = {'description': f'Comparison detector, {split}, checked copy'}
+    results = OutputFolder(out_dir, f'prepare_data.{split}', names=(f'annotations/{split}.json', f'images/{split}'),
+                           inputs=[*sources, *(table.files if published else ())], made_from=made_from, force=True)
+    with results as new:
+        bar = TimedProgressBar()
+        for row, name in enumerate(names):
+            target, entry = join_inside(new / 'images' / split, name, renamed=True), content['images'][row]
+            entry['file_name'] = f'{split}/{name}'
+            if published:
+                entry |= _place_published(table, row, target, link)
+            else:
+                image = read_record_image(table.files[row], check=True)
+                write_atomic(target, image_bytes(image, target, suffix), durable=False)
+            bar(split, row + 1, len(names))
+        write_json(new / 'annotations' / f'{split}.json', content)
+    return count_boxes(content)
 
 
-# ------------------------------------------------------------------------------------------------- Comparison detector
+def _place_published(table: DataTable, row: int, target: Path, link: bool) -> dict[str, int]:
+    """Copy or link an image of the published file if it has the size that is stated; returns that."""
+    file, stated = table.files[row], table.sizes[row]
+    size = np.array(read_image_size(file))
+    if (stated != size)[np.isfinite(stated)].any():
+        raise DataError(f'{table.places[row].file}: "{table.names[row]}" is stated to be {stated[1]:g}x{stated[0]:g} '
+                        f'pixels, {file} has {size[1]}x{size[0]}.')
+    place_image(Path(file), target, link)
+    return {'height': int(size[0]), 'width': int(size[1])}
 
-def _copy_cdetector(source: Path, out_dir: Path, split: str, image_dir: str | Path | None,
-                    link: bool) -> dict[str, int]:
-    """Check a published COCO file and write it anew, with classes in the known order, beside its images."""
+
+def _read_published(source: Path, image_dir: str | Path | None) -> DataTable:
+    """The published COCO file, with all that is known to be wrong about it refused."""
     folder = coco.image_folder(source) if image_dir is None else Path(image_dir)
     if not folder.is_dir():
         raise DataError(f'{folder}: no such folder of images.')
@@ -103,34 +140,18 @@ def _copy_cdetector(source: Path, out_dir: Path, split: str, image_dir: str | Pa
     if missing:
         raise DataError(f'{source}: the categories lack {", ".join(missing)}; expected all 11 classes of the set.')
     check_images(table.names, table.files, str(source))
-    results = OutputFolder(out_dir, f'prepare_data.{split}', names=(f'annotations/{split}.json', f'images/{split}'),
-                           inputs=[source, *table.files], force=True,
-                           made_from={'kind': 'cdetector', 'source': str(source.resolve()), 'link': link})
-    content = _in_known_order(table, split)
-    with results as new:
-        bar = TimedProgressBar()
-        for done, (name, path, stated) in enumerate(zip(table.names, table.files, table.sizes), 1):
-            size = np.array(read_image_size(path))
-            if (stated != size)[np.isfinite(stated)].any():
-                raise DataError(f'{source}: "{name}" is stated to be {stated[1]:g}x{stated[0]:g} pixels, {path} has '
-                                f'{size[1]}x{size[0]}.')
-            place_image(Path(path), join_inside(new / 'images' / split, name, renamed=True), link)
-            content['images'][done - 1] |= {'file_name': f'{split}/{name}', 'height': int(size[0]),
-                                            'width': int(size[1])}
-            bar(split, done, len(table.names))
-        write_json(new / 'annotations' / f'{split}.json', content)
-    return count_boxes(content)
+    return table
 
 
-def _in_known_order(table: DataTable, split: str) -> dict:
+def _in_known_order(table: DataTable) -> dict:
     """The file with category ids in the order of the set's description."""
     content, = table.source.values()
     order = [CDETECTOR_CLASSES.index(name) + 1 for name in table.classes]
     rows = np.argsort(table.box_image, kind='stable').tolist()
     annotations = [dict(table.box_entries[row], category_id=order[table.box_label[row]]) for row in rows]
     categories = [{'id': number, 'name': name} for number, name in enumerate(CDETECTOR_CLASSES, 1)]
-    return {'info': {'description': f'Comparison detector, {split}, checked copy'}, 'annotations': annotations,
-            'images': [dict(entry) for entry in content['images']], 'categories': categories}
+    return {'annotations': annotations, 'images': [dict(entry) for entry in content['images']],
+            'categories': categories}
 
 
 # ------------------------------------------------------------------------------------------------- files

@@ -21,9 +21,9 @@ from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import join_inside, name_fault, within
 from cxrdet.curation.repair import Change, Plan
 from cxrdet.datasets.formats.coco import coco_annotation
-from cxrdet.datasets.formats.images import png_bytes, read_image_size
+from cxrdet.datasets.formats.images import image_bytes, read_image_size
 from cxrdet.datasets.formats.nih import LISTS
-from cxrdet.datasets.formats.record_images import read_record_image
+from cxrdet.datasets.formats.tfrecord import read_record_image
 from cxrdet.datasets.formats.voc import SIDES, list_names
 
 __all__ = ['check_mendable', 'coco_content', 'coco_names', 'copy_names', 'free_name', 'name_key', 'place_images',
@@ -145,24 +145,26 @@ def coco_names(table: DataTable) -> dict[Path, str]:
 
 
 def coco_content(table: DataTable, rows: Iterable[int], names: Mapping[int, str] | Sequence[str],
-                 boxes: Mapping[int, Sequence[tuple[int, int]]], classes: Sequence[str]) -> dict:
+                 boxes: Iterable[tuple[int, int]], classes: Sequence[str]) -> dict:
     """The content of a COCO file; all ids count from 1, and images whose size is not stated are measured.
 
     Args:
         table: The set.
         rows: The images.
         names: Name of each of its images in the file, by row.
-        boxes: Row of an image -> (box, label) of its boxes.
+        boxes: Row of each box that is taken, and its label.
         classes: Names of the labels.
     """
-    images, annotations = [], []
+    images, annotations, owned = [], [], {}
+    for box, label in boxes:
+        owned.setdefault(int(table.box_image[box]), []).append((box, label))
     for row in rows:
         stated = np.isfinite(table.sizes[row]).all()
         height, width = map(int, table.sizes[row] if stated else read_image_size(table.files[row]))
         images.append({'id': len(images) + 1, 'file_name': names[row], 'height': height, 'width': width})
         annotations += [coco_annotation(len(annotations) + number, len(images), label + 1, table.boxes[box].tolist(),
                                         crowd=bool(table.crowd[box]))
-                        for number, (box, label) in enumerate(boxes.get(row, ()), 1)]
+                        for number, (box, label) in enumerate(owned.get(row, ()), 1)]
     categories = [{'id': number, 'name': name} for number, name in enumerate(classes, 1)]
     return {'images': images, 'annotations': annotations, 'categories': categories}
 
@@ -290,10 +292,7 @@ def _write_as_coco(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
         _place(table, kept, out / 'images', link)
     corners = table.boxes.copy()
     corners[list(plan.boxes)] = np.reshape(list(plan.boxes.values()), (-1, 4))
-    boxes: dict[int, list[tuple[int, int]]] = {}
-    for box, (row, label) in enumerate(zip(table.box_image.tolist(), table.box_label.tolist())):
-        if box not in plan.drop_boxes:
-            boxes.setdefault(row, []).append((box, label))
+    boxes = [(box, label) for box, label in enumerate(table.box_label.tolist()) if box not in plan.drop_boxes]
     table = dataclasses.replace(table, boxes=corners)
     for split in dict.fromkeys(table.splits[row] for row in kept):
         content = coco_content(table, [row for row in kept if table.splits[row] == split], names, boxes, table.classes)
@@ -312,7 +311,7 @@ def _write_record_images(table: DataTable, rows: Iterable[int], folder: Path, li
         plain = os.path.splitext(table.names[row])[0] or 'image'
         names[row] = free_name(f'{table.splits[row]}/{plain}.png', taken)
         taken.add(name_key(names[row]))
-        data = png_bytes(read_record_image(table.files[row]), table.files[row])
+        data = image_bytes(read_record_image(table.files[row]), table.files[row])
         write_atomic(join_inside(folder, names[row]), data)
     return names
 

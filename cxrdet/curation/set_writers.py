@@ -13,7 +13,7 @@ from cxrdet.core.paths import join_inside
 from cxrdet.curation.repair import Plan
 from cxrdet.curation.repaired_set import coco_names, place_images, write_coco_files, write_voc_files
 from cxrdet.datasets.formats.coco import coco_annotation
-from cxrdet.datasets.formats.images import png_bytes
+from cxrdet.datasets.formats.images import image_bytes
 
 __all__ = ['SET_WRITERS']
 
@@ -38,7 +38,7 @@ class _SetWriter:
         path = join_inside(self.out / self.folder, name)
         if path.exists():
             raise DataError(f'{path}: there is such an image already. Rename it in the source.')
-        write_atomic(path, png_bytes(image, path))
+        write_atomic(path, image_bytes(image, path))
         self._note(name, image.shape[:2], boxes, labels, crowd)
 
     def close(self, left_out: Container[int] = ()) -> None:

@@ -7,8 +7,7 @@ from cxrdet.core.errors import ConfigError
 from cxrdet.core.issues import DataTable
 from cxrdet.datasets.cell import _CellReader
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
-from cxrdet.datasets.formats import record_images
-from cxrdet.datasets.formats.record_images import index_records, record_files, record_path
+from cxrdet.datasets.formats.tfrecord import index_records, read, record_files, record_path
 from cxrdet.registry import DATASETS
 
 __all__ = ['CellTFRecordDataset']
@@ -20,7 +19,7 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
 
     It gives the same images, boxes, labels and ``img_id`` (position, from 1) as :class:`cxrdet.CellDataset` on what
     ``tools/prepare_data.py cdetector`` makes of the same files. At the start the files are indexed by the lengths of
-    their records (:mod:`cxrdet.datasets.formats.record_images`); a sample then reads its own record, so that data
+    their records (:mod:`cxrdet.datasets.formats.tfrecord`); a sample then reads its own record, so that data
     loaders shuffle and have workers as with image files. ``img_path`` is ``FILE@BYTE/NAME``, which ``cxrdet.LoadImage``
     reads. Labels are stored as 1..11, for :data:`cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; boxes with others are
     an error, or dropped and counted as ``unknown_category``. Citation and licence: see :class:`cxrdet.CellDataset`.
@@ -52,7 +51,7 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
         super().__init__(ann_file, metainfo, kwargs.pop('data_prefix', None), {}, on_bad_annotation, **kwargs)
 
     def read_table(self) -> DataTable:
-        return record_images.read(Path(self.ann_file), one_split=True)
+        return read(Path(self.ann_file), files=record_files(self.ann_file))
 
     def _found_classes(self) -> list[str]:
         return list(CDETECTOR_CLASSES)
@@ -62,7 +61,7 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
 
     @classmethod
     def image_keys(cls, cfg: dict) -> dict[str, str]:
-        """Key (:class:`cxrdet.datasets.formats.record_images.RecordImage`) -> path of the images that a config
+        """Key (:class:`cxrdet.datasets.formats.tfrecord.RecordImage`) -> path of the images that a config
         describes.
 
         Raises:

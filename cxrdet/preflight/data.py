@@ -24,8 +24,8 @@ from cxrdet.core.errors import CxrdetError, DataError
 from cxrdet.core.issues import DataTable, raise_errors
 from cxrdet.core.splits import shared_groups
 from cxrdet.datasets.formats import coco
-from cxrdet.datasets.formats.record_images import read_record_image
 from cxrdet.datasets.formats.sets import read_set
+from cxrdet.datasets.formats.tfrecord import read_record_image
 from cxrdet.preflight.check import (
     Examined,
     Part,

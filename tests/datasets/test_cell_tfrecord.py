@@ -9,11 +9,10 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch.utils.data import DataLoader
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.curation.prepare_tfrecord import convert_cdetector
+from cxrdet.curation.prepare import prepare_cdetector
 from cxrdet.datasets.cell import CellDataset
 from cxrdet.datasets.cell_tfrecord import CellTFRecordDataset
-from cxrdet.datasets.formats.record_images import index_records, read_record_image, split_record_path
-from cxrdet.datasets.formats.tfrecord import record_spans
+from cxrdet.datasets.formats.tfrecord import index_records, read_record_image, record_spans, split_record_path
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 LOAD = [dict(type='cxrdet.LoadImage'), dict(type='LoadAnnotations', with_bbox=True)]
@@ -42,7 +41,7 @@ def scope():
 def test_equal_to_the_converted_set(records, tmp_path):
     """The same boxes, labels, sizes, ids, dropped boxes and pixels, to the last bit."""
     root, images = records
-    convert_cdetector(sorted((root / 'train').glob('*.tfrecord')), tmp_path / 'set', 'train')
+    prepare_cdetector(sorted((root / 'train').glob('*.tfrecord')), tmp_path / 'set', split='train')
     one = CellTFRecordDataset('train', data_root=str(root), pipeline=LOAD)
     other = CellDataset('annotations/train.json', data_root=str(tmp_path / 'set'), pipeline=LOAD)
     assert one.metainfo == other.metainfo and len(one) == len(other) == 4

@@ -339,7 +339,7 @@ def test_cdetector_from_tfrecord(run, tmp_path, capsys):
     assert run(['cdetector', *sources, str(out), '--split', 'test']) == 0
     said = capsys.readouterr()
     assert 'hsil: 1' in said.out.splitlines()
-    assert '2/2 images' in said.err
+    assert '2/2 test' in said.err
     content = load(out / 'annotations' / 'test.json')
     assert [item['bbox'] for item in content['annotations']] == [[3, 2, 20, 10]]  # inclusive corners
     stored = cv2.imread(str(out / 'images' / content['images'][0]['file_name']))[..., ::-1]

@@ -19,7 +19,7 @@ from cxrdet.core.csv_text import whole_number
 from cxrdet.core.detection.boxes import xywh_to_xyxy
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import read_text, write_atomic
-from cxrdet.core.issues import DataTable, Finding, Place
+from cxrdet.core.issues import DataTable, Place
 from cxrdet.datasets.formats.files import add_image
 
 __all__ = ['check_on_bad', 'coco_annotation', 'coco_files', 'image_folder', 'load_json', 'read', 'recognises',
@@ -65,20 +65,11 @@ def read(path: Path, images: Path | None = None, *, files: Mapping[Path, str] | 
     """
     table = DataTable('coco', source={}, box_entries=[])
     files = {file: file.stem for file in coco_files(path)} if files is None else files
-    for file in files:
-        try:
-            content = load_json(file)
-            if not isinstance(content, dict):
-                raise DataError(f'{file}: expected a COCO file (a JSON object), got a {type(content).__name__}.')
-            _list(content, 'images', str(file))
-            table.source[file] = content
-        except DataError as error:
-            table.findings.append(Finding('error', 'unreadable_annotations', str(error).removeprefix(f'{file}: '),
-                                          str(file)))
+    table.source = {file: content for file in files if (content := table.attempt(_load, file)) is not None}
     if not table.source:
         raise DataError('; '.join(f'{finding.file}: {finding.text}' for finding in table.findings)
                         or f'{path}: no COCO file.')
-    categories = {file: _categories(content, str(file), table.findings) for file, content in table.source.items()}
+    categories = {file: _categories(table, content, str(file)) for file, content in table.source.items()}
     _settle_classes(table, categories)
     sizes: list[tuple[float, float]] = []
     columns: list[list] = [[], [], [], []]
@@ -88,10 +79,7 @@ def read(path: Path, images: Path | None = None, *, files: Mapping[Path, str] | 
             table.folders.append(str(folder))
         ids = _read_images(table, sizes, content, file, folder, files[file])
         _read_annotations(table, columns, content, str(file), ids, categories[file])
-    table.sizes = np.array(sizes, np.float64).reshape(-1, 2)
-    table.boxes = xywh_to_xyxy(np.array(columns[0], np.float64).reshape(-1, 4))
-    table.box_image, table.box_label, table.crowd = map(np.array, columns[1:], (np.int64, np.int64, bool))
-    table.find_conflicts()
+    table.finish(sizes, xywh_to_xyxy(np.array(columns[0], np.float64).reshape(-1, 4)), *columns[1:])
     return table
 
 
@@ -135,6 +123,14 @@ def coco_annotation(number: int, image_id: Any, category_id: Any, box: Sequence[
             'area': max(0, width) * max(0, height), 'iscrowd': int(crowd)}
 
 
+def _load(file: Path) -> dict:
+    content = load_json(file)
+    if not isinstance(content, dict):
+        raise DataError(f'{file}: expected a COCO file (a JSON object), got a {type(content).__name__}.')
+    _list(content, 'images', str(file))
+    return content
+
+
 def _list(content: dict, key: str, file: str) -> list:
     entries = content.get(key)
     if not isinstance(entries, list):
@@ -143,27 +139,23 @@ def _list(content: dict, key: str, file: str) -> list:
     return entries
 
 
-def _entries(content: dict, key: str, file: str, code: str, findings: list[Finding]) -> Iterable[tuple[int, dict]]:
-    """Number and content of the entries of a list; what is no list, and what in it is no object, is told."""
-    try:
-        entries = _list(content, key, file)
-    except DataError as error:
-        findings.append(Finding('error', code, str(error).removeprefix(f'{file}: '), file))
-        return
-    if not entries and key != 'annotations':
-        findings.append(Finding('error', code, f'the list "{key}" is empty', file))
-    for number, entry in enumerate(entries):
+def _entries(table: DataTable, content: dict, key: str, file: str, code: str) -> Iterable[tuple[Place, dict]]:
+    """Place and content of the entries of a list; what is no list, and what in it is no object, is told."""
+    entries = table.attempt(lambda name: _list(content, key, name), file, code=code)
+    if entries == [] and key != 'annotations':
+        table.tell('error', code, f'the list "{key}" is empty', Place(file))
+    for number, entry in enumerate(entries or ()):
         if isinstance(entry, dict):
-            yield number, entry
+            yield Place(file, f'{key}[{number}]', number, _id(entry, 'id')), entry
         else:
-            findings.append(Finding('error', code, f'must be an object, got {entry!r:.60}', file, f'{key}[{number}]'))
+            table.tell('error', code, f'must be an object, got {entry!r:.60}', Place(file, f'{key}[{number}]'))
 
 
-def _categories(content: dict, file: str, findings: list[Finding]) -> dict[Any, str]:
+def _categories(table: DataTable, content: dict, file: str) -> dict[Any, str]:
     """Id -> name, in the order of the ids."""
     names: dict[Any, str] = {}
-    for number, entry in _entries(content, 'categories', file, 'bad_category', findings):
-        key, name = _id(entry, 'id'), entry.get('name')
+    for place, entry in _entries(table, content, 'categories', file, 'bad_category'):
+        key, name = place.id, entry.get('name')
         name = unicodedata.normalize('NFC', name) if isinstance(name, str) else ''
         text = ''
         if key is None or not name.strip():
@@ -175,7 +167,7 @@ def _categories(content: dict, file: str, findings: list[Finding]) -> dict[Any, 
             text = (f'the categories {other!r} and {key!r} are both named "{name}"; labels go by name, so give them '
                     'different ones or merge them')
         if text:
-            findings.append(Finding('error', 'bad_category', text, file, f'categories[{number}]'))
+            table.tell('error', 'bad_category', text, place._replace(id=None))
         if key is not None and name:
             names.setdefault(key, name)
             entry['name'] = name
@@ -189,9 +181,8 @@ def _settle_classes(table: DataTable, categories: dict[Path, dict[Any, str]]) ->
     for file, names in others:
         for name in names.values():
             if name not in classes:
-                table.findings.append(Finding(
-                    'error', 'classes_differ', f'class "{name}" is not among those of {first[0].name}.'
-                    f'{did_you_mean(name, classes)}', str(file)))
+                table.tell('error', 'classes_differ', f'class "{name}" is not among those of {first[0].name}.'
+                           f'{did_you_mean(name, classes)}', Place(str(file)))
                 classes.append(name)
     table.classes = tuple(classes)
 
@@ -199,21 +190,19 @@ def _settle_classes(table: DataTable, categories: dict[Path, dict[Any, str]]) ->
 def _read_images(table: DataTable, sizes: list, content: dict, file: Path, folder: Path, split: str) -> dict[Any, int]:
     """Append the images of a file; id -> row of the table (the first, where an id is used twice)."""
     ids: dict[Any, int] = {}
-    for number, entry in _entries(content, 'images', str(file), 'bad_image', table.findings):
-        key, name = _id(entry, 'id'), entry.get('file_name')
-        if key is None or not isinstance(name, str) or not name:
-            table.findings.append(Finding('error', 'bad_image', f'needs an "id" and a "file_name", got {entry!r:.120}',
-                                          str(file), f'images[{number}]', key))
+    for place, entry in _entries(table, content, 'images', str(file), 'bad_image'):
+        name = entry.get('file_name')
+        if place.id is None or not isinstance(name, str) or not name:
+            table.tell('error', 'bad_image', f'needs an "id" and a "file_name", got {entry!r:.120}', place)
             continue
-        row = add_image(table, folder, name, Place(str(file), f'images[{number}]', number, key), split=split,
-                        group=_first(entry, GROUP_KEYS), view=_first(entry, VIEW_KEYS))
-        ids.setdefault(key, row)
-        sides = [_number(entry.get(side)) for side in ('height', 'width')]
-        for side, value in zip(('height', 'width'), sides):
+        row = add_image(table, folder, name, place, split=split, group=_first(entry, GROUP_KEYS),
+                        view=_first(entry, VIEW_KEYS))
+        ids.setdefault(place.id, row)
+        sizes.append(tuple(_number(entry.get(side)) for side in ('height', 'width')))
+        for side, value in zip(('height', 'width'), sizes[-1]):
             if entry.get(side) is not None and not value >= 0:
-                table.tell_images('error', 'bad_size', [(row, f'"{name}" has the "{side}" {entry[side]!r:.40}, '
-                                                              'expected a number of pixels')])
-        sizes.append(tuple(side if side > 0 else math.nan for side in sides))
+                table.tell_image('error', 'bad_size', f'"{name}" has the "{side}" {entry[side]!r:.40}, expected a '
+                                 'number of pixels', row)
     return ids
 
 
@@ -223,22 +212,18 @@ def _read_annotations(table: DataTable, columns: list[list], content: dict, file
     numbers, images, box_labels, crowd = columns
     labels = {name: number for number, name in enumerate(table.classes)}
     labels = {key: labels[name] for key, name in categories.items()}
-    for number, entry in _entries(content, 'annotations', file, 'bad_annotation', table.findings):
-        key, image, label = map(entry.get, ('id', 'image_id', 'category_id'))
-        key = key if type(key) is int else _id(entry, 'id')
-        image = ids.get(image if type(image) is int else _id(entry, 'image_id'), -1)
-        label = labels.get(label if type(label) is int else _id(entry, 'category_id'), -1)
+    for place, entry in _entries(table, content, 'annotations', file, 'bad_annotation'):
+        image, label = ids.get(_id(entry, 'image_id'), -1), labels.get(_id(entry, 'category_id'), -1)
         values = _four_numbers(entry.get('bbox'))
         numbers += values or (math.nan,) * 4
         images.append(image)
         box_labels.append(label)
         crowd.append(bool(entry.get('iscrowd')))
         table.box_entries.append(entry)
-        table.box_places.append(Place(file, f'annotations[{number}]', number, key))
-        if key is None or image < 0 or label < 0 or values is None:
-            table.findings += [Finding('error', code, text, file, f'annotations[{number}]', key, image=image,
-                                       box=len(images) - 1)
-                               for code, text in _faults(entry, key, image, label, values, categories)]
+        table.box_places.append(place)
+        if place.id is None or image < 0 or label < 0 or values is None:
+            for code, text in _faults(entry, place.id, image, label, values, categories):
+                table.tell('error', code, text, place, image=image, box=len(images) - 1)
 
 
 def _faults(entry: dict, key: Any, image: int, label: int, values: Sequence | None,
@@ -265,6 +250,8 @@ def _faults(entry: dict, key: Any, image: int, label: int, values: Sequence | No
 def _id(entry: dict, name: str) -> int | str | None:
     """An id of an entry, None for what is none; ``1.0`` becomes 1, in the entry too."""
     value = entry.get(name)
+    if type(value) is int:  # the usual case, first
+        return value
     if isinstance(value, float) and value.is_integer():
         value = entry[name] = int(value)
     return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None

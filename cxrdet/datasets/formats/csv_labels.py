@@ -14,7 +14,7 @@ import numpy as np
 from cxrdet.core.csv_text import CsvTable, read_table, whole_number
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import read_text
-from cxrdet.core.issues import DataTable, Finding, Place
+from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import name_fault
 from cxrdet.core.splits import grouped_split
 from cxrdet.datasets.formats.files import add_image, tell_missing, tell_outside
@@ -65,21 +65,22 @@ def read(path: Path, images: Path | None = None, *, classes: Sequence[str] | Non
                          what='metadata file')
     places = _places(file, content.header, columns)
     table = DataTable('csv', source={'file': file, 'folder': str(folder), 'columns': places})
-    table.findings += [Finding('error', 'bad_row', text, str(file), f'line {line}') for line, text in content.faults]
+    for line, text in content.faults:
+        table.tell('error', 'bad_row', text, Place(str(file), f'line {line}'))
     if not content.rows and not content.faults:
-        table.findings.append(Finding('error', 'no_images', 'there is a header, but no row below it', str(file)))
+        table.tell('error', 'no_images', 'there is a header, but no row below it', Place(str(file)))
     if classes is None:
-        classes = _classes_beside(file.parent / 'label2id.json', table.findings)
+        beside = file.parent / 'label2id.json'
+        classes = (table.attempt(read_label2id, beside, code='bad_classes') if beside.is_file() else None) or ()
     labels = [unicodedata.normalize('NFC', cells[places['label']]) for _, cells in content.rows]
     table.classes = tuple(classes) or tuple(sorted(set(labels) - {''}))
     kept = _read_rows(table, content, labels, places, splits)
     ids = {name: number for number, name in enumerate(table.classes)}
     numbers = np.array([ids.get(label, -1) for label in kept], np.int64)
     table.labels = numbers[:, None] == np.arange(len(table.classes))
-    table.sizes = np.full((len(kept), 2), np.nan)
     tops = {Path(name).parts[0] if len(Path(name).parts) > 1 else '.' for name in table.names if not name_fault(name)}
     table.folders = sorted(str(Path(folder, top)) for top in tops)
-    table.find_conflicts()
+    table.finish(np.full((len(kept), 2), np.nan))
     return table
 
 
@@ -188,14 +189,6 @@ def _find_table(folder: Path) -> Path:
                     'meant.')
 
 
-def _classes_beside(path: Path, findings: list[Finding]) -> tuple[str, ...]:
-    try:
-        return read_label2id(path) if path.is_file() else ()
-    except DataError as error:
-        findings.append(Finding('error', 'bad_classes', str(error).removeprefix(f'{path}: '), str(path)))
-        return ()
-
-
 def _places(path: Path, header: list[str], columns: Mapping[str, str | None] | None) -> dict[str, int]:
     """Position of each column that is to be read."""
     named = dict(columns or {})
@@ -223,14 +216,13 @@ def _read_rows(table: DataTable, content: CsvTable, labels: list[str], places: d
         values = {key: cells[place] for key, place in places.items()}
         place, split = Place(str(file), f'line {line}', line), values.get('split')
         if not values['path']:
-            table.findings.append(Finding('error', 'bad_row', f'the cell "{content.header[places["path"]]}" is empty',
-                                          str(file), place.row))
+            table.tell('error', 'bad_row', f'the cell "{content.header[places["path"]]}" is empty', place)
             continue
         row = add_image(table, folder, values['path'], place, split=split or '',
                         group=whole_number(values.get('group', '')), view=values.get('view', ''))
         kept.append(label)
         for code, text in _cell_faults(values, label, table.classes, splits):
-            table.tell_images('error', code, [(row, text)])
+            table.tell_image('error', code, text, row)
     return kept
 
 

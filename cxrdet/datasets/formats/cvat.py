@@ -8,8 +8,8 @@ from xml.etree.ElementTree import Element
 
 from cxrdet.core.detection.boxes import ellipse_box, turned_box
 from cxrdet.core.issues import DataTable, Place
-from cxrdet.datasets.formats.files import first_bytes
-from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, split_of
+from cxrdet.datasets.formats.files import first_bytes, split_of
+from cxrdet.datasets.formats.table_builder import TableBuilder, as_number
 from cxrdet.datasets.formats.voc import parse_xml
 
 __all__ = ['read', 'recognises']

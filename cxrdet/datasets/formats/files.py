@@ -9,12 +9,13 @@ from urllib.parse import unquote
 
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import is_outside, name_fault
-from cxrdet.datasets.formats.record_images import split_record_path
+from cxrdet.datasets.formats.tfrecord import split_record_path
 
 __all__ = ['IMAGE_SUFFIXES', 'add_image', 'annotation_files', 'files_below', 'first_bytes', 'image_paths',
            'spelled_on_disk', 'tell_missing', 'tell_outside']
 
 _SPELT_IN_WAYS = re.compile(r'[\\%]|[^\x00-\x7f]')
+_SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp')
 
 
@@ -76,7 +77,7 @@ def tell_outside(table: DataTable, roots: Sequence[str | Path], *, allowed: bool
             text = f'{name!r} leads out of {roots[0]}; it is not looked at (allow_outside=True, --allow-outside: it is)'
         if text:
             table.outside.add(row)
-            table.tell_images('error', 'outside_file', [(row, text)])
+            table.tell_image('error', 'outside_file', text, row)
 
 
 def tell_missing(table: DataTable, rows: Iterable[int]) -> None:
@@ -85,27 +86,20 @@ def tell_missing(table: DataTable, rows: Iterable[int]) -> None:
         if row in table.outside or split_record_path(file := table.files[row]) is not None:
             continue
         if os.path.isdir(file):
-            table.tell_images('error', 'missing_file', [(row, f'a folder, not an image file: {file}')])
+            table.tell_image('error', 'missing_file', f'a folder, not an image file: {file}', row)
         elif not os.path.isfile(file):
             hint = ' (it holds backslashes, as Windows writes them)' if '\\' in table.names[row] else ''
-            table.tell_images('error', 'missing_file', [(row, f'no such image file: {file}{hint}')])
+            table.tell_image('error', 'missing_file', f'no such image file: {file}{hint}', row)
         elif not os.path.getsize(file):
-            table.tell_images('error', 'empty_file', [(row, f'the image file is empty (0 bytes): {file}')])
+            table.tell_image('error', 'empty_file', f'the image file is empty (0 bytes): {file}', row)
 
 
-def add_image(table: DataTable, folder: str | Path, name: str, place: Place, *, split: str = '', group: str = '',
-              view: str = '') -> int:
-    """Append an image ``name`` in ``folder`` to the columns of a table, but for sizes and labels; returns its row."""
+def add_image(table: DataTable, folder: str | Path, name: str, place: Place, **columns: str) -> int:
+    """Append an image ``name`` in ``folder`` to a table, as :meth:`DataTable.add_image` does; returns its row."""
     known = spelled_on_disk(name, folder)
-    table.names.append(known)
-    table.files.append(os.path.join(folder, known))
-    table.splits.append(split)
-    table.groups.append(group)
-    table.views.append(view)
-    table.places.append(place)
-    row = len(table.names) - 1
+    row = table.add_image(known, os.path.join(folder, known), place, **columns)
     if known != name:
-        table.tell_images('info', 'image_name', [(row, f'"{name}" is read as "{known}"')])
+        table.tell_image('info', 'image_name', f'"{name}" is read as "{known}"', row)
     return row
 
 
@@ -147,3 +141,8 @@ def first_bytes(path: Path, count: int = 4096) -> str:
             return stream.read(count).decode('utf-8', 'replace').lstrip('\ufeff \t\r\n')
     except OSError:
         return ''
+
+
+def split_of(name: str) -> str:
+    """``train``, ``val`` or ``test``, by the first folder in a path that says so (``valid``: val); ``''`` for none."""
+    return next((_SPLITS[part.lower()] for part in name.split('/')[:-1] if part.lower() in _SPLITS), '')

@@ -12,7 +12,7 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.formats.image_header import KINDS, REPLACE, TIFF_MAGIC, ImageHeader, read_header
 from cxrdet.datasets.formats.tiff import inks_to_bgr, open_tiff, turn_upright
 
-__all__ = ['MAX_MEGAPIXELS', 'THIN', 'decode_image', 'has_extra_channels', 'png_bytes', 'read_image',
+__all__ = ['MAX_MEGAPIXELS', 'THIN', 'decode_image', 'has_extra_channels', 'image_bytes', 'read_image',
            'read_image_size']
 
 MAX_MEGAPIXELS = 'CXRDET_MAX_MEGAPIXELS'
@@ -246,9 +246,12 @@ def _scaled(image: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.rint((image.clip(low, high) - low) * scale).astype(np.uint8)
 
 
-def png_bytes(image: np.ndarray, name: str | Path) -> bytes:
-    """An image (H, W, 3) or (H, W), blue first, as a PNG file; raises DataError with its ``name`` if that fails."""
-    done, data = cv2.imencode('.png', image)
+def image_bytes(image: np.ndarray, name: str | Path, suffix: str = '.png', *options: int) -> bytes:
+    """The bytes of a file of an image (H, W, 3) or (H, W), blue first; ``options`` are those of ``cv2.imwrite``.
+
+    Raises: DataError with its ``name`` if that fails.
+    """
+    done, data = cv2.imencode(suffix, image, options)
     if not done:
-        raise DataError(f'{name}: the image cannot be written as PNG.')
+        raise DataError(f'{name}: the image cannot be written as {suffix[1:].upper()}.')
     return data.tobytes()

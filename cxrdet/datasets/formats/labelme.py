@@ -6,8 +6,8 @@ from pathlib import Path
 from cxrdet.core.detection.boxes import ellipse_box
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.datasets.formats.coco import load_json
-from cxrdet.datasets.formats.files import annotation_files, files_below, first_bytes
-from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, as_pairs, split_of
+from cxrdet.datasets.formats.files import annotation_files, files_below, first_bytes, split_of
+from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, as_pairs
 
 __all__ = ['read', 'recognises']
 

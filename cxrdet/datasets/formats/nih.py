@@ -72,16 +72,6 @@ class NihTable:
         return NihTable(self.path, **columns)
 
 
-@dataclass
-class NihBox:
-    """A box of the published list: image, finding, and xyxy in pixels of the 1024 px image; ``line`` of the file."""
-
-    name: str
-    finding: str
-    box: tuple[float, float, float, float]
-    line: int
-
-
 def recognises(path: Path) -> bool:
     """A table of films, by its name, or a folder with one."""
     return any((path / name).is_file() for name in TABLES) or path.name in TABLES
@@ -118,13 +108,10 @@ def read(path: Path, images: Path | None = None) -> DataTable:
         absent = np.setdiff1d(np.arange(len(films)), rows)
         text = f'{len(absent)} of {len(films)} rows name an image that is not there: ' \
                f'{", ".join(films.names[absent[:5]].tolist())}'
-        table.findings.append(Finding('info' if names else 'error', 'rows_without_image', text, str(file),
-                                      f'line {films.lines[absent[0]]}'))
+        table.tell('info' if names else 'error', 'rows_without_image', text,
+                   Place(str(file), f'line {films.lines[absent[0]]}'))
     table.labels = there.labels
-    table.sizes = np.full((len(names), 2), float(BOX_PIXELS))
-    if (boxes := file.parent / 'BBox_List_2017.csv').is_file():
-        _add_boxes(table, boxes)
-    table.find_conflicts()
+    table.finish(np.full((len(names), 2), BOX_PIXELS), *_boxes_beside(file, table))
     return table
 
 
@@ -210,60 +197,35 @@ def read_age(text: str) -> float | None:
     return None if text else float('nan')
 
 
-def read_boxes(path: str | Path) -> list[NihBox]:
-    """Read ``BBox_List_2017.csv``: boxes of eight findings, x, y, w, h at 1024 px; "Infiltrate" becomes Infiltration.
-
-    Raises:
-        DataError: The file is missing or no such list, a finding is unknown, or a box has no area or is not finite.
-    """
-    boxes, findings = _parse_boxes(path)
-    raise_errors(findings)
-    return boxes
-
-
-def _parse_boxes(path: str | Path) -> tuple[list[NihBox], list[Finding]]:
-    """The boxes of a list, and what is wrong with it; ``box`` of a finding is the row of its box."""
-    rows, column, findings = _rows(path, _BOX_COLUMNS)
-    boxes = []
+def _boxes_beside(file: Path, table: DataTable) -> tuple[list, list, list]:
+    """Corners, rows of images and labels of the boxes in the list beside a table of films, of those that are there."""
+    file = file.parent / 'BBox_List_2017.csv'
+    rows, column, findings = (table.attempt(lambda path: _rows(path, _BOX_COLUMNS), file) if file.is_file() else None
+                              ) or ([], {}, [])
+    table.findings += findings
+    images = {name: row for row, name in enumerate(table.names)}
+    boxes, owners, labels = [], [], []
     for line, row in rows:
         name, finding, *texts = (row[column[key]] for key in _BOX_COLUMNS)
-        finding = BOX_FINDINGS.get(finding, finding)
+        finding, image = BOX_FINDINGS.get(finding, finding), images.get(name, -1)
         x, y, w, h = map(_number, texts)
         for applies, code, text in (
-                (finding not in NIH_FINDINGS, 'unknown_category', f'unknown finding "{finding}".'),
+                (finding not in NIH_FINDINGS, 'unknown_category', f'unknown finding "{finding}".'
+                 f'{did_you_mean(finding, NIH_FINDINGS)}'),
                 (not (np.isfinite([x, y]).all() and 0 < w < np.inf and 0 < h < np.inf), 'bad_box',
                  f'expected a box x, y, w, h with w and h above 0, got {", ".join(texts)}')):
             if applies:
-                hint = did_you_mean(finding, NIH_FINDINGS) if code == 'unknown_category' else ''
-                findings.append(replace(_at(path, line, code, text + hint, name), box=len(boxes)))
-        boxes.append(NihBox(name, finding, (x, y, x + w, y + h), line))
-    return boxes, findings
-
-
-def _add_boxes(table: DataTable, file: Path) -> None:
-    """Add the boxes of those films that are in the table."""
-    try:
-        boxes, findings = _parse_boxes(file)
-    except DataError as error:
-        table.findings.append(Finding('error', 'unreadable_annotations', str(error).removeprefix(f'{file}: '),
-                                      str(file)))
-        return
-    images = {name: row for row, name in enumerate(table.names)}
-    numbers = {name: number for number, name in enumerate(NIH_CLASSES)}
-    rows = [row for row, box in enumerate(boxes) if box.name in images]
-    place = {row: k for k, row in enumerate(rows)}
-    if len(rows) < len(boxes):
-        table.findings.append(Finding('info', 'boxes_without_image', f'{len(boxes) - len(rows)} of {len(boxes)} boxes '
-                                      'are for images that are not there', str(file)))
-    kept = [boxes[row] for row in rows]
-    table.boxes = np.array([box.box for box in kept], np.float64).reshape(-1, 4)
-    table.box_image = np.array([images[box.name] for box in kept], np.int64)
-    table.box_label = np.array([numbers.get(box.finding, -1) for box in kept], np.int64)
-    table.box_places = [Place(str(file), f'line {box.line}', box.line) for box in kept]
-    table.crowd = np.zeros(len(kept), bool)
-    for finding in findings:
-        box = place.get(finding.box, -1)
-        table.findings.append(replace(finding, box=box, image=int(table.box_image[box]) if box >= 0 else -1))
+                table.tell('error', code, text, Place(str(file), f'line {line}', line, name), image=image,
+                           box=-1 if image < 0 else len(boxes))
+        if image >= 0:
+            boxes.append((x, y, x + w, y + h))
+            owners.append(image)
+            labels.append(NIH_CLASSES.index(finding) if finding in NIH_CLASSES else -1)
+            table.box_places.append(Place(str(file), f'line {line}', line))
+    if len(boxes) < len(rows):
+        table.tell('info', 'boxes_without_image', f'{len(rows) - len(boxes)} of {len(rows)} boxes are for images that '
+                   'are not there', Place(str(file)))
+    return boxes, owners, labels
 
 
 def _read_splits(folder: Path, table: DataTable) -> dict[str, str]:
@@ -271,31 +233,13 @@ def _read_splits(folder: Path, table: DataTable) -> dict[str, str]:
     splits: dict[str, str] = {}
     for split, name in LISTS.items():
         file = folder / name
-        if not file.is_file():
-            continue
-        try:
-            names, findings = list_names(file)
-        except DataError as error:
-            table.findings.append(Finding('error', 'unreadable_annotations', str(error).removeprefix(f'{file}: '),
-                                          str(file)))
-            continue
+        names, findings = (table.attempt(list_names, file) if file.is_file() else None) or ({}, [])
         table.findings += findings
         for image, line in names.items():
             if splits.setdefault(image, split) != split:
-                table.findings.append(_at(file, line, 'listed_in_both', f'"{image}" stands in {LISTS["train_val"]} too',
-                                          image))
+                table.tell('error', 'listed_in_both', f'"{image}" stands in {LISTS["train_val"]} too',
+                           Place(str(file), f'line {line}', line, image))
     return splits
-
-
-def scale_boxes(boxes: Sequence[NihBox], height: int, width: int) -> np.ndarray:
-    """Boxes of the published list on an image of another size: (N, 4) float32 xyxy, absolute pixels, not clipped.
-
-    Args:
-        boxes: Of one image, in pixels of its 1024 px form.
-        height, width: Of the image at hand, which shows the whole film.
-    """
-    scale = np.array([width, height, width, height], np.float64) / BOX_PIXELS
-    return (np.array([box.box for box in boxes], np.float64).reshape(-1, 4) * scale).astype(np.float32)
 
 
 def find_table(folder: str | Path) -> Path:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.issues import DataTable
-from cxrdet.datasets.formats import csv_labels, cvat, folder, label_studio, labelme, layouts, nih, record_images, yolo
+from cxrdet.datasets.formats import csv_labels, cvat, folder, label_studio, labelme, layouts, nih, tfrecord, yolo
 from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, annotation_files, image_paths, tell_outside
 
 __all__ = ['FORMATS', 'IMAGE_SUFFIXES', 'Format', 'find_format', 'image_paths', 'read_set']
@@ -35,7 +35,7 @@ FORMATS = {
     'coco': Format(layouts.recognises_coco, layouts.read_coco),
     'yolo': Format(yolo.recognises, yolo.read),
     'csv': Format(csv_labels.recognises, csv_labels.read),
-    'tfrecord': Format(record_images.recognises, record_images.read),
+    'tfrecord': Format(tfrecord.recognises, tfrecord.read),
     'folder': Format(Path.is_dir, folder.read),
 }
 """In this order they are asked; the first that recognises a path reads it."""

@@ -3,21 +3,18 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cxrdet.core.errors import DataError, did_you_mean
-from cxrdet.core.issues import DataTable, Finding, Place
-from cxrdet.datasets.formats.files import image_paths
+from cxrdet.core.issues import DataTable, Place
+from cxrdet.datasets.formats.files import image_paths, split_of
 from cxrdet.datasets.formats.images import read_image_size
 
-__all__ = ['TableBuilder', 'as_number', 'as_pairs', 'measured', 'split_of']
+__all__ = ['TableBuilder', 'as_number', 'as_pairs', 'measured']
 
-_SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
 _UPLOADED = re.compile(r'[0-9a-f]{8}-')  # what Label Studio puts before the name of a file
 
 
@@ -30,7 +27,7 @@ class TableBuilder:
         images: Folder of the images, where the user names one; looked into first.
 
     Attributes:
-        table: What there is by now; complete after :meth:`done`.
+        table: What there is by now; complete after :meth:`done`. ``tell`` and ``attempt`` are its own.
         root: Folder of the set.
         declared: Names of classes that the set declares, in their order; a box of another is an error then. Where it
             stays empty, the names that occur are the classes, sorted.
@@ -39,25 +36,14 @@ class TableBuilder:
     def __init__(self, kind: str, path: Path, images: Path | None = None) -> None:
         self.root = path if path.is_dir() else path.parent
         self.table = DataTable(kind, source={}, folders=[str(images or self.root)])
+        self.tell, self.attempt = self.table.tell, self.table.attempt
         self.declared: list[str] = []
         self._folders = [self.root] if images is None else [images, self.root]
-        self._sizes: list[tuple[float, ...]] = []
+        self._sizes: list[Sequence[float]] = []
         self._boxes: list[tuple] = []  # corners, row of the image, name of the class
         self._shapes: Counter = Counter()  # (shape, what became of it)
         self._first: dict[tuple[str, str], Place] = {}
         self._listing: dict[str, list[str]] | None = None
-
-    def tell(self, level: str, code: str, text: str, place: Place, *, image: int = -1, box: int = -1) -> None:
-        """Add a finding."""
-        self.table.findings.append(Finding(level, code, text, *place[:2], place.id, image=image, box=box))
-
-    def attempt(self, read: Callable, file: str | Path, *, image: int = -1) -> Any:
-        """What ``read`` makes of a file; None where it raises DataError, which is told."""
-        try:
-            return read(file)
-        except DataError as error:
-            text = str(error).removeprefix(f'{file}: ')
-            self.tell('error', 'unreadable_annotations', text, Place(str(file)), image=image)
 
     def add_image(self, file: str, place: Place, *, size: Sequence[float] = (math.nan, math.nan),
                   split: str = '') -> int:
@@ -68,11 +54,8 @@ class TableBuilder:
         """
         ways = (Path(os.path.relpath(file, folder)).parts for folder in self._folders)
         name = next(('/'.join(part for part in way if part != 'images') for way in ways if os.pardir not in way), '')
-        for column, value in zip(('names', 'files', 'splits', 'groups', 'views', 'places'),
-                                 (name or file, file, split or split_of(name), '', '', place)):
-            getattr(self.table, column).append(value)
-        self._sizes.append(tuple(side if 0 < side < math.inf else math.nan for side in size))
-        return len(self._sizes) - 1
+        self._sizes.append(size)
+        return self.table.add_image(name or file, file, place, split=split or split_of(name))
 
     def add_box(self, image: int, label: str, points: Sequence[float], place: Place, *, shape: str = '',
                 fault: str = '') -> None:
@@ -134,14 +117,9 @@ class TableBuilder:
         table.classes = tuple(dict.fromkeys(self.declared) or sorted(
             set(labels) - {''}, key=lambda name: name.zfill(9) if name.isdigit() else name))
         numbers = {name: number for number, name in enumerate(table.classes)}
-        table.sizes = np.array(self._sizes, np.float64).reshape(-1, 2)
-        table.boxes = np.array(boxes, np.float64).reshape(-1, 4)
-        table.box_image = np.array(owners, np.int64)
-        table.box_label = np.array([numbers.get(label, -1) for label in labels], np.int64)
-        table.crowd = np.zeros(len(boxes), bool)
         for (shape, fate), number in self._shapes.items():
             self.tell('info', 'other_shape', f'{number} x {shape}: {fate}; the first is here', self._first[shape, fate])
-        table.find_conflicts()
+        table.finish(self._sizes, boxes, owners, [numbers.get(label, -1) for label in labels])
         return table
 
 
@@ -172,8 +150,3 @@ def measured(file: str | Path) -> tuple[float, float]:
 @lru_cache(maxsize=2 ** 17)
 def _size(file: str, time: int, length: int) -> tuple[int, int]:
     return read_image_size(file)
-
-
-def split_of(name: str) -> str:
-    """``train``, ``val`` or ``test``, by the first folder in a path that says so (``valid``: val); ``''`` for none."""
-    return next((_SPLITS[part.lower()] for part in name.split('/')[:-1] if part.lower() in _SPLITS), '')

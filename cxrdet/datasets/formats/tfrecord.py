@@ -1,8 +1,8 @@
-"""The TFRecord files of the Comparison detector, read without TensorFlow.
+"""The TFRecord files of the Comparison detector, read without TensorFlow, and the images within them.
 
-Three layers, each as small as the format allows: the framing of TFRecord (length, masked CRC-32C of the length, data,
-masked CRC-32C of the data; tensorflow.org/tutorials/load_data/tfrecord), the protocol buffer ``tf.train.Example`` (a
-map from names to lists of bytes, floats or integers), and the features of this data set:
+A record is framed by its length and two masked CRC-32C, of the length and of the data (tensorflow.org/tutorials/
+load_data/tfrecord). The data are a protocol buffer ``tf.train.Example``, a map from names to lists of bytes, floats or
+integers, of which this set uses:
 
 ========================  =======  ===============================================================================
 ``img_name``              bytes    file name of the image
@@ -13,39 +13,33 @@ map from names to lists of bytes, floats or integers), and the features of this 
                                    corners (xmax = x + w - 1)
 ========================  =======  ===============================================================================
 
+An image has a path like a file: ``train.tfrecord@1234/a.jpg`` is the image ``a.jpg`` of the record at byte 1234.
+Reading a set reads all but the pixels, some hundred bytes an image; the checksum of the data is looked at where an
+image is read with ``check``, as ``tools/check_data.py`` does.
+
 Source: Liang et al., "Comparison detector for cervical cell/clumps detection in the limited data scenario",
-Neurocomputing 437, 2021; the set is published by CVIU-CSU as COCO JSON too, in which case no conversion is needed.
+Neurocomputing 437, 2021; the set is published by CVIU-CSU as COCO JSON too.
 """
+import hashlib
+import mmap
 import os
+import re
 import struct
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import google_crc32c
 import numpy as np
 
 from cxrdet.core.errors import DataError
+from cxrdet.core.issues import DataTable, Finding, Place
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
-from cxrdet.datasets.formats.crc32c import masked_crc32c
 
-
-@dataclass
-class CDetectorExample:
-    """One image of the Comparison detector's set.
-
-    Attributes:
-        name: file name of the image as stored.
-        image: (H, W, 3) uint8, RGB.
-        boxes: (N, 4) int64 xyxy in pixels, continuous corners (the stored inclusive xmax and ymax plus 1).
-        labels: (N,) int64, index into :data:`~.cell_classes.CDETECTOR_CLASSES` (the stored label minus 1).
-    """
-
-    name: str
-    image: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
+_SHARD = re.compile(r'[-_.]?\d+([-_]of[-_]\d+)?$')
+_SUFFIXES = ('', '.tfrecord', '.tfrecords', '.record', '.records')
+_SAMPLE = 4096  # bytes of the pixels in the middle
+_PATH = re.compile(r'(?P<file>.+)@(?P<offset>\d+)/[^/]*', re.DOTALL)
 
 
 class Span(NamedTuple):
@@ -55,67 +49,214 @@ class Span(NamedTuple):
     offset: int
     length: int
 
+    def __str__(self) -> str:
+        return f'record {self.number} at byte {self.offset}'
 
-def record_spans(path: str | Path) -> Iterator[Span]:
-    """The records of a TFRecord file, by their lengths (and the checksums of these) only.
+
+class RecordImage(NamedTuple):
+    """An image of a TFRecord file: its record, name, sides in pixels, and rows as stored, (N, 5) int64.
+
+    ``key`` is a digest of size and some pixels of the middle, which images of the same pixels share.
+    """
+
+    span: Span
+    name: str
+    height: int
+    width: int
+    rows: np.ndarray
+    key: str
+
+
+def record_files(path: str | Path) -> list[Path]:
+    """The TFRecord files that a path means: itself, or all in a folder whose names hold "record", sorted.
+
+    Raises: DataError if there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if not path.is_file():
+            raise DataError(f'{path}: no such TFRecord file, or folder of such.')
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.is_file() and 'record' in file.name.lower()
+                   and not file.name.startswith('.'))
+    if not files:
+        raise DataError(f'{path}: there is no TFRecord file in this folder; looked for names that hold "record".')
+    return files
+
+
+def recognises(path: Path) -> bool:
+    """A file with the suffix of a TFRecord file or none, whose name holds "record", or a folder with one."""
+    if path.is_dir():
+        return any(map(recognises, filter(Path.is_file, path.iterdir())))
+    return 'record' in path.name.lower() and path.suffix.lower() in _SUFFIXES
+
+
+def read(path: Path, images: Path | None = None, *, files: list[Path] | None = None) -> DataTable:
+    """One file, or all in a folder whose names hold "record"; a file is a split, shards of one name are one.
+
+    ``train-00000-of-00010.tfrecord`` is of the split ``train``. Of a torn file the records before the tear are read.
+
+    Args:
+        path: The file or the folder.
+        images: Not looked at: the files hold their images.
+        files: The files of one set without splits, to read these only.
+
+    Raises:
+        DataError: There is no file.
+    """
+    table = DataTable('tfrecord', CDETECTOR_CLASSES)
+    sizes, rows, owners = [], [np.zeros((0, 5), np.int64)], [np.zeros(0, np.int64)]
+    taken: dict[tuple[str, str], str] = {}
+    for file in record_files(path) if files is None else files:
+        stem = file.name.split('.')[0]
+        split = (_SHARD.sub('', stem) or stem) if files is None else ''
+        for found in _parsed(file):
+            if isinstance(found, Finding):
+                table.findings.append(found)
+                continue
+            number, offset, _ = found.span
+            inside = record_path(file, found)
+            own = table.add_image(found.name, inside, Place(str(file), f'record {number}', number, offset), split=split)
+            table.box_places += [Place(str(file), f'record {number}, box {box}', number)
+                                 for box in range(len(found.rows))]
+            sizes.append((found.height, found.width))
+            rows.append(found.rows)
+            owners.append(np.full(len(found.rows), own))
+            other = taken.setdefault((split, os.path.splitext(found.name)[0]), inside)
+            if other != inside:
+                table.tell_image('error', 'image_name_twice', f'"{found.name}" has the name of an image before it: '
+                                 f'{other}', own)
+    stored = np.concatenate(rows)
+    known = (stored[:, 4] >= 1) & (stored[:, 4] <= len(CDETECTOR_CLASSES))
+    table.finish(sizes, stored[:, [1, 0, 3, 2]] + [0, 0, 1, 1], np.concatenate(owners),
+                 np.where(known, stored[:, 4] - 1, -1))
+    table.findings += [table.about_box('error', 'unknown_category', f'the box has the label {stored[box, 4]}, expected '
+                                       f'1 to {len(CDETECTOR_CLASSES)}', box) for box in np.flatnonzero(~known)]
+    return table
+
+
+def index_records(file: str | Path) -> Iterator[RecordImage]:
+    """The images of a TFRecord file without their pixels.
+
+    Raises:
+        DataError: as :func:`record_spans` does; or a record is no ``Example`` of the set (with its number and byte).
+    """
+    for found in _parsed(file):
+        if isinstance(found, Finding):
+            raise DataError(f'{found.file}: {found.text}')
+        yield found
+
+
+def _parsed(file: str | Path) -> Iterator[RecordImage | Finding]:
+    """The images of a file, and in place of what is none what is wrong with it; it ends at a tear."""
+    try:
+        content = _mapped(file)
+        for span in record_spans(file, content):
+            try:
+                name, image, rows = _parts(content[span.offset + 12:span.offset + 12 + span.length])
+                yield RecordImage(span, re.split(r'[/\\]', name)[-1], *image.shape[:2], rows, _key(image))
+            except ValueError as error:  # UnicodeDecodeError is one
+                yield Finding('error', 'bad_image', f'{span}: {error}.', str(file))
+    except DataError as error:
+        yield Finding('error', 'unreadable_annotations', str(error).removeprefix(f'{file}: '), str(file))
+
+
+def _mapped(path: str | Path) -> memoryview:
+    try:
+        with open(path, 'rb') as stream:
+            if not os.fstat(stream.fileno()).st_size:
+                raise DataError(f'{path}: the TFRecord file is empty (0 bytes).')
+            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise DataError(f'{path}: cannot read the TFRecord file: {error.strerror or error}.') from None
+
+
+def _key(image: np.ndarray) -> str:
+    pixels = image.reshape(-1)
+    middle = max(0, (len(pixels) - _SAMPLE) // 2)
+    return hashlib.sha1(repr(image.shape).encode() + pixels[middle:middle + _SAMPLE].tobytes()).hexdigest()
+
+
+def record_path(file: str | Path, image: RecordImage) -> str:
+    """The path of an image in a TFRecord file."""
+    return f'{os.fspath(file)}@{image.span.offset}/{image.name}'
+
+
+def split_record_path(path: str | Path) -> tuple[str, int] | None:
+    """TFRecord file and byte offset of the record; None for a path of an image file."""
+    found = _PATH.fullmatch(os.fspath(path))
+    return None if found is None or not os.path.isfile(found['file']) else (found['file'], int(found['offset']))
+
+
+def read_record_image(path: str | Path, *, check: bool = False) -> np.ndarray:
+    """The image of a path of :func:`record_path`, (H, W, 3) uint8, channels blue, green, red.
+
+    Args:
+        path: of the image.
+        check: hold the data to their checksum, too.
+
+    Raises:
+        DataError: there is no such record any more, or it is damaged where that can be seen.
+    """
+    file, offset = split_record_path(path) or (os.fspath(path), -1)
+    try:
+        with open(file, 'rb') as stream:
+            stream.seek(offset)
+            head = stream.read(12)
+            length = _length(head)
+            data, tail = (b'', b'') if length is None else (stream.read(length), stream.read(4))
+    except (OSError, ValueError) as error:
+        raise DataError(f'{path}: cannot read the record: {error}.') from None
+    if len(tail) < 4:
+        raise DataError(f'{path}: there is no whole record at byte {offset} of {file}; the file is damaged, or was '
+                        'changed since it was indexed.')
+    if check and masked_crc32c(data) != struct.unpack('<I', tail)[0]:
+        raise DataError(f'{path}: wrong checksum of the data of the record at byte {offset}; the file is damaged.')
+    try:
+        return np.ascontiguousarray(_parts(memoryview(data))[1][..., ::-1])
+    except ValueError as error:
+        raise DataError(f'{path}: {error}.') from None
+
+
+# ------------------------------------------------------------------------------------------------- records
+
+def record_spans(path: str | Path, data: memoryview | None = None) -> Iterator[Span]:
+    """The records of a TFRecord file (or of its content), by their lengths and the checksums of these only.
 
     Raises:
         DataError: the file is missing, empty, compressed, cut off, or the checksum of a length is wrong (with number
             and byte offset of the record).
     """
-    try:
-        stream = open(path, 'rb')
-    except OSError as error:
-        raise DataError(f'{path}: cannot read the TFRecord file: {error.strerror or error}.') from None
-    with stream:
-        size = os.fstat(stream.fileno()).st_size
-        if size == 0:
-            raise DataError(f'{path}: the TFRecord file is empty (0 bytes).')
-        number = offset = 0
-        while offset < size:
-            stream.seek(offset)
-            head = stream.read(12)
-            where = _where(path, number, offset)
-            if head.startswith(b'\x1f\x8b') and offset == 0:
-                raise DataError(f'{path}: the file is compressed by gzip; unpack it first.')
-            if len(head) < 12:
-                raise DataError(f'{where}: the file is truncated: {len(head)} bytes are left, a record needs 16.')
-            length, check = struct.unpack('<QI', head)
-            if masked_crc32c(head[:8]) != check:
-                raise DataError(f'{where}: wrong checksum of the length; the file is damaged, or no TFRecord file.')
-            if length + 16 > size - offset:
-                raise DataError(f'{where}: the file is truncated: the record has {length + 16} bytes, '
-                                f'{size - offset} are left.')
-            yield Span(number, offset, length)
-            number, offset = number + 1, offset + length + 16
+    data = _mapped(path) if data is None else data
+    if data[:2] == b'\x1f\x8b':
+        raise DataError(f'{path}: the file is compressed by gzip; unpack it first.')
+    number = offset = 0
+    while offset < len(data):
+        head, left = data[offset:offset + 12], len(data) - offset
+        span = Span(number, offset, _length(head) or 0)
+        if len(head) < 12:
+            raise DataError(f'{path}: {span}: the file is truncated: {left} bytes are left, a record needs 16.')
+        if _length(head) is None:
+            raise DataError(f'{path}: {span}: wrong checksum of the length; the file is damaged, or no TFRecord file.')
+        if span.length + 16 > left:
+            raise DataError(f'{path}: {span}: the file is truncated: the record has {span.length + 16} bytes, {left} '
+                            'are left.')
+        yield span
+        number, offset = number + 1, offset + span.length + 16
 
 
-def _where(path: str | Path, number: int, offset: int) -> str:
-    return f'{path}: record {number} at byte {offset}'
+def _length(head: bytes | memoryview) -> int | None:
+    """The length of the data that the first 12 bytes of a record say; None where they are no such."""
+    if len(head) < 12:
+        return None
+    length, check = struct.unpack('<QI', head)
+    return length if masked_crc32c(head[:8]) == check else None
 
 
-def read_record(path: str | Path, span: Span) -> bytes:
-    """The data of a record.
-
-    Raises:
-        DataError: the file is shorter than it was, or the checksum is wrong.
-    """
-    with open(path, 'rb') as stream:
-        stream.seek(span.offset + 12)
-        data, check = stream.read(span.length), stream.read(4)
-    if len(check) < 4 or masked_crc32c(data) != struct.unpack('<I', check)[0]:
-        raise DataError(f'{_where(path, span.number, span.offset)}: wrong checksum of the data; the file is damaged.')
-    return data
-
-
-def read_records(path: str | Path) -> Iterator[tuple[Span, bytes]]:
-    """Place and data of the records of a TFRecord file, one after the other.
-
-    Raises:
-        DataError: as :func:`record_spans` and :func:`read_record` do.
-    """
-    for span in record_spans(path):
-        yield span, read_record(path, span)
+def masked_crc32c(data: bytes | memoryview) -> int:
+    """CRC-32C (RFC 3720, appendix B.4) as TFRecord stores it: rotated right by 15 bits, plus a constant."""
+    crc = google_crc32c.value(bytes(data))
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -153,12 +294,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         at += length
 
 
-def parse_example(data: bytes | memoryview, *, views: Container[str] = ()) -> dict[str, list]:
-    """Features of a serialized ``tf.train.Example``: name -> list of bytes, of ints or of floats.
-
-    Args:
-        data: the message.
-        views: names of features whose bytes are not copied: they come as views of ``data``.
+def parse_example(data: bytes | memoryview) -> dict[str, list]:
+    """Features of a serialized ``tf.train.Example``: name -> list of views of ``data``, of ints or of floats.
 
     Raises:
         ValueError: the data are no such message.
@@ -169,21 +306,20 @@ def parse_example(data: bytes | memoryview, *, views: Container[str] = ()) -> di
             for entry_number, entry in _fields(message) if number == 1 else ():
                 if entry_number == 1:
                     pair = dict(_fields(entry))
-                    name = pair[1].tobytes().decode()
-                    features[name] = _feature(pair.get(2, memoryview(b'')), name in views)
+                    features[pair[1].tobytes().decode()] = _feature(pair.get(2, memoryview(b'')))
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f'not a tf.train.Example ({error})') from None
     return features
 
 
-def _feature(data: memoryview, view: bool) -> list:
+def _feature(data: memoryview) -> list:
     values: list = []
     for kind, items in _fields(data):
         for number, item in _fields(items):
             if number != 1:
                 continue
             if kind == 1:
-                values.append(item if view else item.tobytes())
+                values.append(item[:])
             elif kind == 2:
                 values.extend(np.frombuffer(item, '<f4').tolist())
             elif isinstance(item, int):
@@ -200,61 +336,25 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def read_cdetector(path: str | Path) -> Iterator[CDetectorExample]:
-    """Images with boxes of a TFRecord file of the Comparison detector, one after the other.
-
-    Raises:
-        DataError: as :func:`read_records` does; or a record is no ``Example``, lacks a feature, or its numbers do not
-            fit together (with the number and the byte offset of the record).
-    """
-    for span, data in read_records(path):
-        with record_errors(path, span):
-            yield cdetector_example(parse_example(data))
-
-
-@contextmanager
-def record_errors(path: str | Path, span: Span) -> Iterator[None]:
-    """Makes a DataError that names the record of a ValueError (UnicodeDecodeError is one)."""
-    try:
-        yield
-    except ValueError as error:
-        raise DataError(f'{_where(path, span.number, span.offset)}: {error}.') from None
-
-
-def cdetector_example(features: dict[str, list]) -> CDetectorExample:
-    """The image and the boxes of a record; the labels must be those of the set.
-
-    Raises:
-        ValueError: a feature is missing, or the numbers do not fit together.
-    """
-    name, image, table = cdetector_parts(features)
-    labels = table[:, 4]
-    if labels.size and (labels.min() < 1 or labels.max() > len(CDETECTOR_CLASSES)):
-        raise ValueError(f'"{name}": labels {sorted(set(labels.tolist()))}, expected 1 to {len(CDETECTOR_CLASSES)}')
-    return CDetectorExample(name, image, continuous_boxes(table), labels - 1)
-
-
-def continuous_boxes(rows: np.ndarray) -> np.ndarray:
-    """Boxes (N, 4) int64 xyxy, continuous corners, of stored rows (N, 5): ymin, xmin, ymax, xmax (inclusive), label."""
-    return rows[:, [1, 0, 3, 2]] + np.array([0, 0, 1, 1])
-
-
-def cdetector_parts(features: dict[str, list]) -> tuple[str, np.ndarray, np.ndarray]:
+def _parts(data: memoryview) -> tuple[str, np.ndarray, np.ndarray]:
     """Name, image (H, W, 3) uint8 RGB and rows (N, 5) int64, as they are stored, of a record.
 
     Raises:
         ValueError: a feature is missing, or the numbers do not fit together.
     """
-    def one(key: str, *kinds: type):
+    features = parse_example(data)
+
+    def one(key: str, kind: type):
         values = features.get(key)
-        if values is None or len(values) != 1 or not isinstance(values[0], kinds):
-            raise ValueError(f'expected one value ({kinds[0].__name__}) in the feature "{key}"; the record has '
-                             f'{ {name: len(items) for name, items in features.items()} } (feature: number of values)')
+        if values is None or len(values) != 1 or not isinstance(values[0], kind):
+            there = {name: len(items) for name, items in features.items()}
+            raise ValueError(f'expected one value ({"int" if kind is int else "bytes"}) in the feature "{key}"; the '
+                             f'record has {there} (feature: number of values)')
         return values[0]
 
-    name = one('img_name', bytes).decode()
-    height, width, pixels, rows = (one('img_height', int), one('img_width', int), one('img', bytes, memoryview),
-                                   one('gtboxes_and_label', bytes))
+    name = one('img_name', memoryview).tobytes().decode()
+    height, width, pixels, rows = (one('img_height', int), one('img_width', int), one('img', memoryview),
+                                   one('gtboxes_and_label', memoryview))
     if height <= 0 or width <= 0 or len(pixels) != height * width * 3:
         raise ValueError(f'"{name}": {len(pixels)} bytes of pixels, expected {height} x {width} x 3')
     if len(rows) % 20:

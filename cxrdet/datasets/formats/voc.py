@@ -8,7 +8,7 @@ below ``Annotations``, as CVAT writes them: ``case1/a.xml`` is of the image ``ca
 import math
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -19,7 +19,7 @@ from defusedxml.ElementTree import fromstring
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Finding, Place, raise_errors
-from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, files_below
+from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, files_below, split_of
 
 __all__ = ['CORNERS', 'LISTS', 'SIDES', 'parse_xml', 'read', 'read_list', 'recognises']
 
@@ -53,40 +53,43 @@ def read(path: Path, images: Path | None = None, *, annotations: Path | None = N
         DataError: There is no annotation.
         ConfigError: ``corners`` is neither.
     """
+    folder = annotations or path / 'Annotations'
+    return read_folders([(path, images or path / 'JPEGImages', folder, None)], lists=lists, corners=corners)
+
+
+def read_folders(places: Iterable[tuple[Path, Path, Path, str | None]], *, lists: Mapping[Path, str] | None = None,
+                 corners: str = 'exclusive') -> DataTable:
+    """Several VOC folders as one set, as :func:`read` reads one.
+
+    Args:
+        places: The folder, that of its images, that of its XML files, and what stands before the names of its images.
+            The folders in a name tell its split then, where no list does; not so where it is ``None``.
+        lists, corners: Of :func:`read`.
+    """
     check_corners(corners)
-    folder, images = annotations or path / 'Annotations', images or path / 'JPEGImages'
-    table = DataTable('voc', folders=[str(images)], source={})
-    members = _members(table, path, folder, lists)
+    table = DataTable('voc', source={})
     sizes: list[list[float]] = []
     boxes: list[tuple] = []
     listings: dict[str, dict[str, list[str]]] = {}
-    faults: dict[str, str] = {}
-    for split, name in members:
-        file = str(folder / f'{name}.xml')
-        if name not in table.source:
-            table.source[name], faults[name] = _parse(file)
-        root, image = table.source[name], len(table.names)
-        table.names.append(name)
-        table.files.append(_image_file(images, name, '' if root is None else _text(root, 'filename'), listings))
-        table.splits.append(split)
-        table.places.append(Place(file))
-        if root is None:
-            table.tell_images('error', 'unreadable_annotations', [(image, faults[name])])
-        sizes.append([_size(table, image, root, side) for side in ('height', 'width')])
-        for number, element in enumerate(() if root is None else root.findall('object')):
-            boxes.append(_read_object(table, element, Place(file, f'object {number + 1}', number), image))
+    for path, images, folder, prefix in places:
+        if str(images) not in table.folders:
+            table.folders.append(str(images))
+        for split, stem in _members(table, path, folder, lists):
+            name, file, image = (prefix or '') + stem, str(folder / f'{stem}.xml'), len(table.names)
+            if table.source.get(name) is None:
+                table.source[name] = table.attempt(_parse, file, image=image)
+            root = table.source[name]
+            found = _image_file(images, stem, '' if root is None else _text(root, 'filename'), listings)
+            table.add_image(name, found, Place(file), split=split or ('' if prefix is None else split_of(name)))
+            sizes.append([_size(table, image, root, side) for side in ('height', 'width')])
+            for number, element in enumerate(() if root is None else root.findall('object')):
+                boxes.append(_read_object(table, element, Place(file, f'object {number + 1}', number), image))
     names, corner_values, image_rows, difficult = zip(*boxes) if boxes else ((), (), (), ())
     table.classes = tuple(sorted(set(names) - {''}))
     labels = {name: number for number, name in enumerate(table.classes)}
-    table.sizes = np.array(sizes, np.float64).reshape(-1, 2)
-    table.boxes = np.array(corner_values, np.float64).reshape(-1, 4)
-    if corners == 'inclusive':
-        table.boxes[:, :2] -= 1
-    table.box_image = np.array(image_rows, np.int64)
-    table.box_label = np.array([labels.get(name, -1) for name in names], np.int64)
-    table.crowd = np.array(difficult, bool)
-    table.groups, table.views = [''] * len(table.names), [''] * len(table.names)
-    table.find_conflicts()
+    shift = [1, 1, 0, 0] if corners == 'inclusive' else [0, 0, 0, 0]
+    table.finish(sizes, np.array(corner_values, np.float64).reshape(-1, 4) - shift, image_rows,
+                 [labels.get(name, -1) for name in names], difficult)
     return table
 
 
@@ -162,34 +165,26 @@ def _members(table: DataTable, path: Path, folder: Path, lists: Mapping[Path, st
     for file, split in known.items():
         if lists is None and not file.is_file():
             continue
-        try:
-            names, findings = list_names(file)
-            table.findings += findings
-        except DataError as error:
-            table.findings.append(Finding('error', 'unreadable_annotations', str(error).removeprefix(f'{file}: '),
-                                          str(file)))
-            continue
+        names, findings = table.attempt(list_names, file) or ({}, [])
+        table.findings += findings
         for name, line in names.items():
             if os.path.isfile(folder / f'{name}.xml'):
                 members.append((split, name))
             else:
-                table.findings.append(Finding('error', 'missing_annotation', f'"{name}" is listed, but there is no '
-                                              f'file {folder / name}.xml', str(file), f'line {line}', name))
+                table.tell('error', 'missing_annotation', f'"{name}" is listed, but there is no file '
+                           f'{folder / name}.xml', Place(str(file), f'line {line}', line, name))
     rest = [] if lists else sorted(set(stems) - {name for _, name in members})
     if members and rest:
-        table.findings.append(Finding('info', 'not_listed', f'{len(rest)} annotations stand in no list of a split: '
-                                      f'{", ".join(rest[:5])}', str(path / 'ImageSets' / 'Main')))
+        table.tell('info', 'not_listed', f'{len(rest)} annotations stand in no list of a split: {", ".join(rest[:5])}',
+                   Place(str(path / 'ImageSets' / 'Main')))
     return members + [('', name) for name in rest]
 
 
-def _parse(file: str) -> tuple[Element | None, str]:
-    """The root of an annotation, or what is wrong with the file."""
-    try:
-        root = parse_xml(file)
-    except DataError as error:
-        return None, str(error).removeprefix(f'{file}: ')
-    return (root, '') if root.tag == 'annotation' else (
-        None, f'expected <annotation> as the root of a VOC file, got <{root.tag}>')
+def _parse(file: str) -> Element:
+    root = parse_xml(file)
+    if root.tag != 'annotation':
+        raise DataError(f'{file}: expected <annotation> as the root of a VOC file, got <{root.tag}>')
+    return root
 
 
 def _image_file(images: Path, name: str, filename: str, listings: dict[str, dict[str, list[str]]]) -> str:
@@ -216,8 +211,8 @@ def _size(table: DataTable, image: int, root: Element | None, side: str) -> floa
     text = '' if root is None else _text(root, f'size/{side}')
     value = _number(text or '0')
     if value is None or not 0 <= value < math.inf:
-        table.tell_images('error', 'bad_size', [(image, f'<size/{side}> must be a number of pixels, got "{text}"')])
-    return value if value is not None and 0 < value < math.inf else math.nan
+        table.tell_image('error', 'bad_size', f'<size/{side}> must be a number of pixels, got "{text}"', image)
+    return math.nan if value is None else value
 
 
 def _read_object(table: DataTable, element: Element, place: Place,
@@ -231,8 +226,7 @@ def _read_object(table: DataTable, element: Element, place: Place,
     for applies, code, text in ((None in box, 'bad_box', 'needs a <bndbox> with numbers xmin, ymin, xmax, ymax'),
                                 (not name, 'no_category', 'has no <name>')):
         if applies:
-            table.findings.append(Finding('error', code, f'("{name}") {text}', place.file, place.row, image=image,
-                                          box=number))
+            table.tell('error', code, f'("{name}") {text}', place, image=image, box=number)
     return name, [math.nan] * 4 if None in box else box, image, _text(element, 'difficult') not in ('', '0')
 
 

@@ -17,8 +17,8 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import within
-from cxrdet.datasets.formats.files import annotation_files, files_below, first_bytes, image_paths
-from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, measured, split_of
+from cxrdet.datasets.formats.files import annotation_files, files_below, first_bytes, image_paths, split_of
+from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, measured
 
 __all__ = ['read', 'recognises']
 

@@ -1,14 +1,16 @@
 """A data set of cell phantoms on disk, in COCO format."""
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.core.files import write_atomic
 from cxrdet.datasets.formats.coco import coco_annotation
+from cxrdet.datasets.formats.images import image_bytes
 from cxrdet.datasets.phantoms.cells import CELL_CLASSES, render_cells, sample_cells
 from cxrdet.datasets.phantoms.files import Progress, prepared_folder, write_json
-from cxrdet.datasets.phantoms.optics import encode_jpeg, one_thread
+from cxrdet.datasets.phantoms.optics import one_thread
 
 CELL_VERSION = 3  # raise it whenever the same seed gives other images
 SPLIT_KEYS = {'train': 0, 'val': 1, 'test': 2}
@@ -61,8 +63,9 @@ def _write_split(out_dir: Path, split: str, count: int, size: int, seed: int, pr
         name = f'{split}_{index:05d}.jpg'
         path = out_dir / 'images' / name
         if not path.exists():
-            data = encode_jpeg(render_cells(rng, scene), int(rng.integers(80, 96)))
-            write_atomic(path, data.tobytes(), durable=False)
+            image = cv2.cvtColor(render_cells(rng, scene), cv2.COLOR_RGB2BGR)
+            data = image_bytes(image, path, '.jpg', cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(80, 96)))
+            write_atomic(path, data, durable=False)
         images.append({'id': index + 1, 'file_name': name, 'width': size, 'height': size})
         for box, label in zip(*(array.tolist() for array in scene.targets())):
             annotations.append(coco_annotation(len(annotations) + 1, index + 1, label + 1, box))

@@ -13,7 +13,7 @@ from cxrdet.core.classification.labels import NO_FINDING
 from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import check_numbers
 from cxrdet.core.files import write_atomic
-from cxrdet.datasets.formats.images import png_bytes
+from cxrdet.datasets.formats.images import image_bytes
 from cxrdet.datasets.phantoms.chest import ChestScene, render_chest, sample_chest
 from cxrdet.datasets.phantoms.chest_body import Patient, sample_patient
 from cxrdet.datasets.phantoms.chest_findings import CHEST_FINDINGS, PREVALENCE
@@ -129,7 +129,7 @@ def _finish_image(path: Path, film: _Film, seed: int, size: int) -> ChestScene:
     rng = np.random.default_rng((seed, _STREAM, film.number, film.follow_up + 1))
     scene = sample_chest(rng, size, findings=film.findings, view=film.view, patient=film.patient)
     if not path.exists():
-        write_atomic(path, png_bytes(render_chest(rng, scene), path), durable=False)
+        write_atomic(path, image_bytes(render_chest(rng, scene), path), durable=False)
     return scene
 
 

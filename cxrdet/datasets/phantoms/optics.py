@@ -77,12 +77,3 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
 def to_bytes(image: np.ndarray) -> np.ndarray:
     """Round and clip to uint8."""
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
-
-
-def encode_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """Return the bytes of a JPEG file of an (H, W, 3) RGB or (H, W) grey uint8 image, as a (N,) uint8 array."""
-    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    done, code = cv2.imencode('.jpg', stored, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    if not done:
-        raise RuntimeError(f'OpenCV could not encode an image of shape {image.shape} as JPEG')
-    return code

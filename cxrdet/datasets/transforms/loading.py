@@ -8,7 +8,7 @@ from mmcv.transforms import BaseTransform
 
 from cxrdet.core.errors import ConfigError, DataError, check_numbers
 from cxrdet.datasets.formats.images import THIN, read_image, read_image_size
-from cxrdet.datasets.formats.record_images import read_record_image, split_record_path
+from cxrdet.datasets.formats.tfrecord import read_record_image, split_record_path
 from cxrdet.registry import TRANSFORMS
 
 __all__ = ['ImageNamed', 'LoadImage', 'image_reader', 'read_image', 'read_image_size', 'refused', 'unfold_loading']

@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 
 from cxrdet.core.errors import DataError
-from cxrdet.datasets.formats.nih import (
-    NIH_CLASSES,
-    find_images,
-    find_table,
-    read_age,
-    read_boxes,
-    read_table,
-    scale_boxes,
-)
+from cxrdet.datasets.formats.nih import NIH_CLASSES, find_images, find_table, read, read_age, read_table
 
 HEADER = ('Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,'
           'OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]')
@@ -169,16 +161,27 @@ def test_no_folder_of_images(tmp_path):
         find_images(tmp_path / 'nowhere')
 
 
+BOX_HEADER = 'Image Index,Finding Label,Bbox [x,y,w,h]'
+
+
+def with_boxes(tmp_path, *rows, header=BOX_HEADER):
+    """A set of two films, a.png and b.png, with a list of boxes."""
+    table(tmp_path, 'Mass,7,a.png', 'Mass,8,b.png', header='Finding Labels,Patient ID,Image Index')
+    table(tmp_path, *rows, header=header, name='BBox_List_2017.csv')
+    for name in ('a.png', 'b.png'):
+        (tmp_path / name).touch()
+    return read(tmp_path)
+
+
 def test_boxes(tmp_path):
-    """x, y, w, h at 1024 px; on 256 x 512 (height x width) a quarter and a half of it."""
-    path = table(tmp_path, 'a.png,Infiltrate,100,200,40,80,,,', 'b.png,Mass,0.5,1.5,2,4,,,',
-                 header='Image Index,Finding Label,Bbox [x,y,w,h],,,')
-    first, second = read_boxes(path)
-    assert (first.name, first.finding, first.box, first.line) == ('a.png', 'Infiltration', (100, 200, 140, 280), 2)
-    scaled = scale_boxes([first, second], 256, 512)
-    assert scaled.dtype == np.float32
-    assert scaled.tolist() == [[50, 50, 70, 70], [0.25, 0.375, 1.25, 1.375]]
-    assert scale_boxes([], 5, 5).shape == (0, 4)
+    """x, y, w, h at 1024 px; of a film that is not there a box is counted."""
+    found = with_boxes(tmp_path, 'a.png,Infiltrate,100,200,40,80,,,', 'c.png,Mass,1,1,1,1,,,',
+                       'b.png,Mass,0.5,1.5,2,4,,,', header=BOX_HEADER + ',,,')
+    assert found.boxes.tolist() == [[100, 200, 140, 280], [0.5, 1.5, 2.5, 5.5]]
+    assert [NIH_CLASSES[label] for label in found.box_label] == ['Infiltration', 'Mass']
+    assert found.box_image.tolist() == [0, 1] and [place.number for place in found.box_places] == [2, 4]
+    assert [(finding.code, finding.level) for finding in found.findings] == [('boxes_without_image', 'info')]
+    assert found.sizes.tolist() == [[1024, 1024]] * 2
 
 
 @pytest.mark.parametrize(('row', 'message'), [
@@ -190,7 +193,7 @@ def test_boxes(tmp_path):
 ])
 def test_bad_boxes(tmp_path, row, message):
     with pytest.raises(DataError, match=message):
-        read_boxes(table(tmp_path, row, header='Image Index,Finding Label,Bbox [x,y,w,h]'))
+        with_boxes(tmp_path, row).raise_errors()
 
 
 def test_published_table(real_data):
@@ -205,12 +208,18 @@ def test_published_table(real_data):
     assert sum(column.nbytes for key, column in vars(read).items() if key != 'path') < 16e6
 
 
-def test_published_boxes(real_data):
+def test_published_boxes(real_data, tmp_path):
     """984 boxes of 880 films, all within their film."""
-    boxes = read_boxes(real_data / 'nih_cxr14' / 'BBox_List_2017.csv')
-    assert len(boxes) == 984 and len({box.name for box in boxes}) == 880
-    assert Counter(box.finding for box in boxes) == {
+    boxes = real_data / 'nih_cxr14' / 'BBox_List_2017.csv'
+    names = sorted({line.split(',')[0] for line in boxes.read_text().splitlines()[1:]})
+    table(tmp_path, *(f'Mass,{number},{name}' for number, name in enumerate(names)),
+          header='Finding Labels,Patient ID,Image Index').with_name(boxes.name).write_bytes(boxes.read_bytes())
+    for name in names:
+        (tmp_path / name).touch()
+    found = read(tmp_path)
+    found.raise_errors()
+    assert len(found.boxes) == 984 and len(set(found.box_image.tolist())) == len(names) == 880
+    assert Counter(NIH_CLASSES[label] for label in found.box_label) == {
         'Atelectasis': 180, 'Effusion': 153, 'Cardiomegaly': 146, 'Infiltration': 123, 'Pneumonia': 120,
         'Pneumothorax': 98, 'Mass': 85, 'Nodule': 79}
-    scaled = scale_boxes(boxes, 256, 256)
-    assert scaled.min() >= 0 and scaled.max() <= 256
+    assert found.boxes.min() >= 0 and found.boxes.max() <= 1024

@@ -7,10 +7,16 @@ import numpy as np
 import pytest
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.curation.prepare_tfrecord import convert_cdetector
+from cxrdet.curation.prepare import prepare_cdetector
 from cxrdet.datasets.cell import CDETECTOR_CLASSES, CellDataset
-from cxrdet.datasets.formats.crc32c import crc32c
-from cxrdet.datasets.formats.tfrecord import parse_example, read_cdetector, read_records
+from cxrdet.datasets.formats.tfrecord import (
+    index_records,
+    masked_crc32c,
+    parse_example,
+    read,
+    read_record_image,
+    record_path,
+)
 
 TABLE = []
 for _byte in range(256):
@@ -26,12 +32,14 @@ def plain_crc(data):
     return register ^ 0xFFFFFFFF
 
 
+def masked(crc):
+    return ((crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8) % 2 ** 32
+
+
 def frame(data):
-    def masked(part):
-        crc = plain_crc(part)
-        return struct.pack('<I', ((crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8) % 2 ** 32)
     length = struct.pack('<Q', len(data))
-    return length + masked(length) + data + masked(data)
+    return b''.join([length, struct.pack('<I', masked(plain_crc(length))),
+                     data, struct.pack('<I', masked(plain_crc(data)))])
 
 
 def varint(value):
@@ -80,14 +88,13 @@ def written(tmp_path):
     (b'', 0), (b'123456789', 0xE3069283), (bytes(32), 0x8A9136AA), (b'\xff' * 32, 0x62A8AB43),
     (bytes(range(32)), 0x46DD794E), (bytes(range(31, -1, -1)), 0x113FDB5C)])
 def test_crc32c_known_values(data, crc):
-    assert crc32c(data) == crc
+    assert masked_crc32c(data) == masked(crc)
 
 
 @pytest.mark.parametrize('length', [1, 2, 3, 4, 5, 63, 64, 65, 127, 128, 1000, 8191, 40_001])
 def test_crc32c_of_any_length(length):
     data = np.random.default_rng(length).bytes(length)
-    assert crc32c(data) == plain_crc(data)
-    assert crc32c(memoryview(data)) == plain_crc(data)
+    assert masked_crc32c(data) == masked_crc32c(memoryview(data)) == masked(plain_crc(data))
 
 
 @pytest.mark.parametrize('packed', [True, False])
@@ -103,17 +110,21 @@ def test_no_protocol_buffer(data):
         parse_example(data)
 
 
+def pixels_of(path):
+    return [read_record_image(record_path(path, image), check=True)[..., ::-1] for image in index_records(path)]
+
+
 def test_examples_are_read_exactly(written):
     first, a = record('a.jpg', rows=((1, 2, 4, 6, 3), (0, 0, 5, 7, 11)))
     second, b = record('é b.png', height=3, width=2, rows=np.zeros((0, 5)), seed=1)
-    got = list(read_cdetector(written(a, b)))
-    assert [item.name for item in got] == ['a.jpg', 'é b.png']
-    np.testing.assert_array_equal(got[0].image, first)
-    np.testing.assert_array_equal(got[1].image, second)
-    assert got[0].boxes.tolist() == [[2, 1, 7, 5], [0, 0, 8, 6]]  # the second covers the image of 8 x 6
-    assert [CDETECTOR_CLASSES[label] for label in got[0].labels] == ['lsil', 'actinomyces']
-    assert got[1].boxes.shape == (0, 4)
-    assert got[1].labels.shape == (0,)
+    path = written(a, b)
+    got = read(path)
+    assert got.names == ['a.jpg', 'é b.png'] and got.sizes.tolist() == [[6, 8], [3, 2]]
+    for image, expected in zip(pixels_of(path), (first, second), strict=True):
+        np.testing.assert_array_equal(image, expected)
+    assert got.boxes.tolist() == [[2, 1, 7, 5], [0, 0, 8, 6]]  # the second covers the image of 8 x 6
+    assert [CDETECTOR_CLASSES[label] for label in got.box_label] == ['lsil', 'actinomyces']
+    assert got.box_image.tolist() == [0, 0]
 
 
 def test_converted_set_is_what_the_reader_of_sets_reads(written, tmp_path):
@@ -121,7 +132,7 @@ def test_converted_set_is_what_the_reader_of_sets_reads(written, tmp_path):
     second, b = record('dir/b.png', seed=1, rows=((2, 2, 2, 2, 1),))  # one pixel, inclusive corners
     third, c = record('c', seed=2, rows=np.zeros((0, 5)))
     out = tmp_path / 'set'
-    summary = convert_cdetector([written(a, b), written(c, name='y.tfrecord')], out, 'train')
+    summary = prepare_cdetector([written(a, b), written(c, name='y.tfrecord')], out, split='train')
     assert summary == {'images': 3, 'boxes': 3, **dict.fromkeys(CDETECTOR_CLASSES, 0), 'lsil': 1, 'actinomyces': 1,
                        'ascus': 1}
     coco = json.loads((out / 'annotations/train.json').read_text())
@@ -146,16 +157,13 @@ def tree(folder):
 
 def test_conversion_may_be_repeated(written, tmp_path):
     out = tmp_path / 'set'
-    convert_cdetector([written(record('a')[1], record('b')[1])], out, 'train')
+    prepare_cdetector([written(record('a')[1], record('b')[1])], out, split='train')
     before = tree(out)
-    seen = []
-    convert_cdetector([written(record('a')[1], record('b')[1])], out, 'train',
-                      progress=lambda items: (seen.append(item.name) or item for item in items))
-    assert seen == ['a', 'b']
+    prepare_cdetector([written(record('a')[1], record('b')[1])], out, split='train')
     assert tree(out) == before == ['annotations', 'annotations/train.json', 'images', 'images/train',
                                    'images/train/a.png', 'images/train/b.png']
-    convert_cdetector([written(record('c')[1])], out, 'train', suffix='.jpg')
-    convert_cdetector([written(record('a')[1])], out, 'test')  # the other split stays
+    prepare_cdetector([written(record('c')[1])], out, split='train', suffix='.jpg')
+    prepare_cdetector([written(record('a')[1])], out, split='test')  # the other split stays
     assert tree(out / 'images') == ['test', 'test/a.png', 'train', 'train/c.jpg']
 
 
@@ -164,13 +172,13 @@ def test_a_conversion_that_fails_leaves_nothing_behind(written, tmp_path):
     path = written(record('a')[1], record('b')[1])
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(DataError, match='truncated'):
-        convert_cdetector([path], out, 'train')
+        prepare_cdetector([path], out, split='train')
     assert not out.exists()
-    convert_cdetector([written(record('c')[1])], out, 'train')
+    prepare_cdetector([written(record('c')[1])], out, split='train')
     before = tree(out), (out / 'annotations/train.json').read_text()
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(DataError, match='truncated'):
-        convert_cdetector([path], out, 'train')
+        prepare_cdetector([path], out, split='train')
     assert before == (tree(out), (out / 'annotations/train.json').read_text())
 
 
@@ -179,18 +187,17 @@ def test_a_folder_of_somebody_else_is_not_replaced(written, tmp_path):
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b'mine')
     with pytest.raises(DataError, match='in the way, not written by prepare_data.train: images/train'):
-        convert_cdetector([written(record()[1])], tmp_path, 'train')
+        prepare_cdetector([written(record()[1])], tmp_path, split='train')
     assert mine.read_bytes() == b'mine'
 
 
 @pytest.mark.parametrize(('records', 'text'), [
-    ([], 'the list of files is empty'),
-    ([record('x/a.jpg')[1], record('y/a.png')[1]], r'two images .* train/a.png: "y/a.png"'),
-    ([record('..')[1], record('')[1]], 'two images')])
+    ([record('x/a.jpg')[1], record('y/a.png')[1]], r'record 1 .*: "a.png" has the name of an image before .*/a.jpg'),
+    ([record('a')[1], record('')[1]], 'record 1: the image has no name')])
 def test_names_that_cannot_be_files(written, tmp_path, records, text):
-    files = [written(*records)] if records else []
     with pytest.raises(DataError, match=text):
-        convert_cdetector(files, tmp_path / 'set', 'train')
+        prepare_cdetector([written(*records)], tmp_path / 'set', split='train')
+    assert not (tmp_path / 'set').exists()
 
 
 @pytest.mark.parametrize(('split', 'suffix', 'text'), [
@@ -198,7 +205,7 @@ def test_names_that_cannot_be_files(written, tmp_path, records, text):
     ('train', '.bmp', r'suffix must be "\.png" or "\.jpg", got \'\.bmp\'')])
 def test_arguments_that_cannot_be_meant(tmp_path, split, suffix, text):
     with pytest.raises(ConfigError, match=text):
-        convert_cdetector([], tmp_path, split, suffix=suffix)
+        prepare_cdetector(['x.tfrecord'], tmp_path, split=split, suffix=suffix)
 
 
 GOOD = frame(record()[1])
@@ -210,19 +217,20 @@ GOOD = frame(record()[1])
     (b'hello world, I am text', 'record 0 at byte 0: wrong checksum of the length'),
     (GOOD + GOOD[:5], rf'record 1 at byte {len(GOOD)}: the file is truncated: 5 bytes are left'),
     (GOOD[:-1], rf'record 0 at byte 0: the file is truncated: the record has {len(GOOD)} bytes, {len(GOOD) - 1} '),
-    (GOOD + GOOD[:40] + bytes([GOOD[40] ^ 1]) + GOOD[41:],
-     rf'record 1 at byte {len(GOOD)}: wrong checksum of the data'),
-    (GOOD[:-1] + bytes([GOOD[-1] ^ 1]), 'record 0 at byte 0: wrong checksum of the data')])
+    (GOOD + GOOD[:40] + bytes([GOOD[40] ^ 1]) + GOOD[41:], rf'record 1 at byte {len(GOOD)}: wire type'),
+    (GOOD + GOOD[:200] + bytes([GOOD[200] ^ 1]) + GOOD[201:],  # a pixel
+     rf'wrong checksum of the data of the record at byte {len(GOOD)}'),
+    (GOOD[:-1] + bytes([GOOD[-1] ^ 1]), 'wrong checksum of the data of the record at byte 0')])
 def test_damaged_files(tmp_path, content, text):
     path = tmp_path / 'x.tfrecord'
     path.write_bytes(content)
     with pytest.raises(DataError, match=rf'x\.tfrecord.*{text}'):
-        list(read_records(path))
+        pixels_of(path)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(DataError, match=r'none\.tfrecord: cannot read the TFRecord file: No such file'):
-        list(read_records(tmp_path / 'none.tfrecord'))
+        pixels_of(tmp_path / 'none.tfrecord')
 
 
 @pytest.mark.parametrize(('changed', 'text'), [
@@ -231,10 +239,15 @@ def test_missing_file(tmp_path):
     ({'img_height': 7}, r'"a.jpg": 144 bytes of pixels, expected 7 x 8 x 3'),
     ({'img_height': -6, 'img_width': -8}, '144 bytes of pixels'),
     ({'gtboxes_and_label': bytes(21)}, 'expected rows of five int32'),
-    ({'rows': ((1, 2, 4, 6, 0),)}, r'labels \[0\], expected 1 to 11'),
-    ({'rows': ((1, 2, 4, 6, 12), (1, 2, 4, 6, 1))}, r'labels \[1, 12\], expected 1 to 11'),
     ({'img_name': b'\xff'}, 'utf-8')])
 def test_records_that_are_no_images_with_boxes(written, changed, text):
     path = written(record()[1], record(**changed)[1])
     with pytest.raises(DataError, match=rf'record 1 at byte {len(GOOD)}: .*{text}'):
-        list(read_cdetector(path))
+        pixels_of(path)
+
+
+@pytest.mark.parametrize(('rows', 'place'), [([(1, 2, 4, 6, 0)], r'box 0: .* label 0, expected 1 to 11'),
+                                             ([(1, 2, 4, 6, 1), (1, 2, 4, 6, 12)], r'box 1: .* label 12')])
+def test_labels_that_are_none(written, tmp_path, rows, place):
+    with pytest.raises(DataError, match=f'record 1, {place}'):
+        prepare_cdetector([written(record()[1], record('b', rows=rows)[1])], tmp_path / 'set', split='train')
