@@ -17,8 +17,8 @@ MEASURES = ('entropy', 'margin')
 
 
 class Priorities(NamedTuple):
-    """For N images: what they are sorted by, the uncertainty in it, and the number of the class that adds most to it
-    (-1 for an image in which nothing is found), (N,) each."""
+    """For N images, (N,) each: what they are sorted by, the uncertainty in it, and the number of the class that adds
+    most to it (-1 where nothing is found)."""
 
     priority: np.ndarray
     uncertainty: np.ndarray
@@ -29,8 +29,8 @@ def class_weakness(scores, *, chance: float = 0.) -> np.ndarray:
     """(C,) float64 in 0..1: 1 - score; 1 for a class whose score is not known (None or NaN).
 
     Args:
-        scores: (C,) score of each class on validation images, 1 for a perfect one.
-        chance: The score of a useless model; scores are taken as (score - chance) / (1 - chance).
+        scores: (C,) on validation images, 1 for a perfect one.
+        chance: the score of a useless model; scores are taken as (score - chance) / (1 - chance).
     """
     scores = np.array([np.nan if score is None else score for score in scores], np.float64)
     return np.clip(np.nan_to_num(1 - (scores - chance) / (1 - chance), nan=1.), 0, 1)
@@ -68,10 +68,8 @@ def single_label_priorities(prob, weakness, *, measure: str = 'entropy') -> Prio
 
 
 def multi_label_priorities(prob, weakness, *, measure: str = 'entropy') -> Priorities:
-    """Of a classifier of several labels: the mean over the classes of u_c (1 + weakness_c), u_c of p_c against 1 - p_c.
-
-    Arguments as for :func:`single_label_priorities`; rows need not sum to 1.
-    """
+    """Of a classifier of several labels: the mean over the classes of u_c (1 + weakness_c), u_c of p_c against 1 - p_c;
+    arguments as for :func:`single_label_priorities`, but rows need not sum to 1."""
     prob = _matrix(prob, weakness, measure)
     parts = _binary(prob, measure)
     weighted = parts * (1 + np.asarray(weakness, np.float64))
@@ -82,9 +80,8 @@ def detection_priorities(scores: Sequence, labels: Sequence, weakness, *, measur
     """Of a detector: the sum over the detections of an image of u (1 + weakness of its class), u of its score.
 
     Args:
-        scores: N arrays (K,), scores in 0..1 of the detections of an image.
-        labels: N arrays (K,) int, their classes.
-        weakness, measure: As for :func:`single_label_priorities`.
+        scores, labels: N arrays (K,), scores in 0..1 and classes of the detections of an image.
+        weakness, measure: as for :func:`single_label_priorities`.
     """
     weakness = np.asarray(weakness, np.float64)
     _check(measure)

@@ -64,13 +64,13 @@ class Collected:
     @cached_property
     def pairing(self) -> Pairing:
         """The detections of :attr:`records` paired with the ground truth, made once: the 100 best of each image and
-        class, as COCO counts them. All that is told of a detector is read from it, so of the same boxes."""
+        class, as COCO counts them."""
         truth = [{name: record[f'gt_{name}'] for name in ('boxes', 'labels', 'ignore')} for record in self.records]
         return pair_boxes(self.records, truth, len(self.classes), most=100)
 
     def groups(self) -> np.ndarray | None:
         """(N,) number of the patient (or group) of each record, what a bootstrap draws as a whole; None where none is
-        known, and each image is drawn for itself."""
+        known."""
         known = [record['facts'].get('patient_id', record['facts'].get('group')) for record in self.records]
         numbers, any_known = group_numbers(known, [record.get('image') for record in self.records])
         return numbers if any_known else None

@@ -2,10 +2,10 @@
 
 A file is an archive (zip) of one pickle and a record for each tensor's data; before torch 1.6, several pickles and then
 the data ("legacy"). The pickle is interpreted here: its operations build plain containers and numbers, and what
-:func:`read_torch_file` names beside them. Whatever else a file asks for is refused, and every form is checked before it
-is built: a tensor has to lie within its data, an array has to have a dtype without objects and as many bytes as its
-shape takes, a key is a number or text. ``pickle``, ``numpy`` and ``torch`` themselves check less, so that a file can
-execute code, end the process or show memory that is none of its own.
+:func:`read_torch_file` names beside them. Every form is checked before it is built: a tensor has to lie within its
+data, an array has to have a dtype without objects and as many bytes as its shape takes, a key is a number or text.
+``pickle``, ``numpy`` and ``torch`` themselves check less, so that a file can execute code, end the process or show
+memory that is none of its own.
 """
 import hashlib
 import io
@@ -48,8 +48,7 @@ class PickledCodeError(ValueError):
 
 def read_torch_file(stream: BinaryIO, name: str = '', *, forms: Mapping[str, Any] | None = None,
                     builders: Mapping[type, Callable[[Any, Any], None]] | None = None) -> Any:
-    """Read what ``torch.save`` wrote into main memory: tensors, numpy arrays and numbers, plain containers, and what
-    ``forms`` adds.
+    """Read what ``torch.save`` wrote into main memory: tensors, numpy arrays and numbers, plain containers, and more.
 
     Args:
         stream: a seekable binary stream, at its beginning.
@@ -82,7 +81,7 @@ def check_undamaged(stream: BinaryIO, name: str) -> None:
 
     Of an archive these are the CRC-32 of each record and the digest of :func:`add_digest`; of a legacy file the first
     digits of its SHA-256, where its ``name`` ends with them (``resnet50-0676ba61.pth``). Leaves the stream at its
-    beginning. :func:`read_torch_file` checks the same.
+    beginning.
     """
     given = _HASH.search(name)
     if _is_archive(stream):
@@ -362,12 +361,7 @@ def _build_ordered(target: OrderedDict, state: dict) -> None:
 
 
 class Call:
-    """Something that a pickle may call, as a value that can do nothing else.
-
-    Args:
-        name: how errors call it.
-        build: makes the value from the pickled arguments, which it checks.
-    """
+    """Something that a pickle may call; ``build`` makes the value from the pickled arguments, which it checks."""
     __slots__ = ('build', 'name')
 
     def __init__(self, name: str, build: Callable) -> None:
@@ -420,14 +414,7 @@ class _Operations(dict):
 
 
 class _Unpickler(pickle._Unpickler):  # the one in Python: that in C takes memory for places that a file only names
-    """Reads one pickle.
-
-    Args:
-        stream: is left behind the pickle.
-        forms: by ``module name``, all that a pickle may name.
-        builders: by exact type, what gives an object its state.
-        data: gives the data of tensors from what stands for them.
-    """
+    """Reads one pickle; ``data`` gives the data of tensors from what stands for them."""
     dispatch = _Operations({code[0]: pickle._Unpickler.dispatch[code[0]] for code in (
         getattr(pickle, name) for name in (
             'PROTO STOP NONE NEWTRUE NEWFALSE INT LONG BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE '

@@ -41,17 +41,8 @@ def overlay_heat(image: np.ndarray, heat: np.ndarray, *, strength: float = _STRE
 
 def cam_sheet(image: np.ndarray, heats: Sequence[np.ndarray], titles: Sequence[str], *, name: str = 'image',
               size: int = 512) -> np.ndarray:
-    """Return one sheet: the image as it is, then one overlay for each of ``heats``, each under its title.
-
-    Args:
-        image: as for :func:`overlay_heat`.
-        heats: K heat maps.
-        titles: K lines.
-        name: title of the image.
-        size: long side of each panel in pixels.
-
-    Raises: ValueError as :func:`overlay_heat`, or if there is not one title a heat map.
-    """
+    """Return one sheet: the image as it is, then one overlay for each of ``heats``, each under its title. ``name`` is
+    the title of the image, ``size`` the long side of each panel in pixels."""
     if len(heats) != len(titles):
         raise ValueError(f'expected one title a heat map, got {len(titles)} for {len(heats)}')
     ratio = size / max(image.shape[:2])

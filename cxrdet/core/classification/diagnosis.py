@@ -36,12 +36,8 @@ def multi_label_fit(classes: Sequence[str], true, prob, train_true=None, train_p
 
 def single_label_fit(true, prob, train_true=None, train_prob=None) -> dict[str, Any]:
     """``train`` and ``val``: the share of images whose most probable class is theirs."""
-    return {'val': _accuracy(true, prob), 'train': None if train_true is None else _accuracy(train_true, train_prob)}
-
-
-def _accuracy(true, prob) -> float:
-    right = np.asarray(true).argmax(axis=1) == np.asarray(prob).argmax(axis=1)
-    return float(right.mean()) if len(right) else float('nan')
+    return {'val': class_report(_matrix(true, prob)).accuracy,
+            'train': None if train_true is None else class_report(_matrix(train_true, train_prob)).accuracy}
 
 
 def label_rows(classes: Sequence[str], true, prob, thresholds, *, interval: AurocInterval | None = None,
@@ -172,8 +168,8 @@ def confounding(classes: Sequence[str], name: str, labels, values: Sequence[str]
     Args:
         classes: C names.
         name: of the fact.
-        labels: (M, C) of all images that are known, the training set included.
-        values: (M) the fact of each, ``''`` for unknown.
+        labels, values: (M, C) of all images that are known, training included, and the fact of each, ``''`` for
+            unknown.
         true, prob, shown: labels and probabilities (N, C) of the judged images, and their facts.
 
     Returns: for each label with a Cramér's V of 0.1 or more: ``fact``, ``class``, ``V``, ``shares`` (share of positives

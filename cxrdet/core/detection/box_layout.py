@@ -67,13 +67,8 @@ def _masks(values: np.ndarray, height: np.ndarray, width: np.ndarray, corners: b
 
 
 def no_boxes_text(images: int, dropped: Counter, cause: str = '', *, training: bool) -> str:
-    """Text of the error for a set of ``images`` images without a box that could be used.
-
-    Args:
-        dropped: boxes that are there and cannot be used, by reason.
-        cause: from :func:`likely_cause`.
-        training: whether the set is learned from, or judged by.
-    """
+    """Text of the error for a set of so many images without a box that could be used; ``dropped``: boxes that are there
+    and cannot be used, by reason; ``cause``: from :func:`likely_cause`."""
     number = sum(dropped.values())
     reasons = ', '.join(f'{count} {reason}' for reason, count in dropped.most_common())
     why = f'none of its {number} boxes can be used ({reasons}).' if number else 'the annotations hold no box.'

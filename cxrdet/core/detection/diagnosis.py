@@ -1,8 +1,8 @@
 """Sections of the diagnosis of a detector, from its error tables
 (:func:`cxrdet.core.detection.error_types.error_table`).
 
-Gains and average precision look at all detections that the model gives; what a reader of the results would see, and so
-all that is counted here, goes by a table of the detections from a score on.
+Gains and average precision look at all detections; what a reader of the results would see, and so all that is counted,
+goes by a table of the detections from a score on (``shown``).
 """
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -45,8 +45,8 @@ def best_score(curve: Sequence[Mapping]) -> float:
 
 def class_rows(classes: Sequence[str], table: ErrorTable, shown: ErrorTable, *, train: ErrorTable | None = None,
                train_counts=None) -> list[dict[str, Any]]:
-    """A row a class: ``class``, ``train`` (boxes in the training set or None), ``val`` (boxes here), ``score`` (its
-    AP at the tables' IoU), ``train_score`` (on training images, or None), ``precision``, ``recall``, ``F1`` of what is
+    """A row a class: ``class``, ``train`` (boxes in the training set or None), ``val`` (boxes here), ``score`` (its AP
+    at the tables' IoU), ``train_score`` (on training images, or None), ``precision``, ``recall``, ``F1`` of what is
     shown, and ``flag``: the score is below 0.3."""
     asked = np.bincount(table.target_label[~table.ignore], minlength=table.num_classes)
     scores, train_scores = _precisions(table), None if train is None else _precisions(train)
@@ -89,12 +89,7 @@ def error_section(table: ErrorTable, shown: ErrorTable) -> dict[str, Any]:
 def size_sections(shown: ErrorTable, image_areas) -> dict[str, list[dict]]:
     """``absolute`` (COCO's 32^2 and 96^2 pixels) and ``relative`` (:data:`RELATIVE_EDGES` of the image) ranges, three
     rows each: ``size``, ``low``, ``high`` (square pixels, or share) and the columns of
-    :func:`cxrdet.core.detection.error_types.errors_by_size`.
-
-    Args:
-        shown: table of the detections that are shown.
-        image_areas: (I,) width times height of each image in pixels.
-    """
+    :func:`cxrdet.core.detection.error_types.errors_by_size`. ``image_areas``: (I,) square pixels."""
     areas = np.asarray(image_areas, np.float64)
     relative = shown._replace(area=shown.area / areas[shown.image] if len(areas) else shown.area,
                               target_area=shown.target_area / areas[shown.target_image] if len(areas)
@@ -112,8 +107,8 @@ def detection_calibration(table: ErrorTable, shown: ErrorTable) -> dict[str, Any
     """Do scores tell the share of hits? :func:`cxrdet.core.diagnosis.calibration_section` of all detections, with the
     ``mean_score`` and ``share_right`` of those that are shown, and the number of all ``detections``.
 
-    A detection is right if it is a hit at the table's IoU. Source: F. Küppers et al., "Multivariate Confidence
-    Calibration for Object Detection", CVPR Workshops 2020 (of the score alone).
+    Source: F. Küppers et al., "Multivariate Confidence Calibration for Object Detection", CVPR Workshops 2020 (of the
+    score alone).
     """
     counted, seen = table.kind != IGNORED, shown.kind != IGNORED
     means = (shown.score[seen].mean(), (shown.kind[seen] == HIT).mean()) if seen.any() else (np.nan, np.nan)
@@ -186,8 +181,8 @@ def detection_findings(report: Mapping) -> list[dict]:
 
 
 def _size_findings(report: Mapping) -> list[dict]:
-    """The size that is found least, where that is at least 0.1 less than all others together; relative sizes where the
-    absolute ones do not tell the boxes apart."""
+    """The size that is found at least 0.1 less than all others together; relative sizes where absolute ones tell
+    nothing."""
     for name, unit in (('absolute', ''), ('relative', ' (share of the image)')):
         rows = [row for row in report['by_size'][name] if row['boxes'] >= FEW]
         if len(rows) < 2:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
-from cxrdet.core.classification.roc import auroc
+from cxrdet.core.classification.roc import auroc, last_of_ties
 from cxrdet.core.detection.average_precision import score_columns
 
 __all__ = ['RATES', 'Froc', 'FrocInterval', 'froc', 'froc_interval', 'image_auroc', 'lesion_auroc']
@@ -20,23 +20,14 @@ RATES = (1 / 8, 1 / 4, 1 / 2, 1., 2., 4., 8.)
 
 
 class Froc(NamedTuple):
-    """A FROC curve and what is read from it.
+    """A FROC curve and what is read from it."""
 
-    Attributes:
-        rates: (R,) false positives an image asked for.
-        sensitivity: (R,) in [0, 1], share of lesions found with at most that many false positives.
-        mean: Their mean, the score of ANODE09 and LUNA16 (which read it from lines between the points).
-        curve_rates: (K,) false positives an image of every threshold, rising; the first is 0: nothing is reported.
-        curve_sensitivity: (K,) sensitivity of every threshold.
-        thresholds: (K,) lowest score that counts there, falling; infinite at the first.
-    """
-
-    rates: np.ndarray
-    sensitivity: np.ndarray
-    mean: float
-    curve_rates: np.ndarray
-    curve_sensitivity: np.ndarray
-    thresholds: np.ndarray
+    rates: np.ndarray  # (R,) false positives an image asked for
+    sensitivity: np.ndarray  # (R,) in [0, 1], share of lesions found with at most that many
+    mean: float  # of these: the score of ANODE09 and LUNA16 (which read it from lines)
+    curve_rates: np.ndarray  # (K,) false positives an image of every threshold, rising from 0: nothing is reported
+    curve_sensitivity: np.ndarray  # (K,)
+    thresholds: np.ndarray  # (K,) lowest score that counts there, falling from infinity
 
 
 class FrocInterval(NamedTuple):
@@ -73,7 +64,7 @@ def froc(scores, is_hit, n_images: int, n_lesions: int, *, rates=RATES) -> Froc:
         raise ValueError(f'expected at least one image and one lesion for each hit, got {n_images} images, {n_lesions} '
                          f'lesions and {hit.sum()} hits')
     order = np.argsort(-scores, kind='stable')
-    last = _last_of_ties(scores[order])
+    last = last_of_ties(scores[order])
     found, false = np.cumsum(hit[order])[last], np.cumsum(~hit[order])[last]
     curve_rates = np.append(0, false) / n_images
     curve = np.append(0, found) / n_lesions if n_lesions else np.full(len(last) + 1, np.nan)
@@ -92,10 +83,8 @@ def froc_interval(scores, is_hit, image, lesions, *, groups=None, rates=RATES, l
         image: (N,) int, number of the image of each detection, 0 to I - 1.
         lesions: (I,) int, lesions of each image, found or not.
         groups: (I,) group of each image, for example patient ids. None: each image for itself.
-        rates: (R,) false positives an image.
         level: share of intervals that should hold the truth, in (0, 1).
         samples: number of draws; those without any lesion are left out.
-        seed: of the draws.
 
     Raises: ValueError as :func:`froc`, for an image number out of range, or groups that do not fit.
     """
@@ -105,7 +94,7 @@ def froc_interval(scores, is_hit, image, lesions, *, groups=None, rates=RATES, l
         raise ValueError(f'expected one image number a detection, in 0..{len(lesions) - 1}, got {len(image)} for '
                          f'{len(scores)} detections')
     order = np.argsort(-scores, kind='stable')
-    last, image, hit = _last_of_ties(scores[order]), image[order], hit[order]
+    last, image, hit = last_of_ties(scores[order]), image[order], hit[order]
     asked = np.concatenate([np.asarray(rates, np.float64), np.geomspace(1 / 64, 16, 81)])
     drawn = []
     for draws in draws_of_groups(len(lesions), groups=groups, samples=samples, seed=seed):
@@ -154,8 +143,3 @@ def _checked(scores, is_hit) -> tuple[np.ndarray, np.ndarray]:
     if not np.isfinite(scores).all():
         raise ValueError(f'scores must be finite, got {scores[~np.isfinite(scores)][0]}')
     return scores, hit
-
-
-def _last_of_ties(falling: np.ndarray) -> np.ndarray:
-    """Positions after which the score changes."""
-    return np.flatnonzero(np.diff(falling, append=np.nan) != 0)

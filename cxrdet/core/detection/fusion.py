@@ -3,7 +3,8 @@
 Every function takes one entry per model: boxes (N_i, 4) xyxy in pixels or any other unit, scores (N_i,) and labels
 (N_i,); it returns the fused boxes (M, 4), scores (M,) and labels (M,) as the kind of array that came in (NumPy arrays,
 or torch tensors on the device of the first), in its precision. Only boxes of one label are ever brought together. Boxes
-without area are left out, as in the reference implementation; inverted or infinite ones are errors.
+without area are left out, as in the reference implementation; inverted or infinite ones are errors (ValueError), as are
+shapes that do not fit and values out of range.
 
 The loops are compiled (:mod:`cxrdet.core.detection.fusion_kernels`) and run in double precision on the CPU. The results
 are those of the package ``ensemble-boxes`` 1.0.9 (R. Solovyev, MIT licence), ties included, with three differences:
@@ -30,11 +31,12 @@ def weighted_boxes_fusion(boxes: Sequence[Array], scores: Sequence[Array], label
                           weights: Sequence[float] | None = None, iou_thr: float = 0.55, skip_box_thr: float = 0.0,
                           conf_type: str = 'avg', allows_overflow: bool = False,
                           one_per_model: bool = False) -> Fused:
-    """Weighted boxes fusion: boxes that overlap become their mean, weighted by score.
+    """Weighted boxes fusion: boxes that overlap become their mean, weighted by score; best first.
 
     Source: R. Solovyev, W. Wang, T. Gabruseva, "Weighted boxes fusion: Ensembling boxes from different object detection
     models", Image and Vision Computing 107, 2021, section 3, equations 1 to 6. Boxes are taken by falling score; each
-    joins the cluster whose mean it overlaps most, or founds one.
+    joins the cluster whose mean it overlaps most, or founds one. Scores of clusters of several boxes are in single
+    precision.
 
     Args:
         boxes, scores, labels: one entry per model, see the head of this file; scores >= 0.
@@ -45,16 +47,12 @@ def weighted_boxes_fusion(boxes: Sequence[Array], scores: Sequence[Array], label
             'avg': mean of s times min(T, n) / sum of all weights;
             'max': maximum of s / largest weight;
             'box_and_model_avg': sum of s / sum of w over the boxes, times the share of the weights of the models that
-            took part;
+                took part;
             'absent_model_aware_avg': sum of s / (sum of w over the boxes + weights of the models that took no part).
         allows_overflow: with 'avg', n / sum of weights without the cap at T, so that a score may exceed 1.
         one_per_model: a cluster takes one box of each model, its best; another box of that model at the same place
             joins the next cluster or founds one (own addition; off: as in the paper). Models that end in soft-NMS give
             such boxes with lowered scores, which pull the means of the paper's clusters down.
-
-    Returns: boxes, scores and labels, best first. Scores of clusters of several boxes are in single precision.
-    Raises:
-        ValueError: lengths or shapes that do not fit, values out of range, an unknown ``conf_type``.
     """
     if conf_type not in CONF_TYPES:
         raise ValueError(f'conf_type must be one of {", ".join(CONF_TYPES)}, got "{conf_type}".'
@@ -84,12 +82,8 @@ def non_maximum_weighted(boxes: Sequence[Array], scores: Sequence[Array], labels
     """Non-maximum weighted: the best box and those that overlap it become their mean, weighted by score times overlap.
 
     Source: H. Zhou et al., "CAD: Scale invariant framework for real-time object detection", ICCV workshops 2017,
-    section 3.3. The score is the best one, times the weight of its model / largest weight.
-
-    Args: as for :func:`weighted_boxes_fusion`.
-
-    Returns: boxes, scores (in single precision) and labels, best first.
-    Raises: ValueError as :func:`weighted_boxes_fusion`.
+    section 3.3. The score, in single precision, is the best one, times the weight of its model / largest weight.
+    Arguments and order as for :func:`weighted_boxes_fusion`.
     """
     given = _gather(boxes, scores, labels, weights, iou_thr)
     part = given.part.where(given.part.scores >= skip_box_thr)
@@ -108,12 +102,8 @@ def nms(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array]
         weights: Sequence[float] | None = None, iou_thr: float = 0.5) -> Fused:
     """Greedy non-maximum suppression over the boxes of all models: of boxes that overlap, the best one stays.
 
-    Args:
-        boxes, scores, labels, iou_thr: as for :func:`weighted_boxes_fusion`.
-        weights: of the models; a score is multiplied by its model's share of their sum. Default: scores stay.
-
-    Returns: boxes, scores and labels, ordered by label, then best first.
-    Raises: ValueError as :func:`weighted_boxes_fusion`.
+    Arguments as for :func:`weighted_boxes_fusion`; with ``weights`` a score is multiplied by its model's share of their
+    sum. Boxes are ordered by label, then best first.
     """
     given = _gather(boxes, scores, labels, weights, iou_thr)
     part = given.shared().by_class()
@@ -126,20 +116,17 @@ def soft_nms(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[A
              method: str = 'gaussian', decayed: bool = False) -> Fused:
     """Soft-NMS over the boxes of all models: boxes that overlap a better one lose score, and go when little is left.
 
-    Source: N. Bodla et al., "Soft-NMS: Improving object detection with one line of code", ICCV 2017, section 3.
+    Source: N. Bodla et al., "Soft-NMS: Improving object detection with one line of code", ICCV 2017, section 3. Boxes
+    are ordered by label, then by falling lowered score.
 
     Args:
-        boxes, scores, labels: as for :func:`weighted_boxes_fusion`.
-        weights: as for :func:`nms`.
+        boxes, scores, labels, weights: as for :func:`nms`.
         iou_thr: for 'linear': overlap above which a score is lowered.
         sigma: for 'gaussian', > 0.
         thresh: boxes stay that have more score left.
         method: 'gaussian', exp(-iou^2 / sigma), or 'linear', 1 - iou.
         decayed: return the lowered scores, as in the paper. Off: the scores that came in, as ``ensemble-boxes`` does
             (they are no measure of rank any more).
-
-    Returns: boxes, scores and labels, ordered by label, then by falling lowered score.
-    Raises: ValueError as :func:`weighted_boxes_fusion`, or for an unknown method or sigma <= 0.
     """
     if method not in ('gaussian', 'linear') or not sigma > 0:
         raise ValueError(f'method must be gaussian or linear and sigma > 0, got {method!r} and {sigma}')
@@ -160,11 +147,7 @@ def soft_voting(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequenc
     with absent boxes as probability 0. Boxes that overlap a better box of their label are of the same object; there
     each model votes once, with its best box. The box is the mean of these boxes, weighted by their votes. Unlike
     weighted boxes fusion, several boxes of one model count once, and the best box, not the mean, draws others.
-
-    Args: as for :func:`weighted_boxes_fusion`.
-
-    Returns: boxes, scores (sum of weight times score / sum of weights) and labels, best first.
-    Raises: ValueError as :func:`weighted_boxes_fusion`.
+    Arguments and order as for :func:`weighted_boxes_fusion`.
     """
     given = _gather(boxes, scores, labels, weights, iou_thr)
     part = given.part.where(given.part.scores >= skip_box_thr).weighted(given.weights).by_class(best_first=True)
@@ -220,19 +203,12 @@ class _Part(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """Checked arguments.
+    """Checked arguments."""
 
-    Attributes:
-        part: the boxes with an area.
-        weights: (T,) float64.
-        equal: whether no weights were given.
-        likes: boxes, scores and labels of one model, whose kind the results take.
-    """
-
-    part: _Part
-    weights: np.ndarray
-    equal: bool
-    likes: tuple[Array, Array, Array]
+    part: _Part  # the boxes with an area
+    weights: np.ndarray  # (T,) float64
+    equal: bool  # no weights were given
+    likes: tuple[Array, Array, Array]  # boxes, scores and labels of one model, whose kind the results take
 
     def shared(self) -> _Part:
         """Scores times the model's share of all weights, or as they are where no weights were given."""
@@ -275,7 +251,6 @@ def _gather(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Ar
 
 
 def _model(i: int, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The arrays of one model; raises ValueError if their shapes do not fit."""
     boxes = boxes.reshape(0, 4) if boxes.size == 0 else boxes
     if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1] or labels.shape != scores.shape:
         raise ValueError(f'model {i}: expected boxes (N, 4), scores (N,) and labels (N,), got {boxes.shape}, '
@@ -335,9 +310,8 @@ def fuse(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array
         fusion: a key of ``METHODS``, or of ``PRESETS``:
             'wbf_one_per_model': weighted boxes fusion with ``one_per_model``, for models that end in soft-NMS;
             'wbf_confident': at IoU 0.5 over boxes that score 0.3 and more. For pictures and counts: what is left out
-            counts as missed, so that average precision, which looks at all scores, falls.
-        **options: its other arguments (``iou_thr``, ``skip_box_thr``, ``conf_type``; ``method`` is that of soft-NMS);
-            they go before those of a preset.
+                counts as missed, so that average precision, which looks at all scores, falls.
+        **options: its other arguments, which go before those of a preset.
 
     Raises: ValueError for an unknown name or option, and as the method itself.
     """

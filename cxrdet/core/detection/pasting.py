@@ -14,16 +14,10 @@ _TRIES = 20  # places that are tried for an object before it is left out
 
 
 def pasteable_boxes(boxes: np.ndarray, ignore, size: tuple[int, int], *, max_cover: float = 0.3) -> np.ndarray:
-    """Rows of the boxes that can be taken out of an image.
+    """Rows of the boxes, (N, 4) float64 xyxy in pixels, that can be taken out of an image of ``size`` (height, width).
 
     Not taken are boxes that are flagged to be ignored, touch the border (they may be cut off), are covered by another
-    box by more than ``max_cover``, or have a side under 2 px.
-
-    Args:
-        boxes: (N, 4) float64 xyxy in pixels.
-        ignore: (N,) bool.
-        size: Height and width of the image.
-        max_cover: Largest share of a box that another one may cover, within 0 .. 1.
+    box by more than the share ``max_cover``, or have a side under 2 px.
     """
     height, width = size
     found = []
@@ -51,8 +45,6 @@ def paste_patch(image: np.ndarray, patch: np.ndarray, boxes: np.ndarray, rng: np
         image: (H, W, 3) uint8; changed.
         patch: (h, w, 3) uint8.
         boxes: (N, 4) xyxy of what is there; a place is good if none is covered by more than ``max_cover`` of its area.
-        rng: Of the places.
-        max_cover: Within 0 .. 1.
         soft: Width of the fading rim as a share of the radius, within 0 .. 1; 0 cuts sharply.
 
     Returns: The box of what was pasted: x1, y1, x2, y2 in whole pixels.

@@ -33,8 +33,6 @@ def window_around(box, avoid, size: tuple[int, int], *, margin: float = 0.25) ->
         size: Height and width of the image.
         margin: Width of the rim around ``box`` as a share of its longer side; it is given up where a box of ``avoid``
             stands in it that can be left out otherwise.
-
-    Returns: x1, y1, x2, y2 in whole pixels within the image.
     """
     height, width = size
     box = np.asarray(box, np.float64)
@@ -46,7 +44,7 @@ def window_around(box, avoid, size: tuple[int, int], *, margin: float = 0.25) ->
     avoid = as_boxes(avoid)
     gaps = np.maximum(np.maximum(avoid[:, :2] - box[2:], box[:2] - avoid[:, 2:]), 0)
     for other in avoid[np.argsort(np.hypot(*gaps.T), kind='stable')]:
-        if box_area(_shared(other, window)[None])[0] == 0:
+        if not visible_shares(other[None], window)[1][0]:
             continue
         for core in (outer, inner):  # with the margin, or else without
             cuts = [cut for cut in _cuts(window, other) if (cut[:2] <= core[:2]).all() and (cut[2:] >= core[2:]).all()]
@@ -56,26 +54,16 @@ def window_around(box, avoid, size: tuple[int, int], *, margin: float = 0.25) ->
     return window.astype(np.int64)
 
 
-def _cuts(window: np.ndarray, other: np.ndarray) -> list[np.ndarray]:
-    """The window with one side moved in so far that ``other`` is left out."""
-    found = []
-    for side, value in ((0, np.ceil(other[2])), (1, np.ceil(other[3])), (2, np.floor(other[0])),
-                        (3, np.floor(other[1]))):
-        cut = window.copy()
-        cut[side] = value
-        found.append(cut)
-    return found
-
-
-def _shared(box: np.ndarray, window: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.maximum(box[:2], window[:2]), np.minimum(box[2:], window[2:])])
+def _cuts(window: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The window, four times, with one side moved in so far that ``other`` is left out."""
+    cuts = np.tile(window, (4, 1))
+    np.fill_diagonal(cuts, [*np.ceil(other[2:]), *np.floor(other[:2])])
+    return cuts
 
 
 def visible_shares(boxes, window) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of boxes (N, 4) xyxy that lie in a window, (N, 4), and their shares of the boxes' areas, (N,) in 0..1.
-
-    A box without any part in the window has the share 0.
-    """
+    """The parts of boxes (N, 4) xyxy that lie in a window, (N, 4), and their shares of the boxes' areas, (N,) in
+    0..1."""
     boxes, window = as_boxes(boxes), np.asarray(window, np.float64)
     parts = np.concatenate([np.maximum(boxes[:, :2], window[:2]), np.minimum(boxes[:, 2:], window[2:])], axis=1)
     areas = box_area(boxes)

@@ -21,22 +21,14 @@ _SCORE_HELP = {'AP@0.5': 'average precision at IoU 0.5', 'AUROC': 'area under th
 
 
 class Column(NamedTuple):
-    """A column of a table.
+    """A column of a table."""
 
-    Attributes:
-        key: in the rows.
-        title: in its head.
-        help: what it means, shown when the pointer rests on the head, and listed below the table.
-        low, high: keys of the ends of an interval that is written behind the value.
-        text: holds words, not numbers.
-    """
-
-    key: str
-    title: str
-    help: str = ''
-    low: str = ''
+    key: str  # in the rows
+    title: str  # in its head
+    help: str = ''  # what it means, shown when the pointer rests on the head, and listed below the table
+    low: str = ''  # keys of the ends of an interval that is written behind the value
     high: str = ''
-    text: bool = False
+    text: bool = False  # holds words, not numbers
 
 
 def render_page(content: Content) -> str:
