@@ -120,9 +120,9 @@ def main(argv=None) -> int:
             from cxrdet.curation.prepare_nih import prepare_nih
             images = args.pop('images')
             report = prepare_nih(args.pop('table'), None if images == '-' else images, **args)
-        elif command == 'bccd':
-            report = convert.convert_bccd(**args)
-        elif command == 'voc':
+        elif command in ('bccd', 'voc'):
+            if command == 'bccd':
+                args['classes'] = ('RBC', 'WBC', 'Platelets')
             report = convert.convert_voc(args.pop('voc_dir'), args.pop('out_dir'), **args)
         else:
             report = convert.convert_set(args.pop('source'), args.pop('out_dir'), **args)

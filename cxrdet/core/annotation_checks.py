@@ -1,16 +1,12 @@
 """Checks of the annotations of a data set: pure functions from a :class:`~cxrdet.core.issues.DataTable` to findings.
 
-Every check goes through all images and boxes at once and gives one finding a defect. What cannot be read (boxes of NaN,
-unknown images and classes) has been told by the reader and is passed over here.
+Every check gives one finding a defect. What cannot be read has been told by the reader and is passed over here.
 """
 import numpy as np
 
 from cxrdet.core.classification.confounding import confounded_labels
 from cxrdet.core.detection.boxes import box_area, box_iou
 from cxrdet.core.issues import DataTable, Finding
-
-__all__ = ['check_balance', 'check_boxes', 'check_duplicates', 'check_empty', 'check_table',
-           'check_views', 'class_counts', 'duplicate_pairs']
 
 _SLACK = 0.1  # pixels beyond the border that rounding may leave
 

@@ -1,10 +1,10 @@
-"""CSV: tables as people and spreadsheets write them are read in one place, :func:`read_table`; and what is written
-here holds no formula, and :func:`read_csv` gives it back.
+"""CSV: tables as people and spreadsheets write them are read in one place, :func:`read_table`; and what is written here
+holds no formula, and :func:`read_csv` gives it back.
 
-A spreadsheet computes a cell that begins with ``=``, ``+``, ``-`` or ``@``, whoever wrote it: a file or class of the
-name ``=HYPERLINK(…)`` would be a link, and worse is known. Such text gets an apostrophe before it, the sign by which
-spreadsheets know text, and so does text that begins with apostrophes before such a sign, so that taking one away undoes
-it exactly. Numbers, negative ones too, stay numbers. Source of the list of signs: OWASP, "CSV injection".
+A spreadsheet computes a cell that begins with ``=``, ``+``, ``-`` or ``@``, whoever wrote it. Such
+text gets an apostrophe before it, the sign by which spreadsheets know text, and so does text that
+begins with apostrophes before such a sign, so that taking one away undoes it exactly. Numbers stay
+numbers. Source: OWASP, "CSV injection".
 """
 import csv
 import io
@@ -15,8 +15,6 @@ from typing import NamedTuple
 
 from cxrdet.core.errors import DataError
 from cxrdet.core.files import read_text
-
-__all__ = ['CsvTable', 'csv_text', 'escape_cell', 'read_csv', 'read_table', 'unescape_cell', 'whole_number']
 
 _SEPARATORS = ',;\t'
 
@@ -45,20 +43,15 @@ def unescape_cell(text: str) -> str:
 def csv_text(rows: Iterable[Sequence]) -> str:
     """Rows as CSV: commas, lines that end in ``\\n``, cells by :func:`escape_cell`; None is an empty cell.
 
-    Written by hand, since Python's writer puts no quotes around a cell with a lone ``\\r``, which its reader then takes
-    for the end of a line.
+    Written by hand, since Python's writer puts no quotes around a cell with a lone ``\\r``, which
+    its reader then takes for the end of a line.
     """
     return ''.join(','.join(_quoted(escape_cell(cell), alone=len(row) == 1) for cell in row) + '\n' for row in rows)
 
 
 class read_csv(Iterator[list[str]]):
-    """The rows of a CSV text, cells by :func:`unescape_cell`; as ``csv.reader``, with ``line_num``.
-
-    Args:
-        text: the whole file; line ends of any kind.
-        strict, **options: as of ``csv.reader``.
-
-    Raises: csv.Error as ``csv.reader``.
+    """The rows of a CSV text, line ends of any kind, cells by :func:`unescape_cell`; as ``csv.reader``, with its
+    options, its ``line_num`` and its ``csv.Error``.
     """
 
     def __init__(self, text: str, *, strict: bool = False, **options) -> None:
@@ -87,17 +80,12 @@ class CsvTable(NamedTuple):
 def read_table(path: str | os.PathLike, expected: Iterable[str] = (), *, what: str = 'table') -> CsvTable:
     """Read a CSV file as people and spreadsheets write them.
 
-    The text is UTF-8 or UTF-16, plain or gzipped; cells are separated by commas, semicolons or tabs, whichever gives
-    most of the ``expected`` columns; blanks around cells and names of columns are taken away; lines of empty cells, and
-    empty cells at the end of a line, are passed over.
+    The text is UTF-8 or UTF-16, plain or gzipped; cells are separated by commas, semicolons or
+    tabs, whichever gives most of the ``expected`` names of columns; blanks around cells are taken
+    away; lines of empty cells, and empty cells at the end of a line, are passed over. ``what`` is
+    what the file is called in errors.
 
-    Args:
-        path: the file.
-        expected: names of columns that may be in it.
-        what: how it is called in errors.
-
-    Raises:
-        DataError: it cannot be read, or is empty.
+    Raises: DataError if it cannot be read, or is empty.
     """
     text = read_text(path, what)
     if not text.strip():

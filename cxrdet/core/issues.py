@@ -11,8 +11,6 @@ import numpy as np
 from cxrdet.core.errors import DataError
 from cxrdet.core.splits import shared_groups
 
-__all__ = ['LEVELS', 'DataTable', 'Finding', 'Place', 'counts', 'has_errors', 'raise_errors', 'told']
-
 LEVELS = ('error', 'warning', 'info')
 _SHOWN = 10
 
@@ -68,9 +66,7 @@ def counts(counter: Counter) -> str:
 def raise_errors(findings: Iterable[Finding], *, hint: str = '') -> None:
     """Raise DataError if there are errors among ``findings``: it tells the first ten, each by file and row.
 
-    Args:
-        findings: As a reader found them.
-        hint: What may be done about them besides mending the file.
+    ``hint`` says what may be done about them besides mending the file.
     """
     errors = sorted((finding for finding in findings if finding.level == 'error'), key=_order)
     if not errors:

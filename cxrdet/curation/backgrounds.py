@@ -11,8 +11,9 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.issues import DataTable
 from cxrdet.curation.augmentation import FILL, only_window
 from cxrdet.curation.hard_negatives import HardNegative, hard_negatives
+from cxrdet.datasets.formats.files import image_paths
 from cxrdet.datasets.formats.images import read_image
-from cxrdet.datasets.formats.sets import find_format, image_paths, read_set
+from cxrdet.datasets.formats.sets import find_format, read_set
 
 __all__ = ['Backgrounds', 'Found', 'find_backgrounds']
 

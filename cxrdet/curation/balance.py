@@ -33,7 +33,7 @@ from cxrdet.curation.backgrounds import Backgrounds, find_backgrounds
 from cxrdet.curation.balance_plan import best_copy, image_to_leave_out
 from cxrdet.curation.copies import Copier
 from cxrdet.curation.repaired_set import copy_names, free_name, name_key, voc_names
-from cxrdet.curation.set_writers import SET_WRITERS
+from cxrdet.curation.set_writers import FOLDERS, add_image, write_set
 from cxrdet.datasets.formats.sets import read_set
 
 __all__ = ['balance_data', 'balance_text']
@@ -78,7 +78,7 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     copier = Copier(table, names, rows, state.lacking > 0, preset=preset, seed=seed, min_visibility=min_visibility)
     with results as folder:
         write_atomic(folder / 'mended.json', json.dumps({'tool': 'balance_data', 'source': str(path), 'split': split}))
-        added = _Added(SET_WRITERS[table.kind](table, names, folder, split), names)
+        added = _Added(folder / FOLDERS[table.kind], names)
         while (choice := state.choose(copier)) is not None:
             copy = copier.make(choice, state.lacking, paste)
             state.note(copy.labels[~copy.crowd])
@@ -87,7 +87,7 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
                 progress(len(added.lines), len(added.lines) + state.missing + len(extra) + 1)
         for wish, image, origin in extra.images(preset):
             added.add(wish, image, np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool), origin)
-        added.writer.close([rows[row] for row in state.gone])
+        write_set(table, names, folder, split, added.images, [rows[row] for row in state.gone])
         report = _report(table, goals, state) | copier.numbers() | extra.numbers() | {
             'left_out': [table.names[rows[row]] for row in sorted(state.gone)]}
         write_atomic(folder / 'provenance.jsonl', ''.join(added.lines))
@@ -109,14 +109,14 @@ def _check_arguments(preset: str, min_visibility: float, paste: int, backgrounds
 class _Added:
     """The images that were added, each under a name of its own, and a line of ``provenance.jsonl`` for each."""
 
-    def __init__(self, writer, names: list[str]) -> None:
-        self.writer, self.lines = writer, []
+    def __init__(self, folder: Path, names: list[str]) -> None:
+        self.folder, self.images, self.lines = folder, [], []
         self._taken = set(map(name_key, names))
 
     def add(self, wish: str, image: np.ndarray, boxes, labels, crowd, origin: dict) -> None:
         name = free_name(wish, self._taken)
         self._taken.add(name_key(name))
-        self.writer.add(name, image, boxes, labels, crowd)
+        self.images.append(add_image(image, self.folder, name, boxes, labels, crowd))
         self.lines.append(json.dumps({'image': name, **origin, 'boxes': len(boxes)}) + '\n')
 
 
@@ -200,7 +200,7 @@ def _counts(table: DataTable) -> np.ndarray:
 
 
 def _goals(table: DataTable, path, split: str, target: int, targets: Mapping[str, int], most: int | None) -> _Goals:
-    if table.kind not in SET_WRITERS:
+    if table.kind not in FOLDERS:
         raise ConfigError(f'{path}: a set of the format "{table.kind}" cannot be balanced by copies; expected COCO or '
                           'VOC. For labels of whole images use the sampler cxrdet.ClassBalancedSampler.')
     if split not in table.splits:

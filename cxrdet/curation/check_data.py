@@ -18,8 +18,6 @@ from cxrdet.curation.repair import Plan, plan_mending
 from cxrdet.curation.repaired_set import check_mendable, summary, write_mended
 from cxrdet.datasets.formats.sets import read_set
 
-__all__ = ['DataReport', 'check_data']
-
 
 @dataclass
 class DataReport:
@@ -91,21 +89,21 @@ def check_data(path: str | Path, *, kind: str = 'auto', images: str | Path | Non
     """Check a data set of any format; nothing of it is changed.
 
     Args:
-        path: Folder of the set, or its annotation file.
-        kind: One of :data:`cxrdet.datasets.formats.sets.FORMATS`, or ``auto``.
-        images: Folder of the images where it is not the usual one.
-        pixels: Look at the image files: there, orphaned, decodable, of the stated size, equal and near-equal.
+        path, kind, images, allow_outside: Of :func:`cxrdet.datasets.formats.sets.read_set`; images
+            outside the set are not looked at unless they are allowed.
+        pixels: Look at the image files: there, orphaned, decodable, of the stated size, equal and
+            near-equal.
         workers: Processes that open images.
-        fix: Write a mended copy to this folder; as a COCO set where the format is none of COCO, VOC, NIH and CSV.
+        fix: Write a mended copy to this folder; as a COCO set where the format is none of COCO,
+            VOC, NIH and CSV.
         link: With symbolic links to the images instead of copies.
         out: Write the report to this JSON file.
-        allow_outside: Read images too that the annotations name outside the set; otherwise they are errors, and not
-            looked at.
         progress: Called with (done, total) for each opened image.
         **limits: Of :func:`cxrdet.core.annotation_checks.check_table`.
 
     Raises:
-        DataError: There is no set to read, or ``fix`` holds a part of it, or something that was not written here.
+        DataError: There is no set to read, or ``fix`` holds a part of it, or something that was not
+            written here.
         ConfigError: The format is unknown, or has nothing to mend.
     """
     table = read_set(path, kind, images=images, allow_outside=allow_outside)
@@ -132,7 +130,6 @@ def _mended_folder(fix: str | Path, table: DataTable, path: str | Path, images: 
 
 
 def _short(file: str, root: str) -> str:
-    """A path as seen from the set's folder."""
     inside = file.startswith(root + os.sep)
     return os.path.relpath(file, root) if inside else file
 

@@ -18,32 +18,33 @@ from cxrdet.datasets.formats import voc
 from cxrdet.datasets.formats.coco import write_json
 from cxrdet.datasets.formats.images import read_image_size
 from cxrdet.datasets.formats.sets import read_set
-from cxrdet.datasets.phantoms import CELL_CLASSES
 from cxrdet.datasets.phantoms.files import prepared_folder
-
-__all__ = ['convert_bccd', 'convert_set', 'convert_voc']
 
 
 def convert_set(source: str | Path, out_dir: str | Path, *, kind: str = 'auto', images: str | Path | None = None,
                 **options) -> dict[str, dict[str, int] | str]:
     """Turn a set of any format that :func:`cxrdet.datasets.formats.sets.read_set` reads and that has boxes into COCO.
 
-    Splits are those of the set, ``valid`` becomes ``val``; where it has none, all images are ``train``.
+    Splits are those of the set, ``valid`` becomes ``val``; where it has none, all images are
+    ``train``.
 
     Args:
-        source, kind, images: The set, its format and the folder of its images, as for :func:`read_set`.
+        source, kind, images: The set, its format and the folder of its images, as for
+            :func:`read_set`.
         out_dir: Folder of the COCO set.
-        **options: ``classes``: names in the order of their category ids, by default in the order that the set declares,
-            else sorted. ``on_bad``: 'error', or 'drop' to leave out what cannot be read of single boxes. ``val_share``:
-            share of the images, above 0 and below 1, that a random choice by ``seed`` gives to val, whatever the
-            splits of the set are. ``link``: make symbolic links to the images instead of copies. ``force``: replace
-            another prepared set in ``out_dir``.
+        **options: ``classes``: names in the order of their category ids, by default in the order
+            that the set declares, else sorted. ``on_bad``: 'error', or 'drop' to leave out boxes
+            that cannot be read. ``val_share``: share of the images, above 0 and below 1, that a
+            random choice by ``seed`` gives to val, whatever the splits of the set are. ``link``:
+            make symbolic links to the images instead of copies. ``force``: replace another prepared
+            set.
 
-    Returns:
-        By split: number of images, boxes, boxes by class; then boxes dropped by reason, and what the reader has told.
+    Returns: by split: number of images, boxes, boxes by class; then boxes dropped by reason, and
+        what the reader has told.
 
     Raises:
-        DataError: A file is missing or defective, or ``out_dir`` holds something else or overlaps with ``source``.
+        DataError: A file is missing or defective, or ``out_dir`` holds something else or overlaps
+            with ``source``.
         ConfigError: An argument has a value that cannot be meant, or the set has no boxes.
     """
     table = read_set(source, kind, images=images)
@@ -57,9 +58,11 @@ def convert_set(source: str | Path, out_dir: str | Path, *, kind: str = 'auto', 
 def convert_voc(voc_dir: str | Path, out_dir: str | Path, *, corners: str = 'exclusive', **options) -> dict:
     """Turn a Pascal VOC folder (``Annotations/``, ``JPEGImages/``) into a COCO set, as :func:`convert_set` does.
 
-    Splits are the lists ``ImageSets/Main/{train,val,test}.txt`` that exist, or a random ``val_share``. Objects marked
-    ``difficult`` become ``iscrowd``, which both MMDetection and COCO's evaluation take as regions to ignore.
-    ``corners`` is 'exclusive' or 'inclusive', see :func:`cxrdet.datasets.formats.voc.read`.
+    Splits are the lists ``ImageSets/Main/{train,val,test}.txt`` that exist, or a random
+    ``val_share``. Objects marked ``difficult`` become ``iscrowd``, which both MMDetection and
+    COCO's evaluation take as regions to ignore. ``corners`` is 'exclusive' or 'inclusive', see
+    :func:`cxrdet.datasets.formats.voc.read`; BCCD as published
+    (https://github.com/Shenggan/BCCD_Dataset, MIT) has exclusive ones.
     """
     voc_dir = Path(voc_dir)
     if not (voc_dir / 'Annotations').is_dir():
@@ -70,14 +73,6 @@ def convert_voc(voc_dir: str | Path, out_dir: str | Path, *, corners: str = 'exc
         raise DataError(f'{voc_dir}: no ImageSets/Main/train.txt, val.txt or test.txt. Add such lists of names, or ask '
                         'for a random split with --val-share 0.2 (val_share=0.2).')
     return _convert(table, voc_dir, out_dir, {'kind': 'voc', 'corners': corners}, **options)
-
-
-def convert_bccd(voc_dir: str | Path, out_dir: str | Path, **options) -> dict:
-    """Turn BCCD as published (https://github.com/Shenggan/BCCD_Dataset, MIT) into a COCO set.
-
-    :func:`convert_voc` with the classes RBC, WBC, Platelets and exclusive corners; ``link`` and ``force`` as there.
-    """
-    return convert_voc(voc_dir, out_dir, classes=CELL_CLASSES, corners='exclusive', **options)
 
 
 def _convert(table: DataTable, source: str | Path, out_dir: str | Path, made_from: dict, *,
@@ -114,7 +109,6 @@ def _convert(table: DataTable, source: str | Path, out_dir: str | Path, made_fro
 
 
 def _splits(table: DataTable, val_share: float | None, seed: int, source: str | Path) -> dict[str, list[int]]:
-    """Split -> rows of its images, in the order of the set."""
     rows = range(len(table.names))
     if val_share is None:
         found = dict.fromkeys(split for split in table.splits if split)

@@ -16,8 +16,6 @@ from cxrdet.datasets.formats.files import image_paths, tell_missing
 from cxrdet.datasets.formats.images import THIN, decode_image, has_extra_channels
 from cxrdet.datasets.formats.tfrecord import read_record_image, split_record_path
 
-__all__ = ['ImageFacts', 'check_files', 'check_pixels', 'image_facts', 'scan']
-
 
 class ImageFacts(NamedTuple):
     """What an image file holds: ``fault`` (``''`` for none), size in pixels, whether it has an alpha channel, the SHA-1
@@ -54,12 +52,9 @@ def image_facts(path: str) -> ImageFacts:
 
 def scan(paths: Sequence[str], *, workers: int = 1,
          progress: Callable[[int, int], None] | None = None) -> list[ImageFacts]:
-    """:func:`image_facts` of all files, in their order.
+    """:func:`image_facts` of all files, in their order, by so many ``workers`` (processes; 1 works in this one).
 
-    Args:
-        paths: The files.
-        workers: Processes; 1 works in this one.
-        progress: Called with (done, total) after each file.
+    ``progress`` is called with (done, total) after each file.
     """
     def watched(facts: Iterator[ImageFacts]) -> list[ImageFacts]:
         done = []
@@ -120,7 +115,6 @@ def _is_there(file: str) -> bool:
 
 def _equal(table: DataTable, files: list[str], facts: dict[str, ImageFacts],
            rows: dict[str, list[int]]) -> list[Finding]:
-    """Byte-equal images (each but the first), then near-equal ones; across splits or within one."""
     findings, seen, unique = [], {}, []
     for file in files:
         other = seen.setdefault(facts[file].digest, file)

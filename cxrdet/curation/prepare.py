@@ -1,7 +1,7 @@
 """Making data sets: phantoms, and the set of the Comparison detector; others: :mod:`cxrdet.curation.convert`.
 
-Each function may be run again: finished files are kept, what is missing is added, and what the function did not write
-itself is neither replaced nor deleted. They return numbers to report; progress goes to stderr.
+Each function may be run again: what it did not write itself is neither replaced nor deleted. They return numbers to
+report; progress goes to stderr.
 """
 import os
 import shutil
@@ -28,22 +28,14 @@ from cxrdet.datasets.phantoms import write_cell_phantoms, write_chest_phantoms
 
 def prepare_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int], size: int = 320, seed: int = 0,
                           force: bool = False) -> dict[str, int]:
-    """Write a COCO set of made-up cells; see :func:`cxrdet.datasets.phantoms.write_cell_phantoms`.
-
-    Returns:
-        Number of images by split.
-    """
+    """Write a COCO set of made-up cells, see :func:`write_cell_phantoms`; returns the number of images by split."""
     write_cell_phantoms(out_dir, splits=splits, size=size, seed=seed, force=force, progress=TimedProgressBar())
     return dict(splits)
 
 
 def prepare_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: int = 256, seed: int = 0,
                            force: bool = False) -> dict[str, int]:
-    """Write made-up chest films as NIH ChestX-ray14; see :func:`cxrdet.datasets.phantoms.write_chest_phantoms`.
-
-    Returns:
-        Number of images by split.
-    """
+    """Write made-up chest films, see :func:`write_chest_phantoms`; returns the number of images by split."""
     write_chest_phantoms(out_dir, num_images=num_images, size=size, seed=seed, force=force, progress=TimedProgressBar())
     lists = {'train_val': 'train_val_list.txt', 'test': 'test_list.txt'}
     return {split: len((Path(out_dir) / name).read_text().split()) for split, name in lists.items()}
@@ -126,7 +118,6 @@ def _place_published(table: DataTable, row: int, target: Path, link: bool) -> di
 
 
 def _read_published(source: Path, image_dir: str | Path | None) -> DataTable:
-    """The published COCO file, with all that is known to be wrong about it refused."""
     folder = coco.image_folder(source) if image_dir is None else Path(image_dir)
     if not folder.is_dir():
         raise DataError(f'{folder}: no such folder of images.')
@@ -144,7 +135,6 @@ def _read_published(source: Path, image_dir: str | Path | None) -> DataTable:
 
 
 def _in_known_order(table: DataTable) -> dict:
-    """The file with category ids in the order of the set's description."""
     content, = table.source.values()
     order = [CDETECTOR_CLASSES.index(name) + 1 for name in table.classes]
     rows = np.argsort(table.box_image, kind='stable').tolist()

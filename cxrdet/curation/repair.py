@@ -9,8 +9,6 @@ from cxrdet.core.detection.boxes import box_fault, clip_boxes
 from cxrdet.core.errors import DataError
 from cxrdet.core.issues import DataTable, Finding, counts
 
-__all__ = ['Change', 'Plan', 'plan_mending']
-
 #: The defect makes the annotation useless, and only its author could say what was meant.
 _DROP_BOX = ('zero_area_box', 'outside_box', 'no_category', 'unknown_category', 'bad_box', 'unknown_image',
              'duplicate_box')
@@ -66,13 +64,11 @@ def plan_mending(table: DataTable, findings: Iterable[Finding]) -> Plan:
     """Decide what becomes of each finding.
 
     Boxes that cannot be used go; inverted ones are put in order and clipped where that gives a box; boxes beyond the
-    border are clipped; of duplicates the later goes; missing and repeated ids of annotations are given anew. Images
-    that cannot be read go with their boxes, of equal ones the later; across splits the one that is for learning.
-    Whatever needs a judgement stays: tiny boxes, one object in two classes, sizes that differ, patients in two splits,
-    classes.
+    border are clipped; of duplicates the later goes; missing and repeated ids are given anew. Images that cannot be
+    read go with their boxes, of equal ones the later; across splits the one for learning. Whatever needs a judgement
+    stays.
 
-    Raises:
-        DataError: No image would be left.
+    Raises: DataError if no image would be left.
     """
     plan = Plan()
     for finding in findings:
@@ -119,7 +115,6 @@ def _mend(table: DataTable, plan: Plan, finding: Finding) -> bool:
 
 
 def _reshape(table: DataTable, plan: Plan, finding: Finding) -> None:
-    """Corners in order and within the image; a box of which nothing is left goes."""
     old = table.boxes[finding.box]
     new = np.concatenate([np.minimum(old[:2], old[2:]), np.maximum(old[:2], old[2:])])
     height, width = table.sizes[finding.image] if finding.image >= 0 else (np.nan, np.nan)

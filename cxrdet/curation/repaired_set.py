@@ -26,9 +26,6 @@ from cxrdet.datasets.formats.nih import LISTS
 from cxrdet.datasets.formats.tfrecord import read_record_image
 from cxrdet.datasets.formats.voc import SIDES, list_names
 
-__all__ = ['check_mendable', 'coco_content', 'coco_names', 'copy_names', 'free_name', 'name_key', 'place_images',
-           'voc_names', 'write_coco_files', 'write_mended', 'write_voc_files']
-
 
 def write_mended(table: DataTable, plan: Plan, out: Path, source: str | Path, *, link: bool = False) -> None:
     """Write the set as the plan has it, its images (copied, or symbolic links), ``mended.jsonl`` and ``mended.json``.
@@ -41,8 +38,7 @@ def write_mended(table: DataTable, plan: Plan, out: Path, source: str | Path, *,
         source: What ``mended.json`` calls the set.
         link: Make links instead of copies.
 
-    Raises:
-        DataError: An image cannot be read, or its name is none for a file.
+    Raises: DataError if an image cannot be read, or its name is none for a file.
     """
     write_atomic(out / 'mended.json', json.dumps({'tool': 'check_data', 'format': table.kind,
                                                   'source': str(source)}) + '\n')
@@ -63,20 +59,18 @@ def check_mendable(table: DataTable) -> None:
         raise ConfigError(f'a set of the format "{table.kind}" has no annotations to mend.')
 
 
-def place_images(names: Iterable[str], files: Iterable[str], folder: Path, *, link: bool = False) -> None:
-    """Copy image files into a new folder, or make links to them there, under the names that data give them.
+def place_images(table: DataTable, rows: Iterable[int], folder: Path, *, names: Sequence[str] | None = None,
+                 link: bool = False) -> None:
+    """Copy the images of some rows into a folder without them, or make links to them there.
 
-    Args:
-        names, files: Name of each in ``folder``, and where it is; the same pair may come again.
-        folder: A folder without images.
-        link: Make symbolic links instead of copies.
+    ``names`` are those in the folder, by default those of the table.
 
     Raises:
         DataError: A name leads out of the folder, two files have one name (also where the file system takes upper and
             lower case as the same), or an image cannot be read.
     """
     placed: dict[str, str] = {}
-    for name, file in zip(names, files):
+    for name, file in zip(names or [table.names[row] for row in rows], [table.files[row] for row in rows]):
         if placed.setdefault(name, file) != file:
             raise DataError(f'{file}: the image {placed[name]} has the name "{name}" already.')
     for name, file in placed.items():
@@ -124,11 +118,6 @@ def free_name(name: str, taken: Container[str]) -> str:
         name = f'{stem}_{number}{suffix}'
 
 
-def _place(table: DataTable, rows: Iterable[int], folder: Path, link: bool) -> None:
-    rows = sorted(rows)
-    place_images([table.names[row] for row in rows], [table.files[row] for row in rows], folder, link=link)
-
-
 def voc_names(table: DataTable, rows: Iterable[int]) -> list[str]:
     """Names of the image files of a VOC set, whose images are named without suffix."""
     return [table.names[row] + os.path.splitext(table.files[row])[1] for row in rows]
@@ -152,7 +141,7 @@ def coco_content(table: DataTable, rows: Iterable[int], names: Mapping[int, str]
         table: The set.
         rows: The images.
         names: Name of each of its images in the file, by row.
-        boxes: Row of each box that is taken, and its label.
+        boxes: Row and label of each box that is taken, of these images or others.
         classes: Names of the labels.
     """
     images, annotations, owned = [], [], {}
@@ -170,12 +159,11 @@ def coco_content(table: DataTable, rows: Iterable[int], names: Mapping[int, str]
 
 
 def _kept(table: DataTable, plan: Plan) -> list[int]:
-    """Rows of the images that the copy holds."""
     return [row for row in range(len(table.names)) if row not in plan.drop_images]
 
 
 def _write_coco(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
-    _place(table, _kept(table, plan), out / 'images', link)
+    place_images(table, _kept(table, plan), out / 'images', link=link)
     write_coco_files(table, plan, out)
 
 
@@ -212,7 +200,7 @@ def write_coco_files(table: DataTable, plan: Plan, out: Path,
 
 def _write_voc(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
     kept = _kept(table, plan)
-    place_images(voc_names(table, kept), [table.files[row] for row in kept], out / 'JPEGImages', link=link)
+    place_images(table, kept, out / 'JPEGImages', names=voc_names(table, kept), link=link)
     write_voc_files(table, plan, out)
 
 
@@ -247,13 +235,13 @@ def _write_csv(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
     labels = table.source['file'].parent / 'label2id.json'
     if labels.is_file():
         write_atomic(out / labels.name, labels.read_bytes())
-    _place(table, kept, out, link)  # last: nothing may be written through a link that bears the name of a table
+    place_images(table, kept, out, link=link)  # last: nothing may go through a link called as a table
 
 
 def _write_nih(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
     kept = _kept(table, plan)
     splits = {table.names[row]: table.splits[row] for row in kept}
-    _place(table, kept, out / 'images', link)
+    place_images(table, kept, out / 'images', link=link)
     _write_rows(table.source['file'], {table.places[row].number: {} for row in kept}, out)
     folder = table.source['file'].parent
     for split, name in LISTS.items():
@@ -267,7 +255,6 @@ def _write_nih(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
 
 
 def _box_cells(plan: Plan, box: int) -> dict[int, str]:
-    """Cells of the list of boxes that change."""
     if box not in plan.boxes:
         return {}
     x1, y1, x2, y2 = plan.boxes[box].tolist()
@@ -289,7 +276,7 @@ def _write_as_coco(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
         names = _write_record_images(table, kept, out / 'images', link)
     else:
         names = table.names
-        _place(table, kept, out / 'images', link)
+        place_images(table, kept, out / 'images', link=link)
     corners = table.boxes.copy()
     corners[list(plan.boxes)] = np.reshape(list(plan.boxes.values()), (-1, 4))
     boxes = [(box, label) for box, label in enumerate(table.box_label.tolist()) if box not in plan.drop_boxes]
@@ -301,7 +288,6 @@ def _write_as_coco(table: DataTable, plan: Plan, out: Path, link: bool) -> None:
 
 
 def _write_record_images(table: DataTable, rows: Iterable[int], folder: Path, link: bool) -> dict[int, str]:
-    """The names of the images in the copy."""
     if link:
         raise ConfigError('the images of a TFRecord file are no files, so that there is nothing to link to (link, '
                           '--link): they are written as PNG.')

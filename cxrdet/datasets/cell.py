@@ -1,21 +1,20 @@
 """Cell detection sets: COCO JSON (:class:`CellDataset`) and Pascal VOC XML (:class:`CellVOCDataset`).
 
-Both speak MMDetection's language (``data_list`` entries with ``img_path``, ``img_id``, ``height``, ``width`` and
-``instances``), and both differ from its readers in what they refuse to do in silence:
+They differ from MMDetection's readers in what they refuse to do in silence:
 
-- **Labels go by name.** The label of a box is the index of its class *name* in ``metainfo['classes']``, whatever the
-  ids and the order in the file. Without ``classes`` in ``metainfo`` they are read from the annotations; classes that
-  are given are held to the annotations, and a name that these lack is an error. (MMDetection's reader numbers the
-  categories that it finds, so that one misspelt name shifts the labels behind it.)
-- **Nothing is dropped uncounted.** ``dataset.dropped`` counts boxes by reason, and one line of the log says it:
-  ``unknown_class`` (a name that the list of classes lacks), ``degenerate`` (a side shorter than 1 px, inverted, not
-  finite), ``outside`` (no area shared with the image), ``marked_ignore`` (COCO ``ignore: 1``). Boxes partly outside
-  stay, unclipped, as in MMDetection (its ``Resize`` clips later). Structural defects, such as an annotation without
+- **Labels go by name**, whatever the ids and the order in the file: the label of a box is the index
+  of its class in ``metainfo['classes']``, by default those of the annotations. A given name that
+  these lack is an error. (MMDetection numbers the categories that it finds, so that one misspelt name
+  shifts the labels behind it.)
+- **Nothing is dropped uncounted.** ``dataset.dropped`` counts boxes by reason, also in the log:
+  ``unknown_class`` (not in the list of classes), ``degenerate`` (a side under 1 px, inverted, not
+  finite), ``outside`` (shares no area with the image), ``marked_ignore`` (COCO ``ignore: 1``). Boxes
+  partly outside stay, unclipped, as in MMDetection. Structural defects, such as a missing
   ``category_id``, are errors unless ``on_bad_annotation='drop'``.
-- **Images without boxes stay**, in training too, unless ``filter_cfg=dict(filter_empty_gt=True)``. What ``filter_cfg``
-  takes out stands in ``dataset.filtered`` and in the log; in test mode it does nothing, as in MMDetection. A set in
-  which no box at all can be used is an error that names the likely cause (normalised numbers, exchanged corners …);
-  ``allow_no_boxes=True`` accepts a set of images without objects.
+- **Images without boxes stay** unless ``filter_cfg=dict(filter_empty_gt=True)``; what ``filter_cfg``
+  takes out, nothing in test mode, is in ``dataset.filtered``. A set without any box to use is an
+  error that names the likely cause (normalised numbers, exchanged corners …), unless
+  ``allow_no_boxes=True``.
 
 Files are read from the local disk only.
 """
@@ -23,23 +22,24 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from mmengine.logging import print_log
 
-from cxrdet.core.detection.boxes import box_faults
+from cxrdet.core.detection.box_layout import likely_cause, no_boxes_text
+from cxrdet.core.detection.boxes import box_faults, xyxy_to_xywh
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.issues import DataTable, counts
 from cxrdet.core.paths import check_names
 from cxrdet.core.terminal import visible
-from cxrdet.datasets.box_check import BoxCheck
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
 from cxrdet.datasets.described import Described
 from cxrdet.datasets.formats import coco, voc
-from cxrdet.datasets.formats.coco import check_on_bad
-from cxrdet.datasets.transforms.loading import ImageNamed, read_image_size
+from cxrdet.datasets.formats.images import read_image_size
+from cxrdet.datasets.transforms.loading import ImageNamed
 from cxrdet.registry import DATASETS
 
 CELL_PALETTE = ((230, 57, 70), (29, 125, 190), (46, 160, 67), (255, 159, 28), (142, 68, 173), (0, 168, 150),
@@ -47,7 +47,7 @@ CELL_PALETTE = ((230, 57, 70), (29, 125, 190), (46, 160, 67), (255, 159, 28), (1
 """RGB colours of the first 11 classes of any cell set that brings none of its own."""
 
 CDETECTOR_METAINFO = {'classes': CDETECTOR_CLASSES, 'palette': CELL_PALETTE}
-
+_LOOKED_AT = 20_000  # boxes, for the likely cause of a mistake
 
 
 def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str) -> tuple[str, ...]:
@@ -75,14 +75,21 @@ def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str
     return tuple(given)
 
 
-class _CellReader(BoxCheck, Described, ImageNamed):
-    """What both readers share; stands before a ``BaseDetDataset`` in the list of bases."""
+class _CellReader(Described, ImageNamed):
+    """What the readers share; stands before a ``BaseDetDataset`` in the list of bases.
+
+    Attributes:
+        allow_no_boxes: Accept a set in which no box can be used.
+        dropped, filtered: Numbers of the boxes and of the images that are not used, by reason.
+    """
 
     METAINFO: dict = {}
+    _HOLDS_CORNERS = False  # what the numbers of a box are in the file: two corners, or x, y, width, height
 
     def __init__(self, ann_file: str, metainfo: dict | None, data_prefix: dict | None, default_prefix: dict,
                  on_bad_annotation: str, *, allow_outside: bool = False, **kwargs) -> None:
-        check_on_bad(on_bad_annotation)
+        if on_bad_annotation not in ('error', 'drop'):
+            raise ConfigError(f'on_bad_annotation must be "error" or "drop", got {on_bad_annotation!r}.')
         self.allow_outside = allow_outside
         if kwargs.get('backend_args') is not None:
             raise ConfigError(f'{type(self).__name__} reads local files only; remove backend_args.')
@@ -92,34 +99,11 @@ class _CellReader(BoxCheck, Described, ImageNamed):
                 raise ConfigError(f'data_prefix needs the key "{key}", got {data_prefix}.'
                                   f' Expected for example {default_prefix}.')
         self.on_bad_annotation = on_bad_annotation
-        self.dropped: Counter = Counter()   # boxes, by reason
-        self.filtered: Counter = Counter()  # images, by reason
-        self._unusable: list[tuple] = []
+        self.dropped: Counter = Counter()
+        self.filtered: Counter = Counter()
+        self._unusable: list[tuple] = []  # boxes that their geometry forbids, with the sizes of their images
         self._settled = False  # whether the classes have been held to the annotations
         super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix, **kwargs)
-
-    @classmethod
-    def read_classes(cls, cfg: dict) -> tuple[str, ...]:
-        """Class names of the set that a dataset config describes, without building the set.
-
-        Args:
-            cfg: as in a config: ``data_root``, ``ann_file``, ``data_prefix``, ``metainfo`` …; ``type`` and ``pipeline``
-                are not looked at.
-
-        Raises:
-            DataError: the annotations cannot be read, or lack a class that the config names.
-            ConfigError: the config names classes in a way that cannot be meant.
-        """
-        return tuple(cls.described(cfg).metainfo['classes'])
-
-    @classmethod
-    def image_files(cls, cfg: dict) -> list[Path]:
-        """Paths of all images that the set of a dataset config refers to, whether or not they exist.
-
-        Raises:
-            DataError: the annotations cannot be read.
-        """
-        return cls.described(cfg)._image_paths()
 
     def read_table(self) -> DataTable:
         """The set as its format's reader gives it, with all that is wrong in its list."""
@@ -133,8 +117,8 @@ class _CellReader(BoxCheck, Described, ImageNamed):
     def _found_classes(self) -> list[str]:
         return list(self._checked()[0].classes)
 
-    def _image_paths(self) -> list[Path]:
-        return list(map(Path, self._checked()[0].files))
+    def _image_paths(self) -> list[str]:
+        return self._checked()[0].files
 
     def _entries(self) -> list[dict]:
         table, bad = self._checked()
@@ -171,7 +155,6 @@ class _CellReader(BoxCheck, Described, ImageNamed):
         return entries
 
     def _set_labels(self, table: DataTable, own: dict[str, int]) -> None:
-        """Note the labels as MMDetection's data sets have them, from the labels by class name."""
         self.cat2label = own
 
     def _complete(self, entry: dict, table: DataTable, row: int) -> None:
@@ -222,33 +205,113 @@ class _CellReader(BoxCheck, Described, ImageNamed):
         print_log(visible(f'{text}.', one_line=True), 'current',
                   logging.WARNING if idle or self.dropped else logging.INFO)
 
+    @classmethod
+    def check_contents(cls, cfg: dict) -> None:
+        """Raise DataError if no box of the set can be used, and ``allow_no_boxes`` is not set."""
+        dataset = cls.described(cfg)
+        dataset.data_list = dataset._entries()
+        dataset._check_boxes(dataset._kept())
+
+    def filter_data(self) -> list[dict]:
+        """Take out images as ``filter_cfg`` asks (``filter_empty_gt``, ``min_size``); counted, and not in test mode.
+
+        Raises:
+            DataError: no image is left, or no box of those that are left can be used.
+        """
+        kept = self._kept()
+        self._check_boxes(kept)
+        if self.filtered:
+            text = f'{self._source()}: filter_cfg={dict(self.filter_cfg)} took out {sum(self.filtered.values())} of ' \
+                   f'{len(self.data_list)} images: {counts(self.filtered)}.'
+            if not kept:
+                raise DataError(f'{text} No image is left.')
+            print_log(text, 'current', logging.WARNING)
+        return kept
+
+    def _kept(self) -> list[dict]:
+        asked = {} if self.test_mode or not self.filter_cfg else self.filter_cfg
+        kept = []
+        for image in self.data_list:
+            if asked.get('filter_empty_gt', False) and not image['instances']:
+                self.filtered['without_boxes'] += 1
+            elif min(image['height'], image['width']) < asked.get('min_size', 0):
+                self.filtered['too_small'] += 1
+            else:
+                kept.append(image)
+        return kept
+
+    def _check_boxes(self, kept: list[dict]) -> None:
+        if self.allow_no_boxes:
+            return
+        cause, wrong = self._likely_cause(self.data_list)
+        usable = sum(map(_usable, self.data_list))
+        if usable and not wrong:
+            shown = self._chosen(kept)
+            if not kept or any(map(_usable, shown)):
+                return
+            text = (f'{len(shown)} of {len(self.data_list)} images are used (by indices, as --train-limit and '
+                    f'--valid-limit set them, or filter_cfg), and none of these has a box; {usable} images have some.')
+        else:
+            others = {'wrong in the same way' if usable else 'iscrowd or difficult': sum(
+                len(image['instances']) for image in self.data_list)}
+            if not cause and self.dropped['unknown_class']:
+                found = [name for name in self._found_classes() if name not in self._metainfo['classes']]
+                cause = (f'metainfo["classes"] names {", ".join(self._metainfo["classes"])}; the annotations also have '
+                         f'{", ".join(found)}.')
+            text = no_boxes_text(len(self.data_list), +(self.dropped + Counter(others)), cause,
+                                 training=not self.test_mode)
+        raise DataError(f'{self._source()}: {text} If images without objects are meant, set allow_no_boxes=True in the '
+                        'data set.')
+
+    def _chosen(self, kept: list[dict]) -> list[dict]:
+        if self._indices is None or not kept:
+            return kept
+        if isinstance(self._indices, int):
+            return kept[:self._indices] if self._indices >= 0 else kept[self._indices:]
+        return [kept[index] for index in self._indices]
+
+    def _likely_cause(self, data_list: list[dict]) -> tuple[str, bool]:
+        within = ((box['bbox'], (image['height'], image['width'])) for image in data_list
+                  for box in image['instances'])
+        looked_at = list(islice(chain(self._unusable, within), _LOOKED_AT))
+        if not looked_at:
+            return '', False
+        boxes, sizes = zip(*looked_at)
+        boxes = np.array(boxes, np.float64)
+        return likely_cause(boxes if self._HOLDS_CORNERS else xyxy_to_xywh(boxes), sizes, corners=self._HOLDS_CORNERS)
+
 
 @DATASETS.register_module()
 class CellDataset(_CellReader, CocoDataset):
     """A detection set in a COCO JSON file, by default ``annotations/<split>.json`` beside ``images/``.
 
-    Labels: index of the class name, see the head of this file; read from the file, the classes stand in the order of
-    the category ids. ``iscrowd`` boxes get ``ignore_flag`` 1, as in MMDetection. ``area`` is not used. An image entry
-    without (or with zero) ``height`` or ``width`` is measured from the header of its file. Unit of split: whatever the
-    file was split by; a COCO file knows no patients.
+    Classes read from the file stand in the order of the category ids. ``iscrowd`` boxes get
+    ``ignore_flag`` 1, as in MMDetection; ``area`` is not used. An image entry without ``height`` or
+    ``width`` is measured from the header of its file. Unit of split: whatever the file was split by;
+    a COCO file knows no patients.
 
-    The reader is made for the cervical cell set of the Comparison detector (Liang et al., "Comparison detector for
-    cervical cell/clumps detection in the limited data scenario", Neurocomputing 437, 2021; 7,410 images, 48,587 boxes,
-    :data:`~cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; published by CVIU-CSU as COCO JSON; ask the authors for the
-    licence; its small training list is part of the full one), and serves any other COCO set.
+    Made for the cervical cell set of the Comparison detector (Liang et al., "Comparison detector for
+    cervical cell/clumps detection in the limited data scenario", Neurocomputing 437, 2021; 7,410
+    images, 48,587 boxes, :data:`~cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; published by
+    CVIU-CSU; ask the authors for the licence; its small training list is part of the full one), it
+    serves any other COCO set.
 
     Args:
         ann_file: the JSON file, relative to ``data_root``.
-        metainfo: ``dict(classes=(...))`` to hold the file to these classes, in this order; boxes of other classes are
-            dropped and counted. Without it the file says which there are.
-        data_prefix: where images are, relative to ``data_root``; the default is ``dict(img='images/')``.
-        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.formats.coco.read`.
-        allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
-        **kwargs: ``allow_outside=True`` lets names lead out of ``data_root`` and the folder of images (else an error);
-            of ``mmdet.CocoDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices``, ``test_mode`` …
+        metainfo: ``dict(classes=(...))`` to hold the file to these classes, in this order; boxes of
+            others are dropped.
+        data_prefix: where images are, relative to ``data_root``; the default is
+            ``dict(img='images/')``.
+        on_bad_annotation: ``'error'``, or ``'drop'`` to leave out and count boxes that cannot be
+            read.
+        allow_no_boxes: accept a set in which no box can be used, for example of images without
+            objects.
+        **kwargs: ``allow_outside=True`` lets names lead out of ``data_root`` and the folder of images
+            (else an error); of ``mmdet.CocoDataset``: ``data_root``, ``filter_cfg``, ``pipeline``,
+            ``indices``, ``test_mode`` …
 
     Raises:
-        DataError: the file cannot be read or is defective, lacks a class that ``metainfo`` names, or has no box to use.
+        DataError: the file is defective, lacks a class that ``metainfo`` names, or has no box to use.
         ConfigError: an argument has a value that cannot be meant.
     """
 
@@ -282,36 +345,31 @@ class CellDataset(_CellReader, CocoDataset):
 class CellVOCDataset(_CellReader, BaseDetDataset):
     """A detection set as Pascal VOC XML files, one per image; the layout and the corners of BCCD by default.
 
-    BCCD (Shenggan/BCCD_Dataset, MIT licence; blood smears of 640 x 480 with RBC, WBC and Platelets; its split is by
-    image, patients are unknown) was drawn with labelImg, which writes corners in *continuous* coordinates and raises 0
-    to 1: 192 of its boxes begin at x = 1 and 183 end at x = 640, none begins at 0, and the flag ``truncated`` follows
-    labelImg's rule for boxes at the border in all 3,943 boxes of the open part. So ``corners='exclusive'`` is the
-    default: ``width = xmax - xmin``, as the converters to COCO do. The two objects with ``xmin = xmax`` (a click
-    without a drag) are dropped and counted as degenerate. Files that follow the VOC development kit to the letter, with
-    pixel indices from 1, want ``corners='inclusive'``. MMDetection's own reader subtracts 1 from all four numbers.
+    BCCD (Shenggan/BCCD_Dataset, MIT licence; blood smears of 640 x 480 with RBC, WBC and Platelets;
+    split by image, patients are unknown) was drawn with labelImg, which writes corners in
+    *continuous* coordinates and raises 0 to 1: 192 of its boxes begin at x = 1, 183 end at x = 640,
+    none begins at 0. Hence ``corners='exclusive'``: ``width = xmax - xmin``, as converters to COCO
+    have it. Two objects with ``xmin = xmax`` are dropped as degenerate. Files that follow the VOC
+    development kit to the letter, with pixel indices from 1, want ``corners='inclusive'``.
+    MMDetection's own reader subtracts 1 from all four numbers.
 
-    The image of ``<name>.xml`` is ``<name>`` with one of :data:`IMAGE_SUFFIXES` (any case) in the folder of images;
-    what ``<filename>`` says decides only between several. An annotation without ``<size>`` is measured from the header
-    of its image. ``img_id`` is the position in the list, from 1. XML that declares entities is refused.
-
-    Labels: index of the class name; without ``metainfo['classes']`` all names found, sorted. VOC files have no list of
-    categories, so for classes that are given a name may be missing by chance: one without any box must at least occur
-    in another file of the folder of annotations, or, in test mode, every name found must be in the list.
+    Images are found and XML is read as :func:`cxrdet.datasets.formats.voc.read` says; one without
+    ``<size>`` is measured. ``img_id`` is the position in the list, from 1. Classes are all names
+    found, sorted. VOC files have no list of categories, so of given classes one without any box must
+    at least occur in another file of the folder of annotations, or, in test mode, every name found
+    must be in the list.
 
     Args:
-        ann_file: the list of names, relative to ``data_root``; empty: all XML files of the folder, sorted.
-        metainfo: ``dict(classes=(...))`` to hold the files to these classes, in this order.
-        data_prefix: where images and annotations are; the default is
-            ``dict(img='JPEGImages/', ann='Annotations/')``.
-        corners: ``'exclusive'`` or ``'inclusive'``, see above and :func:`cxrdet.datasets.formats.voc.read`.
+        ann_file: the list of names, relative to ``data_root``; empty: all XML files of the folder,
+            sorted.
+        metainfo, on_bad_annotation, allow_no_boxes: as for :class:`CellDataset`.
+        data_prefix: the default is ``dict(img='JPEGImages/', ann='Annotations/')``.
+        corners: ``'exclusive'`` or ``'inclusive'``, see above.
         ignore_difficult: give boxes marked ``difficult`` the ``ignore_flag`` 1, as MMDetection does.
-        on_bad_annotation: ``'error'`` or ``'drop'``, see :func:`cxrdet.datasets.formats.voc.read`.
-        allow_no_boxes: accept a set in which no box can be used, for example of images without objects.
-        **kwargs: ``allow_outside`` as above; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline`` …
+        **kwargs: ``allow_outside`` as above; of ``mmdet.BaseDetDataset``: ``data_root``,
+            ``filter_cfg``, ``pipeline`` …
 
-    Raises:
-        DataError: a file cannot be read or is defective, or no box can be used or has a class that ``metainfo`` names.
-        ConfigError: an argument has a value that cannot be meant.
+    Raises: DataError and ConfigError as :class:`CellDataset`.
     """
 
     _HOLDS_CORNERS = True
@@ -358,3 +416,7 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
 def _whole(side: float) -> int | float | None:
     """A side of an image in pixels as it is written in JSON; None for NaN, unknown."""
     return None if np.isnan(side) else int(side) if side == int(side) else side
+
+
+def _usable(image: dict) -> bool:
+    return any(not box['ignore_flag'] for box in image['instances'])

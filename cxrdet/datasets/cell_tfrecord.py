@@ -10,28 +10,21 @@ from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
 from cxrdet.datasets.formats.tfrecord import index_records, read, record_files, record_path
 from cxrdet.registry import DATASETS
 
-__all__ = ['CellTFRecordDataset']
-
 
 @DATASETS.register_module()
 class CellTFRecordDataset(_CellReader, BaseDetDataset):
-    """A detection set in TFRecord files of the Comparison detector (format: :mod:`cxrdet.datasets.formats.tfrecord`).
+    """A detection set in TFRecord files of the Comparison detector, see :mod:`cxrdet.datasets.formats.tfrecord`.
 
     It gives the same images, boxes, labels and ``img_id`` (position, from 1) as :class:`cxrdet.CellDataset` on what
-    ``tools/prepare_data.py cdetector`` makes of the same files. At the start the files are indexed by the lengths of
-    their records (:mod:`cxrdet.datasets.formats.tfrecord`); a sample then reads its own record, so that data
-    loaders shuffle and have workers as with image files. ``img_path`` is ``FILE@BYTE/NAME``, which ``cxrdet.LoadImage``
-    reads. Labels are stored as 1..11, for :data:`cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; boxes with others are
-    an error, or dropped and counted as ``unknown_category``. Citation and licence: see :class:`cxrdet.CellDataset`.
-    Unit of split: the file; patients are unknown.
+    ``tools/prepare_data.py cdetector`` makes of the same files. The files are indexed at the start; a sample then
+    reads its own record, by its ``img_path``, ``FILE@BYTE/NAME``. Boxes with labels other than 1..11 are an error, or
+    dropped and counted as ``unknown_category``. Citation and licence: see :class:`cxrdet.CellDataset`. Unit of split:
+    the file; patients are unknown.
 
     Args:
-        ann_file: a file, or a folder of files whose names hold "record" (read in the order of their names), relative to
+        ann_file: a file, or a folder of files whose names hold "record" (in the order of their names), relative to
             ``data_root``.
-        metainfo: ``dict(classes=(...))`` to hold the set to some of the classes, in this order; boxes of the others are
-            dropped and counted.
-        on_bad_annotation: ``'error'`` or ``'drop'``, for labels that are none of 1..11.
-        allow_no_boxes: accept a set in which no box can be used.
+        metainfo, on_bad_annotation, allow_no_boxes: as for :class:`cxrdet.CellDataset`.
         **kwargs: of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline``, ``indices`` …
 
     Raises:
@@ -61,10 +54,5 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
 
     @classmethod
     def image_keys(cls, cfg: dict) -> dict[str, str]:
-        """Key (:class:`cxrdet.datasets.formats.tfrecord.RecordImage`) -> path of the images that a config
-        describes.
-
-        Raises:
-            DataError: the files cannot be read.
-        """
+        """Key (:class:`cxrdet.datasets.formats.tfrecord.RecordImage`) -> path of each image."""
         return {image.key: record_path(file, image) for file in cls.image_files(cfg) for image in index_records(file)}

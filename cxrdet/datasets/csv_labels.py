@@ -3,7 +3,6 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
@@ -23,33 +22,32 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
     """One class an image: ``metadata.csv`` (path, label, optional split and group) and ``label2id.json``.
 
     - **Classes** are those of the JSON, in the order of their ids, which must be 0 … n-1.
-    - **Faults are told by line** of the CSV, all of them counted and the first ten named: labels that the JSON lacks,
-      paths that occur twice, empty cells, unknown splits, images that are not there or have no content.
-    - **Splits.** Where the CSV has a split column, ``split`` picks its rows. Where it has none, the rows are dealt out
-      by ``shares`` and ``split_seed``: classes in equal shares, groups whole, the same parts whatever the order of the
-      rows. The unit of the split is the group (the patient); a group in two splits is an error, in a split column too.
-      Without a group column every image counts for itself, and a warning says so.
-    - **Fewer samples.** ``indices=N`` (``--train-limit``, ``--valid-limit``) takes N samples of the split, drawn with a
-      fixed seed in turns from the classes: files are often sorted by class, and the first N would be of one class. A
-      list of indices is taken as it is.
+    - **Faults are told by line** of the CSV, all of them counted and the first ten named.
+    - **Splits.** Where the CSV has a split column, ``split`` picks its rows. Where it has none, the
+      rows are dealt out by ``shares`` and ``split_seed``: classes in equal shares, groups whole,
+      whatever the order of the rows. The unit of the split is the group (the patient); a group in two
+      splits is an error. Without a group column every image counts for itself, and a warning says so.
+    - **Fewer samples.** ``indices=N`` (``--train-limit``, ``--valid-limit``) takes N samples of the
+      split, drawn with a fixed seed in turns from the classes, for files are often sorted by class.
 
-    Samples have ``img_path``, ``gt_label`` and, with a group column, ``group``. Licence, citation and known overlaps
-    are those of the data that you bring.
+    Samples have ``img_path``, ``gt_label`` and, with a group column, ``group``. Licence, citation and
+    known overlaps are those of the data that you bring.
 
     Args:
         ann_file: the CSV, relative to ``data_root``.
-        metainfo: ``dict(classes=(...))`` to hold the JSON to these names; any other than the JSON's is an error.
+        metainfo: ``dict(classes=(...))`` to hold the JSON to these names; any other than the JSON's
+            is an error.
         label2id: the JSON, relative to ``data_root``.
         split: the rows to take; ``None`` takes all.
-        columns: names of the columns ``path``, ``label``, ``split`` and ``group``, where they are called otherwise, see
-            :func:`cxrdet.datasets.formats.csv_labels.read_rows`.
+        columns: names of the columns ``path``, ``label``, ``split`` and ``group``, where they are
+            called otherwise than :data:`cxrdet.datasets.formats.csv_labels.COLUMNS` says.
         shares: without a split column: name of a split -> its share. Default: train 0.8, val 0.2.
         split_seed: without a split column: of the draw.
         split_names: with a split column: the values that it may hold.
-        allow_outside: let paths lead out of ``data_root`` and of the folder of images, by ".." or absolute; a fault
-            otherwise.
-        **kwargs: of ``mmpretrain.BaseDataset``: ``data_root``, ``data_prefix`` (the folder that paths are relative to,
-            below ``data_root``), ``pipeline``, ``indices``, ``test_mode`` …
+        allow_outside: let paths lead out of ``data_root`` and of the folder of images, by ".." or
+            absolute.
+        **kwargs: of ``mmpretrain.BaseDataset``: ``data_root``, ``data_prefix`` (the folder that paths
+            are relative to, below ``data_root``), ``pipeline``, ``indices``, ``test_mode`` …
 
     Raises:
         DataError: a file cannot be read, or rows are faulty, or the split is empty.
@@ -76,39 +74,18 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
             raise ConfigError(f'shares must map the name of each split to a share above 0, got {self.shares}.')
         super().__init__(ann_file, metainfo, **kwargs)
 
-    @classmethod
-    def read_classes(cls, cfg: dict) -> tuple[str, ...]:
-        """Class names of the set that a dataset config describes, without building the set.
-
-        Raises:
-            DataError: the label2id file cannot be used, or does not fit the classes that the config names.
-        """
-        return cls.described(cfg)._classes()
-
-    @classmethod
-    def image_files(cls, cfg: dict) -> list[Path]:
-        """Paths of all images that the set of a dataset config refers to.
-
-        Raises:
-            DataError: the files cannot be used, or images are missing, by line of the CSV.
-        """
-        dataset = cls.described(cfg)
-        return [Path(dataset.img_prefix, row.path) for row in dataset._rows(dataset._classes())]
+    def _image_paths(self) -> list[str]:
+        return [os.path.join(self.img_prefix, row.path) for row in self._rows(self._class_names())]
 
     @classmethod
     def read_groups(cls, cfg: dict) -> dict[str, str | None]:
-        """Absolute path of each image of the set that a dataset config describes -> its group (patient); ``None``
-        without a group column.
-
-        Raises:
-            DataError: the files cannot be used.
-        """
+        """Absolute path of each image -> its group (patient); ``None`` without a group column."""
         dataset = cls.described(cfg)
         folder = os.path.abspath(dataset.img_prefix)
         return {os.path.normpath(os.path.join(folder, row.path)): row.group
-                for row in dataset._rows(dataset._classes())}
+                for row in dataset._rows(dataset._class_names())}
 
-    def _classes(self) -> tuple[str, ...]:
+    def _class_names(self) -> tuple[str, ...]:
         classes = read_label2id(self.label2id)
         given = self._metainfo.get('classes')
         if given is not None and tuple(given) != classes:
@@ -120,7 +97,6 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
         return classes
 
     def _rows(self, classes: tuple[str, ...]) -> list[CsvRow]:
-        """The rows of the split."""
         rows = self._once('rows', lambda: read_rows(
             self.ann_file, classes, columns=self.columns, splits=self.split_names, split=self.split,
             folder=self.img_prefix, roots=None if self.allow_outside else [self.data_root]))
@@ -137,7 +113,6 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
         return rows
 
     def _parts(self, rows: list[CsvRow]) -> list[str]:
-        """The split of each row, drawn if there is no column."""
         if rows[0].split is not None:
             return [row.split for row in rows]
         if rows[0].group is None:
@@ -150,7 +125,7 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read both files. Returns one dict an image, in the order of the CSV."""
-        classes = self._metainfo['classes'] = self._classes()
+        classes = self._metainfo['classes'] = self._class_names()
         rows = self._rows(classes)
         count = Counter(row.label for row in rows)
         idle = [name for label, name in enumerate(classes) if not count[label]]

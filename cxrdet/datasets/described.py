@@ -1,26 +1,44 @@
 """Data sets that can be asked what they hold before they are built."""
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 
 class Described:
-    """A part of the readers; its class methods ``read_classes(cfg)``, ``image_files(cfg)`` … take :meth:`described`."""
+    """A part of the readers: class methods that answer for the set that a dataset config describes.
+
+    They take a config (``type`` and ``pipeline`` are not looked at) or what
+    :meth:`described` gives, and raise DataError or ConfigError where the set cannot be read as the config says.
+    """
 
     _known: dict[str, Any] | None = None
 
     @classmethod
     def described(cls, cfg: 'Mapping | Described') -> 'Described':
-        """The set that a dataset config describes, without its pipeline and with nothing read yet.
-
-        Asked several times, it reads its files once. Such a set itself is given back, so that class methods that take a
-        config take it, too.
-        """
+        """The set that a dataset config describes, without its pipeline and with nothing read yet; it reads its files
+        once, however often it is asked. Such a set itself is given back."""
         if isinstance(cfg, cls):
             return cfg
         left_out = ('type', 'pipeline', 'lazy_init', '_scope_')
         dataset = cls(**{key: value for key, value in cfg.items() if key not in left_out}, pipeline=[], lazy_init=True)
         dataset._known = {}
         return dataset
+
+    @classmethod
+    def read_classes(cls, cfg: Mapping) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(cls.described(cfg)._class_names())
+
+    @classmethod
+    def image_files(cls, cfg: Mapping) -> list[Path]:
+        """Paths of all images."""
+        return list(map(Path, cls.described(cfg)._image_paths()))
+
+    def _class_names(self) -> tuple[str, ...]:
+        return self.metainfo['classes']
+
+    def _image_paths(self) -> list[str]:
+        raise NotImplementedError
 
     def _once(self, name: str, read: Callable[[], Any]) -> Any:
         """What ``read()`` gives; kept by its name in a described set, not in one that is built to be used."""

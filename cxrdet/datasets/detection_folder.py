@@ -13,32 +13,29 @@ from cxrdet.datasets.cell import _CellReader
 from cxrdet.datasets.formats.sets import read_set
 from cxrdet.registry import DATASETS
 
-__all__ = ['DetectionFolder', 'YOLODataset']
-
 
 @DATASETS.register_module()
 class DetectionFolder(_CellReader, BaseDetDataset):
     """A set of images with boxes in any format that ``tools/check_data.py`` reads: YOLO, CVAT, labelme, Label Studio,
     COCO or Pascal VOC in any of their layouts (:data:`cxrdet.datasets.formats.sets.FORMATS`).
 
-    It is of one mind with ``check_data``: what is an error there is one here. Labels: index of the class name; without
-    ``metainfo['classes']`` they stand in the order that the set declares, else sorted. ``img_id`` is the position of
-    the image in the split, from 1. What was made of polygons and turned boxes is told in the log. Unit of split:
-    whatever the set was split by; patients are unknown.
+    What is an error for ``check_data`` is one here. Classes stand in the order that the set declares,
+    else sorted. ``img_id`` is the position of the image in the split, from 1. What was made of
+    polygons and turned boxes is told in the log. Unit of split: whatever the set was split by;
+    patients are unknown.
 
     Args:
-        ann_file: the file or folder of the set, relative to ``data_root``; empty: ``data_root`` itself.
-        metainfo: ``dict(classes=(...))`` to hold the set to these classes, in this order; boxes of others are dropped
-            and counted.
+        ann_file: the file or folder of the set, relative to ``data_root``; empty: ``data_root``
+            itself.
+        metainfo, on_bad_annotation, allow_no_boxes: as for :class:`cxrdet.CellDataset`.
         split: ``'train'``, ``'val'``, ``'test'`` or another that the set names; empty: all images.
         format: name of the format; ``'auto'``: by what lies there.
-        on_bad_annotation: ``'error'``, or ``'drop'`` to leave out boxes that cannot be read, which are counted.
-        allow_no_boxes: accept a set in which no box can be used.
         **kwargs: ``data_prefix=dict(img=...)`` for images in another place; ``allow_outside`` as for
-            :class:`cxrdet.CellDataset`; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``, ``pipeline`` …
+            :class:`cxrdet.CellDataset`; of ``mmdet.BaseDetDataset``: ``data_root``, ``filter_cfg``,
+            ``pipeline`` …
 
     Raises:
-        DataError: the set cannot be read or has errors, no image of the split, or no box to use.
+        DataError: the set has errors, no image of the split, or no box to use.
         ConfigError: an argument has a value that cannot be meant, or the format has no boxes.
     """
 
@@ -73,9 +70,7 @@ class DetectionFolder(_CellReader, BaseDetDataset):
 
 @DATASETS.register_module()
 class YOLODataset(DetectionFolder):
-    """A YOLO set as it lies: ``data.yaml`` with ``names`` and the folders of the splits, ``images/`` and ``labels/``.
-
-    Of segments and turned boxes the upright extent is taken. See :class:`DetectionFolder` for the rest.
+    """:class:`DetectionFolder` of a YOLO set: ``data.yaml`` with ``names`` and the folders of the splits.
 
     Args:
         ann_file: ``data.yaml`` or its folder, relative to ``data_root``.

@@ -7,13 +7,10 @@ from cxrdet.core.errors import DataError
 def label_matrix(dataset) -> np.ndarray:
     """Labels of all samples, (N, C) float32 of 1, 0 and NaN, in the order of their indices.
 
-    Args:
-        dataset: A data set, or a wrapper of MMEngine's (``ConcatDataset``, ``RepeatDataset``,
-            ``ClassBalancedDataset``), whose ``get_data_info(index)`` holds ``gt_score`` (C values) or ``gt_label`` (the
-            number of a class, or a list of numbers).
+    ``dataset`` is a data set, or a wrapper of MMEngine's around some, whose ``get_data_info(index)`` holds ``gt_score``
+    (C values) or ``gt_label`` (the number of a class, or a list of numbers).
 
-    Raises:
-        DataError: The samples have neither, or unequal numbers of classes.
+    Raises: DataError if the samples have neither, or unequal numbers of classes.
     """
     rows, number = [], len((getattr(dataset, 'metainfo', None) or {}).get('classes') or ())
     for index in range(len(dataset)):

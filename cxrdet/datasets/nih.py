@@ -4,7 +4,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -27,52 +26,58 @@ LABEL_POLICIES = ('as_given', 'unknown', 'negatives_unknown', 'positives_unknown
 class NIHChestXray14(Described, ImageNamed, BaseDataset):
     """Films of NIH ChestX-ray14 with several labels each, from its table, for MMPretrain's multi-label heads.
 
-    **Citation.** Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on Weakly-Supervised
-    Classification and Localization of Common Thorax Diseases", CVPR 2017. 112,120 PNG images (1024 px) of 30,805
-    patients. **Licence.** The NIH Clinical Center puts no limit on the use, and asks for a link to its download site,
-    for the citation, and to be named as the provider.
+    **Citation.** Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on
+    Weakly-Supervised Classification and Localization of Common Thorax Diseases", CVPR 2017. 112,120
+    PNG images (1024 px) of 30,805 patients. **Licence.** The NIH Clinical Center puts no limit on the
+    use, and asks for a link to its download site, for the citation, and to be named as the provider.
 
-    **Labels.** 1 where the table names a finding, else 0; "No Finding" is a class like the others if ``classes`` holds
-    it, and is 1 where the table says so. The names were mined from radiology reports by a program (its authors expect
-    over 90 % to be right), so a 0 means "the report does not speak of it"; nobody looked at the films for them.
-    ``label_policy`` makes labels unknown (NaN), which losses and metrics leave out.
+    **Labels.** 1 where the table names a finding, else 0; "No Finding" is a class like the others.
+    The names were mined from radiology reports by a program (its authors expect over 90 % to be
+    right), so a 0 means "the report does not speak of it". ``label_policy`` makes labels unknown
+    (NaN), which losses and metrics leave out.
 
-    **Unit of split** is the patient (``patient_id``). ``split_file`` is a list of image names: the official
-    ``train_val_list.txt`` (86,524 films) and ``test_list.txt`` (25,596), which share no patient, or lists made by
-    ``tools/prepare_data.py nih``. The view is a confounder: films in bed (AP) show more and other findings.
+    **Unit of split** is the patient (``patient_id``). ``split_file`` is a list of image names: the
+    official ``train_val_list.txt`` (86,524 films) and ``test_list.txt`` (25,596), which share no
+    patient, or lists made by ``tools/prepare_data.py nih``. The view is a confounder: films in bed
+    (AP) show more and other findings.
 
-    **Overlaps.** ChestX-ray8 is an earlier stage of the same set. The RSNA Pneumonia Detection Challenge (2018), the
-    SIIM-ACR Pneumothorax Segmentation set (2019) and ChestX-Det10 took their films from it: do not test on one what
-    was trained on another. CheXpert, MIMIC-CXR and PadChest are of other hospitals.
+    **Overlaps.** ChestX-ray8 is an earlier stage of the same set; the RSNA Pneumonia Detection
+    Challenge (2018), the SIIM-ACR Pneumothorax Segmentation set (2019) and ChestX-Det10 took their
+    films from it. CheXpert, MIMIC-CXR and PadChest are of other hospitals.
 
-    **What is dropped is counted** in ``dataset.dropped`` and logged: rows that the split list does not name
-    (``not_in_split_file``), rows whose image is not there (``no_image``), and with ``partial_table`` names of the list
-    that the table lacks (``not_in_table``).
+    **What is dropped is counted** in ``dataset.dropped`` and logged: rows that the split list does
+    not name (``not_in_split_file``), rows whose image is not there (``no_image``), and with
+    ``partial_table`` names of the list that the table lacks (``not_in_table``).
 
-    An entry holds ``img_path``, ``gt_score`` (float32 (C,): 1, 0 or NaN, the key that MMPretrain's ``PackInputs`` and
-    ``MultiLabelClsHead`` take), ``img_id`` (the file name), ``patient_id`` (int), ``follow_up``, ``age`` (years, NaN
-    where unknown), ``sex`` ('M', 'F') and ``view`` ('PA', 'AP'). Give ``PackInputs`` the ``meta_keys`` that you need.
+    An entry holds ``img_path``, ``gt_score`` (float32 (C,): 1, 0 or NaN, as MMPretrain's
+    ``PackInputs`` and ``MultiLabelClsHead`` take it), ``img_id`` (the file name), ``patient_id``
+    (int), ``follow_up``, ``age`` (years, NaN where unknown), ``sex`` ('M', 'F') and ``view`` ('PA',
+    'AP').
 
     Args:
-        ann_file: the table, ``.csv`` or ``.csv.gz``, of either release, relative to ``data_root``; by default the one
-            that is there, see :data:`cxrdet.datasets.formats.nih.TABLES`.
-        metainfo: ``dict(classes=(...))`` for some of :data:`cxrdet.datasets.formats.nih.NIH_CLASSES`, in any order; the
-            default is all 15 in that order, No Finding last.
-        data_prefix: the folder of the images, relative to ``data_root``: a name or ``dict(img_path=name)``. They may
-            lie in it, in ``images`` or in ``images_001`` … ``images_012`` below it (and ``images`` in these).
-        split_file: list of image names to use, relative to ``data_root`` or, where there is none, to the working
-            folder; by default all rows are used.
-        label_policy: finding -> 'as_given', 'unknown' (all its labels are NaN), 'negatives_unknown' (0 becomes NaN) or
-            'positives_unknown' (1 becomes NaN).
-        require_images: drop rows whose image is not there. False: keep all, for work on the labels alone.
-        allow_outside: let names of the table lead out of ``data_root`` and of the folder of images; else an error.
+        ann_file: the table, ``.csv`` or ``.csv.gz``, of either release, relative to ``data_root``; by
+            default the one that is there, see :data:`cxrdet.datasets.formats.nih.TABLES`.
+        metainfo: ``dict(classes=(...))`` for some of :data:`cxrdet.datasets.formats.nih.NIH_CLASSES`,
+            in any order; the default is all 15 in that order, No Finding last.
+        data_prefix: the folder of the images, relative to ``data_root``: a name or
+            ``dict(img_path=name)``. They may lie in it, in ``images`` or in ``images_001`` …
+            ``images_012`` below it (and ``images`` in these).
+        split_file: list of image names to use, relative to ``data_root`` or, where there is none, to
+            the working folder; by default all rows are used.
+        label_policy: finding -> 'as_given', 'unknown' (all its labels are NaN), 'negatives_unknown'
+            (0 becomes NaN) or 'positives_unknown' (1 becomes NaN).
+        require_images: drop rows whose image is not there. False: keep all, for work on the labels
+            alone.
+        allow_outside: let names of the table lead out of ``data_root`` and of the folder of images;
+            else an error.
         partial_table: count names of ``split_file`` that the table lacks instead of raising an error.
         allow_no_positives: accept a set in which no film has any of the classes.
-        **kwargs: of ``mmengine.BaseDataset``: ``data_root``, ``pipeline``, ``indices``, ``test_mode``, ``lazy_init`` …
+        **kwargs: of ``mmengine.BaseDataset``: ``data_root``, ``pipeline``, ``indices``,
+            ``test_mode``, ``lazy_init`` …
 
     Raises:
-        DataError: a file is missing or defective (with the line), the list names films that the table lacks, an image
-            is there twice, no film is left, or none has any of the classes.
+        DataError: a file is defective (with the line), the list names films that the table lacks, an
+            image is there twice, no film is left, or none has any of the classes.
         ConfigError: an argument has a value that cannot be meant.
     """
 
@@ -99,47 +104,22 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
         super().__init__(ann_file=ann_file, metainfo={**(metainfo or {}), 'classes': classes}, data_prefix=prefix,
                          **kwargs)
 
-    @classmethod
-    def read_classes(cls, cfg: Mapping) -> tuple[str, ...]:
-        """Class names of the set that a dataset config describes: those that it names, or all 15.
-
-        Raises:
-            DataError: a class is named that the set does not have.
-            ConfigError: the classes are named in a way that cannot be meant.
-        """
-        return cls.described(cfg)._metainfo['classes']
-
-    @classmethod
-    def image_files(cls, cfg: Mapping) -> list[Path]:
-        """Paths of the images of the set that a dataset config describes; rows without image are not of the set.
-
-        Raises:
-            DataError: as the class.
-        """
-        return [Path(path) for path in cls.described(cfg)._select()[1]]
+    def _image_paths(self) -> list[str]:
+        return self._select()[1]  # rows without image are not of the set
 
     @classmethod
     def read_groups(cls, cfg: Mapping) -> dict[str, int]:
-        """File name of each image of the set that a dataset config describes -> its patient.
-
-        Raises:
-            DataError: as the class.
-        """
+        """File name of each image -> its patient."""
         table, _ = cls.described(cfg)._select()
         return dict(zip(table.names.tolist(), table.patients.tolist()))
 
     @classmethod
     def check_contents(cls, cfg: Mapping) -> None:
-        """Read the set that a dataset config describes, to see whether there is something in it to go by.
-
-        Raises:
-            DataError: no film has any of the classes, and ``allow_no_positives`` is not set.
-        """
+        """Raise DataError if no film has any of the classes, and ``allow_no_positives`` is not set."""
         dataset = cls.described(cfg)
         dataset._check_labels(dataset._labels(dataset._select()[0]))
 
     def _join_prefix(self) -> None:
-        """Join ``data_root`` to the names of files and folders; an empty prefix means ``data_root`` itself."""
         super()._join_prefix()
         self.data_prefix['img_path'] = self.data_prefix['img_path'] or self.data_root or '.'
         if self.split_file:
@@ -147,7 +127,6 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
             self.split_file = below if os.path.isfile(below) or not os.path.isfile(self.split_file) else self.split_file
 
     def _select(self) -> tuple[NihTable, list[str]]:
-        """The rows of the set, and the path of the image of each; what is dropped is counted."""
         self.ann_file = str(self.ann_file or find_table(self.data_root or '.'))
         table, self.dropped = _read_once(self.ann_file), Counter()
         if self.split_file:
@@ -209,7 +188,6 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
         return np.flatnonzero(self.get_data_info(idx)['gt_score'] == 1).tolist()
 
     def _labels(self, table: NihTable) -> np.ndarray:
-        """(N, C) float16 of 1, 0 and NaN, by class order and label policy."""
         classes = self._metainfo['classes']
         labels = table.labels[:, [NIH_CLASSES.index(name) for name in classes]].astype(np.float16)
         for name, policy in self.label_policy.items():
@@ -220,7 +198,6 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
         return labels
 
     def _check_labels(self, labels: np.ndarray) -> None:
-        """Raise DataError if none of the films that ``indices`` takes from (N, C) labels has any of the classes."""
         limit = self._indices
         chosen = labels if limit is None else labels[
             (slice(limit) if limit >= 0 else slice(limit, None)) if isinstance(limit, int) else list(limit)]

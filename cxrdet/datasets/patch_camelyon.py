@@ -1,7 +1,6 @@
 """PatchCamelyon: 327,680 patches of lymph nodes, with tumour in their middle or without."""
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -23,37 +22,38 @@ FILES = 'camelyonpatch_level_2_split_{}_{}.h5'
 class PatchCamelyon(Described, ImageNamed, BaseDataset):
     """Patches of 96 px with one label, tumour or not, from the HDF5 files as published.
 
-    **Citation.** Veeling, Linmans, Winkens, Cohen, Welling, "Rotation Equivariant CNNs for Digital Pathology", MICCAI
-    2018 (arXiv 1806.03962); the slides are of Camelyon16 (Ehteshami Bejnordi et al., JAMA 2017). **Licence.** CC0.
+    **Citation.** Veeling, Linmans, Winkens, Cohen, Welling, "Rotation Equivariant CNNs for Digital
+    Pathology", MICCAI 2018 (arXiv 1806.03962); the slides are of Camelyon16 (Ehteshami Bejnordi et
+    al., JAMA 2017). **Licence.** CC0.
 
-    **Files.** ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5`` in ``data_root``, unpacked, from
-    https://github.com/basveeling/pcam: ``x`` (N, 96, 96, 3) uint8, RGB, and ``y`` (N, 1, 1, 1), 1 or 0; N is 262,144,
-    32,768 and 32,768. Labels are read at once, a patch when it is asked for, by each process for itself. Reading takes
-    the package h5py.
+    **Files.** ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5`` in ``data_root``, unpacked,
+    from https://github.com/basveeling/pcam: ``x`` (N, 96, 96, 3) uint8, RGB, and ``y`` (N, 1, 1, 1),
+    1 or 0; N is 262,144, 32,768 and 32,768. A patch is read when it is asked for. Reading takes the
+    package h5py.
 
-    **Labels.** 1 where at least one pixel of the 32x32 px in the middle is of a metastasis, by the pathologists'
-    outlines; what lies in the border does not count. No label is unknown. Half of the patches of each split are
-    positive, which they are not in slides: thresholds and calibration hold for this mixture only.
+    **Labels.** 1 where at least one pixel of the 32x32 px in the middle is of a metastasis, by the
+    pathologists' outlines. No label is unknown. Half of the patches of each split are positive, which
+    they are not in slides: thresholds and calibration hold for this mixture only.
 
-    **Unit of split** is the slide: the published splits share none. The files do not say of which slide a patch is, so
-    intervals that take patches for independent are too narrow.
+    **Unit of split** is the slide: the published splits share none. The files do not say of which
+    slide a patch is, so intervals that take patches for independent are too narrow.
 
-    **Overlaps.** Some patches are there twice, since they were drawn at random. Kaggle's "Histopathologic Cancer
-    Detection" holds the same patches without these copies, cut up into other splits; Camelyon16 has the slides: do not
-    test on one what was trained on another.
+    **Overlaps.** Some patches are there twice. Kaggle's "Histopathologic Cancer Detection" holds the
+    same patches without these copies, cut up into other splits; Camelyon16 has the slides.
 
-    An entry holds ``img`` ((96, 96, 3) uint8, BGR, as our pipelines have it, so that these need no loading step),
-    ``img_shape``, ``ori_shape``, ``gt_score`` (float32 (1,), which MMPretrain's ``PackInputs`` and
-    ``MultiLabelClsHead`` take), ``img_id`` (its row) and ``img_path`` (file#row, for messages; no file is called so).
+    An entry holds ``img`` ((96, 96, 3) uint8, BGR, so that pipelines need no loading step),
+    ``img_shape``, ``ori_shape``, ``gt_score`` (float32 (1,)), ``img_id`` (its row) and ``img_path``
+    (file#row, for messages).
 
     Args:
         split: 'train', 'valid' or 'test'.
         metainfo: as for every data set; the only class is "tumour".
-        **kwargs: of ``mmengine.BaseDataset``: ``data_root``, ``pipeline``, ``indices``, ``test_mode`` …
+        **kwargs: of ``mmengine.BaseDataset``: ``data_root``, ``pipeline``, ``indices``, ``test_mode``
+            …
 
     Raises:
-        DataError: a file is missing, still packed, or no HDF5; a key, shape, type or label is not as published; the
-            two files have different lengths; or a patch cannot be read.
+        DataError: a file is missing, still packed, or no HDF5; a key, shape, type or label is not as
+            published; the two files have different lengths; or a patch cannot be read.
         ConfigError: an unknown split.
     """
 
@@ -67,15 +67,8 @@ class PatchCamelyon(Described, ImageNamed, BaseDataset):
         classes = match_classes((metainfo or {}).get('classes'), CLASSES, 'PatchCamelyon')
         super().__init__(metainfo={**(metainfo or {}), 'classes': classes}, **kwargs)
 
-    @classmethod
-    def read_classes(cls, cfg: Mapping) -> tuple[str, ...]:
-        """The class, "tumour"; raises DataError if the config names another."""
-        return cls.described(cfg)._metainfo['classes']
-
-    @classmethod
-    def image_files(cls, cfg: Mapping) -> list[Path]:
-        """The file of the patches of the set that a dataset config describes; raises DataError as the class."""
-        return [Path(cls.described(cfg)._rows_and_labels()[0].path)]
+    def _image_paths(self) -> list[str]:
+        return [self._rows_and_labels()[0].path]
 
     def _rows_and_labels(self) -> tuple[Hdf5Rows, np.ndarray]:
         """The patches, not read yet, and their labels (N,) uint8."""

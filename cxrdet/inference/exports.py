@@ -15,8 +15,6 @@ import yaml
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import write_atomic
 
-__all__ = ['EXPORTS', 'check_exports', 'write_exports']
-
 _LOCAL_FILE = '/data/local-files/?d='  # how Label Studio names a file below LOCAL_FILES_DOCUMENT_ROOT
 _NOT_IN_XML = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 

@@ -8,7 +8,7 @@ import pytest
 
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.predictions import Collected
-from cxrdet.datasets.transforms.loading import read_image
+from cxrdet.datasets.formats.images import read_image
 
 compare = import_module('cxrdet.analysis.compare')
 

@@ -19,7 +19,7 @@ from cxrdet.core.diagnosis import quality_text
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.history import to_json
 from cxrdet.core.predictions import Collected
-from cxrdet.datasets.transforms.loading import read_image
+from cxrdet.datasets.formats.images import read_image
 from cxrdet.evaluation.metrics import MultiLabelMetric
 from cxrdet.evaluation.metrics.coco_backend import coco_tables, precision_and_recall
 from cxrdet.inference.split_predictions import LoadedModel

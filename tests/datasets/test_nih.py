@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.splits import check_disjoint
+from cxrdet.datasets.formats.images import read_image
 from cxrdet.datasets.formats.nih import NIH_CLASSES
 from cxrdet.datasets.nih import NIHChestXray14
-from cxrdet.datasets.transforms.loading import read_image
 from cxrdet.registry import DATASETS
 
 pytestmark = pytest.mark.long

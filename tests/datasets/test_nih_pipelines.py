@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
+from cxrdet.datasets.formats.images import read_image
 from cxrdet.datasets.phantoms import write_chest_phantoms
-from cxrdet.datasets.transforms.loading import read_image
 from cxrdet.registry import DATASETS
 
 pytestmark = pytest.mark.long

@@ -3,13 +3,14 @@
 Format: https://cocodataset.org/#format-data (Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014).
 What a file needs is ``images`` (``id``, ``file_name``), ``annotations`` (``id``, ``image_id``, ``category_id``,
 ``bbox`` as x, y, width, height in pixels) and ``categories`` (``id``, ``name``). Ids are numbers (``1.0``, as pandas
-writes them, is 1) or texts. No framework and no pycocotools in here: 10,000 images with 100,000 annotations are read
-and checked in one to two seconds.
+writes them, is 1) or texts.
 """
 import json
 import math
+import os
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,54 +18,69 @@ import numpy as np
 
 from cxrdet.core.csv_text import whole_number
 from cxrdet.core.detection.boxes import xywh_to_xyxy
-from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.files import read_text, write_atomic
 from cxrdet.core.issues import DataTable, Place
-from cxrdet.datasets.formats.files import add_image
+from cxrdet.core.paths import name_fault
+from cxrdet.datasets.formats.files import add_image, annotation_files, files_below, first_bytes, split_of
 
-__all__ = ['check_on_bad', 'coco_annotation', 'coco_files', 'image_folder', 'load_json', 'read', 'recognises',
-           'write_json']
-
-ON_BAD = ('error', 'drop')
+_COCO = re.compile(r'^\{.*"(images|annotations|categories)"\s*:\s*\[', re.DOTALL)
 GROUP_KEYS = ('patient_id', 'patient', 'group')
 VIEW_KEYS = ('view', 'view_position', 'View Position')
 
 
 def recognises(path: Path) -> bool:
-    """A ``.json`` file, or a folder with ``annotations/*.json`` or ``annotations*.json``."""
-    return bool(coco_files(path)) if path.is_dir() else path.suffix.lower() == '.json'
-
-
-def coco_files(path: Path) -> list[Path]:
-    """The annotation files of a COCO set: the file itself, or those of a folder."""
+    """A ``.json`` file, or a folder with ``annotations/*.json``, ``annotations*.json`` or COCO files below."""
     if not path.is_dir():
-        return [path]
+        return path.suffix.lower() == '.json'
+    return bool(_published(path)) or any(map(_is_coco, annotation_files(path, '.json')))
+
+
+def _published(path: Path) -> list[Path]:
     return sorted((path / 'annotations').glob('*.json')) or sorted(path.glob('annotations*.json'))
 
 
-def image_folder(file: Path) -> Path:
-    """Where the images of an annotation file lie: ``images/`` beside it or beside its folder, else its own folder."""
-    for folder in (file.parent / 'images', file.parent.parent / 'images'):
-        if folder.is_dir():
-            return folder
-    return file.parent
+def _is_coco(file: str | Path) -> bool:
+    return _COCO.search(first_bytes(file, 2 ** 16)) is not None
 
 
-def read(path: Path, images: Path | None = None, *, files: Mapping[Path, str] | None = None) -> DataTable:
+def _split_of_file(file: Path, root: Path) -> str:
+    """Of a file that lies otherwise: the name of its folder or its own, if it is not as tools call all their files."""
+    name = file.relative_to(root).as_posix()
+    return split_of(name) or split_of(f'{file.stem}/') or (
+        '' if file.stem.startswith('_annotations') or file.stem == 'result' else file.stem)
+
+
+def image_folder(file: Path, names: Iterable[Any] = ()) -> Path:
+    """Where the images of an annotation file lie: ``images/`` beside it or beside its folder, or its own folder.
+
+    The first of these that is there and holds one of ``names``, the first that is there if none does.
+    """
+    folders = [file.parent / 'images', file.parent.parent / 'images', file.parent]
+    folders = [folder for folder in folders if folder.is_dir()] or [file.parent]
+    return next((folder for folder in folders for name in names if isinstance(name, str) and os.path.isfile(
+        folder / name.replace('\\', '/'))), folders[0])
+
+
+def read(path: Path, images: Path | None = None) -> DataTable:
     """One COCO file, or all of ``annotations/*.json`` in a folder (else ``annotations*.json``); a file is a split.
 
-    An image entry may name its patient (``patient_id``) and its view (``view``). Geometry is not judged here.
+    Where there are none of these, all COCO files below the folder are read, as Roboflow writes them
+    (``train/_annotations.coco.json``). An image entry may name its patient (``patient_id``) and its view (``view``).
+    Geometry is not judged here.
 
     Args:
         path: The file or the folder.
         images: Folder of the images, by default :func:`image_folder` of each file.
-        files: Annotation file -> its split, where they lie otherwise.
 
     Raises:
         DataError: No file can be read as COCO.
     """
     table = DataTable('coco', source={}, box_entries=[])
-    files = {file: file.stem for file in coco_files(path)} if files is None else files
+    files = {file: file.stem for file in (_published(path) if path.is_dir() else [path])}
+    published = bool(files)
+    for file in () if published else map(Path, filter(_is_coco, files_below(path, ('.json',)))):
+        files[file] = _split_of_file(file, path)
     table.source = {file: content for file in files if (content := table.attempt(_load, file)) is not None}
     if not table.source:
         raise DataError('; '.join(f'{finding.file}: {finding.text}' for finding in table.findings)
@@ -74,19 +90,17 @@ def read(path: Path, images: Path | None = None, *, files: Mapping[Path, str] | 
     sizes: list[tuple[float, float]] = []
     columns: list[list] = [[], [], [], []]
     for file, content in table.source.items():
-        folder = images or image_folder(file)
+        first = [entry.get('file_name') for entry in content['images'][:10] if isinstance(entry, dict)]
+        folder = images or image_folder(file, first)
         if str(folder) not in table.folders:
             table.folders.append(str(folder))
         ids = _read_images(table, sizes, content, file, folder, files[file])
         _read_annotations(table, columns, content, str(file), ids, categories[file])
+    if len(table.folders) > 1 and not published:  # whose images may have the same names
+        table.names = [name if name_fault(name) else Path(os.path.relpath(file, path)).as_posix()
+                       for name, file in zip(table.names, table.files)]
     table.finish(sizes, xywh_to_xyxy(np.array(columns[0], np.float64).reshape(-1, 4)), *columns[1:])
     return table
-
-
-def check_on_bad(on_bad: str) -> None:
-    """Raise :class:`ConfigError` unless ``on_bad`` is one of the policies."""
-    if on_bad not in ON_BAD:
-        raise ConfigError(f'on_bad_annotation must be "error" or "drop", got {on_bad!r}.')
 
 
 def load_json(path: str | Path) -> Any:
@@ -152,7 +166,6 @@ def _entries(table: DataTable, content: dict, key: str, file: str, code: str) ->
 
 
 def _categories(table: DataTable, content: dict, file: str) -> dict[Any, str]:
-    """Id -> name, in the order of the ids."""
     names: dict[Any, str] = {}
     for place, entry in _entries(table, content, 'categories', file, 'bad_category'):
         key, name = place.id, entry.get('name')
@@ -175,7 +188,6 @@ def _categories(table: DataTable, content: dict, file: str) -> dict[Any, str]:
 
 
 def _settle_classes(table: DataTable, categories: dict[Path, dict[Any, str]]) -> None:
-    """The classes of all files in the order of the first; a file that names others is told."""
     first, *others = categories.items()
     classes = list(dict.fromkeys(first[1].values()))
     for file, names in others:
@@ -208,7 +220,6 @@ def _read_images(table: DataTable, sizes: list, content: dict, file: Path, folde
 
 def _read_annotations(table: DataTable, columns: list[list], content: dict, file: str, ids: dict[Any, int],
                       categories: dict[Any, str]) -> None:
-    """Append the annotations of a file: numbers of their boxes, rows of their images, labels and crowd flags."""
     numbers, images, box_labels, crowd = columns
     labels = {name: number for number, name in enumerate(table.classes)}
     labels = {key: labels[name] for key, name in categories.items()}
@@ -228,7 +239,6 @@ def _read_annotations(table: DataTable, columns: list[list], content: dict, file
 
 def _faults(entry: dict, key: Any, image: int, label: int, values: Sequence | None,
             categories: dict) -> Iterable[tuple[str, str]]:
-    """(code, text) of what is wrong with one annotation, apart from its geometry."""
     def told(name: str, lacking: str) -> str:
         value = entry.get(name)
         return f'has no "{name}"' if value is None else f'has the "{name}" {value!r:.60}, ' + (

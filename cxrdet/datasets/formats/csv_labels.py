@@ -1,7 +1,6 @@
 """Image lists for classification: a metadata CSV and a label2id JSON.
 
-No framework in here. Faults are told by line of the CSV as an editor counts them (the header is line 1), all of them
-together, so that one look mends them all.
+Faults are told by line of the CSV, the header being line 1.
 """
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +17,6 @@ from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import name_fault
 from cxrdet.core.splits import grouped_split
 from cxrdet.datasets.formats.files import add_image, tell_missing, tell_outside
-
-__all__ = ['COLUMNS', 'CsvRow', 'balanced_choice', 'read', 'read_label2id', 'read_rows', 'recognises', 'split_rows']
 
 COLUMNS = {'path': ('path',), 'label': ('label',), 'split': ('split',),
            'group': ('group', 'patient', 'patient_id', 'Patient ID'), 'view': ('view', 'View Position')}
@@ -51,13 +48,14 @@ def read(path: Path, images: Path | None = None, *, classes: Sequence[str] | Non
     Args:
         path: The table; or its folder, with ``metadata.csv`` or a single ``.csv``.
         images: What the paths are relative to, by default the table's folder.
-        classes: Names of the classes; by default those of ``label2id.json`` beside the table, else all that occur.
-        columns: What the columns are called, where :data:`COLUMNS` do not hold; ``None`` as a name: not looked at.
+        classes: Names of the classes; by default those of ``label2id.json`` beside the table, else
+            all that occur.
+        columns: What the columns are called, where :data:`COLUMNS` do not hold; ``None`` as a name:
+            not looked at.
         splits: The values that the split column may hold.
 
-    Raises:
-        DataError: There is no such table, or it lacks a column.
-        ConfigError: ``columns`` has an unknown key.
+    Raises: DataError if there is no such table, or it lacks a column; ConfigError if ``columns``
+    has an unknown key.
     """
     file = _find_table(path) if path.is_dir() else path
     folder = file.parent if images is None else images
@@ -90,20 +88,20 @@ def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str,
     """The rows of a metadata CSV, for training: :func:`read`, of which every error is raised.
 
     Args:
-        path, classes, columns, splits: As of :func:`read`. ``split`` and ``group`` need not be in the file, unless they
-            are named in ``columns``.
-        split: Look for the images of this split only; ``None``, or no split column: for all of them.
+        path, classes, columns, splits: As of :func:`read`. ``split`` and ``group`` need not be in
+            the file, unless they are named in ``columns``.
+        split: Look for the images of this split only; ``None``, or no split column: for all of
+            them.
         folder: What the paths are relative to; ``None``: the images are not looked for.
         roots: Folders besides that the paths may lead to, by ".." or absolute; ``None``: anywhere.
 
-    Returns: all rows in the order of the file; ``split`` and ``group`` are ``None`` where there is no such column.
+    Returns: all rows in the order of the file; ``split`` and ``group`` are ``None`` where there is
+    no such column.
 
     Raises:
         ConfigError: ``columns`` has an unknown key.
-        DataError: The file cannot be read, lacks a column or has no row; or rows are faulty, all of them counted and
-            the first ten named by line: too few or too many cells, an empty cell, a label or split that is not known, a
-            path that leads out or stood there before, a group that stands in two splits, an image that is not there or
-            is empty.
+        DataError: The file cannot be read, lacks a column or has no row; or rows are faulty or
+            their images missing, all of them counted and the first ten named by line.
     """
     table = read(Path(path), None if folder is None else Path(folder), classes=classes, columns=columns, splits=splits)
     given = table.source['columns']
@@ -121,9 +119,8 @@ def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str,
 def read_label2id(path: str | Path) -> tuple[str, ...]:
     """Read ``{"name": id, …}`` and return the names in the order of their ids.
 
-    Raises:
-        DataError: the file is missing or no such JSON, a name occurs twice or is empty, or the ids are not exactly
-            0 … n-1.
+    Raises: DataError if it is no such file, a name occurs twice or is empty, or the ids are not
+    exactly 0 … n-1.
     """
     pairs = [(unicodedata.normalize('NFC', name), number) for name, number in _json_pairs(path)]
     names = [name for name, _ in pairs]
@@ -142,17 +139,15 @@ def read_label2id(path: str | Path) -> tuple[str, ...]:
 
 
 def split_rows(rows: Sequence[CsvRow], shares: Mapping[str, float], *, seed: int = 0) -> list[str]:
-    """Deal rows out into parts: groups stay whole, each class is spread in the same shares, see
-    :func:`cxrdet.core.splits.grouped_split`. The result does not depend on the order of the rows.
+    """Deal rows out into parts: groups stay whole, each class is spread in the same shares, whatever the order of the
+    rows; see :func:`cxrdet.core.splits.grouped_split`.
 
     Args:
         rows: with ``group``, or without: then each image for itself.
         shares: name of a part -> its share, e.g. ``{'train': 0.8, 'val': 0.2}``.
         seed: of the draw.
 
-    Returns: the name of the part of each row.
-
-    Raises: DataError if there are too few groups.
+    Returns: the name of the part of each row. Raises DataError if there are too few groups.
     """
     groups = [row.path if row.group is None else row.group for row in rows]
     parts = grouped_split([row.label for row in rows], groups, list(shares.values()), seed=seed)
@@ -161,14 +156,9 @@ def split_rows(rows: Sequence[CsvRow], shares: Mapping[str, float], *, seed: int
 
 
 def balanced_choice(labels: Sequence[int], number: int, *, seed: int = 0) -> list[int]:
-    """Positions of ``number`` samples, drawn in turns from the classes, so that these are as equal as can be.
-
-    A greater number holds the samples of a smaller one. Positions are sorted; all of them if ``number`` is too great.
-
-    Args:
-        labels: (N,) class ids.
-        number: how many, at least 0.
-        seed: of the draw within each class.
+    """Positions, sorted, of ``number`` samples with the labels (N,), drawn in turns from the classes, so that these
+    are as equal as can be; all if there are no more. A greater number holds the samples of a
+    smaller one. ``seed`` is of the draw within each class.
     """
     labels = np.asarray(labels)
     rng = np.random.default_rng(seed)
@@ -190,7 +180,6 @@ def _find_table(folder: Path) -> Path:
 
 
 def _places(path: Path, header: list[str], columns: Mapping[str, str | None] | None) -> dict[str, int]:
-    """Position of each column that is to be read."""
     named = dict(columns or {})
     for key in named:
         if key not in COLUMNS:
@@ -210,7 +199,6 @@ def _places(path: Path, header: list[str], columns: Mapping[str, str | None] | N
 
 def _read_rows(table: DataTable, content: CsvTable, labels: list[str], places: dict[str, int],
                splits: Sequence[str]) -> list[str]:
-    """Append the images; returns the label of each."""
     file, folder, kept = table.source['file'], table.source['folder'], []
     for (line, cells), label in zip(content.rows, labels):
         values = {key: cells[place] for key, place in places.items()}
@@ -228,7 +216,6 @@ def _read_rows(table: DataTable, content: CsvTable, labels: list[str], places: d
 
 def _cell_faults(values: Mapping[str, str], label: str, classes: Sequence[str],
                  splits: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(code, text) of what is wrong in the cells of an image."""
     if not label:
         yield 'no_label', 'the cell of the label is empty'
     elif label not in classes:
@@ -241,7 +228,6 @@ def _cell_faults(values: Mapping[str, str], label: str, classes: Sequence[str],
 
 
 def _json_pairs(path: str | Path) -> list[tuple[str, object]]:
-    """The pairs of the one object in a JSON file, repeated names included."""
     text = read_text(path, 'label2id file')
     if not text.strip():
         raise DataError(f'{path}: the label2id file is empty ({len(text)} characters).')

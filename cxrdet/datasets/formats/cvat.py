@@ -12,8 +12,6 @@ from cxrdet.datasets.formats.files import first_bytes, split_of
 from cxrdet.datasets.formats.table_builder import TableBuilder, as_number
 from cxrdet.datasets.formats.voc import parse_xml
 
-__all__ = ['read', 'recognises']
-
 
 def recognises(path: Path) -> bool:
     """An XML file of CVAT, or a folder with one."""

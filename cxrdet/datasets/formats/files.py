@@ -11,9 +11,6 @@ from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import is_outside, name_fault
 from cxrdet.datasets.formats.tfrecord import split_record_path
 
-__all__ = ['IMAGE_SUFFIXES', 'add_image', 'annotation_files', 'files_below', 'first_bytes', 'image_paths',
-           'spelled_on_disk', 'tell_missing', 'tell_outside']
-
 _SPELT_IN_WAYS = re.compile(r'[\\%]|[^\x00-\x7f]')
 _SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp')

@@ -10,6 +10,11 @@ from cxrdet.datasets.formats.files import image_paths
 _SPLITS = ('train', 'val', 'valid', 'test')
 
 
+def recognises(path: Path) -> bool:
+    """Any folder."""
+    return path.is_dir()
+
+
 def read(path: Path, images: Path | None = None) -> DataTable:
     """All images below a folder. A first folder ``train``, ``val``, ``valid`` or ``test`` is the split; a folder
     under it is the class of its images.

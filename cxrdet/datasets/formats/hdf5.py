@@ -7,24 +7,14 @@ import numpy as np
 
 from cxrdet.core.errors import DataError
 
-__all__ = ['Hdf5Rows', 'read_hdf5']
-
 
 class Hdf5Rows:
-    """An array of an HDF5 file, of which a row is read when it is asked for.
+    """The array ``key`` of an HDF5 file, of which a row is read when it is asked for; ``shape`` and ``dtype`` are its
+    own.
 
     Every process opens the file for itself, when it first reads; what is sent to a worker is the name of the file.
 
-    Args:
-        path: the file.
-        key: the array's name in it.
-
-    Attributes:
-        path, key: as given.
-        shape, dtype: of the array.
-
-    Raises:
-        DataError: the file or array is not there or cannot be read; later, too, for a torn row.
+    Raises: DataError if the file or array is not there or cannot be read; later, too, for a torn row.
     """
 
     def __init__(self, path: str, key: str) -> None:
@@ -68,7 +58,6 @@ def _array(path: str, key: str) -> Iterator:
 
 
 def _opened(path: str):
-    """The file, opened for reading."""
     try:
         import h5py
     except ImportError as error:

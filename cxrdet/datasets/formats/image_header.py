@@ -7,8 +7,6 @@ import re
 import struct
 from typing import NamedTuple
 
-__all__ = ['KINDS', 'REPLACE', 'TIFF_MAGIC', 'ImageHeader', 'read_header']
-
 REPLACE = 'Replace the file, or take it out of the annotations.'
 
 TIFF_MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # the last two: BigTIFF
@@ -26,8 +24,7 @@ class ImageHeader(NamedTuple):
 
     Attributes:
         kind: the format, one of :data:`KINDS`.
-        height: in pixels, as stored, before any turn.
-        width: likewise.
+        height, width: in pixels, as stored, before any turn.
         frames: images in the file: pages, or frames of an animation.
         orientation: 1 to 8 as in EXIF; 1: as stored.
         channels: of a JPEG; 0 for other formats.
@@ -199,7 +196,6 @@ def _read_avif(data: bytes) -> ImageHeader | None:
 
 
 def _orientation(exif: bytes) -> int:
-    """The orientation in EXIF data, 1 to 8; 1 where it says none, or nothing that makes sense."""
     try:
         order = {b'II': '<', b'MM': '>'}[exif[:2]]
         start, = struct.unpack_from(order + 'I', exif, 4)

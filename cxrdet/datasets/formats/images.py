@@ -12,9 +12,6 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.datasets.formats.image_header import KINDS, REPLACE, TIFF_MAGIC, ImageHeader, read_header
 from cxrdet.datasets.formats.tiff import inks_to_bgr, open_tiff, turn_upright
 
-__all__ = ['MAX_MEGAPIXELS', 'THIN', 'decode_image', 'has_extra_channels', 'image_bytes', 'read_image',
-           'read_image_size']
-
 MAX_MEGAPIXELS = 'CXRDET_MAX_MEGAPIXELS'
 """Environment variable: millions of pixels that an image may have to be decoded; 400 where it is not set."""
 THIN = 50
@@ -29,31 +26,29 @@ _ROWS = 256  # of a deep image that are scaled at once
 def read_image(path: str | Path, *, ignore_orientation: bool = False, page: int | None = None) -> np.ndarray:
     """Read an image file as (H, W, 3) uint8, channels blue, green, red.
 
-    - Grey and palette images become three channels. An alpha channel is left out, not blended: in chest films and
-      microscopy it carries no content (converters add it, constant), and blending would invent a background. So is
-      one channel more in an RGB TIFF; other channels are refused. CMYK becomes RGB without a colour profile.
-    - Images of more than 8 bits (PNG, TIFF; integers or floats) are scaled so that their own least value becomes 0 and
-      their greatest 255, one scale for all channels: a 12-bit film in a 16-bit file keeps its contrast, which the usual
-      division by 256 would lose. A constant image becomes 0. Two exceptions: where all values of a 16-bit image are
-      multiples of 257, it is an 8-bit image that was widened, and becomes that image again; where the middle 99.9 % of
-      the values take less than half of the range, that part is scaled and the rest cut, so that a few white pixels
-      (markers, dead pixels) do not cost the contrast.
+    - Grey and palette images become three channels. An alpha channel is left out, not blended: in
+      chest films and microscopy it carries no content. So is one channel more in an RGB TIFF; other
+      channels are refused. CMYK becomes RGB without a colour profile.
+    - Images of more than 8 bits (PNG, TIFF; integers or floats) are scaled so that their own least
+      value becomes 0 and their greatest 255, one scale for all channels: a 12-bit film in a 16-bit
+      file keeps its contrast. A constant image becomes 0. A 16-bit image of multiples of 257 only is
+      one of 8 bits that was widened, and becomes that again; where the middle 99.9 % of the values
+      take less than half of the range, that part is scaled and the rest cut, so that a few white
+      pixels (markers, dead pixels) do not cost the contrast.
     - A TIFF is shown as its tags say: where white is zero, values are turned round.
-    - An orientation, of EXIF or of a TIFF, is applied, as MMCV and browsers do, unless ``ignore_orientation``.
-    - Strict: a file cut off at any point is an error. (A damaged byte within JPEG data cannot be told from content.)
-    - Of a file with several images (pages of a TIFF, slices of a stack, frames of an animation) none is taken unless
-      ``page`` names it. Thumbnails, reduced copies and masks in a TIFF do not count.
-    - The size is asked from the header first: an image of more than 400 million pixels is refused, or of more millions
-      than the environment variable :data:`MAX_MEGAPIXELS` says. In a TIFF, eight bytes count as a pixel.
-
-    Args:
-        path: the file.
-        ignore_orientation: give the image as stored.
-        page: number of the image in the file, from 0; None: the file must hold one image only.
+    - An orientation, of EXIF or of a TIFF, is applied, as MMCV and browsers do, unless
+      ``ignore_orientation``.
+    - Strict: a file cut off at any point is an error. (A damaged byte within JPEG data cannot be told
+      from content.)
+    - Of a file with several images (pages, slices, frames of an animation) none is taken unless
+      ``page``, from 0, names it. Thumbnails, reduced copies and masks in a TIFF do not count.
+    - An image of more than 400 million pixels by its header is refused, or of more millions than the
+      environment variable :data:`MAX_MEGAPIXELS` says. In a TIFF, eight bytes count as a pixel.
 
     Raises:
-        DataError: the file is missing, empty, cut off, in no known image format, too large, holds several images or
-            none of that number, has channels that make no picture, or values that are not finite.
+        DataError: the file is missing, empty, cut off, in no known image format, too large, holds
+            several images or none of that number, has channels that make no picture, or values that
+            are not finite.
         ConfigError: :data:`MAX_MEGAPIXELS` is no positive number.
     """
     return decode_image(_read_bytes(path), path, ignore_orientation=ignore_orientation, page=page)

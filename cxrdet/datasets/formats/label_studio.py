@@ -15,8 +15,6 @@ from cxrdet.datasets.formats.coco import load_json
 from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, first_bytes
 from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, as_pairs, measured
 
-__all__ = ['read', 'recognises']
-
 _TASK = re.compile(r'^\[(?!.*"category_id").*"(annotations|predictions|completions|data|original_width)"\s*:', re.S)
 _LABELS = re.compile(r'(rectangle|polygon|ellipse|brush|keypoint|)labels')
 
@@ -78,7 +76,6 @@ def _file_name(url: str) -> str:
 
 
 def _result(build: TableBuilder, task: dict, place: Place) -> list[dict]:
-    """The shapes of a task."""
     given, guessed = _dicts(task.get('annotations', task.get('completions'))), _dicts(task.get('predictions'))
     if not {'annotations', 'completions', 'predictions'} & task.keys():  # JSON-MIN: shapes under the names of controls
         return [{**item, 'value': item} for value in task.values() for item in _dicts(value)]
@@ -104,7 +101,6 @@ def _id(item: dict) -> int | str | None:
 
 
 def _labels(item: dict) -> list:
-    """The classes of a shape."""
     value = item.get('value') if isinstance(item.get('value'), dict) else {}
     return next((names for key, names in value.items() if _LABELS.fullmatch(key) and isinstance(names, list)), [])
 

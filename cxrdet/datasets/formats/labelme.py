@@ -9,8 +9,6 @@ from cxrdet.datasets.formats.coco import load_json
 from cxrdet.datasets.formats.files import annotation_files, files_below, first_bytes, split_of
 from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, as_pairs
 
-__all__ = ['read', 'recognises']
-
 _LABELME = re.compile(r'^\{.*"(shapes|imagePath|imageData)"\s*:', re.DOTALL)
 
 

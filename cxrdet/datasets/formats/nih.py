@@ -118,10 +118,7 @@ def read(path: Path, images: Path | None = None) -> DataTable:
 def read_table(path: str | Path) -> NihTable:
     """Read ``Data_Entry_2017.csv`` or ``Data_Entry_2017_v2020.csv``, plain or gzipped, for training.
 
-    Raises:
-        DataError: The file is missing, torn, no such table or holds no film; or a row lacks its image, its findings or
-            its patient, names a finding that the set does not have, names No Finding beside a finding, or repeats an
-            image. Rows are named by their line.
+    Raises: DataError if it is no such table, or something is wrong with its rows, which are named by their line.
     """
     films, findings = _parse(path)
     raise_errors(findings)
@@ -169,7 +166,6 @@ def _at(path: str | Path, line: int, code: str, text: str, name: str | None = No
 
 def _optional_columns(path, films: list[tuple[int, tuple[str, ...]]], column: dict[str, int],
                       findings: list[Finding]) -> tuple[np.ndarray, ...]:
-    """Follow-up, age, sex and view of each row, empty where the table has no such column."""
     def cells(*names: str) -> list[str]:
         at = next((column[name] for name in names if name in column), None)
         return [''] * len(films) if at is None else [row[at] for _, row in films]
@@ -198,7 +194,6 @@ def read_age(text: str) -> float | None:
 
 
 def _boxes_beside(file: Path, table: DataTable) -> tuple[list, list, list]:
-    """Corners, rows of images and labels of the boxes in the list beside a table of films, of those that are there."""
     file = file.parent / 'BBox_List_2017.csv'
     rows, column, findings = (table.attempt(lambda path: _rows(path, _BOX_COLUMNS), file) if file.is_file() else None
                               ) or ([], {}, [])
@@ -229,7 +224,6 @@ def _boxes_beside(file: Path, table: DataTable) -> tuple[list, list, list]:
 
 
 def _read_splits(folder: Path, table: DataTable) -> dict[str, str]:
-    """Name -> split; a name that stands in both lists is told."""
     splits: dict[str, str] = {}
     for split, name in LISTS.items():
         file = folder / name
@@ -255,13 +249,10 @@ def find_table(folder: str | Path) -> Path:
 
 
 def find_images(folder: str | Path) -> dict[str, str]:
-    """Image files by name: those in ``folder`` and, one within another, in ``images``, ``images_001`` … ``images_012``.
+    """Paths of image files (PNG, JPEG) by name: those in ``folder`` and, one within another, in ``images``,
+    ``images_001`` …
 
-    Returns:
-        File name -> path, of all PNG and JPEG files; empty if there are none.
-
-    Raises:
-        DataError: There is no such folder, or a name occurs twice.
+    Raises: DataError if there is no such folder, or a name occurs twice.
     """
     if not os.path.isdir(folder):
         raise DataError(f'{folder}: no such folder of images. Check data_root and data_prefix.')
@@ -286,7 +277,6 @@ def _image_paths(folder: str, depth: int) -> Iterator[str]:
 
 
 def _finding_faults(text: str) -> list[tuple[str, str]]:
-    """(code, words) of what is wrong with the cell of the findings."""
     names = text.split('|') if text else []
     unknown = next((name for name in names if name not in NIH_CLASSES), None)
     faults = []
@@ -304,7 +294,6 @@ def _finding_faults(text: str) -> list[tuple[str, str]]:
 
 def _rows(path: str | Path, required: Sequence[str]) -> tuple[list[tuple[int, tuple[str, ...]]], dict[str, int],
                                                               list[Finding]]:
-    """Rows with their lines, the position of each column by its name, and what is wrong with the rows."""
     header, rows, faults = csv_text.read_table(path, required)
     column = {name: k for k, name in enumerate(header)}
     missing = [name for name in required if name not in column]

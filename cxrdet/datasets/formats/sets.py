@@ -1,43 +1,20 @@
-"""The formats of data sets: what recognises each, and what reads it.
+"""The formats of data sets: a module of this folder each, with two functions.
 
-A format is a module of this folder with two functions: ``recognises(path)`` says whether a folder or file is of it, and
-``read(path, images)`` gives a :class:`~cxrdet.core.issues.DataTable`. A reader goes on after a defect: everything that
-can be read is in the table, and what cannot, or what is wrong with it, stands in ``DataTable.findings``; its last step
-is :meth:`DataTable.find_conflicts`. It raises DataError only where there is nothing to give a table of. The data sets
-that train raise on the errors of that list (:meth:`DataTable.raise_errors`), ``check_data`` prints them: there is one
-reader, so that they are of one mind.
+``recognises(path)`` says whether a folder or file that exists is of the format; ``read(path,
+images)`` gives a :class:`~cxrdet.core.issues.DataTable`. A reader goes on after a defect: all that
+can be read is in the table, and what is wrong stands in ``DataTable.findings``; its last step is
+:meth:`DataTable.finish`. It raises DataError only where there is nothing to give. Training raises
+on the errors of that list (:meth:`DataTable.raise_errors`), ``check_data`` prints them.
 """
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.issues import DataTable
-from cxrdet.datasets.formats import csv_labels, cvat, folder, label_studio, labelme, layouts, nih, tfrecord, yolo
-from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, annotation_files, image_paths, tell_outside
+from cxrdet.datasets.formats import coco, csv_labels, cvat, folder, label_studio, labelme, nih, tfrecord, voc, yolo
+from cxrdet.datasets.formats.files import annotation_files, tell_outside
 
-__all__ = ['FORMATS', 'IMAGE_SUFFIXES', 'Format', 'find_format', 'image_paths', 'read_set']
-
-
-class Format(NamedTuple):
-    """How a format is recognised, by a folder or file that exists, and read: (path, folder of images or None)."""
-
-    recognises: Callable[[Path], bool]
-    read: Callable[[Path, Path | None], DataTable]
-
-
-FORMATS = {
-    'nih': Format(nih.recognises, nih.read),
-    'voc': Format(layouts.recognises_voc, layouts.read_voc),
-    'cvat': Format(cvat.recognises, cvat.read),
-    'label-studio': Format(label_studio.recognises, label_studio.read),
-    'labelme': Format(labelme.recognises, labelme.read),
-    'coco': Format(layouts.recognises_coco, layouts.read_coco),
-    'yolo': Format(yolo.recognises, yolo.read),
-    'csv': Format(csv_labels.recognises, csv_labels.read),
-    'tfrecord': Format(tfrecord.recognises, tfrecord.read),
-    'folder': Format(Path.is_dir, folder.read),
-}
+FORMATS = {'nih': nih, 'voc': voc, 'cvat': cvat, 'label-studio': label_studio, 'labelme': labelme, 'coco': coco,
+           'yolo': yolo, 'csv': csv_labels, 'tfrecord': tfrecord, 'folder': folder}
 """In this order they are asked; the first that recognises a path reads it."""
 
 _NO_ANNOTATIONS = ('readme', 'license', 'licence', 'copying', 'changelog', 'citation', 'requirements')
@@ -71,9 +48,9 @@ def read_set(path: str | Path, kind: str = 'auto', *, images: str | Path | None 
         path: The folder of the set, or its annotation file.
         kind: One of :data:`FORMATS`, or ``auto``.
         images: Folder of the images, where it is not the usual one.
-        allow_outside: Take images too that the annotations name outside the set, by absolute paths or by "..", as if
-            they were in it (a name with a zero byte never). Otherwise each is an error, ``outside_file``, and its row
-            stands in ``DataTable.outside``.
+        allow_outside: Take images too that the annotations name outside the set, by absolute paths
+            or "..", though never a name with a zero byte. Otherwise each is an error,
+            ``outside_file``, and its row is in ``DataTable.outside``.
 
     Raises:
         DataError: There is no such set, or nothing of it can be read.

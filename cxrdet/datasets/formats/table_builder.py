@@ -13,8 +13,6 @@ from cxrdet.core.issues import DataTable, Place
 from cxrdet.datasets.formats.files import image_paths, split_of
 from cxrdet.datasets.formats.images import read_image_size
 
-__all__ = ['TableBuilder', 'as_number', 'as_pairs', 'measured']
-
 _UPLOADED = re.compile(r'[0-9a-f]{8}-')  # what Label Studio puts before the name of a file
 
 
@@ -29,8 +27,8 @@ class TableBuilder:
     Attributes:
         table: What there is by now; complete after :meth:`done`. ``tell`` and ``attempt`` are its own.
         root: Folder of the set.
-        declared: Names of classes that the set declares, in their order; a box of another is an error then. Where it
-            stays empty, the names that occur are the classes, sorted.
+        declared: Names of the classes in their order; a box of another is an error then. Where it stays empty, the
+            names that occur are the classes, sorted.
     """
 
     def __init__(self, kind: str, path: Path, images: Path | None = None) -> None:

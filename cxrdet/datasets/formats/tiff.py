@@ -17,8 +17,6 @@ import numpy as np
 from cxrdet.core.errors import DataError
 from cxrdet.datasets.formats.image_header import REPLACE, read_header
 
-__all__ = ['TiffHeader', 'inks_to_bgr', 'open_tiff', 'turn_upright']
-
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _INKS: 4, _YCBCR: 3, _LAB: 3}
 _NEEDED = {254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 332,
@@ -35,8 +33,7 @@ class TiffHeader(NamedTuple):
     """An open TIFF file.
 
     Attributes:
-        height: of the frame, in pixels, as stored.
-        width: likewise.
+        height, width: of the frame, in pixels, as stored.
         frames: images in the file; thumbnails, reduced copies and masks do not count.
         orientation: 1 to 8, as in EXIF.
         extra: whether there are samples beside the grey or the colours (alpha), which are left out.
@@ -170,7 +167,6 @@ def _decode(file, page, data: bytes, slice_of_stack: int | None) -> np.ndarray:
 
 
 def _check_kind(page, photometric: int) -> None:
-    """Refuse what cannot be shown as a picture, by its name."""
     said = getattr(page.photometric, 'name', str(photometric))
     colours = _COLOURS.get(photometric)
     if colours is None:
@@ -206,7 +202,6 @@ def _is_for_opencv(page, photometric: int) -> bool:
 
 
 def _check_segments(page, data: bytes) -> None:
-    """All strips or tiles are there, whole; and an image within one is no larger than it."""
     planes, _, height, width, _ = page.shaped
     offsets, counts = page.dataoffsets, page.databytecounts
     if page.compression in _OLD:
@@ -240,7 +235,6 @@ def _by_palette(page, index: np.ndarray) -> np.ndarray:
 
 
 def _of_whole_bytes(samples: np.ndarray, bits: int) -> np.ndarray:
-    """Integers of fewer than 8 bits spread over 0 to 255; others as they are."""
     if bits >= 8:
         return samples
     return np.rint(np.arange(2 ** bits) * (255 / (2 ** bits - 1))).astype(np.uint8)[samples.astype(np.uint8)]
@@ -253,16 +247,10 @@ def _negative(samples: np.ndarray, bits: int) -> np.ndarray:
 
 
 def inks_to_bgr(inks: np.ndarray, *, full: int) -> np.ndarray:
-    """(H, W, 4) cyan, magenta, yellow, black as (H, W, 3) blue, green, red of the same type, without a colour profile.
+    """(H, W, 4) cyan, magenta, yellow, black, uint8 or uint16, as (H, W, 3) blue, green, red, without a colour profile.
 
-    A colour is ``(full - ink) * (full - black) / full``, rounded.
-
-    Args:
-        inks: uint8 or uint16, 0 for no ink.
-        full: the value of full ink.
-
-    Raises:
-        DataError: of another type.
+    A colour is ``(full - ink) * (full - black) / full``, rounded; ``full`` is the value of full ink. Raises DataError
+    for another type.
     """
     wide = {'uint8': np.uint16, 'uint16': np.uint32}.get(inks.dtype.name)
     if wide is None:

@@ -1,14 +1,15 @@
 """Pascal VOC annotations: one XML file per image, parsed safely, and read to the end whatever is wrong in them.
 
-Format: Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010, and the development kit's
-``Annotations/*.xml`` with ``ImageSets/Main/*.txt``. What a file needs is ``<object>`` elements with ``<name>`` and
-``<bndbox>``; ``<size>``, ``<filename>`` and ``<difficult>`` are used where they are. Annotations may lie in folders
-below ``Annotations``, as CVAT writes them: ``case1/a.xml`` is of the image ``case1/a``.
+Format: Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010. What a
+file needs is ``<object>`` elements with ``<name>`` and ``<bndbox>``; ``<size>``, ``<filename>`` and
+``<difficult>`` are used where they are. ``Annotations/case1/a.xml``, as CVAT writes it, is of the
+image ``case1/a``.
 """
 import math
 import os
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -19,54 +20,82 @@ from defusedxml.ElementTree import fromstring
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Finding, Place, raise_errors
-from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, files_below, split_of
+from cxrdet.core.paths import within
+from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, annotation_files, files_below, first_bytes, split_of
 
-__all__ = ['CORNERS', 'LISTS', 'SIDES', 'parse_xml', 'read', 'read_list', 'recognises']
-
+_VOC = re.compile(r'<annotation[\s>]')
+_IMAGE_FOLDERS = ('JPEGImages', 'images', 'Images', 'imgs', 'img')
 CORNERS = ('exclusive', 'inclusive')
 LISTS = ('train', 'val', 'test')
 SIDES = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 def recognises(path: Path) -> bool:
-    """A folder with ``Annotations/*.xml``."""
-    return path.is_dir() and any(files_below(path / 'Annotations', ('.xml',)))
+    """A folder with ``Annotations/*.xml``, or with VOC files in it or below."""
+    return path.is_dir() and (_is_published(path) or any(map(_is_voc, annotation_files(path, '.xml'))))
+
+
+def _is_published(path: Path) -> bool:
+    return any(files_below(path / 'Annotations', ('.xml',)))
+
+
+def _is_voc(file: str | Path) -> bool:
+    return _VOC.search(first_bytes(file)) is not None
 
 
 def read(path: Path, images: Path | None = None, *, annotations: Path | None = None,
          lists: Mapping[Path, str] | None = None, corners: str = 'exclusive') -> DataTable:
     """A folder with ``Annotations/*.xml``, ``JPEGImages/`` and, for splits, ``ImageSets/Main/{train,val,test}.txt``.
 
-    An annotation that cannot be parsed keeps its image in the table, without a box. The image of ``<name>.xml`` is
-    ``<name>`` with one of :data:`~cxrdet.datasets.formats.files.IMAGE_SUFFIXES` (any case); what ``<filename>`` says
-    decides between several. Geometry is not judged here.
+    Where there is no ``Annotations``, all VOC files below are read: with the images beside them, as
+    labelImg and Roboflow write them, ``annotations/`` beside ``images/``, or several VOC folders. A
+    split is a folder ``train``, ``val`` … then, where no list says it.
+
+    An annotation that cannot be parsed keeps its image in the table, without a box. The image of
+    ``<name>.xml`` is ``<name>`` with one of :data:`~cxrdet.datasets.formats.files.IMAGE_SUFFIXES`
+    (any case); what ``<filename>`` says decides between several. Geometry is not judged here.
 
     Args:
         path: The folder.
         images, annotations: Folders of images and of XML files, where they are not the usual ones.
-        lists: List of names -> split, to read these only; by default those that are there, and the rest without split.
-        corners: What the four numbers mean. ``'exclusive'``: corners of the box in continuous image coordinates, taken
-            as they are, ``width = xmax - xmin``. ``'inclusive'``: indices of the first and last pixel, counted from 1,
-            as the VOC development kit says: the box is ``(xmin - 1, ymin - 1, xmax, ymax)``.
+        lists: List of names -> split, to read these only; by default those that are there, and the
+            rest without split.
+        corners: What the four numbers mean. ``'exclusive'``: corners of the box in continuous image
+            coordinates, taken as they are, ``width = xmax - xmin``. ``'inclusive'``: indices of the
+            first and last pixel, counted from 1, as the VOC development kit says: the box is
+            ``(xmin - 1, ymin - 1, xmax, ymax)``.
 
     Raises:
         DataError: There is no annotation.
         ConfigError: ``corners`` is neither.
     """
-    folder = annotations or path / 'Annotations'
-    return read_folders([(path, images or path / 'JPEGImages', folder, None)], lists=lists, corners=corners)
-
-
-def read_folders(places: Iterable[tuple[Path, Path, Path, str | None]], *, lists: Mapping[Path, str] | None = None,
-                 corners: str = 'exclusive') -> DataTable:
-    """Several VOC folders as one set, as :func:`read` reads one.
-
-    Args:
-        places: The folder, that of its images, that of its XML files, and what stands before the names of its images.
-            The folders in a name tell its split then, where no list does; not so where it is ``None``.
-        lists, corners: Of :func:`read`.
-    """
     check_corners(corners)
+    if annotations is None and not _is_published(path) and (places := list(_places_below(path, images))):
+        return _read_places(places, lists, corners)
+    place = path, images or path / 'JPEGImages', annotations or path / 'Annotations', None
+    return _read_places([place], lists, corners)
+
+
+def _places_below(path: Path, images: Path | None) -> Iterator[tuple[Path, Path, Path, str]]:
+    found = set()
+    for file in filter(_is_voc, files_below(path, ('.xml',))):
+        parts = Path(os.path.relpath(file, path)).parts[:-1]
+        depth = next((k for k, part in enumerate(parts, 1) if part.lower() == 'annotations'), len(parts))
+        found.add(os.path.normpath(os.path.join(path, *parts[:depth])))
+    for folder in map(Path, sorted(found)):
+        if within(folder, (other for other in found if other != str(folder))):
+            continue  # read with the folder around it
+        apart = folder.name.lower() == 'annotations' and folder != path
+        root = folder.parent if apart else folder
+        beside = next((root / name for name in _IMAGE_FOLDERS if apart and (root / name).is_dir()), root)
+        prefix = os.path.relpath(root, path)
+        yield root, images or beside, folder, '' if prefix == os.curdir else f'{Path(prefix).as_posix()}/'
+
+
+def _read_places(places: Iterable[tuple[Path, Path, Path, str | None]], lists: Mapping[Path, str] | None,
+                 corners: str) -> DataTable:
+    """One table of VOC folders: the folder of each, of its images, of its XML files, and what stands before the names
+    of its images; the folders in a name tell its split then, not so where it is None."""
     table = DataTable('voc', source={})
     sizes: list[list[float]] = []
     boxes: list[tuple] = []
@@ -103,7 +132,8 @@ def parse_xml(path: str | Path) -> Element:
     """Parse an XML file without expanding entities and without opening anything that it names.
 
     Raises:
-        DataError: the file is missing, empty, malformed (with line and column) or declares entities.
+        DataError: the file is missing, empty, malformed (with line and column) or declares
+            entities.
     """
     try:
         data = Path(path).read_bytes()
@@ -129,7 +159,8 @@ def read_list(path: str | Path) -> list[str]:
     """Read an image set (``ImageSets/Main/train.txt``): one name per line, without suffix; blank lines are skipped.
 
     Raises:
-        DataError: the file is missing, empty, not UTF-8 text, or names an image twice (with the lines).
+        DataError: the file is missing, empty, not UTF-8 text, or names an image twice (with the
+            lines).
     """
     names, findings = list_names(path)
     raise_errors(findings)
@@ -188,7 +219,6 @@ def _parse(file: str) -> Element:
 
 
 def _image_file(images: Path, name: str, filename: str, listings: dict[str, dict[str, list[str]]]) -> str:
-    """Path of the image of a name; ``listings`` remembers the folders, stem -> file names."""
     folder, stem = os.path.split(os.path.join(images, name))
     if folder not in listings:
         listing = listings[folder] = {}
@@ -217,7 +247,6 @@ def _size(table: DataTable, image: int, root: Element | None, side: str) -> floa
 
 def _read_object(table: DataTable, element: Element, place: Place,
                  image: int) -> tuple[str, list[float], int, bool]:
-    """Class name, corners, row of the image, and whether the object is difficult."""
     name = unicodedata.normalize('NFC', _text(element, 'name'))
     outline = element.find('bndbox')
     box = [None] if outline is None else [_number(outline.findtext(side)) for side in SIDES]

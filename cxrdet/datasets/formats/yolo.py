@@ -20,8 +20,6 @@ from cxrdet.core.paths import within
 from cxrdet.datasets.formats.files import annotation_files, files_below, first_bytes, image_paths, split_of
 from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, measured
 
-__all__ = ['read', 'recognises']
-
 _SPLITS = ('train', 'val', 'valid', 'validation', 'test')
 _NAME_FILES = ('classes.txt', 'obj.names', '_darknet.labels', 'predefined_classes.txt')
 _YAML = ('.yaml', '.yml')
@@ -43,7 +41,6 @@ def _find_yaml(path: Path) -> Path | None:
 
 
 def _is_label(file: Path) -> bool:
-    """Whether the first line of a text is one of a YOLO file."""
     cells = first_bytes(file, 512).partition('\n')[0].split()
     return len(cells) >= 5 and all(math.isfinite(as_number(cell)) for cell in cells)
 
@@ -51,15 +48,11 @@ def _is_label(file: Path) -> bool:
 def read(path: Path, images: Path | None = None) -> DataTable:
     """``data.yaml`` or its folder; without one, all images of a folder, with ``classes.txt`` for the names.
 
-    The labels of ``…/images/…/a.jpg`` are ``…/labels/…/a.txt``, else ``a.txt`` beside the image. Of segments and turned
-    boxes the upright extent is taken; confidences and key points are left out; each is told.
+    The labels of ``…/images/…/a.jpg`` are ``…/labels/…/a.txt``, else ``a.txt`` beside the image; with ``images``, a
+    folder where there is none beside ``labels/``, they are ``labels/a.txt``. Of segments and turned boxes the upright
+    extent is taken; confidences and key points are left out; each is told.
 
-    Args:
-        path: The file or folder.
-        images: The folder of the images where there is none beside ``labels/``; ``labels/a.txt`` is of its ``a.jpg``.
-
-    Raises:
-        DataError: ``data.yaml`` cannot be read, or there are no images or no labels.
+    Raises: DataError if ``data.yaml`` cannot be read, or there are no images or no labels.
     """
     file = _find_yaml(path)
     build = TableBuilder('yolo', file or path, images)
@@ -119,7 +112,6 @@ def _class_names(content: dict, root: Path) -> list[str] | None:
 
 
 def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, str]]:
-    """(split, image) of all images that ``data.yaml`` names, in its order."""
     base = file.parent / next(iter(_as_list(content.get('path'))), '')
     folders, listed = build.table.folders, []
     for key, entry in [(split, entry) for split in _SPLITS for entry in _as_list(content.get(split))]:
@@ -140,7 +132,6 @@ def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, s
 
 
 def _as_list(value: Any) -> list[str]:
-    """The paths that a split names."""
     return [entry for entry in (value if isinstance(value, list) else [value]) if isinstance(entry, str) and entry]
 
 
@@ -153,14 +144,12 @@ def _label_of(image: str) -> str:
 
 
 def _key_points(content: dict) -> int:
-    """How many numbers stand behind the box in a line."""
     shape = content.get('kpt_shape')
     pair = isinstance(shape, list) and len(shape) == 2 and all(isinstance(number, int) for number in shape)
     return shape[0] * shape[1] if pair else 0
 
 
 def _read_labels(build: TableBuilder, split: str, image: str, label: Path, key_points: int) -> bool:
-    """Add an image with its boxes; whether its labels are there."""
     size = measured(image)
     row = build.add_image(image, Place(str(label)), size=size, split=split)
     if not label.is_file():
@@ -190,7 +179,6 @@ def _read_line(build: TableBuilder, cells: list[str], image: int, size: tuple[fl
 
 
 def _corners(values: list[float], size: tuple[float, float], key_points: int) -> tuple[list[float], str]:
-    """Points in pixels, and of what shape."""
     height, width = size
     if len(values) not in (4, 5) and len(values) != 4 + key_points:
         return [value * (height if k % 2 else width) for k, value in enumerate(values)], (

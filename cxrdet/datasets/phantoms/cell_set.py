@@ -19,12 +19,11 @@ SPLIT_KEYS = {'train': 0, 'val': 1, 'test': 2}
 @one_thread()
 def write_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int] | None = None, size: int = 320, seed: int = 0,
                         force: bool = False, progress: Progress | None = None) -> Path:
-    """Write a COCO set of cell phantoms.
+    """Write a COCO set of cell phantoms: ``annotations/<split>.json``, ``images/<split>_<index>.jpg``,
+    ``prepared.json``.
 
-    ``annotations/<split>.json`` (``file_name`` is relative to ``images/``), ``images/<split>_<index>.jpg`` and
-    ``prepared.json``, which says what the set was made from. Image k of a split depends on (seed, split, k, size)
-    only, neither on the number of images nor on their order; the same seed gives the same bytes with the same
-    versions of numpy and OpenCV. Re-running keeps finished images and goes on with the missing ones.
+    Image k of a split depends on (seed, split, k, size) only; the same seed gives the same bytes with the same
+    versions of numpy and OpenCV. Re-running keeps finished images and adds the missing ones.
 
     Args:
         out_dir: Folder of the set; made if it is not there.
@@ -34,8 +33,7 @@ def write_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int] | None = 
         force: Replace another set in ``out_dir``.
         progress: Called with (split, done, total) after each image.
 
-    Returns:
-        ``out_dir``.
+    Returns: ``out_dir``.
 
     Raises:
         ConfigError: If a split is unknown or a number is out of range.

@@ -92,12 +92,10 @@ def cell_phantom(rng: np.random.Generator, size: int = 320) -> tuple[np.ndarray,
         rng: Source of all randomness; the same state gives the same image.
         size: Side of the square image in pixels, at least 64.
 
-    Returns:
-        image (size, size, 3) uint8 RGB; boxes (N, 4) float32 xyxy in pixels, 0 <= x1 < x2 <= size; labels (N,) int64,
-        indices into ``CELL_CLASSES``. N may be 0 in principle, in practice it is 5 to 40.
+    Returns: image (size, size, 3) uint8 RGB; boxes (N, 4) float32 xyxy in pixels, 0 <= x1 < x2 <= size; labels (N,)
+        int64, indices into ``CELL_CLASSES``. N is 5 to 40 in practice.
 
-    Raises:
-        ValueError: If ``size`` is below 64.
+    Raises: ValueError if ``size`` is below 64.
     """
     scene = sample_cells(rng, size)
     return render_cells(rng, scene), *scene.targets()
@@ -180,7 +178,6 @@ def _sample_cell(rng: np.random.Generator, label: int, radius: float, centre: tu
 
 
 def _sample_outline(rng: np.random.Generator, label: int) -> tuple[float, list[tuple[int, float, float]]]:
-    """Return the ratio of the axes (<= 1) and ripples (order, amplitude, phase) of the outline."""
     if label == RBC:
         low, high = ((0.8, 1.0), (0.6, 0.8), (0.35, 0.5))[int(rng.choice(3, p=(0.8, 0.15, 0.05)))]
         squeeze = rng.uniform(low, high)
@@ -195,7 +192,6 @@ def _sample_outline(rng: np.random.Generator, label: int) -> tuple[float, list[t
 
 
 def _fits(new: Cell, cells: list[Cell], cover: np.ndarray) -> bool:
-    """Whether nobody is covered by more than MAX_COVERED once ``new`` lies there."""
     if (cover[new.window] > 0)[new.mask].mean() > MAX_COVERED[new.label]:
         return False
     after = cover.copy()
@@ -262,7 +258,6 @@ def stain_density(scene: CellScene, stain: Stain) -> np.ndarray:
 
 
 def _paint_red(cell: Cell, stain: Stain) -> np.ndarray:
-    """A disc, thinner in the middle (pallor), with a dark refracting rim."""
     rng = np.random.default_rng(cell.seed)
     pallor = stain.pallor * rng.uniform(0.4, 1.05) if rng.random() < 0.75 else rng.uniform(-0.05, 0.15)
     shift = rng.normal(0, 0.06, 2).tolist()
@@ -276,7 +271,6 @@ def _paint_red(cell: Cell, stain: Stain) -> np.ndarray:
 
 
 def _paint_white(cell: Cell, stain: Stain) -> np.ndarray:
-    """Pale granular plasma and a dark nucleus: lobed, bean-shaped, or filling the cell."""
     rng = np.random.default_rng(cell.seed)
     grains = smooth_noise(rng, cell.q.shape, max(cell.radius * 0.06, 1.1))
     plasma = stain.plasma * rng.uniform(0.8, 1.6)
@@ -292,7 +286,6 @@ def _paint_white(cell: Cell, stain: Stain) -> np.ndarray:
 
 
 def _nucleus(rng: np.random.Generator, cell: Cell, kind: int) -> np.ndarray:
-    """Return the share of nucleus in each pixel, (h, w) float32 in [0, 1]."""
     if kind == 2:  # lymphocyte or blast: one round body, nearly the whole cell
         distance = cell.q / rng.uniform(0.78, 0.95)
     elif kind == 1:  # monocyte: a bean
@@ -318,7 +311,6 @@ def _nucleus(rng: np.random.Generator, cell: Cell, kind: int) -> np.ndarray:
 
 
 def _paint_platelet(cell: Cell, stain: Stain) -> np.ndarray:
-    """A small granular clot, paler towards its ragged outline."""
     rng = np.random.default_rng(cell.seed)
     grains = smooth_noise(rng, cell.q.shape, max(cell.radius * 0.3, 1.2))
     depth = np.clip(1.25 - 0.75 * cell.q ** 2, 0.4, 1.2) * np.clip(1 + 0.25 * grains, 0.5, 1.6)
@@ -326,7 +318,6 @@ def _paint_platelet(cell: Cell, stain: Stain) -> np.ndarray:
 
 
 def _add_dirt(rng: np.random.Generator, density: np.ndarray, scene: CellScene) -> None:
-    """Add dust specks, stain grains and refractile rings to the density map, in place; none of them has a label."""
     size, unit = scene.size, scene.size / 320
     layer = np.zeros((size, size), np.float32)
     for _ in range(rng.poisson(3)):  # grains and dust, below a quarter of a platelet's diameter

@@ -86,11 +86,7 @@ def chest_phantom(rng: np.random.Generator, size: int = 256, *, findings: Sequen
         view: 'PA' or 'AP'; by default 60 % are PA.
         patient: Build of the body; by default a new one.
 
-    Returns:
-        The film; see :class:`ChestFilm`.
-
-    Raises:
-        ValueError: If the size is below 64, or the view or a finding is unknown.
+    Raises: ValueError if the size is below 64, or the view or a finding is unknown.
     """
     scene = sample_chest(rng, size, findings=findings, view=view, patient=patient)
     return ChestFilm(render_chest(rng, scene), *scene.targets(), scene.view, scene.patient)
@@ -146,7 +142,6 @@ def render_chest(rng: np.random.Generator, scene: ChestScene) -> np.ndarray:
 
 
 def _tissue(rng: np.random.Generator, canvas: Canvas, body: np.ndarray, patient: Patient) -> np.ndarray:
-    """Soft tissue without lungs: thicker away from the skin, below the diaphragm and in the middle."""
     frame, outlines, unit = canvas.frame, canvas.outlines, canvas.frame.scale
     thick = soft(frame.fill(outlines.body), 0.06 * unit)
     image = body * (0.22 + (0.34 + 1.2 * patient.fat) * np.clip(2 * thick - 1, 0, 1))
@@ -165,7 +160,6 @@ def _tissue(rng: np.random.Generator, canvas: Canvas, body: np.ndarray, patient:
 
 
 def _air(rng: np.random.Generator, canvas: Canvas) -> np.ndarray:
-    """How much air each ray meets, (size, size) float32 in [0, 1]: lungs less heart, great vessels and findings."""
     frame, outlines, unit = canvas.frame, canvas.outlines, canvas.frame.scale
     lungs = np.maximum(frame.fill(outlines.lungs[RIGHT]), frame.fill(outlines.lungs[LEFT]))
     lungs = soft(lungs, 0.006 * unit)
@@ -183,7 +177,6 @@ def _air(rng: np.random.Generator, canvas: Canvas) -> np.ndarray:
 
 
 def _great_vessels(rng: np.random.Generator, outlines: Outlines) -> np.ndarray:
-    """The shadow above the heart, with the knob of the aorta on the patient's left."""
     knob = rng.uniform(0.055, 0.085)
     top, step = outlines.top, (outlines.bottom - outlines.top) / 10
     points = [(-0.045, top - step), (-0.05, top + step), (-0.055, top + 3 * step), (-0.065, top + 6 * step),
@@ -201,7 +194,6 @@ def _vessel_layer(seed: int, canvas: Canvas) -> np.ndarray:
 
 
 def _bones(scene: ChestScene, body: np.ndarray) -> np.ndarray:
-    """Ribs, clavicles and spine, as brightness to add."""
     canvas, unit = scene.canvas, scene.canvas.frame.scale
     rng = np.random.default_rng((scene.patient.seed, 1))
     posterior, anterior = ribs(rng, canvas.outlines)
@@ -223,7 +215,6 @@ def _bones(scene: ChestScene, body: np.ndarray) -> np.ndarray:
 
 
 def _shoulders(rng: np.random.Generator, canvas: Canvas, portable: bool) -> np.ndarray:
-    """Shoulder blades and joints; on AP films the blades lie over the lungs."""
     unit, outlines = canvas.frame.scale, canvas.outlines
     blades, joints = (np.zeros((canvas.frame.size,) * 2, np.uint8) for _ in range(2))
     inner = outlines.half_width * (rng.uniform(0.62, 0.8) if portable else rng.uniform(0.95, 1.1))
@@ -239,7 +230,6 @@ def _shoulders(rng: np.random.Generator, canvas: Canvas, portable: bool) -> np.n
 
 def _breasts_and_bubble(rng: np.random.Generator, image: np.ndarray, canvas: Canvas, patient: Patient,
                         body: np.ndarray) -> None:
-    """Add breast shadows and the gas bubble of the stomach, in place."""
     outlines = canvas.outlines
     if patient.breast:
         layer = np.zeros((canvas.frame.size,) * 2, np.uint8)
@@ -258,7 +248,6 @@ def _breasts_and_bubble(rng: np.random.Generator, image: np.ndarray, canvas: Can
 
 
 def _expose(rng: np.random.Generator, image: np.ndarray, portable: bool) -> np.ndarray:
-    """Turn loss of rays into brightness in [0, 1]: window, gamma, haze of scattered rays."""
     image = np.clip(image * rng.uniform(1.02, 1.28), 0, None)
     image = image / (1 + np.power(image * 0.98, 6)) ** (1 / 6)  # the shoulder of the film's curve
     image = np.power(image, np.float32(rng.uniform(0.75, 1.2)))
@@ -269,7 +258,6 @@ def _expose(rng: np.random.Generator, image: np.ndarray, portable: bool) -> np.n
 
 
 def _attach(rng: np.random.Generator, image: np.ndarray, canvas: Canvas, portable: bool) -> None:
-    """Add what is no finding, in place: side markers, on portable films also letters, cables and electrodes."""
     size, layer = canvas.frame.size, np.zeros((canvas.frame.size,) * 2, np.uint8)
     left = bool(rng.random() < 0.7)
     at = (rng.uniform(0.86, 0.95) if left else rng.uniform(0.03, 0.08), rng.uniform(0.06, 0.22))

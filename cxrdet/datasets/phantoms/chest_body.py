@@ -101,7 +101,6 @@ def _lung(rng: np.random.Generator, side: int, width: float, top: float, bottom:
 
 
 def _heart(rng: np.random.Generator, width: float, bottom: float, ratio: float) -> np.ndarray:
-    """Two half ellipses: a third of the width lies on the patient's right of the midline."""
     across = ratio * 2 * width
     right = across * rng.uniform(0.29, 0.35)
     left = across - right

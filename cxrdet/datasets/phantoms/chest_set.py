@@ -35,13 +35,12 @@ def write_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: i
                          force: bool = False, progress: Progress | None = None) -> Path:
     """Write a set of chest phantoms in the layout of NIH ChestX-ray14.
 
-    ``images/<patient>_<follow-up>.png`` (8-bit grey), ``Data_Entry_2017_v2020.csv``, ``BBox_List_2017.csv`` (boxes in
-    1024 px coordinates; "Infiltrate" for Infiltration, as published; unlike the published list it has boxes of every
-    finding), ``train_val_list.txt``, ``test_list.txt`` (each fifth patient) and ``prepared.json``, which says what the
-    set was made from. A patient has one to eight films, with the same build and lasting findings. A film depends on
-    (seed, patient, follow-up, size) only, not on the number of images; the same seed gives the same bytes with the
-    same versions of numpy and OpenCV. Re-running keeps finished images and goes on with the missing ones; the tables
-    are written last.
+    ``images/<patient>_<follow-up>.png`` (8-bit grey), ``Data_Entry_2017_v2020.csv``, ``BBox_List_2017.csv`` (as
+    published, in 1024 px coordinates, but with boxes of every finding), ``train_val_list.txt``, ``test_list.txt``
+    (each fifth patient) and ``prepared.json``. A patient has one to eight films, with the same build and lasting
+    findings. A film depends on (seed, patient, follow-up, size) only; the same seed gives the same bytes with the
+    same versions of numpy and OpenCV. Re-running keeps finished images and adds the missing ones; the tables are
+    written last.
 
     Args:
         out_dir: Folder of the set; made if it is not there.
@@ -51,8 +50,7 @@ def write_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: i
         force: Replace another set in ``out_dir``.
         progress: Called with ('films', done, total) after each film.
 
-    Returns:
-        ``out_dir``.
+    Returns: ``out_dir``.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -104,7 +102,6 @@ class _Film:
 
 
 def _films(seed: int, count: int) -> Iterator[_Film]:
-    """Yield the first ``count`` films of the endless row of patients that a seed stands for."""
     number = given = 0
     while given < count:
         number += 1
@@ -125,7 +122,6 @@ def _films(seed: int, count: int) -> Iterator[_Film]:
 
 
 def _finish_image(path: Path, film: _Film, seed: int, size: int) -> ChestScene:
-    """Sample the film's labels, and draw its image unless that is done already."""
     rng = np.random.default_rng((seed, _STREAM, film.number, film.follow_up + 1))
     scene = sample_chest(rng, size, findings=film.findings, view=film.view, patient=film.patient)
     if not path.exists():

@@ -20,19 +20,16 @@ def write_json(path: Path, content: Any) -> None:
 @contextmanager
 def prepared_folder(out_dir: str | os.PathLike, manifest: dict[str, Any], *, force: bool = False,
                     inputs: Iterable[str | os.PathLike] = ()) -> Iterator[Path]:
-    """Yield the folder to write the set of ``manifest`` into; at the end of the block its content moves to ``out_dir``.
-
-    Finished files of the same set stand in it already, also those of a run that was killed, so that it goes on; see
-    :class:`cxrdet.core.folders.OutputFolder`. The manifest is written into it as ``prepared.json``.
+    """Yield the folder to write the set of ``manifest`` into: an :class:`cxrdet.core.folders.OutputFolder` that keeps
+    finished files of the same set, so that a killed run goes on.
 
     Args:
         out_dir: Folder of the set.
-        manifest: What the set is made from; JSON types only.
+        manifest: What the set is made from, JSON types only; written as ``prepared.json``.
         force: Replace another set that was prepared here.
         inputs: Files and folders that are read.
 
-    Raises:
-        DataError: ``out_dir`` holds files but no prepared set, or another set and ``force`` is not set.
+    Raises: DataError if ``out_dir`` holds files but no prepared set, or another set and ``force`` is not set.
     """
     with OutputFolder(out_dir, 'prepare_data', inputs=inputs, made_from=manifest, force=force) as new:
         write_json(new / MANIFEST, manifest)

@@ -19,17 +19,9 @@ def one_thread() -> Iterator[None]:
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cell: float) -> np.ndarray:
-    """Return smooth random values of mean about 0 and standard deviation about 1.
+    """Smooth random values (H, W) float32 of mean about 0 and standard deviation about 1.
 
-    White noise on a coarse grid, enlarged by cubic interpolation.
-
-    Args:
-        rng: Source of the noise.
-        shape: (H, W) of the result.
-        cell: Distance of two grid points in pixels: the size of the blobs.
-
-    Returns:
-        (H, W) float32.
+    White noise on a grid with points ``cell`` pixels apart, the size of the blobs, enlarged by cubic interpolation.
     """
     height, width = shape
     rows, cols = int(np.ceil(height / cell)) + 3, int(np.ceil(width / cell)) + 3
@@ -54,12 +46,8 @@ def uneven_light(rng: np.random.Generator, size: int, strength: float) -> np.nda
 
 
 def sensor_noise(rng: np.random.Generator, size: int, strength: float) -> np.ndarray:
-    """Return noise in brightness, of standard deviation ``strength``, and coarser and weaker noise in colour.
-
-    Colour noise spreads over two pixels, as in cameras that store colour at half the resolution.
-
-    Returns:
-        (size, size, 3) float32.
+    """Noise (size, size, 3) float32: in brightness, of standard deviation ``strength``, and weaker in colour, over two
+    pixels, as in cameras that store colour at half the resolution.
     """
     noise = rng.standard_normal((size, size), dtype=np.float32)
     colour = rng.standard_normal((-(-size // 2), -(-size // 2), 3), dtype=np.float32)

@@ -77,12 +77,10 @@ class Frame:
         return layer
 
     def stroke(self, layer: np.ndarray, lines: np.ndarray | Sequence[np.ndarray], width: float, value: float) -> None:
-        """Draw lines of one ``width`` (body units) and brightness ``value`` in [0, 1] into a uint8 layer, in place.
+        """Draw lines, (M, N, 2) or a list of (N, 2), of one ``width`` (body units) and brightness ``value`` in [0, 1]
+        into a uint8 layer, in place.
 
-        ``lines`` is (M, N, 2), or a list of (N, 2).
-
-        Where lines cross, the later one replaces the earlier. A line thinner than a pixel is drawn one pixel wide and
-        fainter.
+        Where lines cross, the later one replaces the earlier. One thinner than a pixel is a pixel wide and fainter.
         """
         thickness = width * self.scale
         colour = round(255 * value * min(thickness, 1.0))

@@ -15,17 +15,16 @@ from cxrdet.registry import DATA_SAMPLERS
 class WeightedSampler(Sampler):
     """Draw an epoch's films with replacement, each with a probability in proportion to its weight.
 
-    All processes make the same draw, from (seed, epoch) only, and take every ``world_size``-th film of it: they share
-    the work of one draw, have equal lengths, and a resumed run draws what an unbroken one draws.
+    All processes make the same draw, from (seed, epoch) only, and take every ``world_size``-th film
+    of it: they have equal lengths, and a resumed run draws what an unbroken one draws.
 
     Args:
         weights: (N,) weights of the films, 0 or more, not all 0.
-        seed: Of the draws, the same in all processes; None: one is agreed upon by the processes.
-        num_samples: Films in an epoch, of all processes together; by default as many as there are. It is rounded up
-            to a multiple of the number of processes.
+        seed: Of the draws; None: one is agreed upon by the processes.
+        num_samples: Films in an epoch, of all processes together; by default as many as there are. It
+            is rounded up to a multiple of the number of processes.
 
-    Raises:
-        ConfigError: If no film can be drawn, or ``num_samples`` is not positive.
+    Raises: ConfigError if no film can be drawn, or ``num_samples`` is not positive.
     """
 
     def __init__(self, weights: np.ndarray, seed: int | None = None, *, num_samples: int | None = None) -> None:
@@ -41,7 +40,6 @@ class WeightedSampler(Sampler):
         self.num_samples = -(-(num_samples or len(weights)) // self.world_size)  # of this process
 
     def __iter__(self) -> Iterator[int]:
-        """Indices of this process's films in the present epoch."""
         rng = np.random.default_rng((self.seed, self.epoch))
         drawn = rng.choice(len(self.probabilities), self.num_samples * self.world_size, p=self.probabilities)
         return iter(drawn[self.rank::self.world_size].tolist())
@@ -58,24 +56,22 @@ class WeightedSampler(Sampler):
 class LabelCountSampler(WeightedSampler):
     """Draw films in proportion to (number of positive labels + 0.04): films with many findings come often.
 
-    Every class of the data set counts as a label, "No Finding" too where it is a class: a film that shows nothing
-    weighs 1.04 then, as one with a single finding does: 43 % of the draws of NIH ChestX-ray14 instead of 54 % of the
-    films. With ``uncounted=['No Finding']`` it weighs 0.04, so that such films nearly vanish: 3 % of the draws. Which
-    of the two the formula was written for is not known. Unknown labels (NaN) do not count.
-
-    The log says which classes do not count, and the share of draws that show each class, beside its share of the films.
+    Every class counts as a label, "No Finding" too where it is a class: such films are then 43 % of
+    the draws of NIH ChestX-ray14, where they are 54 % of the films. With ``uncounted=['No Finding']``
+    they nearly vanish, 3 % of the draws. Which of the two the formula was written for is not known.
+    Unknown labels (NaN) do not count. The log gives the share of draws and of films that show each
+    class.
 
     Source: own project, a classifier of NIH ChestX-ray14.
 
     Args:
         dataset: A data set with labels, see :func:`cxrdet.datasets.label_matrix.label_matrix`.
-        seed: See :class:`WeightedSampler`.
+        seed, num_samples: See :class:`WeightedSampler`.
         offset: Weight of a film without any positive label.
         uncounted: Names of classes that do not count as labels.
-        num_samples: See :class:`WeightedSampler`.
 
-    Raises:
-        ConfigError: If ``uncounted`` names no class of the data set, or as :class:`WeightedSampler`.
+    Raises: ConfigError if ``uncounted`` names no class of the data set, or as
+    :class:`WeightedSampler`.
     """
 
     def __init__(self, dataset, seed: int | None = None, *, offset: float = 0.04, uncounted: Sequence[str] = (),
@@ -92,7 +88,6 @@ class LabelCountSampler(WeightedSampler):
 
 
 def _shares(probabilities: np.ndarray, labels: np.ndarray, names: Sequence, uncounted: Sequence[str]) -> str:
-    """A line for the log: how much of the draws, and of the films, shows each class, the most drawn first."""
     drawn, there = probabilities @ (labels == 1), (labels == 1).mean(axis=0)
     order = np.argsort(-drawn, kind='stable')
     return ('LabelCountSampler: ' + (f'not counted as labels: {", ".join(uncounted)}' if uncounted else
@@ -104,18 +99,15 @@ def _shares(probabilities: np.ndarray, labels: np.ndarray, names: Sequence, unco
 class ClassBalancedSampler(WeightedSampler):
     """Draw films so that every class is drawn equally often, films without any label being one more class.
 
-    For data sets with one label or several. A film of several classes is drawn for each of them, so that the share of
-    films that show a class is larger than its share of the draws.
+    A film of several classes is drawn for each of them, so that the share of films that show a class
+    is larger than its share of the draws.
 
     Args:
-        dataset: A data set with labels, see :func:`cxrdet.datasets.label_matrix.label_matrix`.
-        seed: See :class:`WeightedSampler`.
+        dataset, seed, num_samples: As of :class:`LabelCountSampler`.
         power: 1 balances fully, 0 draws classes by their numbers of films, 0.5 lies between; see
             :func:`cxrdet.core.classification.labels.class_balanced_weights`.
-        num_samples: See :class:`WeightedSampler`.
 
-    Raises:
-        ConfigError: As :class:`WeightedSampler`.
+    Raises: ConfigError as :class:`WeightedSampler`.
     """
 
     def __init__(self, dataset, seed: int | None = None, *, power: float = 1.0, num_samples: int | None = None) -> None:

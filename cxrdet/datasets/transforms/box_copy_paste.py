@@ -1,30 +1,32 @@
 """Objects of one image pasted into another, for sets that have boxes and no masks."""
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 
 from cxrdet.core.detection.pasting import paste_patch, pasteable_boxes, turned_patch
 from cxrdet.core.errors import ConfigError, check_numbers
+from cxrdet.datasets.transforms.base import Transform
 from cxrdet.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
-class BoxCopyPaste(BaseTransform):
+class BoxCopyPaste(Transform):
     """Paste some objects of a second image at random places of this one, each turned and mirrored by chance.
 
-    What is pasted is the ellipse inscribed in the box, which suits cells, with a rim that fades into the ground. The
-    classes of the second image are equally likely, whatever the number of their boxes. Not taken are objects that are
-    flagged to be ignored, touch the border of their image (they may be cut off), are covered by another box by more
-    than ``max_cover``, have a side under 2 px, or do not fit in. A place is good if no box there, pasted ones included,
-    is covered by more than ``max_cover`` of its area; an object that finds none in 20 tries is left out. A pasted box
-    has whole-numbered corners. For sets with masks there is MMDetection's ``CopyPaste``.
+    What is pasted is the ellipse inscribed in the box, which suits cells, with a rim that fades into
+    the ground. The classes of the second image are equally likely, whatever the number of their
+    boxes. Not taken are objects that are flagged to be ignored, touch the border of their image, are
+    covered by another box by more than ``max_cover``, have a side under 2 px, or do not fit in. At
+    its place it may cover no box by more than ``max_cover``; an object that finds none in 20 tries is
+    left out. For sets with masks there is MMDetection's ``CopyPaste``.
 
-    Use it in the pipeline of MMDetection's ``MultiImageMixDataset``, which brings the second image; both should be
-    resized alike before. Source: D. Dwibedi, I. Misra, M. Hebert, "Cut, paste and learn", ICCV 2017 (arXiv
-    1708.01642), and G. Ghiasi et al., "Simple copy-paste", CVPR 2021 (arXiv 2012.07177), with ellipses for masks.
+    Use it in the pipeline of MMDetection's ``MultiImageMixDataset``, which brings the second image;
+    both should be resized alike before. Source: D. Dwibedi, I. Misra, M. Hebert, "Cut, paste and
+    learn", ICCV 2017 (arXiv 1708.01642), and G. Ghiasi et al., "Simple copy-paste", CVPR 2021 (arXiv
+    2012.07177), with ellipses for masks.
 
-    Required keys: ``img`` (H, W, 3) uint8, ``gt_bboxes`` (N boxes, xyxy in pixels), ``gt_bboxes_labels`` (N,),
-    ``gt_ignore_flags`` (N,) and ``mix_results``, a list with the like of one other image; all but the last are changed.
+    Required keys: ``img`` (H, W, 3) uint8, ``gt_bboxes`` (N boxes, xyxy in pixels),
+    ``gt_bboxes_labels`` (N,), ``gt_ignore_flags`` (N,) and ``mix_results``, a list with the like of
+    one other image; all but the last are changed.
 
     Args:
         prob: Share of the images that anything is pasted into.
@@ -32,8 +34,7 @@ class BoxCopyPaste(BaseTransform):
         max_cover: Largest share of a box that may be covered, within 0 .. 1.
         soft: Width of the fading rim as a share of the radius, within 0 .. 1; 0 cuts sharply.
 
-    Raises:
-        ConfigError: An argument is out of range, there are masks, or there is no second image.
+    Raises: ConfigError if an argument is out of range, there are masks, or there is no second image.
     """
 
     def __init__(self, prob: float = 0.5, max_objects: int = 3, *, max_cover: float = 0.3, soft: float = 0.2) -> None:
@@ -72,7 +73,6 @@ class BoxCopyPaste(BaseTransform):
         return results
 
     def _objects(self, source: dict) -> list[tuple[np.ndarray, int]]:
-        """Boxes (whole pixels) and labels of the objects of an image that can be taken."""
         boxes = source['gt_bboxes'].numpy().astype(np.float64)
         rows = pasteable_boxes(boxes, source['gt_ignore_flags'], source['img'].shape[:2], max_cover=self.max_cover)
         return [(np.rint(boxes[row]).astype(int), int(source['gt_bboxes_labels'][row])) for row in rows]
@@ -81,7 +81,3 @@ class BoxCopyPaste(BaseTransform):
         label = self._rng.choice(sorted({label for _, label in objects}))
         of_class = [entry for entry in objects if entry[1] == label]
         return of_class[self._rng.integers(len(of_class))]
-
-    def __repr__(self) -> str:
-        return (f'{type(self).__name__}(prob={self.prob}, max_objects={self.max_objects}, '
-                f'max_cover={self.max_cover}, soft={self.soft})')

@@ -1,42 +1,39 @@
 """Augmentation of chest films."""
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from cxrdet.core.affine import sampling_matrix
 from cxrdet.core.errors import ConfigError
+from cxrdet.datasets.transforms.base import Transform
 from cxrdet.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
-class ChestAugment(BaseTransform):
+class ChestAugment(Transform):
     """Mirror, shift, turn, shear and zoom a chest film a little; borders are reflected.
 
-    The numbers mean what they mean to Keras' ``ImageDataGenerator`` (see :func:`cxrdet.core.affine.sampling_matrix`),
-    from which the defaults come: each is drawn evenly between the limits, zoom for x and y on its own, and shear is an
-    angle in degrees, so that 0.1 is next to nothing.
+    The numbers mean what they mean to Keras' ``ImageDataGenerator`` (see
+    :func:`cxrdet.core.affine.sampling_matrix`), from which the defaults come: each is drawn evenly
+    between the limits, zoom for x and y on its own, and shear is an angle in degrees, so that 0.1 is
+    next to nothing. Required and changed key: ``img``. Boxes and masks are not moved with it: it is
+    for classification. A film is never turned upside down.
 
-    Required and changed key: ``img``. Boxes and masks are not moved with it: it is for classification. A film is never
-    turned upside down.
-
-    ``hflip`` mirrors every second film left to right. A mirrored chest is not a chest that a patient could have: the
-    heart lies on the right (as in dextrocardia or situs inversus), the gastric bubble and the liver change sides, the
-    "L" or "R" marker of the film becomes its mirror image, and "left" or "right" in a report no longer fits. The 14
-    findings of NIH ChestX-ray14 name no side, and for them mirroring doubles the variety of films (the default, as in
-    the project it comes from). Set ``hflip=False`` where the side matters: labels such as "left lower lobe" or
-    "dextrocardia", position of tubes and lines, comparison of two films, or films whose side is to be learned.
+    A mirrored chest is not one that a patient could have: the heart lies on the right, liver and
+    gastric bubble change sides, and so does the "L" or "R" marker. The 14 findings of NIH
+    ChestX-ray14 name no side, and for them mirroring doubles the variety of films. Set
+    ``hflip=False`` where the side matters: labels such as "left lower lobe" or "dextrocardia",
+    position of tubes and lines, comparison of two films.
 
     Args:
         hflip: mirror left and right with probability 0.5, see above.
         shift: largest shift as a share of the width and of the height.
         rotation: largest angle in degrees, to either side; 20 for transformers.
         shear: largest angle of the shear in degrees.
-        zoom: largest change of the step between pixels as a share: 0.15 draws from 0.85 to 1.15, which makes things
-            1.18 to 0.87 times as large, in x and in y on their own.
+        zoom: largest change of the step between pixels as a share: 0.15 makes things 1.18 to 0.87
+            times as large.
         prob: probability of shift, turn, shear and zoom together (not of ``hflip``).
 
-    Raises:
-        ConfigError: a limit is negative or so large that nothing of the film may be left.
+    Raises: ConfigError if a limit is negative or so large that nothing of the film may be left.
     """
 
     def __init__(self, hflip: bool = True, shift: tuple[float, float] = (0.10, 0.05), *, rotation: float = 5,
@@ -73,7 +70,3 @@ class ChestAugment(BaseTransform):
 
     def _within(self, limit: float) -> float:
         return self._rng.uniform(-limit, limit)
-
-    def __repr__(self) -> str:
-        return (f'ChestAugment(hflip={self.hflip}, shift={self.shift}, rotation={self.rotation}, shear={self.shear}, '
-                f'zoom={self.zoom}, prob={self.prob})')

@@ -4,14 +4,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from cxrdet.core.errors import ConfigError, DataError, check_numbers
 from cxrdet.datasets.formats.images import THIN, read_image, read_image_size
 from cxrdet.datasets.formats.tfrecord import read_record_image, split_record_path
+from cxrdet.datasets.transforms.base import Transform
 from cxrdet.registry import TRANSFORMS
-
-__all__ = ['ImageNamed', 'LoadImage', 'image_reader', 'read_image', 'read_image_size', 'refused', 'unfold_loading']
 
 
 def unfold_loading(pipeline: Sequence[dict]) -> list[dict]:
@@ -54,30 +52,32 @@ class ImageNamed:
 
 
 @TRANSFORMS.register_module()
-class LoadImage(BaseTransform):
-    """Load an image file strictly, see :func:`read_image` for grey, alpha, 16 bits, EXIF and pages.
+class LoadImage(Transform):
+    """Load an image file strictly, see :func:`cxrdet.datasets.formats.images.read_image`.
 
-    Required keys: ``img_path``; ``height`` and ``width`` where the annotations give them. Added keys: ``img`` (an
-    (H, W, 3) uint8 array, BGR), ``img_shape`` and ``ori_shape`` (both (H, W)). It never gives ``None``: a data set of
-    MMEngine would put a random other sample in place of it.
+    Required keys: ``img_path``; ``height`` and ``width`` where the annotations give them. Added keys:
+    ``img`` (an (H, W, 3) uint8 array, BGR), ``img_shape`` and ``ori_shape`` (both (H, W)). It never
+    gives ``None``: a data set of MMEngine would put a random other sample in place of it.
 
     Args:
         ignore_orientation: do not apply the orientation of EXIF or of a TIFF.
-        page: number of the image in files that hold several (pages, frames), from 0; None: such files are refused.
-        check_size: hold the image to the height and width of its annotations; boxes drawn on an image of another size
-            (reduced, or turned by EXIF) are worth nothing.
-        cache: keep decoded images in memory, for small sets and many epochs. The memory belongs to a process: with
-            workers, every worker fills its own, and it lasts only with ``persistent_workers=True``.
-        cache_mb: up to so many megabytes (2^20 bytes); what comes later is read from the file every time. (Nothing is
-            thrown out again: in shuffled epochs over a set that does not fit, that would only empty the cache.)
-        transforms: steps for the image as it comes from the file, of which the cache keeps the result, as
-            ``[dict(type='cxrdet.CLAHE'), dict(type='cxrdet.Denoise')]``. They change its values only, and give the
-            same in every epoch; what draws at random belongs behind this step.
+        page: number of the image in files that hold several (pages, frames), from 0; None: such files
+            are refused.
+        check_size: hold the image to the height and width of its annotations, without which their
+            boxes are worth nothing.
+        cache: keep decoded images in memory, for small sets and many epochs. With workers, every
+            worker fills its own, and it lasts only with ``persistent_workers=True``.
+        cache_mb: megabytes (2^20 bytes) of the cache; what comes later is read from the file every
+            time.
+        transforms: steps for the image as it comes from the file, of which the cache keeps the
+            result, as ``[dict(type='cxrdet.CLAHE'), dict(type='cxrdet.Denoise')]``. They change its
+            values only, and give the same in every epoch; what draws at random belongs behind this
+            step.
 
     Raises:
         DataError: as :func:`read_image` does; or the image has another size than its annotations say.
-        ConfigError: ``cache_mb`` is not positive, ``page`` is negative, or one of ``transforms`` changes more than the
-            values of the image.
+        ConfigError: ``cache_mb`` is not positive, ``page`` is negative, or one of ``transforms``
+            changes more than values.
     """
 
     def __init__(self, ignore_orientation: bool = False, *, page: int | None = None, check_size: bool = True,
@@ -142,10 +142,4 @@ class LoadImage(BaseTransform):
         return not self.ignore_orientation and read_image_size(path) != read_image_size(path, ignore_orientation=True)
 
     def __getstate__(self) -> dict:
-        """Leave the cached images behind when the transform is sent to another process."""
         return {**self.__dict__, '_kept': {}, '_room': int(self.cache_mb * 2 ** 20) if self.cache else 0}
-
-    def __repr__(self) -> str:
-        return (f'{type(self).__name__}(ignore_orientation={self.ignore_orientation}, page={self.page}, '
-                f'check_size={self.check_size}, cache={self.cache}, cache_mb={self.cache_mb}, '
-                f'transforms={self.transforms})')

@@ -1,18 +1,17 @@
 """Medical preprocessing: contrast, noise, sharpness and scale of grey values, for MMDetection and MMPretrain alike.
 
-They take ``results['img']`` of three channels (blue, green, red), or of one, and change nothing but its values, so that
-boxes and masks stay valid. An image whose three channels are equal is grey: it is worked on as one channel and stays
-grey. Each can be switched off by ``enabled=False`` where it stands.
+They take ``results['img']`` of three channels (blue, green, red), or of one, and change nothing but its values. An
+image whose three channels are equal is worked on as one channel and stays grey. ``enabled=False`` switches any off.
 """
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from cxrdet.core.errors import ConfigError, check_numbers
+from cxrdet.datasets.transforms.base import Transform
 from cxrdet.registry import TRANSFORMS
 
 
-class _Preprocess(BaseTransform):
+class _Preprocess(Transform):
     """Apply a function of the image; required and changed key: ``img``, (H, W, 3), (H, W, 1) or (H, W) uint8."""
 
     enabled = True
@@ -48,7 +47,6 @@ class CLAHE(_Preprocess):
     Args:
         clip_limit: limit of contrast, above 0; 1 leaves the contrast of flat regions nearly as it is.
         tile_grid_size: tiles across and down.
-        enabled: False: leave images as they are.
     """
 
     def __init__(self, clip_limit: float = 2.0, tile_grid_size: tuple[int, int] = (8, 8), *,
@@ -68,9 +66,6 @@ class CLAHE(_Preprocess):
         lab[:, :, 0] = self._grey(np.ascontiguousarray(lab[:, :, 0]))
         return cv2.cvtColor(lab, cv2.COLOR_LAB2BGR)
 
-    def __repr__(self) -> str:
-        return f'CLAHE(clip_limit={self.clip_limit}, tile_grid_size={self.tile_grid_size}, enabled={self.enabled})'
-
 
 @TRANSFORMS.register_module()
 class Denoise(_Preprocess):
@@ -83,11 +78,9 @@ class Denoise(_Preprocess):
     has it (colour images in Lab).
 
     Args:
-        strength: of grey values, in grey levels above 0; larger removes more noise, and more detail.
-        colour_strength: of colours, in colour images.
-        patch_size: side of the patches that are compared, odd, in pixels.
-        search_size: side of the window in which they are looked for, odd, in pixels.
-        enabled: False: leave images as they are.
+        strength, colour_strength: in grey levels above 0; larger removes more noise, and more detail. The second is of
+            the colours of colour images.
+        patch_size, search_size: sides in pixels, odd, of the patches that are compared and of the window of the search.
     """
 
     def __init__(self, strength: float = 10, colour_strength: float = 10, *, patch_size: int = 7, search_size: int = 21,
@@ -108,20 +101,12 @@ class Denoise(_Preprocess):
         return cv2.fastNlMeansDenoisingColored(image, None, self.strength, self.colour_strength, self.patch_size,
                                                self.search_size)
 
-    def __repr__(self) -> str:
-        return (f'Denoise(strength={self.strength}, colour_strength={self.colour_strength}, '
-                f'patch_size={self.patch_size}, search_size={self.search_size}, enabled={self.enabled})')
-
 
 @TRANSFORMS.register_module()
 class Sharpen(_Preprocess):
     """Raise each pixel over its neighbours: ``image + amount * (8 * image - sum of the 8 neighbours)``, cut to 0..255.
 
-    With the default it is the usual 3x3 kernel of 9 in the middle and -1 around it; borders are reflected.
-
-    Args:
-        amount: 0 or more.
-        enabled: False: leave images as they are.
+    With the default ``amount`` (0 or more) it is the usual 3x3 kernel of 9 and -1; borders are reflected.
     """
 
     def __init__(self, amount: float = 1.0, *, enabled: bool = True) -> None:
@@ -136,20 +121,14 @@ class Sharpen(_Preprocess):
 
     _colour = _grey
 
-    def __repr__(self) -> str:
-        return f'Sharpen(amount={self.amount}, enabled={self.enabled})'
-
 
 @TRANSFORMS.register_module()
-class ZScore(BaseTransform):
+class ZScore(Transform):
     """Bring each image to mean 0 and standard deviation 1 over all its pixels and channels; it becomes float32.
 
     All channels share one mean and one deviation, so that a grey image stays grey. A constant image becomes 0. Place
-    it last before packing, after augmentation. It takes the place of the normalisation by the mean and deviation of
-    ImageNet: set ``data_preprocessor = dict(mean=[0, 0, 0], std=[1, 1, 1])`` beside it.
-
-    Args:
-        enabled: False: leave images as they are.
+    it last before packing, in place of the normalisation by the mean and deviation of ImageNet: set
+    ``data_preprocessor = dict(mean=[0, 0, 0], std=[1, 1, 1])`` beside it.
     """
 
     def __init__(self, enabled: bool = True) -> None:
@@ -162,9 +141,6 @@ class ZScore(BaseTransform):
             spread = float(centred.std(dtype=np.float64))
             results['img'] = (centred / spread if spread > 1e-6 else np.zeros_like(centred)).astype(np.float32)
         return results
-
-    def __repr__(self) -> str:
-        return f'ZScore(enabled={self.enabled})'
 
 
 def _is_grey(image: np.ndarray) -> bool:

@@ -2,14 +2,14 @@
 import math
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from cxrdet.core.errors import ConfigError
+from cxrdet.datasets.transforms.base import Transform
 from cxrdet.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
-class SizeFrame(BaseTransform):
+class SizeFrame(Transform):
     """Paint a frame around an image whose grey value tells how large the image was before resizing.
 
     Crops of cells have the size of what they show, 16 px or 900, and resizing to one side length hides it. The grey
@@ -47,7 +47,3 @@ class SizeFrame(BaseTransform):
             side[...] = grey
         results['img'] = image
         return results
-
-    def __repr__(self) -> str:
-        return (f'{type(self).__name__}(low={self.low}, high={self.high}, width={self.width:.4g}, '
-                f'jitter={self.jitter})')

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.errors import DataError
 from cxrdet.datasets.formats import coco as reader
 from cxrdet.datasets.formats.coco import coco_annotation, write_json
 
@@ -153,11 +153,6 @@ def test_missing_file_and_folder(tmp_path):
         read(tmp_path)
     with pytest.raises(DataError, match='no COCO file'):
         read(tmp_path / 'annotations.json')
-
-
-def test_policy_that_is_none():
-    with pytest.raises(ConfigError, match='on_bad_annotation must be "error" or "drop", got \'ignore\''):
-        reader.check_on_bad('ignore')
 
 
 def test_an_annotation_of_corners():

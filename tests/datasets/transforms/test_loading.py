@@ -10,7 +10,8 @@ from mmengine.dataset import Compose
 from PIL import Image
 
 from cxrdet.core.errors import ConfigError, DataError, error_text
-from cxrdet.datasets.transforms.loading import LoadImage, image_reader, read_image, read_image_size
+from cxrdet.datasets.formats.images import read_image, read_image_size
+from cxrdet.datasets.transforms.loading import LoadImage, image_reader
 from cxrdet.registry import TRANSFORMS
 
 RNG = np.random.default_rng(0)

@@ -26,6 +26,7 @@ LAYOUTS = {  # name: (format, files with their texts, images, splits)
                       ['train/a.png', 'valid/a.png'], ['train', 'val']),
     'COCO beside images': ('coco', {'test.json': coco('a.png')}, ['images/a.png'], ['test']),
     'COCO without splits': ('coco', {'_annotations.coco.json': coco('a.png')}, ['a.png'], ['']),
+    'COCO of Label Studio': ('coco', {'result.json': coco('images/a.png')}, ['images/a.png'], ['']),
     'labelImg': ('voc', {'a.xml': xml(), 'sub/b.xml': xml()}, ['a.png', 'sub/b.png'], ['', '']),
     'Roboflow VOC': ('voc', {'train/a.xml': xml(), 'valid/a.xml': xml()}, ['train/a.png', 'valid/a.png'],
                      ['train', 'val']),
