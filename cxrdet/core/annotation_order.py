@@ -2,8 +2,7 @@
 
 Uncertainty: entropy or margin of the predicted probabilities (B. Settles, "Active Learning Literature Survey",
 University of Wisconsin-Madison, 2009, section 3.1); of a detector the sum over its detections (C.-A. Brust, C. Käding,
-J. Denzler, "Active learning for deep object detection", VISAPP 2019). The weights of weak classes are own work: each
-part of the uncertainty is multiplied by 1 + weakness, the weakness of a class being 1 - its score on validation images.
+J. Denzler, "Active learning for deep object detection", VISAPP 2019). The weights of weak classes are own work.
 """
 from collections.abc import Sequence
 from typing import NamedTuple

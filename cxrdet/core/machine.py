@@ -51,10 +51,7 @@ def shared_memory_free(root: str | Path = '/') -> int | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of the control groups of this process that may limit what ``controller`` controls, inner ones first.
-
-    A container may see its own group at the mount point, or the host's path to it, of which the mount shows the end.
-    """
+    """Folders of the control groups of this process that may limit what ``controller`` controls, inner ones first."""
     own = {}
     for line in _read(root / 'proc/self/cgroup').splitlines():
         _, controllers, path = line.split(':', 2)

@@ -2,10 +2,9 @@
 
 Method: the order of iterative stratification (K. Sechidis, G. Tsoumakas, I. Vlahavas, "On the stratification of
 multi-label data", ECML PKDD 2011: whatever carries the rarest remaining label is placed first), with a whole group in
-place of an example. A group goes to the part where Pearson's chi-square of the split, the sum over parts and labels of
-(count - expected)^2 / expected, grows the least; at the end groups are moved as long as a move makes it smaller. The
-number of rows counts as one more label. Small sets, where single groups weigh much, are split several times, from
-random orders too, and the split with the least chi-square is taken.
+place of an example. A group goes to the part where Pearson's chi-square of the split grows the least; at the end groups
+are moved as long as a move makes it smaller. The number of rows counts as one more label. Small sets are split several
+times, from random orders too, and the split with the least chi-square is taken.
 """
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import combinations

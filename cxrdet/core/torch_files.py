@@ -2,10 +2,9 @@
 
 A file is an archive (zip) of one pickle and a record for each tensor's data; before torch 1.6, several pickles and then
 the data ("legacy"). The pickle is interpreted here: its operations build plain containers and numbers, and what
-:func:`read_torch_file` names beside them. Every form is checked before it is built: a tensor has to lie within its
-data, an array has to have a dtype without objects and as many bytes as its shape takes, a key is a number or text.
-``pickle``, ``numpy`` and ``torch`` themselves check less, so that a file can execute code, end the process or show
-memory that is none of its own.
+:func:`read_torch_file` names beside them. Every form is checked before it is built, which ``pickle``, ``numpy`` and
+``torch`` do not: a tensor has to lie within its data, an array has to have a dtype without objects and as many bytes as
+its shape takes, a key is a number or text.
 """
 import hashlib
 import io

@@ -18,9 +18,9 @@ def make_augmenter(preset: str = 'cell', *, min_visibility: float = 0.3, seed: i
     """A composed transform of albumentations, boxes in absolute pixels (pascal_voc), with a seed of its own.
 
     ``cell``: mirroring both ways, shift 0.1, scale 0.2, rotation 15 degrees, brightness, contrast, hue, saturation,
-    blur; what comes in from outside has the mean colour that batches are padded with (a mirrored border would show
-    cells grown together with their own image). ``mild``: shift 0.05, scale 0.1, rotation 5 degrees, brightness and
-    contrast, no mirroring, black borders, for chest films. A box of which less than ``min_visibility`` is left goes.
+    blur; what comes in from outside has the mean colour that batches are padded with. ``mild``: shift 0.05, scale 0.1,
+    rotation 5 degrees, brightness and contrast, no mirroring, black borders, for chest films. A box of which less than
+    ``min_visibility`` is left goes.
     """
     os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
     import albumentations as A

@@ -46,7 +46,7 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     """Write a new set of the format of ``path`` (COCO or VOC), with one balanced split; return what stands in
     ``balance.json``.
 
-    See the head of this file. The other splits are copied as they are; ``path`` is only read.
+    The other splits are copied as they are; ``path`` is only read.
 
     Args:
         path: Folder of a COCO or VOC set without errors (see ``tools/check_data.py``).
@@ -59,9 +59,8 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
         allow_outside: Take images too that the annotations name outside the set, see :func:`read_set`.
         progress: Called with (done, total) for each new image.
 
-    Raises:
-        DataError: The set has errors, lacks the split, or ``out`` holds files of others, or what is read.
-        ConfigError: A class is unknown, a number out of range, or the format is neither COCO nor VOC.
+    Raises: DataError for a set that cannot be taken, or where ``out`` holds files of others; ConfigError for an
+        argument.
     """
     given = backgrounds if isinstance(backgrounds, Backgrounds) else Backgrounds(backgrounds)
     table = read_set(path, allow_outside=allow_outside)

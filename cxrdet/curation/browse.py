@@ -40,9 +40,7 @@ def browse(cfg: Config, out_dir: str | Path, *, split: str = 'train', number: in
         seed: Of the choice and of the augmentation.
         progress: Called with (done, number) after each sample.
 
-    Raises:
-        ConfigError: The config is faulty or has no such data set, its pipeline packs nothing, or a number is below 1.
-        DataError: The data set cannot be read, or files of others bear the names of the sheets.
+    Raises: ConfigError for the config or a number, DataError for the data set or files of others in the folder.
     """
     if split not in SPLITS or not cfg.get(f'{split}_dataloader'):
         raise ConfigError(f'the split must be one of {", ".join(SPLITS)} and have a dataloader in the config, got '

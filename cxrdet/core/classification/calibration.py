@@ -88,15 +88,11 @@ def scale(prob, temperature) -> np.ndarray:
 
 
 def fit_temperature(y_true, logits) -> np.float64:
-    """Temperature T that minimises the binary cross-entropy of sigmoid(logits / T).
+    """Temperature T that minimises the binary cross-entropy of sigmoid(logits / T); labels 1, 0 or NaN of the same
+    shape.
 
-    The cross-entropy is convex in 1 / T, so its slope is bisected. T lies in [0.01, 100]: labels that the logits tell
-    apart without error ask for ever smaller T, logits without relation to the labels for ever larger ones. 1 where
-    there is nothing to go by: no known label, or all logits 0.
-
-    Args:
-        y_true: (N, C) or (N,) labels: 1, 0 or NaN.
-        logits: Of the same shape.
+    The cross-entropy is convex in 1 / T, so its slope is bisected. T lies in [0.01, 100], and is 1 where there is
+    nothing to go by: no known label, or all logits 0.
     """
     true, value = as_column(*pooled(y_true, logits))
     known = ~np.isnan(true)

@@ -56,8 +56,7 @@ def class_balanced_weights(labels, power: float = 1.0) -> np.ndarray:
 
     Drawing by these weights is the same as drawing a class and then one of its n films, each equally likely, where the
     probability of a class goes with n^(1 - power). Films without any positive label are one more class; one of which no
-    label is known has nothing to teach and is never drawn. The share of films that show a class is larger than its
-    probability, since films of other classes show it too.
+    label is known is never drawn.
 
     Args:
         labels: (N, C) of 1, 0 or NaN.
@@ -76,12 +75,8 @@ def class_balanced_weights(labels, power: float = 1.0) -> np.ndarray:
 def positive_weights(labels, *, cap: float | None = None) -> np.ndarray:
     """Weight of the positive part of each class's loss: number of negatives / number of positives; (C,) float64.
 
-    It makes positives and negatives of a class weigh alike, as torch's ``BCEWithLogitsLoss(pos_weight=...)`` describes.
-    A class that lacks positives or negatives has nothing to be balanced: its weight is 1.
-
-    Args:
-        labels: (N, C) of 1, 0 or NaN, of the training split only.
-        cap: Upper limit, above 0; a class of few films would otherwise weigh hundreds. None: no limit.
+    A class that lacks positives or negatives has the weight 1. ``labels``: (N, C) of 1, 0 or NaN, of the training split
+    only; ``cap``: upper limit, above 0, for a class of few films would otherwise weigh hundreds.
     """
     if cap is not None and not cap > 0:
         raise ConfigError(f'cap must be above 0, got {cap}')

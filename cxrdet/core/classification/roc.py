@@ -120,8 +120,7 @@ def delong_interval(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
     NaN where the area is NaN or a class has a single positive or negative. Rows are taken as independent. The interval
     is symmetric on the logit scale, where the standard error is that of the area / (area (1 - area)). For areas of 1
     and 0 one end is exact instead: of n disjoint pairs of a positive and a negative, n the number of the rarer, all are
-    in order with probability area^n, so that 0.05^(1/n) is a lower bound of an observed 1, and 1 minus it an upper
-    bound of an observed 0 (conservative).
+    in order with probability area^n, so that 0.05^(1/n) bounds an observed 1 (conservative).
 
     In simulations with normal scores it holds the true area (positives / negatives, area): 10 / 140, 0.95: 88 %; 15 /
     140, 0.90: 91 %; 30 / 140, 0.90: 94 %; 60 / 120, 0.76: 96 %.

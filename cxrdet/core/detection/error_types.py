@@ -112,9 +112,9 @@ def mending_gains(table: ErrorTable) -> dict[str, float]:
 
     Mended, a localisation or classification error becomes a hit if its box was not found and it is the best of those
     that point at it, and vanishes otherwise; duplicate, background and both vanish; a missed box is not asked for. Each
-    gain is for mending that type alone; they do not add up. A gain below 0, which the steps of the average precision
-    can give, is told as 0, as in TIDE. ``false_positive`` and ``false_negative`` are the paper's two further numbers:
-    all false positives below all hits, and no unfound box asked for. Classes without ground truth are left out.
+    gain is for mending that type alone, 0 where it would be below (as in TIDE). ``false_positive`` and
+    ``false_negative`` are the paper's two further numbers: all false positives below all hits, and no unfound box asked
+    for. Classes without ground truth are left out.
 
     Returns: {'mAP': …, 'classification': …, …, 'false_positive': …, 'false_negative': …}, in [0, 1], or all NaN.
     """

@@ -46,13 +46,12 @@ def froc(scores, is_hit, n_images: int, n_lesions: int, *, rates=RATES) -> Froc:
     """FROC curve of all detections of a set, and its sensitivity at given numbers of false positives an image.
 
     A threshold takes all detections of its score together, so ties do not depend on their order. The sensitivity at a
-    rate is that of a threshold that exists: the best one with at most so many false positives. (The scripts of LUNA16,
-    CAMELYON16 and MONAI draw lines between thresholds, which gives slightly more.) Beyond the last threshold it stays.
+    rate is that of the best threshold that exists with at most so many false positives. (LUNA16, CAMELYON16 and MONAI
+    draw lines between thresholds, which gives slightly more.)
 
     Args:
-        scores: (N,) finite, of any range; one entry a detection over the whole set.
-        is_hit: (N,) bool, True for a detection matched one to one with a lesion; a second one on the same lesion is a
-            false positive. Leave out detections on ignored regions.
+        scores: (N,) finite, of any range; one entry a detection over the whole set, without those on ignored regions.
+        is_hit: (N,) bool, True for a detection matched one to one with a lesion.
         n_images: images of the set, those without detections or lesions included; at least 1.
         n_lesions: lesions of the set, found or not. Without any the sensitivity is NaN.
         rates: (R,) false positives an image.

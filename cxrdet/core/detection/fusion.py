@@ -1,14 +1,12 @@
 """Fusion of the boxes that several models, or several views of one image, give for the same objects.
 
-Every function takes one entry per model: boxes (N_i, 4) xyxy in pixels or any other unit, scores (N_i,) and labels
-(N_i,); it returns the fused boxes (M, 4), scores (M,) and labels (M,) as the kind of array that came in (NumPy arrays,
-or torch tensors on the device of the first), in its precision. Only boxes of one label are ever brought together. Boxes
-without area are left out, as in the reference implementation; inverted or infinite ones are errors (ValueError), as are
-shapes that do not fit and values out of range.
+Every function takes one entry per model: boxes (N_i, 4) xyxy in any unit, scores (N_i,) and labels (N_i,); it returns
+the fused boxes (M, 4), scores (M,) and labels (M,) as the kind of array that came in (NumPy arrays, or torch tensors on
+the device of the first), in its precision. Only boxes of one label are ever brought together. Boxes without area are
+left out; inverted or infinite ones, shapes that do not fit and values out of range are ValueErrors.
 
 The loops are compiled (:mod:`cxrdet.core.detection.fusion_kernels`) and run in double precision on the CPU. The results
-are those of the package ``ensemble-boxes`` 1.0.9 (R. Solovyev, MIT licence), ties included, with three differences:
-boxes need no normalisation, errors are raised instead of printed, and the arguments are left as they are.
+are those of ``ensemble-boxes`` 1.0.9 (R. Solovyev, MIT licence), ties included, but boxes need no normalisation.
 """
 import sys
 from collections.abc import Callable, Sequence
@@ -145,9 +143,8 @@ def soft_voting(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequenc
 
     Own definition, the sum rule of J. Kittler et al., "On combining classifiers", IEEE TPAMI 20(3), 1998, section 2.2,
     with absent boxes as probability 0. Boxes that overlap a better box of their label are of the same object; there
-    each model votes once, with its best box. The box is the mean of these boxes, weighted by their votes. Unlike
-    weighted boxes fusion, several boxes of one model count once, and the best box, not the mean, draws others.
-    Arguments and order as for :func:`weighted_boxes_fusion`.
+    each model votes once, with its best box. The box is the mean of these boxes, weighted by their votes. Arguments and
+    order as for :func:`weighted_boxes_fusion`.
     """
     given = _gather(boxes, scores, labels, weights, iou_thr)
     part = given.part.where(given.part.scores >= skip_box_thr).weighted(given.weights).by_class(best_first=True)
@@ -302,15 +299,12 @@ def fuse(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array
          weights: Sequence[float] | None = None, **options) -> Fused:
     """Fuse by name, best box first whatever the method.
 
-    A method goes by its own defaults, which are those of ``ensemble-boxes``; but for soft-NMS, which gives its lowered
-    scores here.
+    A method goes by its own defaults, which are those of ``ensemble-boxes``; but soft-NMS gives its lowered scores
+    here.
 
     Args:
         boxes, scores, labels, weights: as for :func:`weighted_boxes_fusion`.
-        fusion: a key of ``METHODS``, or of ``PRESETS``:
-            'wbf_one_per_model': weighted boxes fusion with ``one_per_model``, for models that end in soft-NMS;
-            'wbf_confident': at IoU 0.5 over boxes that score 0.3 and more. For pictures and counts: what is left out
-                counts as missed, so that average precision, which looks at all scores, falls.
+        fusion: a key of ``METHODS``, or of ``PRESETS``.
         **options: its other arguments, which go before those of a preset.
 
     Raises: ValueError for an unknown name or option, and as the method itself.

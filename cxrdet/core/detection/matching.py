@@ -1,11 +1,10 @@
 """The one place that pairs predicted boxes with ground truth: one to one, by COCO's rule, once for a whole split.
 
 :func:`pair_boxes` notes which predictions overlap which ground truth; every figure of a detector, at any overlap and
-from any score on, is derived from that table (:class:`Pairing`) without looking at the boxes again. A prediction's
-match depends on better ones only, so that those from a score on are matched as all of them are.
+from any score on, is derived from that table (:class:`Pairing`). A prediction's match depends on better ones only.
 
-Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, and the reference evaluation
-``pycocotools.cocoeval.COCOeval.evaluateImg``, whose decisions these functions repeat, ties included.
+Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, and ``pycocotools.cocoeval``, whose
+decisions these functions repeat, ties included.
 """
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

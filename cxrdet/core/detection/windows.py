@@ -24,15 +24,14 @@ def window_around(box, avoid, size: tuple[int, int], *, margin: float = 0.25) ->
     """The window around ``box`` that leaves out the boxes of ``avoid``, as large as a greedy search finds it, (4,) int.
 
     It begins with the whole image; box by box, the nearest first, the side is moved in that costs the least area and
-    leaves the box out. A margin around ``box`` stays in the window: boxes that reach into it are left out as far as
-    that goes, and those that reach into ``box`` itself are not.
+    leaves the box out. Boxes that reach into a margin around ``box`` are left out as far as that goes, and those that
+    reach into ``box`` itself are not.
 
     Args:
         box: (4,) xyxy in pixels, with a part inside the image.
         avoid: (M, 4) xyxy.
         size: Height and width of the image.
-        margin: Width of the rim around ``box`` as a share of its longer side; it is given up where a box of ``avoid``
-            stands in it that can be left out otherwise.
+        margin: Width of the rim around ``box`` as a share of its longer side.
     """
     height, width = size
     box = np.asarray(box, np.float64)
