@@ -1,6 +1,6 @@
 """What a switch changed where it was measured: evidence.csv, written by ``make docs`` from the tables of the model zoo.
 
-A line is the :func:`cxrdet.core.paired.paired_difference` of a row from the baseline of its table in the same runs.
+A line is the :func:`cxrdet.core.paired.paired_difference` of a row that advice cites from the baseline of its table.
 """
 import csv
 import functools
