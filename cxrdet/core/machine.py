@@ -1,8 +1,9 @@
 """How many processor cores and how much memory this process may use, on Linux also within control groups (containers).
 
-Limits stand in files of cgroup v1 or v2, in the process's own group and in every one that this is nested in; the
-tightest counts. ``root`` is where ``proc`` and ``sys/fs/cgroup`` are. This file needs the standard library only, so
-that ``tools/launch.sh`` can run it by itself.
+Limits stand in files of cgroup v1 or v2, in the process's own group and in every one
+that this is nested in; the tightest counts. ``root`` is where ``proc`` and
+``sys/fs/cgroup`` are. This file needs the standard library only, so that
+``tools/launch.sh`` can run it by itself.
 """
 import os
 from collections.abc import Iterator

@@ -1,10 +1,11 @@
 """Files of ``torch.save``, read without executing what is pickled in them, and only where they are undamaged.
 
-A file is an archive (zip) of one pickle and a record for each tensor's data; before torch 1.6, several pickles and then
-the data ("legacy"). The pickle is interpreted here: its operations build plain containers and numbers, and what
-:func:`read_torch_file` names beside them. Every form is checked before it is built, which ``pickle``, ``numpy`` and
-``torch`` do not: a tensor has to lie within its data, an array has to have a dtype without objects and as many bytes as
-its shape takes, a key is a number or text.
+A file is an archive (zip) of one pickle and a record for each tensor's data; before
+torch 1.6, several pickles and then the data ("legacy"). The pickle is interpreted here:
+its operations build plain containers and numbers, and what :func:`read_torch_file`
+names beside them. Every form is checked before it is built, which ``pickle``, ``numpy``
+and ``torch`` do not: a tensor has to lie within its data, an array has to have a dtype
+without objects and as many bytes as its shape takes, a key is a number or text.
 """
 import hashlib
 import io
@@ -52,8 +53,8 @@ def read_torch_file(stream: BinaryIO, name: str = '', *, forms: Mapping[str, Any
     Args:
         stream: a seekable binary stream, at its beginning.
         name: of the file, see :func:`check_undamaged`.
-        forms: by the name under which pickles know them, ``module name``: values, or for what is called a
-            :class:`Call`.
+        forms: by the name under which pickles know them, ``module name``: values, or
+            for what is called a :class:`Call`.
         builders: by the exact type of an object, what gives it its pickled state.
 
     Raises:

@@ -61,8 +61,9 @@ class Found:
 
 
 def find_backgrounds(given: Backgrounds, table: DataTable, rows: list[int], *, seed: int) -> Found:
-    """The images without boxes that are added to the images ``rows`` of a set; DataError if there is none in the
-    folder, or all of them were refused."""
+    """The images without boxes that are added to the images ``rows`` of a set;
+    DataError if there is none in the folder, or all of them were refused.
+    """
     if given.most < 0 or not 0 <= given.score_thr <= 1:
         raise ConfigError('expected most of 0 or more and a score within 0 .. 1 for images without boxes, got '
                           f'{given.most} and {given.score_thr}.')

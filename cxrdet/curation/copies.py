@@ -16,8 +16,10 @@ MAX_REPEATS = 20  # copies that one object may be in
 
 
 class Copy(NamedTuple):
-    """A new image: wish for its name, image (H, W, 3) uint8 BGR, boxes (N, 4) xyxy, labels (N,), flags of regions to
-    ignore (N,), and what it was made from, for ``provenance.jsonl``."""
+    """A new image: wish for its name, image (H, W, 3) uint8 BGR, boxes (N, 4)
+    xyxy, labels (N,), flags of regions to ignore (N,), and what it was made
+    from, for ``provenance.jsonl``.
+    """
 
     wish: str
     image: np.ndarray
@@ -67,8 +69,9 @@ class Copier:
         self.used[self.table.box_image[self.objects] == self._rows[number]] -= 1
 
     def make(self, choice: int, lacking: np.ndarray, paste: int) -> Copy:
-        """A copy for an object; ``lacking``: (C,) boxes that each class lacks without it, ``paste``: objects at most to
-        be pasted."""
+        """A copy for an object; ``lacking``: (C,) boxes that each class lacks without
+        it, ``paste``: objects at most to be pasted.
+        """
         table = self.table
         row = int(table.box_image[self.objects[choice]])
         self.used[choice] += 1
@@ -125,7 +128,8 @@ class Copier:
     def _paste(self, ground: np.ndarray, boxes: np.ndarray, lacking: np.ndarray, most: int, own: int,
                rng: np.random.Generator) -> list[tuple[int, np.ndarray]]:
         """Paste objects of other images than ``own`` into ``ground``, which is changed, where they cover none of its
-        ``boxes``: row of the box and its place, (4,), for each."""
+        ``boxes``: row of the box and its place, (4,), for each.
+        """
         pasted: list[tuple[int, np.ndarray]] = []
         labels, lacking = self.table.box_label[self.objects], lacking.copy()
         foreign = self._loose & (self.table.box_image[self.objects] != own)

@@ -24,18 +24,19 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
                 force: bool = False) -> dict[str, dict[str, int]]:
     """Split NIH ChestX-ray14 by patient, with labels spread evenly, into a folder that serves as ``data_root``.
 
-    ``out_dir`` gets a copy of the table, a symbolic link ``images`` to the films, lists of image names, one a line, and
-    ``splits.json`` (what they were made from, and what is in each list). The lists are ``train_list.txt``,
-    ``val_list.txt`` and ``test_list.txt``, or ``folds/fold<k>_train_list.txt`` and ``folds/fold<k>_val_list.txt`` for
-    the first two.
+    ``out_dir`` gets a copy of the table, a symbolic link ``images`` to the films, lists
+    of image names, one a line, and ``splits.json`` (what they were made from, and what
+    is in each list). The lists are ``train_list.txt``, ``val_list.txt`` and
+    ``test_list.txt``, or ``folds/fold<k>_train_list.txt`` and
+    ``folds/fold<k>_val_list.txt`` for the first two.
 
     Args:
         table: ``Data_Entry_2017.csv`` or ``Data_Entry_2017_v2020.csv``, plain or gzipped.
         images: Folder of the films (or of ``images_001`` …); rows without image are dropped and counted. None: all rows
             of the table are used, and nothing is linked.
         out_dir: New or empty folder, or one that an earlier run has made from the same.
-        official: The published ``train_val_list.txt`` and ``test_list.txt``: the test list is taken as it is, and
-            ``val_share`` or ``folds`` split the other.
+        official: The published ``train_val_list.txt`` and ``test_list.txt``: the test
+            list is taken as it is, and ``val_share`` or ``folds`` split the other.
         val_share: Share of the films for validation, 0.2 by default: of all, or of the official train_val list.
         test_share: Share of all films for a test list, without ``official``; 0 for none.
         folds: Number of folds, 0 for a single split.

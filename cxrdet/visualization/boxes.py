@@ -78,8 +78,9 @@ def compare_boxes(image: np.ndarray, pairing: Pairing, number: int = 0, *, class
     """Return a copy of ``image`` with hits, false alarms and missed objects in the looks of :data:`STATES`.
 
     Args:
-        pairing: of predictions and ground truth, in pixels of the image; a hit has an IoU of 0.5 or more. Ignored boxes
-            are not drawn, nor are predictions that fall on them.
+        pairing: of predictions and ground truth, in pixels of the image; a hit
+            has an IoU of 0.5 or more. Ignored boxes are not drawn, nor are
+            predictions that fall on them.
         number: of the image in the pairing.
         score_thr: predictions below it are left out.
     """

@@ -1,7 +1,8 @@
 """Do probabilities mean what they say? Expected calibration error, and the temperature that mends it.
 
-Source: C. Guo et al., "On calibration of modern neural networks", ICML 2017 (sections 2 and 4.2), for one probability
-of each label instead of the confidence of the top class. Labels are 1, 0 or NaN (unknown, left out).
+Source: C. Guo et al., "On calibration of modern neural networks", ICML 2017 (sections 2
+and 4.2), for one probability of each label instead of the confidence of the top class.
+Labels are 1, 0 or NaN (unknown, left out).
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -37,8 +38,8 @@ class CalibrationBins(NamedTuple):
 
 
 def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
-    """Sort the probabilities of one class into bins of equal width, each open below and closed above; the first holds
-    0, too.
+    """Sort the probabilities of one class into bins of equal width, each open below and
+    closed above; the first holds 0, too.
 
     What is printed, drawn and tabled of calibration is all made of these bins.
 
@@ -46,8 +47,8 @@ def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
         y_true: (N,) labels: 1, 0 or NaN (left out).
         y_prob: (N,) probabilities in [0, 1].
 
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_column`, for probabilities out of range or less than
-        one bin.
+    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_column`, for
+        probabilities out of range or less than one bin.
     """
     true, prob = as_column(y_true, y_prob)
     if bins < 1:
@@ -67,8 +68,9 @@ def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
 def calibration_error(y_true, y_prob, *, bins: int = BINS) -> np.ndarray:
     """Expected calibration error of each class, (C,) float64 in [0, 1]; NaN for a class without known labels.
 
-    That over all classes together is the one of :func:`cxrdet.core.classification.multilabel.pooled` arrays. Arguments
-    and errors as for :func:`calibration_bins`, (N, C) or (N,).
+    That over all classes together is the one of
+    :func:`cxrdet.core.classification.multilabel.pooled` arrays. Arguments and errors as
+    for :func:`calibration_bins`, (N, C) or (N,).
     """
     return np.array([calibration_bins(*pair, bins=bins).error()
                      for pair in zip(*(array.T for array in as_columns(y_true, y_prob)))])
@@ -88,11 +90,11 @@ def scale(prob, temperature) -> np.ndarray:
 
 
 def fit_temperature(y_true, logits) -> np.float64:
-    """Temperature T that minimises the binary cross-entropy of sigmoid(logits / T); labels 1, 0 or NaN of the same
-    shape.
+    """Temperature T that minimises the binary cross-entropy of sigmoid(logits / T);
+    labels 1, 0 or NaN of the same shape.
 
-    The cross-entropy is convex in 1 / T, so its slope is bisected. T lies in [0.01, 100], and is 1 where there is
-    nothing to go by: no known label, or all logits 0.
+    The cross-entropy is convex in 1 / T, so its slope is bisected. T lies in [0.01,
+    100], and is 1 where there is nothing to go by: no known label, or all logits 0.
     """
     true, value = as_column(*pooled(y_true, logits))
     known = ~np.isnan(true)

@@ -1,13 +1,15 @@
 """Area under the ROC curve of many classes at once, with intervals; errors are those of :func:`as_columns`.
 
-Labels are 1, 0 or NaN (unknown); unknown entries are left out class by class. A class that lacks positives or negatives
-has no ROC curve: its results are NaN.
+Labels are 1, 0 or NaN (unknown); unknown entries are left out class by class. A class
+that lacks positives or negatives has no ROC curve: its results are NaN.
 
-Sources: J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a ROC curve", Radiology 143, 1982 (the area
-is the Mann-Whitney statistic, ties counted half); E. R. DeLong et al., Biometrics 44, 1988 (its variance), in the form
-by ranks of X. Sun, W. Xu, IEEE Signal Processing Letters 21(11), 2014; M. S. Pepe, "The Statistical Evaluation of
-Medical Tests for Classification and Prediction", 2003 (its interval on the logit scale); B. Efron, R. Tibshirani, "An
-Introduction to the Bootstrap", 1993 (percentile interval over resampled groups).
+Sources: J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a ROC
+curve", Radiology 143, 1982 (the area is the Mann-Whitney statistic, ties counted half);
+E. R. DeLong et al., Biometrics 44, 1988 (its variance), in the form by ranks of X. Sun,
+W. Xu, IEEE Signal Processing Letters 21(11), 2014; M. S. Pepe, "The Statistical
+Evaluation of Medical Tests for Classification and Prediction", 2003 (its interval on
+the logit scale); B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993
+(percentile interval over resampled groups).
 """
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -84,8 +86,8 @@ class AurocInterval(NamedTuple):
 def auroc_interval(y_true, y_score, *, groups=None, draws=None, samples: int = DRAWS) -> AurocInterval:
     """The 95 % interval that this package gives of :func:`auroc`, whether in a log, a table or a plot.
 
-    Where groups are known it is a bootstrap over them, for rows of one group are not independent; otherwise
-    :func:`delong_interval`.
+    Where groups are known it is a bootstrap over them, for rows of one group are not
+    independent; otherwise :func:`delong_interval`.
 
     Args:
         y_true, y_score: As for :func:`auroc`.
@@ -117,13 +119,16 @@ def group_numbers(patients: Sequence, files: Sequence) -> tuple[np.ndarray, bool
 def delong_interval(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
     """95 % interval of :func:`auroc` by DeLong's variance: lower and upper ends, each (C,) float64 in [0, 1].
 
-    NaN where the area is NaN or a class has a single positive or negative. Rows are taken as independent. The interval
-    is symmetric on the logit scale, where the standard error is that of the area / (area (1 - area)). For areas of 1
-    and 0 one end is exact instead: of n disjoint pairs of a positive and a negative, n the number of the rarer, all are
-    in order with probability area^n, so that 0.05^(1/n) bounds an observed 1 (conservative).
+    NaN where the area is NaN or a class has a single positive or negative. Rows are
+    taken as independent. The interval is symmetric on the logit scale, where the
+    standard error is that of the area / (area (1 - area)). For areas of 1 and 0 one
+    end is exact instead: of n disjoint pairs of a positive and a negative, n the
+    number of the rarer, all are in order with probability area^n, so that 0.05^(1/n)
+    bounds an observed 1 (conservative).
 
-    In simulations with normal scores it holds the true area (positives / negatives, area): 10 / 140, 0.95: 88 %; 15 /
-    140, 0.90: 91 %; 30 / 140, 0.90: 94 %; 60 / 120, 0.76: 96 %.
+    In simulations with normal scores it holds the true area (positives /
+    negatives, area): 10 / 140, 0.95: 88 %; 15 / 140, 0.90: 91 %; 30 / 140,
+    0.90: 94 %; 60 / 120, 0.76: 96 %.
     """
     width = NormalDist().inv_cdf(0.975)
     ends = []
@@ -146,8 +151,8 @@ def delong_interval(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
 def bootstrap_areas(y_true, y_score, *, groups=None, samples: int = DRAWS, seed: int = 0) -> np.ndarray:
     """:func:`auroc` of resampled groups, (samples, C) float64; NaN where a draw lacks positives or negatives.
 
-    Groups are drawn with replacement. Percentiles of the areas are the interval of each class; those of their means,
-    draw by draw, the interval of the mean.
+    Groups are drawn with replacement. Percentiles of the areas are the interval of each
+    class; those of their means, draw by draw, the interval of the mean.
 
     Args:
         groups: (N,) group of each row, for example patient numbers. None: each row for itself.

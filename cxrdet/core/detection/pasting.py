@@ -1,8 +1,9 @@
 """Objects cut out of one image and put into another one, for sets that have boxes and no masks.
 
-What is pasted is the ellipse inscribed in the box, which suits cells, with a rim that fades into the ground. Source:
-D. Dwibedi, I. Misra, M. Hebert, "Cut, paste and learn", ICCV 2017 (arXiv 1708.01642), and G. Ghiasi et al., "Simple
-copy-paste", CVPR 2021 (arXiv 2012.07177), with ellipses for masks.
+What is pasted is the ellipse inscribed in the box, which suits cells, with a rim that
+fades into the ground. Source: D. Dwibedi, I. Misra, M. Hebert, "Cut, paste and learn",
+ICCV 2017 (arXiv 1708.01642), and G. Ghiasi et al., "Simple copy-paste", CVPR 2021
+(arXiv 2012.07177), with ellipses for masks.
 """
 import numpy as np
 
@@ -16,8 +17,9 @@ _TRIES = 20  # places that are tried for an object before it is left out
 def pasteable_boxes(boxes: np.ndarray, ignore, size: tuple[int, int], *, max_cover: float = 0.3) -> np.ndarray:
     """Rows of the boxes, (N, 4) float64 xyxy in pixels, that can be taken out of an image of ``size`` (height, width).
 
-    Not taken are boxes that are flagged to be ignored, touch the border (they may be cut off), are covered by another
-    box by more than the share ``max_cover``, or have a side under 2 px.
+    Not taken are boxes that are flagged to be ignored, touch the border (they
+    may be cut off), are covered by another box by more than the share
+    ``max_cover``, or have a side under 2 px.
     """
     height, width = size
     found = []
