@@ -66,7 +66,6 @@ def annotate_next(config: Config | str | Path, checkpoint: str | Path, images: s
 
 
 def _answer(task: str, sample) -> tuple[np.ndarray, ...]:
-    """Scores and labels of the detections of a sample, or its probabilities."""
     if task == 'detection':
         part = sample.pred_instances.cpu()
         part = part[part.scores >= _LOWEST]

@@ -39,7 +39,7 @@ def class_weakness(scores, *, chance: float = 0.) -> np.ndarray:
 
 
 def _binary(prob, measure: str) -> np.ndarray:
-    """Uncertainty 0..1 of yes or no: entropy in bits, or 1 - the margin between the two."""
+    """Uncertainty 0..1 of yes or no: entropy in bits, or 1 - the margin."""
     prob = np.clip(np.asarray(prob, np.float64), 0, 1)
     if measure == 'margin':
         return 1 - np.abs(2 * prob - 1)

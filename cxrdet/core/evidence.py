@@ -45,7 +45,7 @@ def evidence_for(table: str, row: str) -> tuple[Evidence, ...]:
 
 
 def worth(found: Sequence[Evidence]) -> tuple[int, float]:
-    """A key that sorts switches from the best to the worst: an interval above 0, none that tells, one below 0."""
+    """A key that sorts switches from the best to the worst."""
     verdict = _verdict(found)
     return verdict, -found[0].change if verdict else 0.
 

@@ -56,7 +56,7 @@ class Recorder:
         self._since = time.monotonic()
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Add the losses of one iteration, and its accuracy: NaN where the batch had no label to be right about."""
+        """Add the losses of one iteration, and its accuracy, NaN where the batch had no label."""
         for name, value in values.items():
             if name == 'accuracy' and math.isnan(value):
                 continue

@@ -52,7 +52,7 @@ def shared_memory_free(root: str | Path = '/') -> int | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of the control groups of this process that may limit what ``controller`` controls, inner ones first."""
+    """Control groups of this process that may limit ``controller``, inner ones first."""
     own = {}
     for line in _read(root / 'proc/self/cgroup').splitlines():
         _, controllers, path = line.split(':', 2)

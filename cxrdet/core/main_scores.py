@@ -119,7 +119,6 @@ def _rates_of_boxes(table: LesionTable, score_thr: float, groups, samples: int, 
 
 
 def _precision_draws(true: np.ndarray, prob: np.ndarray, groups, samples: int, seed: int) -> np.ndarray:
-    """Average precision of resampled rows, (samples, C), as :func:`average_precision`."""
     columns = []
     for i in range(true.shape[1]):
         rows = np.flatnonzero(~np.isnan(true[:, i]))
@@ -139,7 +138,7 @@ def _precision_draws(true: np.ndarray, prob: np.ndarray, groups, samples: int, s
 
 
 def _draws(rows: int, groups, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each row is counted, (up to 50 draws, rows) float64."""
+    """(up to 50 draws, rows) float64."""
     for draws in draws_of_groups(rows, groups=groups, samples=samples, seed=seed):
         yield draws.T.astype(np.float64)
 

@@ -172,7 +172,6 @@ def _confusions(matrix: np.ndarray, classes: Sequence[str], labels: Sequence[str
 
 
 def _thresholds(judged: Collected, content: Mapping | None, source: str) -> tuple[str, np.ndarray]:
-    """How the checkpoint decides, in words, and the thresholds (C,)."""
     if content is None:
         return '0.5 for every class: the checkpoint stores no operating points', np.full(len(judged.classes), 0.5)
     points = read_points(content, judged.classes, source)
@@ -183,7 +182,6 @@ def _thresholds(judged: Collected, content: Mapping | None, source: str) -> tupl
 
 
 def _confounding(judged: Collected, train: Collected | None) -> list[dict]:
-    """Labels of both splits against view and sex, the strongest first."""
     parts = [judged] if train is None else [train, judged]
     labels, rows = np.concatenate([part.labels for part in parts]), []
     for name in ('view', 'sex'):

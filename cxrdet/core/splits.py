@@ -93,7 +93,6 @@ def _natural(group: Hashable) -> tuple[int, str]:
 
 
 def _columns(labels, strata) -> np.ndarray:
-    """What is to be spread, as (N, K) float64 of 1 and 0, the last column all ones: the row itself."""
     labels = np.asarray(labels)
     if labels.ndim not in (1, 2):
         raise ValueError(f'expected labels of shape (N, C) or (N,), got {labels.shape}')
@@ -139,7 +138,7 @@ def _place(counts: np.ndarray, shares: np.ndarray, order: Iterable[int],
 
 
 def _rarest_first(counts: np.ndarray, rng: np.random.Generator) -> Iterable[int]:
-    """Numbers of all groups: label by label, the rarest among the groups that are left first, rich groups first."""
+    """Groups label by label, the rarest among those that are left first, rich ones first."""
     order = rng.permutation(len(counts))
     while len(order):
         left = counts[order]

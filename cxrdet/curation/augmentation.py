@@ -40,7 +40,7 @@ def make_augmenter(preset: str = 'cell', *, min_visibility: float = 0.3, seed: i
 
 
 def _moves(share: float) -> dict:
-    """Settings of ``Affine``; boxes turn as ellipses, which cells and lesions are nearer to than to rectangles."""
+    """Settings of ``Affine``; boxes turn as ellipses, as cells and lesions nearly are."""
     return dict(translate_percent={'x': (-share, share), 'y': (-share, share)}, keep_ratio=True, border_mode=0,
                 rotate_method='ellipse')
 

@@ -32,7 +32,7 @@ class Backgrounds:
 
 @dataclass
 class Found:
-    """What was found: files of backgrounds, hard negatives, why other files were refused, and whether it was looked."""
+    """Files of backgrounds, hard negatives, why other files were refused, and whether it was looked."""
 
     files: list[str] = field(default_factory=list)
     negatives: list[HardNegative] = field(default_factory=list)
@@ -102,7 +102,7 @@ def _look_through(found: Found, given: Backgrounds, with_boxes: list[str], spare
 
 
 def _annotated(folder: Path) -> dict[str, int]:
-    """Path of each image in a folder -> its boxes, by COCO or VOC annotations that lie in the folder or beside it."""
+    """Image in a folder -> its boxes, by COCO or VOC annotations in it or beside it."""
     for root in (folder, folder.parent):
         try:
             if find_format(root) not in ('coco', 'voc'):

@@ -1,4 +1,4 @@
-"""Splits of NIH ChestX-ray14 by patient, written so that a config, or another team, can use them as they are."""
+"""Splits of NIH ChestX-ray14 by patient, written so that others can use them as they are."""
 import hashlib
 import os
 from collections import Counter
@@ -93,7 +93,6 @@ def _check_options(val_share: float | None, test_share: float, folds: int, offic
 
 
 def _official(films: NihTable, official: Sequence[str | Path]) -> tuple[set[str], set[str]]:
-    """Names of the two published lists, after a check that they fit the table and share no patient."""
     patients = dict(zip(films.names.tolist(), films.patients.tolist()))
     train_val, test = lists = [read_list(path) for path in official]
     for path, names in zip(official, lists):
@@ -106,7 +105,6 @@ def _official(films: NihTable, official: Sequence[str | Path]) -> tuple[set[str]
 
 
 def _with_image(films: NihTable, images: str | Path, official, lists, dropped: Counter) -> NihTable:
-    """The films that are there; raises DataError if none is, or none of a published list."""
     there = find_images(images)
     kept = np.fromiter((name in there for name in films.names.tolist()), bool, len(films))
     if not kept.any():

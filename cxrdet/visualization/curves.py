@@ -1,4 +1,4 @@
-"""Curves of training runs, drawn with matplotlib without a display. Records are those of :mod:`cxrdet.core.history`."""
+"""Curves of training runs, of the records of :mod:`cxrdet.core.history`."""
 import os
 import re
 from collections.abc import Mapping, Sequence

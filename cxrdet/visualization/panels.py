@@ -107,7 +107,7 @@ def detection_pr_panels(table: LesionTable, classes: Sequence[str], *, groups=No
 
 
 def froc_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
-    """FROC curves with bootstrap bands: all classes together, then each. Arguments as :func:`detection_pr_panels`."""
+    """FROC curves with bootstrap bands: all classes together, then each."""
     panels = []
     for i, name in [(-1, 'all classes'), *enumerate(classes)] if len(classes) > 1 else enumerate(classes):
         mine = slice(None) if i < 0 else table.labels == i
@@ -158,7 +158,6 @@ def history_panels(records: Sequence[Mapping], groups: Mapping[str, Sequence[str
 
 
 def _pr_panel(title: str, scores, hits, image, targets, *, groups, samples: int, note: str, missing: str) -> Panel:
-    """A precision-recall curve; arguments as for :func:`cxrdet.core.bootstrap_curves.pr_band`."""
     lines, total = [], int(targets.sum())
     if total:
         band = pr_band(scores, hits, image, targets, groups=groups, samples=samples) if samples else None
@@ -170,7 +169,6 @@ def _pr_panel(title: str, scores, hits, image, targets, *, groups, samples: int,
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most 1000 points, evenly spaced among those given; the last stays."""
     rows = np.unique(np.linspace(0, len(x) - 1, min(1000, len(x))).astype(int)) if len(x) else slice(0)
     return x[rows], y[rows]
 

@@ -1,4 +1,4 @@
-"""One panel of a fixed size for one image: what a model predicts beside the ground truth. BGR, as OpenCV reads them."""
+"""One panel of a fixed size for one image: what a model predicts beside the ground truth."""
 from collections.abc import Mapping, Sequence
 
 import cv2

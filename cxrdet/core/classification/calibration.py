@@ -31,7 +31,7 @@ class CalibrationBins(NamedTuple):
     share: np.ndarray  # (K,) share of positives
 
     def error(self) -> float:
-        """Expected calibration error: the mean gap between ``mean`` and ``share``, by ``count``; NaN of nothing."""
+        """The mean gap between ``mean`` and ``share``, by ``count``; NaN of nothing."""
         used = self.count > 0
         return float(np.average(np.abs(self.mean - self.share)[used], weights=self.count[used])) if used.any() \
             else float('nan')
@@ -77,13 +77,13 @@ def calibration_error(y_true, y_prob, *, bins: int = BINS) -> np.ndarray:
 
 
 def to_logit(prob) -> np.ndarray:
-    """Logits of probabilities, float64; those of 0 and 1, which a float32 sigmoid reaches, are cut at -17 and 17."""
+    """Logits of probabilities, float64, cut at -17 and 17."""
     prob = np.clip(np.asarray(prob, dtype=np.float64), 2.**-25, 1 - 2.**-25)
     return np.log(prob) - np.log1p(-prob)
 
 
 def scale(prob, temperature) -> np.ndarray:
-    """Probabilities after division of their logits by ``temperature``: one, or (C,). The order of scores stays."""
+    """Probabilities after division of their logits by ``temperature``: one, or (C,)."""
     if not np.all(np.asarray(temperature) > 0):
         raise ValueError(f'expected a temperature above 0, got {temperature}')
     return _sigmoid(to_logit(prob) / temperature)

@@ -123,7 +123,7 @@ def wrong_calls(classes: Sequence[str], true, prob, images: Sequence[str], *, mo
 
 
 def _excess(true: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, C) cross-entropy beyond that of the share of positives, 0 where the label is unknown; that share, (C,)."""
+    """(N, C) cross-entropy beyond that of the share of positives, and that share, (C,)."""
     known = ~np.isnan(true)
     usual = ((true == 1).sum(axis=0) + 1) / (known.sum(axis=0) + 2)  # Laplace's rule: never 0 or 1
     own = np.clip(np.where(true == 1, prob, 1 - prob), 2. ** -25, 1)
@@ -227,7 +227,7 @@ def _calibration_findings(part: Mapping, task: str) -> list[dict]:
 
 
 def classifier_findings(report: Mapping, task: str) -> list[dict]:
-    """Findings from the sections ``calibration``, ``confounding`` and ``confusions`` of a classifier's report."""
+    """Findings from the sections of a classifier's report."""
     found = _calibration_findings(report['calibration'], task)
     numbers = {row['class']: row['val'] for row in report['per_class']}
     for row in report['confounding']:

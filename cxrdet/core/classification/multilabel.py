@@ -66,7 +66,7 @@ def confusion(y_true, y_score, thresholds=0.5) -> Counts:
 
 
 def rates(counts: Counts) -> Rates:
-    """Rates of each class, as scikit-learn's but NaN for 0/0; those of ``counts.total()`` are the micro ones."""
+    """Rates of each class, NaN for 0/0; those of ``counts.total()`` are the micro ones."""
     tp, fp, fn, tn = (np.asarray(values, dtype=np.float64) for values in counts)
     return Rates(accuracy=_share(tp + tn, tp + fp + fn + tn), precision=_share(tp, tp + fp), recall=_share(tp, tp + fn),
                  specificity=_share(tn, tn + fp), f1=_share(2 * tp, 2 * tp + fp + fn),

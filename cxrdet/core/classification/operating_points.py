@@ -88,7 +88,7 @@ def choose_points(points: Mapping[str, Any], y_true: np.ndarray, y_score: np.nda
 
 
 def given_thresholds(name: str, point: Any, classes: int) -> np.ndarray:
-    """A given point as (C,) thresholds; raises ValueError if it is a list of another length."""
+    """A given point as (C,) thresholds."""
     values = np.asarray(point, dtype=np.float64)
     if values.shape not in ((), (classes,)):
         raise ValueError(f'operating point "{name}": expected one threshold or {classes}, one a class, '

@@ -168,7 +168,6 @@ def bootstrap_areas(y_true, y_score, *, groups=None, samples: int = DRAWS, seed:
 
 
 def _placements(true: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """The area, and DeLong's structural components of positives and negatives."""
     positive, negative = score[true == 1], score[true == 0]
     if not len(positive) or not len(negative):
         return np.nan, positive[:0], negative[:0]
@@ -188,7 +187,7 @@ def _sorted_sides(true: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _weighted_areas(times: np.ndarray, positive: np.ndarray, negative: np.ndarray, below: np.ndarray,
                     not_above: np.ndarray) -> np.ndarray:
-    """Areas (B,) under the ROC curves of rows, as :func:`_sorted_sides` gives them, counted ``times`` (N, B) times."""
+    """Areas (B,) of the rows of :func:`_sorted_sides`, counted ``times`` (N, B) times."""
     of_positives = times[positive]
     counted = np.zeros((len(negative) + 1, times.shape[1]), dtype=np.int32)
     np.cumsum(times[negative], axis=0, out=counted[1:])

@@ -77,7 +77,7 @@ def roc_band(y_true, y_score, *, groups=None, samples: int = 200) -> tuple[np.nd
 
 
 def _heights(false_rate: np.ndarray, true_rate: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """True positive rates at given false positive rates; on a vertical part of the curve, its upper end."""
+    """True positive rates at false ones; on a vertical part, its upper end."""
     upper = np.append(np.diff(false_rate) > 0, True)
     return np.interp(at, false_rate[upper], true_rate[upper])
 

@@ -24,7 +24,7 @@ _GRID = np.arange(5, 96) / 100
 
 
 def score_curve(table: ErrorTable, scores=_GRID) -> list[dict]:
-    """``score``, ``precision``, ``recall``, ``F1`` over all classes (micro) at the lowest ``scores`` (0.05 … 0.95)."""
+    """``score``, ``precision``, ``recall``, ``F1`` over all classes (micro) at the lowest ``scores``."""
     counted = table.kind != IGNORED
     score, hit, asked = table.score[counted], table.kind[counted] == HIT, int((~table.ignore).sum())
     rows = []
@@ -38,7 +38,7 @@ def score_curve(table: ErrorTable, scores=_GRID) -> list[dict]:
 
 
 def best_score(curve: Sequence[Mapping]) -> float:
-    """The score of the best F1 of :func:`score_curve`, the lowest of equally good ones; 0.5 where nothing is found."""
+    """The score of the best F1 of :func:`score_curve`, the lowest of equal ones; 0.5 where nothing is found."""
     values = np.nan_to_num([row['F1'] for row in curve])
     return float(curve[int(values.argmax())]['score']) if values.any() else 0.5
 
@@ -166,7 +166,7 @@ def _why(shown: ErrorTable, wrong: np.ndarray, missed: np.ndarray, classes: Sequ
 
 
 def detection_findings(report: Mapping) -> list[dict]:
-    """Findings from the sections ``errors``, ``by_size``, ``calibration``, ``score_thr`` … of a detector's report."""
+    """Findings from the sections of a detector's report."""
     found, total = [], sum(row['count'] for row in report['errors']['types'])
     texts = {'localisation': 'Boxes are badly placed (IoU 0.1 to 0.5 with their object)',
              'classification': 'Objects are found but given a wrong class',

@@ -68,7 +68,7 @@ class ErrorTable(NamedTuple):
         return dict(zip(ERROR_TYPES, counts.tolist()))
 
     def from_score(self, score_thr: float) -> 'ErrorTable':
-        """The table of the detections with a score of at least ``score_thr``: better ones alone decide over each."""
+        """The table of the detections from a score on: better ones alone decide over each."""
         shown = self.score >= score_thr
         return ErrorTable(*(column[shown] for column in self[:7]), *self[7:])
 
@@ -99,7 +99,6 @@ def error_table(pairing: Pairing, *, foreground: float = 0.5, background: float 
 
 
 def _nearest(pairing: Pairing, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Highest overlap of each detection among some pairs (0 for none), and with which ground truth (-1)."""
     row, truth, overlap = pairing.row[pairs], pairing.truth[pairs], pairing.overlap[pairs]
     best, nearest = np.zeros(len(pairing.score)), np.full(len(pairing.score), -1)
     np.maximum.at(best, row, overlap)
@@ -147,7 +146,7 @@ def mending_gains(table: ErrorTable) -> dict[str, float]:
 
 
 def _best_of_each(kind, target, score, found) -> np.ndarray:
-    """Bool (N,): the errors that would become hits, at most one for each box that was not found."""
+    """The errors that would become hits, at most one for each box that was not found."""
     chosen = np.zeros(len(kind), bool)
     rows = np.flatnonzero((kind == _LOC) | (kind == _CLS))
     rows = rows[~found[target[rows]]]

@@ -225,7 +225,7 @@ class _Given(NamedTuple):
 
 def _gather(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array],
             weights: Sequence[float] | None, iou_thr: float) -> _Given:
-    """Check the arguments and join the models' arrays in double precision; boxes without area are left out."""
+    """Check the arguments and join the models' arrays in double precision."""
     models = len(boxes)
     if not models == len(scores) == len(labels):
         raise ValueError(f'expected boxes, scores and labels of the same models, got {models}, {len(scores)} and '
@@ -263,7 +263,6 @@ def _model(i: int, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) ->
 
 
 def _refuse(part: _Part, labels: np.ndarray) -> None:
-    """Raise ValueError for the first box that cannot be used."""
     boxes, scores = part.boxes, part.scores
     faults = {'a corner is not finite': ~np.isfinite(boxes).all(1),
               'expected x1 <= x2 and y1 <= y2 (are these x, y, width, height?)': (boxes[:, 2:] < boxes[:, :2]).any(1),
@@ -288,7 +287,7 @@ def _numpy(array: Array) -> np.ndarray:
 
 
 def _like(result: np.ndarray, like: Array) -> Array:
-    """``result`` as the kind of array that ``like`` is; boxes and scores that came as whole numbers become floats."""
+    """``result`` as the kind of array that ``like`` is; of whole numbers floats."""
     if is_tensor(like):
         torch = sys.modules['torch']
         whole = result.dtype.kind == 'f' and not like.is_floating_point()
@@ -298,7 +297,6 @@ def _like(result: np.ndarray, like: Array) -> Array:
 
 
 def _single(values: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """``values`` rounded to single precision ``where`` it is True."""
     return np.where(where, values.astype(np.float32), values)
 
 

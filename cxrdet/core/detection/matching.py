@@ -146,7 +146,6 @@ def pair_boxes(predictions: Iterable[Mapping], targets: Iterable[Mapping], num_c
 
 
 def _columns(number: int, prediction: Mapping, target: Mapping, num_classes: int | None, most: int | None) -> tuple:
-    """Boxes, scores and labels of an image; boxes, ignore flags and labels of its ground truth."""
     sides = []
     for what, part, name, kind in (('predicted', prediction, 'scores', np.float64),
                                    ('ground-truth', target, 'ignore', bool)):

@@ -66,13 +66,12 @@ def paste_patch(image: np.ndarray, patch: np.ndarray, boxes: np.ndarray, rng: np
 
 
 def _shared(boxes: np.ndarray, box) -> np.ndarray:
-    """Areas that boxes (N, 4) share with one box, (N,), in square pixels."""
     x1, y1, x2, y2 = box
     return box_area(clip_boxes(boxes - np.array([x1, y1, x1, y1]), y2 - y1, x2 - x1))
 
 
 def _ellipse(rows: int, columns: int, soft: float) -> np.ndarray:
-    """Opacity (rows, columns, 1) of the ellipse that fills a rectangle: 1 inside, falling to 0 over its rim."""
+    """Opacity (rows, columns, 1): 1 inside, falling to 0 over the rim."""
     y, x = ((np.arange(size) + 0.5) * 2 / size - 1 for size in (rows, columns))
     depth = 1 - np.hypot(x[None, :], y[:, None])
     return (np.clip(depth / soft, 0, 1) if soft else (depth >= 0).astype(np.float64))[..., None]

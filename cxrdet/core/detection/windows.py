@@ -1,4 +1,4 @@
-"""Windows of an image around one box that leave other boxes out, and what becomes of boxes that a window cuts."""
+"""Windows of an image around one box, and what becomes of boxes that a window cuts."""
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -148,7 +148,6 @@ class MultiLabelMetric(BaseMetric):
         return metrics
 
     def _points(self, true: np.ndarray, score: np.ndarray, classes: list[str]) -> tuple[dict, float | None]:
-        """Thresholds (C,) by name, and the temperature: chosen here, or those of the checkpoint."""
         if self._stored is None:
             self.chosen = op.choose_points(self.points, true, score, classes)
             return self.chosen.thresholds, self.chosen.temperature
