@@ -10,8 +10,8 @@ import yaml
 from claims import claims_page, read_claims
 from md_table import table
 
-from cxrdet.core.errors import DataError
 from cxrdet.core.advice import ADVICE
+from cxrdet.core.errors import DataError
 from cxrdet.core.evidence import Evidence
 from cxrdet.core.paired import paired_difference
 
