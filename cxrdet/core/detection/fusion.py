@@ -45,12 +45,13 @@ def weighted_boxes_fusion(boxes: Sequence[Array], scores: Sequence[Array], label
         weights: of the models, >= 0 and not all 0. Default: 1 each.
         iou_thr: overlap above which boxes are of one object, in [0, 1].
         skip_box_thr: boxes with a lower score are left out (before the weights are applied).
-        conf_type: the score of a cluster of n boxes from T models, where s_i includes
-            the weight w_i of its model: 'avg': mean of s times min(T, n) / sum of all
-            weights; 'max': maximum of s / largest weight; 'box_and_model_avg': sum of s
-            / sum of w over the boxes, times the share of the weights of the models that
-            took part;
-            'absent_model_aware_avg': sum of s / (sum of w over the boxes + weights of the models that took no part).
+        conf_type: the score of a cluster of n boxes from T models, s_i times the weight w_i of its model each:
+            'avg': mean of s times min(T, n) / sum of all weights;
+            'max': maximum of s / largest weight;
+            'box_and_model_avg': sum of s / sum of w over the boxes, times the share of the weights of the models
+            that took part;
+            'absent_model_aware_avg': sum of s / (sum of w over the boxes + weights of the models that
+            took no part).
         allows_overflow: with 'avg', n / sum of weights without the cap at T, so that a score may exceed 1.
         one_per_model: a cluster takes one box of each model, its best; another box of
             that model at the same place joins the next cluster or founds one (own
