@@ -14,8 +14,8 @@ from cxrdet.visualization.boxes import LEGEND, draw_legend, grid, side_by_side
 
 def compare(cfg: Config, checkpoint: str | Path, *, out: str | Path, images: int = 8, columns: int = 1,
             score_thr: float = 0.5, worst: bool = False, device: str = 'auto', trust: bool = False) -> np.ndarray:
-    """Draw a contact sheet, (H, W, 3) uint8, BGR: ground truth at the left, predictions with hits, false alarms and
-    misses.
+    """Draw a contact sheet, (H, W, 3) uint8, BGR: ground truth at the left, predictions
+    with hits, false alarms and misses.
 
     Args:
         cfg: From :func:`cxrdet.apis.load_config`; the images come from its test set.

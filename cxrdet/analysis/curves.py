@@ -11,8 +11,8 @@ def plot_curves(runs: Sequence[str | os.PathLike], out: str | os.PathLike, *,
     """Compare the curves of several runs in one picture, one line a run; return ``out``.
 
     Args:
-        runs: work folders or ``history.json`` files. The legend has the names of the folders, with as many of those
-            above as tell them apart.
+        runs: work folders or ``history.json`` files. The legend has the names of the
+            folders, with as many of those above as tell them apart.
         out: picture; the suffix says which kind (.png, .svg, .pdf).
         keys: one panel each, e.g. ``train/loss``, ``coco/bbox_mAP``, ``lr/all``; by default losses and main scores.
     """

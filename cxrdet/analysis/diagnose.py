@@ -23,8 +23,9 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
     Args:
         config, checkpoint, device, workers, trust, progress: as for :func:`cxrdet.inference.split_predictions.judge`.
         split: ``val`` or ``test``: which images its scores are of.
-        train_images: training images it is compared on, drawn with ``seed``; 0: none, then over- and underfitting are
-            not judged. Class numbers are those of the whole training set all the same.
+        train_images: training images it is compared on, drawn with ``seed``; 0: none,
+            then over- and underfitting are not judged. Class numbers are those of the
+            whole training set all the same.
         score_thr: detectors: lowest score of a detection that is shown. None: the one of the best F1 on the split.
         out: write the result to this JSON file.
         worst: how many of the worst images are named, at least 10.

@@ -33,7 +33,6 @@ def _head(report: dict) -> list[str]:
 
 
 def _flags(report: dict) -> list[str]:
-    """The four flags in a row, and the numbers behind the last one."""
     words = {True: 'yes', False: 'no', None: 'not known'}
     lines = _wrapped('Flags: ' + ', '.join(f'{name.replace("_", " ")} {words[value]}'
                                            for name, value in report['flags'].items()))
@@ -218,7 +217,6 @@ def _wrapped(text: str, first: str = '', later: str = '  ', *, lines: int | None
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right; numbers with three digits."""
     cells = [list(header), *([_cell(value) for value in row] for row in rows)]
     cells = [[row[0] if len(row[0]) <= _NAME else row[0][:_NAME - 1] + '…', *row[1:]] for row in cells]
     widths = [max(map(len, column)) for column in zip(*cells)]

@@ -75,8 +75,8 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
         split: ``val`` or ``test``: the images that are judged.
         train_images: training images to compare with, drawn with ``seed``; 0: none.
         score_thr: detectors: lowest score of a box that is counted and drawn. None: that of the best F1.
-        history: work folder or ``history.json`` of the training; by default it is looked for beside the checkpoint and
-            in the work folder of the config.
+        history: work folder or ``history.json`` of the training; by default it is
+            looked for beside the checkpoint and in the work folder of the config.
         pictures: at most so many in the gallery.
         cam: classifiers: Grad-CAM overlays; None: where they can be drawn.
         samples: draws of the bootstrap.
@@ -192,8 +192,9 @@ def _add_classification(content: Content, loaded: LoadedModel, judged: Collected
 
 
 class _Overlays:
-    """The picture of an image: the first ones are Grad-CAM overlays, if wanted (else ConfigError) or possible (``cam``
-    None)."""
+    """The picture of an image: the first ones are Grad-CAM overlays, if wanted (else
+    ConfigError) or possible (``cam`` None).
+    """
 
     def __init__(self, loaded: LoadedModel, read: Callable, thresholds, cam: bool | None) -> None:
         self.read, self.cam, self.left, self.note = read, cam, 0, ''
@@ -348,8 +349,9 @@ def fingerprint(records: Sequence[Mapping]) -> str:
 
 def training_panels(cfg: Config, checkpoint: str | Path,
                     history: str | os.PathLike | None = None) -> tuple[list[Panel], str]:
-    """Curves of training, and where they are from or why there are none: of ``history``, which must be there, or looked
-    for."""
+    """Curves of training, and where they are from or why there are none: of
+    ``history``, which must be there, or looked for.
+    """
     folders = [Path(checkpoint).parent, Path(cfg.get('work_dir') or '.')]
     found = history or next((folder for folder in folders if (folder / 'history.json').is_file()), None)
     records, note = read_history(found) if found else [], ''

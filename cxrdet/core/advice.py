@@ -14,8 +14,9 @@ KINDS = ('config', 'tool', 'plugin', 'setting')
 
 
 class Switch(NamedTuple):
-    """Something to be turned. ``name`` is a file, tool, plugin or setting, ``where`` a config that has the setting,
-    ``measured`` the table and row of the model zoo."""
+    """Something to be turned. ``name`` is a file, tool, plugin or setting, ``where`` a
+    config that has the setting, ``measured`` the table and row of the model zoo.
+    """
 
     kind: str
     name: str
@@ -205,8 +206,9 @@ ADVICE: dict[str, dict[str, tuple[Switch, ...]]] = {
 def advice_for(code: str, task: str) -> list[dict[str, str]]:
     """The switches for a finding: ``kind``, ``name`` and ``text`` each, with the evidence where there is some.
 
-    Those that helped stand first, those that made things worse last, and between them, in the order of the table, what
-    was not measured or made no sure difference. Raises KeyError for an unknown task or code.
+    Those that helped stand first, those that made things worse last, and between them,
+    in the order of the table, what was not measured or made no sure difference. Raises
+    KeyError for an unknown task or code.
     """
     switches = sorted(ADVICE[task][code], key=lambda switch: worth(switch.evidence()))
     return [{'kind': switch.kind, 'name': switch.name,

@@ -10,9 +10,10 @@ def sampling_matrix(height: int, width: int, *, rotation: float = 0.0, shift: tu
                     shear: float = 0.0, zoom: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
     """Where each pixel of the new image is taken from in the old one: (2, 3) float64 for ``cv2.WARP_INVERSE_MAP``.
 
-    The product ``R T S Z`` of rotation, shift, shear and zoom about the middle of the image, with ``S = [[cos s, 0],
-    [-sin s, 1]]`` for (x, y), as Keras' ``ImageDataGenerator`` has it (``apply_affine_transform`` of
-    ``keras_preprocessing`` 1.1, whose matrices are for (row, column)).
+    The product ``R T S Z`` of rotation, shift, shear and zoom about the middle of the
+    image, with ``S = [[cos s, 0], [-sin s, 1]]`` for (x, y), as Keras'
+    ``ImageDataGenerator`` has it (``apply_affine_transform`` of ``keras_preprocessing``
+    1.1, whose matrices are for (row, column)).
 
     Args:
         height, width: of the image, in pixels.

@@ -1,9 +1,10 @@
 """Which unlabelled images to annotate next: those of which a model is unsure, the more so of classes it is weak in.
 
-Uncertainty: entropy or margin of the predicted probabilities (B. Settles, "Active Learning Literature Survey",
-University of Wisconsin-Madison, 2009, section 3.1); of a detector the sum over its detections (C.-A. Brust, C. Käding,
-J. Denzler, "Active learning for deep object detection", VISAPP 2019). The weights of weak classes are own work: each
-part of the uncertainty is multiplied by 1 + weakness, the weakness of a class being 1 - its score on validation images.
+Uncertainty: entropy or margin of the predicted probabilities (B. Settles,
+"Active Learning Literature Survey", University of Wisconsin-Madison, 2009,
+section 3.1); of a detector the sum over its detections (C.-A. Brust, C. Käding,
+J. Denzler, "Active learning for deep object detection", VISAPP 2019). The
+weights of weak classes are own work.
 """
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,8 +18,9 @@ MEASURES = ('entropy', 'margin')
 
 
 class Priorities(NamedTuple):
-    """For N images, (N,) each: what they are sorted by, the uncertainty in it, and the number of the class that adds
-    most to it (-1 where nothing is found)."""
+    """For N images, (N,) each: what they are sorted by, the uncertainty in it, and the
+    number of the class that adds most to it (-1 where nothing is found).
+    """
 
     priority: np.ndarray
     uncertainty: np.ndarray
@@ -37,7 +39,7 @@ def class_weakness(scores, *, chance: float = 0.) -> np.ndarray:
 
 
 def _binary(prob, measure: str) -> np.ndarray:
-    """Uncertainty 0..1 of yes or no: entropy in bits, or 1 - the margin between the two."""
+    """Uncertainty 0..1 of yes or no: entropy in bits, or 1 - the margin."""
     prob = np.clip(np.asarray(prob, np.float64), 0, 1)
     if measure == 'margin':
         return 1 - np.abs(2 * prob - 1)
@@ -69,7 +71,8 @@ def single_label_priorities(prob, weakness, *, measure: str = 'entropy') -> Prio
 
 def multi_label_priorities(prob, weakness, *, measure: str = 'entropy') -> Priorities:
     """Of a classifier of several labels: the mean over the classes of u_c (1 + weakness_c), u_c of p_c against 1 - p_c;
-    arguments as for :func:`single_label_priorities`, but rows need not sum to 1."""
+    arguments as for :func:`single_label_priorities`, but rows need not sum to 1.
+    """
     prob = _matrix(prob, weakness, measure)
     parts = _binary(prob, measure)
     weighted = parts * (1 + np.asarray(weakness, np.float64))

@@ -1,9 +1,10 @@
 """Precision-recall and calibration curves with bootstrap bands, and intervals of average precision.
 
-Sources: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile intervals over resampled images
-or patients); T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014 (average precision); M. H.
-DeGroot, S. E. Fienberg, "The comparison and evaluation of forecasters", The Statistician 32, 1983 (reliability
-diagram).
+Sources: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993
+(percentile intervals over resampled images or patients); T.-Y. Lin et al.,
+"Microsoft COCO: Common Objects in Context", ECCV 2014 (average precision); M. H.
+DeGroot, S. E. Fienberg, "The comparison and evaluation of forecasters", The
+Statistician 32, 1983 (reliability diagram).
 """
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -48,8 +49,8 @@ def pr_curve(scores, is_hit, n_targets: int) -> tuple[np.ndarray, np.ndarray]:
 
 def pr_band(scores, is_hit, image, targets, *, groups=None,
             samples: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pointwise 95 % bootstrap band of :func:`pr_curve`: recalls 0 to 1, lower and upper ends of precision, (101,)
-    each.
+    """Pointwise 95 % bootstrap band of :func:`pr_curve`: recalls 0 to 1, lower and
+    upper ends of precision, (101,) each.
 
     The precision at a recall is that of the highest threshold that reaches it, and 0 where none does, as COCO has it.
 

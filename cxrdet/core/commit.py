@@ -9,9 +9,10 @@ __all__ = ['commit_of']
 def commit_of(package: Path) -> tuple[str, bool] | None:
     """The commit that is checked out (40 hex digits), and whether files of its repository have changed since.
 
-    A package that is installed or copied into the folder of somebody's own project lies in that project's repository
-    without being part of it, so the commit counts only where the repository tracks the package. None otherwise, without
-    a commit, or where git is not installed.
+    A package that is installed or copied into the folder of somebody's own project
+    lies in that project's repository without being part of it, so the commit counts
+    only where the repository tracks the package. None otherwise, without a commit,
+    or where git is not installed.
     """
     def git(*command: str) -> str:
         clean = {name: value for name, value in os.environ.items() if not name.startswith('GIT_')}

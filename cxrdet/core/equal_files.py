@@ -12,8 +12,9 @@ _SAMPLE = 4096  # bytes from the middle
 def equal_files(one: Iterable[str | os.PathLike], other: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
     """Pairs (path of ``one``, path of ``other``) of files that hold the same bytes, at most one for each of ``other``.
 
-    Of files that have the same size some bytes of the middle are compared, and only where these are equal all of them.
-    Empty files, and such as cannot be read, are equal to none; links are followed.
+    Of files that have the same size some bytes of the middle are compared, and only
+    where these are equal all of them. Empty files, and such as cannot be read, are
+    equal to none; links are followed.
     """
     ones, others = (list(dict.fromkeys(map(os.fspath, paths))) for paths in (one, other))
     pairs = _matched(ones, others, _identity)

@@ -1,7 +1,8 @@
 """Errors that a person can act on: the tools print the text of a :class:`CxrdetError` and exit with code 2.
 
-Everything that is the user's to mend (a config, a data file, a checkpoint) raises a subclass, whose text says what was
-expected, what came and what to do; any other exception is a fault of the program and keeps its traceback.
+Everything that is the user's to mend (a config, a data file, a checkpoint) raises a
+subclass, whose text says what was expected, what came and what to do; any other
+exception is a fault of the program and keeps its traceback.
 """
 import difflib
 from collections.abc import Iterable
@@ -33,8 +34,9 @@ class MemoryShortageError(CxrdetError, RuntimeError):
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return ``' Did you mean "x"?'`` with the closest of ``choices``, whatever the case, or ``''`` where none is
-    close."""
+    """Return ``' Did you mean "x"?'`` with the closest of ``choices``, whatever the
+    case, or ``''`` where none is close.
+    """
     spelled: dict[str, str] = {}
     for choice in choices:
         spelled.setdefault(str(choice).casefold(), str(choice))

@@ -1,6 +1,6 @@
 """What a switch changed where it was measured: evidence.csv, written by ``make docs`` from the tables of the model zoo.
 
-A line is the :func:`cxrdet.core.paired.paired_difference` of a row from the baseline of its table in the same runs.
+A line is the :func:`cxrdet.core.paired.paired_difference` of a row that advice cites from the baseline of its table.
 """
 import csv
 import functools
@@ -45,7 +45,7 @@ def evidence_for(table: str, row: str) -> tuple[Evidence, ...]:
 
 
 def worth(found: Sequence[Evidence]) -> tuple[int, float]:
-    """A key that sorts switches from the best to the worst: an interval above 0, none that tells, one below 0."""
+    """A key that sorts switches from the best to the worst."""
     verdict = _verdict(found)
     return verdict, -found[0].change if verdict else 0.
 

@@ -56,7 +56,7 @@ class Recorder:
         self._since = time.monotonic()
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Add the losses of one iteration, and its accuracy: NaN where the batch had no label to be right about."""
+        """Add the losses of one iteration, and its accuracy, NaN where the batch had no label."""
         for name, value in values.items():
             if name == 'accuracy' and math.isnan(value):
                 continue
@@ -141,9 +141,10 @@ def series(records: Sequence[Mapping], name: str) -> tuple[list[int], list[float
 def better_is(name: str, rules: Mapping[str, str] | None = None) -> str | None:
     """Whether more of a metric is better ('greater'), or less ('less'); ``None`` if the name does not tell.
 
-    A name may end with that of a class (``accuracy/recall_bone loss``), so the first word after the prefix decides if
-    it tells; but not in ``train/`` and ``val/``, where losses are (``train/iou_loss``). Then any word does. Of
-    ``rules``, part of a name -> 'greater' or 'less', the longest that is in ``name`` decides before all else.
+    A name may end with that of a class (``accuracy/recall_bone loss``), so the first
+    word after the prefix decides if it tells; but not in ``train/`` and ``val/``, where
+    losses are (``train/iou_loss``). Then any word does. Of ``rules``, part of a name ->
+    'greater' or 'less', the longest that is in ``name`` decides before all else.
     """
     fitting = [part for part in rules or {} if part in name]
     if fitting:
@@ -161,10 +162,11 @@ def better_is(name: str, rules: Mapping[str, str] | None = None) -> str | None:
 def summary(records: Sequence[Mapping], *, main: str | None = None, rules: Mapping[str, str] | None = None) -> dict:
     """What ``metrics.json`` holds: of every metric the best value, where it was reached, and the last value.
 
-    ``{'done': {'epoch': 24, 'iter': 960}, 'best': {'metric': main, 'value': 0.5, 'epoch': 20, 'iter': 800, 'metrics':
-    {...}} or None, 'metrics': {name: {'better': 'greater' | 'less' | None, 'best': 0.5, 'epoch': 20, 'iter': 800,
-    'last': 0.4}}}``. Of equal values the first is the best; where the direction is not known, ``best`` is null and has
-    no place.
+    ``{'done': {'epoch': 24, 'iter': 960}, 'best': {'metric': main, 'value': 0.5,
+    'epoch': 20, 'iter': 800, 'metrics': {...}} or None, 'metrics': {name: {'better':
+    'greater' | 'less' | None, 'best': 0.5, 'epoch': 20, 'iter': 800, 'last':
+    0.4}}}``. Of equal values the first is the best; where the direction is not known,
+    ``best`` is null and has no place.
 
     Args:
         main: the metric by which the best checkpoint is chosen.
@@ -195,9 +197,11 @@ def _best(records: Sequence[Mapping], name: str, rule: str | None) -> dict:
 
 
 def named_rates(rates: Mapping[str, float]) -> dict[str, float]:
-    """Shorten learning rates by parameter (``backbone.layer4.0.conv1.weight``) to those of the largest parts that have
-    one rate throughout, in the order of the model: ``{'backbone': 1e-5, 'head.fc': 1e-4}``, ``{'all': r}`` where they
-    are equal. More than 32 parts become ``{'highest': r, 'lowest': q}``."""
+    """Shorten learning rates by parameter (``backbone.layer4.0.conv1.weight``) to those
+    of the largest parts that have one rate throughout, in the order of the model:
+    ``{'backbone': 1e-5, 'head.fc': 1e-4}``, ``{'all': r}`` where they are equal. More
+    than 32 parts become ``{'highest': r, 'lowest': q}``.
+    """
     def split(prefix: str, names: list[str]) -> dict[str, float]:
         if len({rates[name] for name in names}) == 1:
             return {prefix or 'all': rates[names[0]]}

@@ -1,8 +1,9 @@
 """How many processor cores and how much memory this process may use, on Linux also within control groups (containers).
 
-Limits stand in files of cgroup v1 or v2, in the process's own group and in every one that this is nested in; the
-tightest counts. ``root`` is where ``proc`` and ``sys/fs/cgroup`` are. This file needs the standard library only, so
-that ``tools/launch.sh`` can run it by itself.
+Limits stand in files of cgroup v1 or v2, in the process's own group and in every one
+that this is nested in; the tightest counts. ``root`` is where ``proc`` and
+``sys/fs/cgroup`` are. This file needs the standard library only, so that
+``tools/launch.sh`` can run it by itself.
 """
 import os
 from collections.abc import Iterator
@@ -51,10 +52,7 @@ def shared_memory_free(root: str | Path = '/') -> int | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of the control groups of this process that may limit what ``controller`` controls, inner ones first.
-
-    A container may see its own group at the mount point, or the host's path to it, of which the mount shows the end.
-    """
+    """Control groups of this process that may limit ``controller``, inner ones first."""
     own = {}
     for line in _read(root / 'proc/self/cgroup').splitlines():
         _, controllers, path = line.split(':', 2)

@@ -1,9 +1,10 @@
 """The few scores that a model is known by, with percentile intervals over resampled images or patients.
 
-Every draw takes whole groups with replacement and computes the score anew; a mean over classes is taken draw by draw,
-over the classes that have a value there. Source of the intervals: B. Efron, R. Tibshirani, "An Introduction to the
-Bootstrap", 1993. A score is a dict of ``name``, ``value``, ``low``, ``high``, NaN where not defined; ``groups`` are the
-(N,) patients of the images, None: each image for itself.
+Every draw takes whole groups with replacement and computes the score anew; a mean over
+classes is taken draw by draw, over the classes that have a value there. Source of the
+intervals: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993. A score is
+a dict of ``name``, ``value``, ``low``, ``high``, NaN where not defined; ``groups`` are
+the (N,) patients of the images, None: each image for itself.
 """
 from collections.abc import Iterator, Sequence
 
@@ -24,8 +25,10 @@ __all__ = ['detection_scores', 'multi_label_scores', 'single_label_scores']
 
 def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples: int = 200, seed: int = 0,
                      ious: Sequence[float] = IOUS) -> tuple[list[dict], list[dict]]:
-    """Scores of a detector: mAP, mAP at IoU 0.5 and 0.75, FROC, and precision, recall and F1 of boxes from
-    ``score_thr`` on; and a dict a class with ``AP``, ``AP_low``, ``AP_high``, ``AP50``, ``AP50_low``, ``AP50_high``."""
+    """Scores of a detector: mAP, mAP at IoU 0.5 and 0.75, FROC, and precision, recall
+    and F1 of boxes from ``score_thr`` on; and a dict a class with ``AP``, ``AP_low``,
+    ``AP_high``, ``AP50``, ``AP50_low``, ``AP50_high``.
+    """
     values, first = precisions_by_overlap(pairing, ious), pairing.lesions(ious[0])
     draws = bootstrap_average_precision([pairing.lesions(iou) for iou in ious], groups=groups, samples=samples,
                                         seed=seed)
@@ -48,8 +51,8 @@ def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples
 
 def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups=None, samples: int = 200,
                        seed: int = 0) -> list[dict]:
-    """Scores of a multi-label classifier: means over classes of AUROC, average precision, and, at the thresholds,
-    sensitivity, specificity and F1.
+    """Scores of a multi-label classifier: means over classes of AUROC, average
+    precision, and, at the thresholds, sensitivity, specificity and F1.
 
     Args:
         y_true, y_prob: (N, C) labels 1, 0 or NaN, and probabilities.
@@ -78,8 +81,10 @@ def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups
 
 
 def single_label_scores(y_true, y_prob, *, groups=None, samples: int = 200, seed: int = 0) -> list[dict]:
-    """Scores of a single-label classifier: accuracy, balanced accuracy, mean F1 and mean AUROC of one against all.
-    ``y_true``: (N, C), a single 1 a row; ``y_prob``: (N, C) probabilities."""
+    """Scores of a single-label classifier: accuracy, balanced accuracy, mean F1
+    and mean AUROC of one against all. ``y_true``: (N, C), a single 1 a row;
+    ``y_prob``: (N, C) probabilities.
+    """
     true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)
     number = true.shape[1]
     label, called = true.argmax(axis=1), prob.argmax(axis=1)
@@ -114,7 +119,6 @@ def _rates_of_boxes(table: LesionTable, score_thr: float, groups, samples: int, 
 
 
 def _precision_draws(true: np.ndarray, prob: np.ndarray, groups, samples: int, seed: int) -> np.ndarray:
-    """Average precision of resampled rows, (samples, C), as :func:`average_precision`."""
     columns = []
     for i in range(true.shape[1]):
         rows = np.flatnonzero(~np.isnan(true[:, i]))
@@ -134,7 +138,7 @@ def _precision_draws(true: np.ndarray, prob: np.ndarray, groups, samples: int, s
 
 
 def _draws(rows: int, groups, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each row is counted, (up to 50 draws, rows) float64."""
+    """(up to 50 draws, rows) float64."""
     for draws in draws_of_groups(rows, groups=groups, samples=samples, seed=seed):
         yield draws.T.astype(np.float64)
 

@@ -1,25 +1,31 @@
 """The diagnosis of a trained model: a dict of dicts, lists, strings and numbers, None for what is NaN or infinite.
 
-- ``task``: 'detection', 'multi-label' or 'single-label'; ``classes``; ``split``: 'val' or 'test'; ``images``: 'train'
-  (or None) and the split -> {'total', 'judged'};
-- ``fit``: ``metric``, its values ``train`` and ``val`` on the same classes (``over``), ``gap``, ``low`` (limit of the
-  training value), ``verdict``, ``split``, ``more`` (further scores: name -> {'train', 'val'});
-- ``imbalance``: :func:`cxrdet.core.classification.labels.imbalance`, with ``of`` ('boxes' or 'images'), ``part``
-  ('training', or the split without training images) and ``counts``;
-- ``per_class``: rows with at least ``class``, ``train``, ``val`` (numbers), ``score`` (``score_name`` says which),
-  ``train_score``, ``flag``: ``class_rows``, ``label_rows`` or ``single_label_rows`` of the two ``diagnosis`` modules;
-- ``confusion``: {'labels', 'matrix', 'rows': 'true', 'columns': 'predicted'}, of a detector with 'background' last, or
-  None (multi-label), and ``confusions``: the most common ones;
-- ``calibration``: :func:`cxrdet.core.diagnosis.calibration_section`; ``quality``: the annotations of the training set,
-  as given; ``flags``: :func:`cxrdet.core.diagnosis.flags_of`;
+- ``task``: 'detection', 'multi-label' or 'single-label'; ``classes``; ``split``: 'val'
+  or 'test'; ``images``: 'train' (or None) and the split -> {'total', 'judged'};
+- ``fit``: ``metric``, its values ``train`` and ``val`` on the same classes (``over``),
+  ``gap``, ``low`` (limit of the training value), ``verdict``, ``split``, ``more``
+  (further scores: name -> {'train', 'val'});
+- ``imbalance``: :func:`cxrdet.core.classification.labels.imbalance`, with
+  ``of`` ('boxes' or 'images'), ``part`` ('training', or the split without
+  training images) and ``counts``;
+- ``per_class``: rows with at least ``class``, ``train``, ``val`` (numbers), ``score``
+  (``score_name`` says which), ``train_score``, ``flag``: ``class_rows``, ``label_rows``
+  or ``single_label_rows`` of the two ``diagnosis`` modules;
+- ``confusion``: {'labels', 'matrix', 'rows': 'true', 'columns': 'predicted'},
+  of a detector with 'background' last, or None (multi-label), and
+  ``confusions``: the most common ones;
+- ``calibration``: :func:`cxrdet.core.diagnosis.calibration_section`; ``quality``: the
+  annotations of the training set, as given; ``flags``:
+  :func:`cxrdet.core.diagnosis.flags_of`;
 - ``worst``: [{'image' (path), 'index' (place in ``judged.records``), 'errors', 'why', …}], the worst first;
 - ``findings``: [{'code', 'level' ('problem' or 'note'), 'text', 'classes', 'advice'}], problems first.
 
-Of a detector also ``score_thr`` (all counts are of detections from this score on), ``score_curve``, its rows
-``best_score_thr``, ``default_score`` and ``operating`` at the best F1, at 0.3 and at ``score_thr``, ``errors`` and
-``by_size`` (:mod:`cxrdet.core.detection.diagnosis`). Of a classifier ``confounding`` and, multi-label,
-``operating_point`` (how it is decided), ``interval`` (of the AUROC) and ``wrong_calls``
-(:mod:`cxrdet.core.classification.diagnosis`).
+Of a detector also ``score_thr`` (all counts are of detections from this score on),
+``score_curve``, its rows ``best_score_thr``, ``default_score`` and ``operating`` at the
+best F1, at 0.3 and at ``score_thr``, ``errors`` and ``by_size``
+(:mod:`cxrdet.core.detection.diagnosis`). Of a classifier ``confounding`` and,
+multi-label, ``operating_point`` (how it is decided), ``interval`` (of the AUROC) and
+``wrong_calls`` (:mod:`cxrdet.core.classification.diagnosis`).
 """
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -166,7 +172,6 @@ def _confusions(matrix: np.ndarray, classes: Sequence[str], labels: Sequence[str
 
 
 def _thresholds(judged: Collected, content: Mapping | None, source: str) -> tuple[str, np.ndarray]:
-    """How the checkpoint decides, in words, and the thresholds (C,)."""
     if content is None:
         return '0.5 for every class: the checkpoint stores no operating points', np.full(len(judged.classes), 0.5)
     points = read_points(content, judged.classes, source)
@@ -177,7 +182,6 @@ def _thresholds(judged: Collected, content: Mapping | None, source: str) -> tupl
 
 
 def _confounding(judged: Collected, train: Collected | None) -> list[dict]:
-    """Labels of both splits against view and sex, the strongest first."""
     parts = [judged] if train is None else [train, judged]
     labels, rows = np.concatenate([part.labels for part in parts]), []
     for name in ('view', 'sex'):

@@ -11,9 +11,9 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float], *, tes
                       level: float = 0.95) -> tuple[float, float, float]:
     """Mean of ``values - baseline`` over paired runs, with the ends of its interval by Student's t.
 
-    Folds share films of their training sets, which makes the plain interval too narrow. With ``test_to_train`` the
-    variance of the mean is ``(1 / k + test_to_train) * s^2`` over k folds: the corrected resampled t-test of Nadeau and
-    Bengio ("Inference for the Generalization Error", Machine Learning 52, 2003).
+    With ``test_to_train`` the variance of the mean is ``(1 / k + test_to_train) * s^2``
+    over k folds, which share films: the corrected resampled t-test of Nadeau and Bengio
+    ("Inference for the Generalization Error", Machine Learning 52, 2003).
 
     Args:
         values, baseline: (k,) the same measure of both in each run; a run where one is NaN is left out.

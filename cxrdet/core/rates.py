@@ -39,8 +39,8 @@ class Rates(NamedTuple):
 def precision_recall_f1(counts: Counts) -> Rates:
     """Precision TP/(TP+FP), recall TP/(TP+FN) and F1 = 2TP/(2TP+FP+FN) of counts of any shape.
 
-    A ratio without a denominator is NaN, never 0; so are all three of a class that has no ground truth (TP + FN = 0),
-    for its precision says nothing about the detector.
+    A ratio without a denominator is NaN, never 0; so are all three of a class that has
+    no ground truth (TP + FN = 0), for its precision says nothing about the detector.
     """
     tp, fp, fn = (np.asarray(count, np.float64) for count in counts)
 

@@ -58,8 +58,9 @@ def write_samples(path: str | os.PathLike, samples: Sequence[dict]) -> None:
 
 
 def read_samples(path: str | os.PathLike) -> list[dict]:
-    """Read what :func:`write_samples` wrote, tuples as lists; nothing in the file is executed. DataError for another
-    file."""
+    """Read what :func:`write_samples` wrote, tuples as lists; nothing in the file is
+    executed. DataError for another file.
+    """
     try:
         with open(path, 'rb') as stream:
             if stream.read(1) == b'\x80':

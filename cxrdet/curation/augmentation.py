@@ -17,10 +17,11 @@ FILL = {'cell': MEAN_COLOUR[::-1], 'mild': (0, 0, 0)}
 def make_augmenter(preset: str = 'cell', *, min_visibility: float = 0.3, seed: int = 0):
     """A composed transform of albumentations, boxes in absolute pixels (pascal_voc), with a seed of its own.
 
-    ``cell``: mirroring both ways, shift 0.1, scale 0.2, rotation 15 degrees, brightness, contrast, hue, saturation,
-    blur; what comes in from outside has the mean colour that batches are padded with (a mirrored border would show
-    cells grown together with their own image). ``mild``: shift 0.05, scale 0.1, rotation 5 degrees, brightness and
-    contrast, no mirroring, black borders, for chest films. A box of which less than ``min_visibility`` is left goes.
+    ``cell``: mirroring both ways, shift 0.1, scale 0.2, rotation 15 degrees,
+    brightness, contrast, hue, saturation, blur; what comes in from outside has the mean
+    colour that batches are padded with. ``mild``: shift 0.05, scale 0.1, rotation 5
+    degrees, brightness and contrast, no mirroring, black borders, for chest films. A
+    box of which less than ``min_visibility`` is left goes.
     """
     os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
     import albumentations as A
@@ -39,14 +40,15 @@ def make_augmenter(preset: str = 'cell', *, min_visibility: float = 0.3, seed: i
 
 
 def _moves(share: float) -> dict:
-    """Settings of ``Affine``; boxes turn as ellipses, which cells and lesions are nearer to than to rectangles."""
+    """Settings of ``Affine``; boxes turn as ellipses, as cells and lesions nearly are."""
     return dict(translate_percent={'x': (-share, share), 'y': (-share, share)}, keep_ratio=True, border_mode=0,
                 rotate_method='ellipse')
 
 
 def augment(augmenter, image: np.ndarray, boxes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One augmented copy of an image (H, W, 3) uint8, BGR: image, boxes (K, 4) float64 xyxy in pixels, and the row that
-    each came from (K,)."""
+    """One augmented copy of an image (H, W, 3) uint8, BGR: image, boxes (K, 4) float64
+    xyxy in pixels, and the row that each came from (K,).
+    """
     boxes = as_boxes(boxes)
     result = augmenter(image=image[..., ::-1].copy(), bboxes=boxes, rows=np.arange(len(boxes)))
     return (np.ascontiguousarray(result['image'][..., ::-1]), as_boxes(result['bboxes']),
@@ -54,8 +56,9 @@ def augment(augmenter, image: np.ndarray, boxes) -> tuple[np.ndarray, np.ndarray
 
 
 def augment_marked(preset: str, image: np.ndarray, boxes, *, min_visibility: float, seed: int) -> tuple:
-    """As :func:`augment`, with the number of places where what is left of a box that goes was painted over: nothing is
-    to be seen without its box."""
+    """As :func:`augment`, with the number of places where what is left of a box that
+    goes was painted over: nothing is to be seen without its box.
+    """
     new, moved, rows = augment(make_augmenter(preset, min_visibility=0., seed=seed), image, boxes)
     if not len(rows):
         return new, moved, rows, 0
@@ -66,8 +69,9 @@ def augment_marked(preset: str, image: np.ndarray, boxes, *, min_visibility: flo
 
 
 def paint_over(image: np.ndarray, places, spare, colour) -> int:
-    """Fill rectangles (R, 4) xyxy of an image (H, W, 3), which is changed, to the last pixel that they touch, but for
-    what lies in others; number of those filled."""
+    """Fill rectangles (R, 4) xyxy of an image (H, W, 3), which is changed, to the last
+    pixel that they touch, but for what lies in others; number of those filled.
+    """
     places = as_boxes(places)
     if not len(places):
         return 0

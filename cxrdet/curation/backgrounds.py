@@ -33,7 +33,7 @@ class Backgrounds:
 
 @dataclass
 class Found:
-    """What was found: files of backgrounds, hard negatives, why other files were refused, and whether it was looked."""
+    """Files of backgrounds, hard negatives, why other files were refused, and whether it was looked."""
 
     files: list[str] = field(default_factory=list)
     negatives: list[HardNegative] = field(default_factory=list)
@@ -62,8 +62,9 @@ class Found:
 
 
 def find_backgrounds(given: Backgrounds, table: DataTable, rows: list[int], *, seed: int) -> Found:
-    """The images without boxes that are added to the images ``rows`` of a set; DataError if there is none in the
-    folder, or all of them were refused."""
+    """The images without boxes that are added to the images ``rows`` of a set;
+    DataError if there is none in the folder, or all of them were refused.
+    """
     if given.most < 0 or not 0 <= given.score_thr <= 1:
         raise ConfigError('expected most of 0 or more and a score within 0 .. 1 for images without boxes, got '
                           f'{given.most} and {given.score_thr}.')

@@ -1,7 +1,8 @@
 """Which copies to make, and which images to leave out, so that the classes of a set come near to each other.
 
-Own work: greedy choices in numbers of boxes. A copy is worth the boxes of classes that still lack some, less the boxes
-of all other classes, less the copies that there are of the same object.
+Own work: greedy choices in numbers of boxes. A copy is worth the boxes of
+classes that still lack some, less the boxes of all other classes, less the
+copies that there are of the same object.
 """
 import numpy as np
 
@@ -11,9 +12,10 @@ __all__ = ['best_copy', 'image_to_leave_out']
 def best_copy(added, source, have, targets, *, used, room=None, max_repeats: int = 20, tie=None) -> int | None:
     """Number of the copy that is worth most now, or None where no class that lacks boxes can be served.
 
-    The class that lacks the largest share of its target is served first. Of the copies that bring some of it, the one
-    of the largest gain - cost - used is taken, those of lost objects first. Gain: its boxes of classes that lack some,
-    as far as they lack them. Cost: its boxes of the others.
+    The class that lacks the largest share of its target is served first. Of the copies
+    that bring some of it, the one of the largest gain - cost - used is taken, those of
+    lost objects first. Gain: its boxes of classes that lack some, as far as they lack
+    them. Cost: its boxes of the others.
 
     Args:
         added: (K, C) int, boxes of each class that each copy would bring.
@@ -46,8 +48,9 @@ def best_copy(added, source, have, targets, *, used, room=None, max_repeats: int
 def image_to_leave_out(counts, have, targets, most, *, tie=None) -> int | None:
     """Number of the image without which the set is nearest to balance, or None where no class is above its bound.
 
-    Of the images with boxes of a class above its bound, the one of the largest gain - cost is taken. Gain: boxes above
-    the bounds that go with it. Cost: boxes that classes would lack of their targets without it.
+    Of the images with boxes of a class above its bound, the one of the largest gain -
+    cost is taken. Gain: boxes above the bounds that go with it. Cost: boxes that
+    classes would lack of their targets without it.
 
     Args:
         counts: (N, C) int, boxes of each class in each image that may go; zeros for one that is gone.

@@ -1,4 +1,4 @@
-"""Augmented copies for single objects of a set: a window of their image, other objects pasted in, boxes that follow."""
+"""Augmented copies for single objects of a set: a window of their image, others pasted in."""
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +16,10 @@ MAX_REPEATS = 20  # copies that one object may be in
 
 
 class Copy(NamedTuple):
-    """A new image: wish for its name, image (H, W, 3) uint8 BGR, boxes (N, 4) xyxy, labels (N,), flags of regions to
-    ignore (N,), and what it was made from, for ``provenance.jsonl``."""
+    """A new image: wish for its name, image (H, W, 3) uint8 BGR, boxes (N, 4)
+    xyxy, labels (N,), flags of regions to ignore (N,), and what it was made
+    from, for ``provenance.jsonl``.
+    """
 
     wish: str
     image: np.ndarray
@@ -59,7 +61,6 @@ class Copier:
         self._numbers = dict.fromkeys(('copies', 'pasted', 'painted_over', 'cut'), 0)
 
     def numbers(self) -> dict[str, int]:
-        """Numbers of ``copies``, of boxes ``pasted`` into them and ``cut`` by windows, of places ``painted_over``."""
         return dict(self._numbers)
 
     def lost(self, number: int) -> None:
@@ -67,8 +68,9 @@ class Copier:
         self.used[self.table.box_image[self.objects] == self._rows[number]] -= 1
 
     def make(self, choice: int, lacking: np.ndarray, paste: int) -> Copy:
-        """A copy for an object; ``lacking``: (C,) boxes that each class lacks without it, ``paste``: objects at most to
-        be pasted."""
+        """A copy for an object; ``lacking``: (C,) boxes that each class lacks without
+        it, ``paste``: objects at most to be pasted.
+        """
         table = self.table
         row = int(table.box_image[self.objects[choice]])
         self.used[choice] += 1
@@ -124,8 +126,7 @@ class Copier:
 
     def _paste(self, ground: np.ndarray, boxes: np.ndarray, lacking: np.ndarray, most: int, own: int,
                rng: np.random.Generator) -> list[tuple[int, np.ndarray]]:
-        """Paste objects of other images than ``own`` into ``ground``, which is changed, where they cover none of its
-        ``boxes``: row of the box and its place, (4,), for each."""
+        """Paste objects of other images than ``own`` where they cover no box: their rows and places."""
         pasted: list[tuple[int, np.ndarray]] = []
         labels, lacking = self.table.box_label[self.objects], lacking.copy()
         foreign = self._loose & (self.table.box_image[self.objects] != own)

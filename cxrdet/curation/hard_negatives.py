@@ -10,8 +10,9 @@ __all__ = ['HardNegative', 'free_windows', 'hard_negatives']
 
 
 class HardNegative(NamedTuple):
-    """What a detector took for an object where none is annotated, and a window (4,) int xyxy around it without any
-    object."""
+    """What a detector took for an object where none is annotated, and a window (4,) int
+    xyxy around it without any object.
+    """
 
     file: str
     window: np.ndarray
@@ -23,8 +24,8 @@ def hard_negatives(detector: Callable[[Sequence[str]], Iterator[Detected]], trut
                    score_thr: float = 0.3, most: int = 2000) -> list[HardNegative]:
     """The ``most`` false alarms of a detector with the highest scores, best first.
 
-    A false alarm is a detection from ``score_thr`` on that shares no pixel with any annotated box of its image. One
-    that lies in the window of a better one is left out.
+    A false alarm is a detection from ``score_thr`` on that shares no pixel with any
+    annotated box of its image. One that lies in the window of a better one is left out.
 
     Args:
         detector: From image files to what is found in each, as :func:`cxrdet.inference.detector.detector` gives it.
@@ -39,8 +40,10 @@ def hard_negatives(detector: Callable[[Sequence[str]], Iterator[Detected]], trut
 
 
 def free_windows(boxes, scores, truth, size: tuple[int, int]) -> list[tuple[int, np.ndarray]]:
-    """(row, window) of the boxes (N, 4) of an image, xyxy in pixels, that share no pixel with the truth (M, 4), the
-    best score first; no window holds any part of the truth. ``size``: height and width."""
+    """(row, window) of the boxes (N, 4) of an image, xyxy in pixels, that share no
+    pixel with the truth (M, 4), the best score first; no window holds any part of the
+    truth. ``size``: height and width.
+    """
     found: list[tuple[int, np.ndarray]] = []
     for row in np.argsort(-np.asarray(scores, np.float64), kind='stable').tolist():
         box = np.asarray(boxes[row], np.float64)

@@ -1,4 +1,4 @@
-"""Splits of NIH ChestX-ray14 by patient, written so that a config, or another team, can use them as they are."""
+"""Splits of NIH ChestX-ray14 by patient, written so that others can use them as they are."""
 import hashlib
 import os
 from collections import Counter
@@ -24,18 +24,19 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
                 force: bool = False) -> dict[str, dict[str, int]]:
     """Split NIH ChestX-ray14 by patient, with labels spread evenly, into a folder that serves as ``data_root``.
 
-    ``out_dir`` gets a copy of the table, a symbolic link ``images`` to the films, lists of image names, one a line, and
-    ``splits.json`` (version of the tool, checksums of the table and the official lists, seed, shares, films, patients,
-    views and labels of each list). The lists are ``train_list.txt``, ``val_list.txt`` and ``test_list.txt``; with
-    ``folds`` the first two are replaced by ``folds/fold<k>_train_list.txt`` and ``folds/fold<k>_val_list.txt``.
+    ``out_dir`` gets a copy of the table, a symbolic link ``images`` to the films, lists
+    of image names, one a line, and ``splits.json`` (what they were made from, and what
+    is in each list). The lists are ``train_list.txt``, ``val_list.txt`` and
+    ``test_list.txt``, or ``folds/fold<k>_train_list.txt`` and
+    ``folds/fold<k>_val_list.txt`` for the first two.
 
     Args:
         table: ``Data_Entry_2017.csv`` or ``Data_Entry_2017_v2020.csv``, plain or gzipped.
         images: Folder of the films (or of ``images_001`` …); rows without image are dropped and counted. None: all rows
             of the table are used, and nothing is linked.
         out_dir: New or empty folder, or one that an earlier run has made from the same.
-        official: The published ``train_val_list.txt`` and ``test_list.txt``: the test list is taken as it is, after a
-            check that the two share no patient, and ``val_share`` or ``folds`` split the other.
+        official: The published ``train_val_list.txt`` and ``test_list.txt``: the test
+            list is taken as it is, and ``val_share`` or ``folds`` split the other.
         val_share: Share of the films for validation, 0.2 by default: of all, or of the official train_val list.
         test_share: Share of all films for a test list, without ``official``; 0 for none.
         folds: Number of folds, 0 for a single split.
@@ -43,10 +44,7 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
         force: Replace another prepared set in ``out_dir``.
 
     Returns: Films, patients, views and positive labels by list, and dropped rows by reason.
-    Raises:
-        DataError: A file is missing or defective, the official lists share a patient or do not fit the table, no film
-            of one of them is there, or ``out_dir`` holds something else.
-        ConfigError: An argument has a value that cannot be meant.
+    Raises: DataError for files that are missing or do not fit each other; ConfigError for an argument.
     """
     val_share = _check_options(val_share, test_share, folds, official, stratify)
     films, dropped = read_table(table), Counter()
@@ -95,7 +93,6 @@ def _check_options(val_share: float | None, test_share: float, folds: int, offic
 
 
 def _official(films: NihTable, official: Sequence[str | Path]) -> tuple[set[str], set[str]]:
-    """Names of the two published lists, after a check that they fit the table and share no patient."""
     patients = dict(zip(films.names.tolist(), films.patients.tolist()))
     train_val, test = lists = [read_list(path) for path in official]
     for path, names in zip(official, lists):
@@ -108,7 +105,6 @@ def _official(films: NihTable, official: Sequence[str | Path]) -> tuple[set[str]
 
 
 def _with_image(films: NihTable, images: str | Path, official, lists, dropped: Counter) -> NihTable:
-    """The films that are there; raises DataError if none is, or none of a published list."""
     there = find_images(images)
     kept = np.fromiter((name in there for name in films.names.tolist()), bool, len(films))
     if not kept.any():

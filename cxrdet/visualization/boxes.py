@@ -78,8 +78,9 @@ def compare_boxes(image: np.ndarray, pairing: Pairing, number: int = 0, *, class
     """Return a copy of ``image`` with hits, false alarms and missed objects in the looks of :data:`STATES`.
 
     Args:
-        pairing: of predictions and ground truth, in pixels of the image; a hit has an IoU of 0.5 or more. Ignored boxes
-            are not drawn, nor are predictions that fall on them.
+        pairing: of predictions and ground truth, in pixels of the image; a hit
+            has an IoU of 0.5 or more. Ignored boxes are not drawn, nor are
+            predictions that fall on them.
         number: of the image in the pairing.
         score_thr: predictions below it are left out.
     """
@@ -132,7 +133,7 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, gap: int | None = 
 
 
 def draw_legend(picture: np.ndarray, entries: Mapping[str, Look]) -> np.ndarray:
-    """Return ``picture`` with a white strip below it that shows each look with its name, in as many lines as needed."""
+    """Return ``picture`` with a white strip below it that shows each look with its name."""
     picture = _as_picture(picture)
     text = max(7, round(picture.shape[1] / 95))  # height of a capital letter in pixels
     sign, line, width = 4 * text, round(2.4 * text), picture.shape[1]
@@ -165,12 +166,12 @@ def _line_width(image: np.ndarray) -> int:
 
 
 def _text_height(image: np.ndarray) -> int:
-    """Height of a capital letter in pixels: it grows more slowly than the image, which is rarely seen in full size."""
+    """Height of a capital letter in pixels: it grows more slowly than the image."""
     return max(7, round(9 * (min(image.shape[:2]) / 480) ** 0.7))
 
 
 def _stroke_box(canvas: np.ndarray, box, look: Look, width: int) -> None:
-    """Draw the outline of a box with a thin white rim, which keeps it visible on any ground."""
+    """Draw the outline of a box with a thin white rim."""
     height, breadth = canvas.shape[:2]
     x1, x2 = (int(np.clip(round(float(v)), 0, breadth - 1)) for v in (box[0], box[2]))
     y1, y2 = (int(np.clip(round(float(v)), 0, height - 1)) for v in (box[1], box[3]))
@@ -184,7 +185,7 @@ def _stroke_box(canvas: np.ndarray, box, look: Look, width: int) -> None:
 
 
 def _pieces(start: tuple[int, int], end: tuple[int, int], style: str, width: int) -> list:
-    """Cut a straight line into its visible parts, all of one length, with one at either end."""
+    """Cut a straight line into its visible parts, with one at either end."""
     if style not in STYLES:
         raise ValueError(f'style must be one of {", ".join(STYLES)}, got "{style}"')
     length = float(np.hypot(end[0] - start[0], end[1] - start[1]))
@@ -199,7 +200,7 @@ def _pieces(start: tuple[int, int], end: tuple[int, int], style: str, width: int
 
 
 def _write_label(canvas: np.ndarray, box, text: str, color: tuple[int, int, int], taken: list) -> None:
-    """Write on a ground of the box's colour, at that corner of the box where the fewest other labels stand."""
+    """Write at that corner of the box where the fewest other labels stand."""
     height, pad = _text_height(canvas), max(2, round(_text_height(canvas) / 3))
     size = (_text_width(text, height) + 2 * pad, height + 2 * pad)
     x1, y1, x2, y2 = (round(float(v)) for v in box)
@@ -217,7 +218,6 @@ def _write_label(canvas: np.ndarray, box, text: str, color: tuple[int, int, int]
 
 
 def _shared(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> int:
-    """Area that two rectangles share, in pixels."""
     return max(0, min(one[2], other[2]) - max(one[0], other[0])) * max(0, min(one[3], other[3]) - max(one[1], other[1]))
 
 
@@ -232,7 +232,6 @@ def _text_width(text: str, height: int) -> int:
 
 
 def _fitted(text: str, width: int, height: int) -> str:
-    """The text, or its beginning and three dots, so that it is no wider than ``width`` pixels."""
     end = len(text)
     while end and _text_width(text if end == len(text) else f'{text[:end]}...', height) > width:
         end -= 1

@@ -10,10 +10,11 @@ __all__ = ['draw_confusion']
 def draw_confusion(matrix, classes: Sequence[str], *, title: str = '') -> np.ndarray:
     """Draw a confusion matrix (C, C): true classes in the rows, predicted ones in the columns, (H, W, 3) uint8 RGB.
 
-    Every cell holds its count (nothing where it is 0); its colour is its share of the row, so that the diagonal shows
-    the recall of each class whatever its size. One hue from light to dark, which colour-blind people and grey prints
-    tell apart. Rows carry the number of images; a class without any is hatched. Names longer than 24 characters are
-    cut.
+    Every cell holds its count (nothing where it is 0); its colour is its share of
+    the row, so that the diagonal shows the recall of each class whatever its size.
+    One hue from light to dark, which colour-blind people and grey prints tell
+    apart. Rows carry the number of images; a class without any is hatched. Names
+    longer than 24 characters are cut.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Curves of training runs, drawn with matplotlib without a display. Records are those of :mod:`cxrdet.core.history`."""
+"""Curves of training runs, of the records of :mod:`cxrdet.core.history`."""
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -28,8 +28,10 @@ _MOST_LINES = 6
 
 def draw_history(records: Sequence[Mapping], *, main: str | None = None,
                  rules: Mapping[str, str] | None = None) -> Figure:
-    """Loss, main scores and learning rate of one run, side by side. ``main`` is the metric by which the best checkpoint
-    is chosen, drawn first, with its best value marked; ``rules``: see :func:`cxrdet.core.history.better_is`."""
+    """Loss, main scores and learning rate of one run, side by side. ``main`` is the
+    metric by which the best checkpoint is chosen, drawn first, with its best value
+    marked; ``rules``: see :func:`cxrdet.core.history.better_is`.
+    """
     shown = chosen_series(records, main)
     figure = Figure(figsize=(15, 4.5), dpi=100, layout='constrained')
     panels = figure.subplots(1, 3)
@@ -46,8 +48,9 @@ def draw_history(records: Sequence[Mapping], *, main: str | None = None,
 
 
 def chosen_series(records: Sequence[Mapping], main: str | None = None) -> dict[str, list[str]]:
-    """Names of the scalars that tell most of a run, under ``loss``, ``score`` and ``learning rate``, six at most; the
-    metric ``main`` comes first among the scores."""
+    """Names of the scalars that tell most of a run, under ``loss``, ``score`` and
+    ``learning rate``, six at most; the metric ``main`` comes first among the scores.
+    """
     names = _names(records)
     losses = [name for name in ('train/loss', 'val/loss') if name in names]
     losses = losses or [name for name in names if 'loss' in name][:_MOST_LINES]

@@ -1,5 +1,7 @@
 """What stands in the panels of curves, apart from how they are drawn: as pictures
-(:mod:`~cxrdet.visualization.panel_pictures`) or as SVG in the report (:mod:`cxrdet.visualization.report`)."""
+(:mod:`~cxrdet.visualization.panel_pictures`) or as SVG in the report
+(:mod:`cxrdet.visualization.report`).
+"""
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -72,8 +74,9 @@ def roc_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples:
 
 
 def pr_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
-    """The precision-recall curve of each class with its average precision and a bootstrap band; dotted: the share of
-    positives. Arguments as for :func:`roc_panels`."""
+    """The precision-recall curve of each class with its average precision and a
+    bootstrap band; dotted: the share of positives. Arguments as for :func:`roc_panels`.
+    """
     true, score = _checked(y_true, y_score, classes)
     panels = []
     for i, (name, average) in enumerate(zip(classes, average_precision(true, score))):
@@ -88,8 +91,10 @@ def pr_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: 
 
 
 def detection_pr_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
-    """The precision-recall curve of the boxes of each class, with COCO's average precision and a bootstrap band.
-    ``groups``: (I,) patient of each image; None: each image for itself."""
+    """The precision-recall curve of the boxes of each class, with COCO's
+    average precision and a bootstrap band. ``groups``: (I,) patient of each
+    image; None: each image for itself.
+    """
     average = class_precisions(table.labels, table.scores, table.hits, table.lesions.sum(axis=0))
     panels = []
     for i, name in enumerate(classes):
@@ -102,7 +107,7 @@ def detection_pr_panels(table: LesionTable, classes: Sequence[str], *, groups=No
 
 
 def froc_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
-    """FROC curves with bootstrap bands: all classes together, then each. Arguments as :func:`detection_pr_panels`."""
+    """FROC curves with bootstrap bands: all classes together, then each."""
     panels = []
     for i, name in [(-1, 'all classes'), *enumerate(classes)] if len(classes) > 1 else enumerate(classes):
         mine = slice(None) if i < 0 else table.labels == i
@@ -126,7 +131,8 @@ def froc_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samp
 
 def calibration_panel(y_true, y_prob, title: str, *, groups=None, samples: int = 200) -> Panel:
     """Share of positives against mean probability, with bootstrap intervals, and the expected calibration error;
-    arguments as for :func:`cxrdet.core.bootstrap_curves.calibration_curve`."""
+    arguments as for :func:`cxrdet.core.bootstrap_curves.calibration_curve`.
+    """
     curve = calibration_curve(y_true, y_prob, groups=groups, samples=samples)
     lines, note = [_reference([0, 1], [0, 1])], 'no curve: no known label'
     if len(curve.count):
@@ -138,7 +144,8 @@ def calibration_panel(y_true, y_prob, title: str, *, groups=None, samples: int =
 
 def history_panels(records: Sequence[Mapping], groups: Mapping[str, Sequence[str]]) -> list[Panel]:
     """Curves of training; ``groups``: title of a panel -> names of its scalars
-    (:func:`cxrdet.visualization.curves.chosen_series`)."""
+    (:func:`cxrdet.visualization.curves.chosen_series`).
+    """
     where = 'epoch' if 'epoch' in records[-1] else 'iteration'
     panels = []
     for title, names in groups.items():
@@ -151,7 +158,6 @@ def history_panels(records: Sequence[Mapping], groups: Mapping[str, Sequence[str
 
 
 def _pr_panel(title: str, scores, hits, image, targets, *, groups, samples: int, note: str, missing: str) -> Panel:
-    """A precision-recall curve; arguments as for :func:`cxrdet.core.bootstrap_curves.pr_band`."""
     lines, total = [], int(targets.sum())
     if total:
         band = pr_band(scores, hits, image, targets, groups=groups, samples=samples) if samples else None
@@ -163,7 +169,6 @@ def _pr_panel(title: str, scores, hits, image, targets, *, groups, samples: int,
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most 1000 points, evenly spaced among those given; the last stays."""
     rows = np.unique(np.linspace(0, len(x) - 1, min(1000, len(x))).astype(int)) if len(x) else slice(0)
     return x[rows], y[rows]
 

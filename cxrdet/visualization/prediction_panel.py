@@ -1,4 +1,4 @@
-"""One panel of a fixed size for one image: what a model predicts beside the ground truth. BGR, as OpenCV reads them."""
+"""One panel of a fixed size for one image: what a model predicts beside the ground truth."""
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -50,8 +50,8 @@ def classification_panel(image: np.ndarray, truth, probabilities, classes: Seque
                          size: int = 480) -> np.ndarray:
     """The image at the left; at the right its labels, and the ``top`` most probable classes with bars.
 
-    A bar is solid green where the label is present, a hollow dashed vermilion frame where it is not; unknown labels
-    carry a question mark.
+    A bar is solid green where the label is present, a hollow dashed vermilion frame
+    where it is not; unknown labels carry a question mark.
 
     Args:
         image: (H, W) or (H, W, 3) uint8.

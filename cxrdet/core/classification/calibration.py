@@ -1,7 +1,8 @@
 """Do probabilities mean what they say? Expected calibration error, and the temperature that mends it.
 
-Source: C. Guo et al., "On calibration of modern neural networks", ICML 2017 (sections 2 and 4.2), for one probability
-of each label instead of the confidence of the top class. Labels are 1, 0 or NaN (unknown, left out).
+Source: C. Guo et al., "On calibration of modern neural networks", ICML 2017 (sections 2
+and 4.2), for one probability of each label instead of the confidence of the top class.
+Labels are 1, 0 or NaN (unknown, left out).
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -30,15 +31,15 @@ class CalibrationBins(NamedTuple):
     share: np.ndarray  # (K,) share of positives
 
     def error(self) -> float:
-        """Expected calibration error: the mean gap between ``mean`` and ``share``, by ``count``; NaN of nothing."""
+        """The mean gap between ``mean`` and ``share``, by ``count``; NaN of nothing."""
         used = self.count > 0
         return float(np.average(np.abs(self.mean - self.share)[used], weights=self.count[used])) if used.any() \
             else float('nan')
 
 
 def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
-    """Sort the probabilities of one class into bins of equal width, each open below and closed above; the first holds
-    0, too.
+    """Sort the probabilities of one class into bins of equal width, each open below and
+    closed above; the first holds 0, too.
 
     What is printed, drawn and tabled of calibration is all made of these bins.
 
@@ -46,8 +47,8 @@ def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
         y_true: (N,) labels: 1, 0 or NaN (left out).
         y_prob: (N,) probabilities in [0, 1].
 
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_column`, for probabilities out of range or less than
-        one bin.
+    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_column`, for
+        probabilities out of range or less than one bin.
     """
     true, prob = as_column(y_true, y_prob)
     if bins < 1:
@@ -67,36 +68,33 @@ def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
 def calibration_error(y_true, y_prob, *, bins: int = BINS) -> np.ndarray:
     """Expected calibration error of each class, (C,) float64 in [0, 1]; NaN for a class without known labels.
 
-    That over all classes together is the one of :func:`cxrdet.core.classification.multilabel.pooled` arrays. Arguments
-    and errors as for :func:`calibration_bins`, (N, C) or (N,).
+    That over all classes together is the one of
+    :func:`cxrdet.core.classification.multilabel.pooled` arrays. Arguments and errors as
+    for :func:`calibration_bins`, (N, C) or (N,).
     """
     return np.array([calibration_bins(*pair, bins=bins).error()
                      for pair in zip(*(array.T for array in as_columns(y_true, y_prob)))])
 
 
 def to_logit(prob) -> np.ndarray:
-    """Logits of probabilities, float64; those of 0 and 1, which a float32 sigmoid reaches, are cut at -17 and 17."""
+    """Logits of probabilities, float64, cut at -17 and 17."""
     prob = np.clip(np.asarray(prob, dtype=np.float64), 2.**-25, 1 - 2.**-25)
     return np.log(prob) - np.log1p(-prob)
 
 
 def scale(prob, temperature) -> np.ndarray:
-    """Probabilities after division of their logits by ``temperature``: one, or (C,). The order of scores stays."""
+    """Probabilities after division of their logits by ``temperature``: one, or (C,)."""
     if not np.all(np.asarray(temperature) > 0):
         raise ValueError(f'expected a temperature above 0, got {temperature}')
     return _sigmoid(to_logit(prob) / temperature)
 
 
 def fit_temperature(y_true, logits) -> np.float64:
-    """Temperature T that minimises the binary cross-entropy of sigmoid(logits / T).
+    """Temperature T that minimises the binary cross-entropy of sigmoid(logits / T);
+    labels 1, 0 or NaN of the same shape.
 
-    The cross-entropy is convex in 1 / T, so its slope is bisected. T lies in [0.01, 100]: labels that the logits tell
-    apart without error ask for ever smaller T, logits without relation to the labels for ever larger ones. 1 where
-    there is nothing to go by: no known label, or all logits 0.
-
-    Args:
-        y_true: (N, C) or (N,) labels: 1, 0 or NaN.
-        logits: Of the same shape.
+    The cross-entropy is convex in 1 / T, so its slope is bisected. T lies in [0.01,
+    100], and is 1 where there is nothing to go by: no known label, or all logits 0.
     """
     true, value = as_column(*pooled(y_true, logits))
     known = ~np.isnan(true)

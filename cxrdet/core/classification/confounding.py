@@ -1,7 +1,8 @@
 """Does a label go with the view in which an image was taken, so that a model could learn the one for the other?
 
-Source: Cramér's V with W. Bergsma's correction of its bias ("A bias-correction for Cramér's V and Tschuprow's T",
-Journal of the Korean Statistical Society 42, 2013), by which independent columns give about 0 whatever their length.
+Source: Cramér's V with W. Bergsma's correction of its bias ("A bias-correction for
+Cramér's V and Tschuprow's T", Journal of the Korean Statistical Society 42, 2013), by
+which independent columns give about 0 whatever their length.
 """
 from collections.abc import Sequence
 

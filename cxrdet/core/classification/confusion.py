@@ -1,8 +1,9 @@
 """Confusion matrix of a single-label classifier, and what follows from it.
 
-Sources: M. Sokolova, G. Lapalme, "A systematic analysis of performance measures for classification tasks",
-Information Processing & Management 45(4), 2009; balanced accuracy: K. H. Brodersen et al., "The balanced accuracy and
-its posterior distribution", ICPR 2010 (the mean of the recalls of all classes).
+Sources: M. Sokolova, G. Lapalme, "A systematic analysis of performance measures for
+classification tasks", Information Processing & Management 45(4), 2009; balanced
+accuracy: K. H. Brodersen et al., "The balanced accuracy and its posterior
+distribution", ICPR 2010 (the mean of the recalls of all classes).
 """
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,8 +18,9 @@ __all__ = ['ClassReport', 'class_report', 'confusion_matrix', 'frequent_confusio
 class ClassReport(NamedTuple):
     """Per class, each (C,): ``precision``, ``recall``, ``f1`` in [0, 1] float64, ``support`` int64; and their sums.
 
-    NaN where a value is not defined: all three of a class without images, and the precision of a class that was never
-    predicted (its recall and F1 are 0). The means, of recall and of F1, leave NaN out.
+    NaN where a value is not defined: all three of a class without images, and the
+    precision of a class that was never predicted (its recall and F1 are 0). The means,
+    of recall and of F1, leave NaN out.
     """
 
     precision: np.ndarray
@@ -52,8 +54,9 @@ def confusion_matrix(y_true, y_pred, num_classes: int) -> np.ndarray:
 
 
 def class_report(matrix) -> ClassReport:
-    """Rates of each class and their means from a confusion matrix, (C, C) with the true classes in the rows; ValueError
-    if it is not square or holds a negative count."""
+    """Rates of each class and their means from a confusion matrix, (C, C) with the true
+    classes in the rows; ValueError if it is not square or holds a negative count.
+    """
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or (matrix < 0).any():
         raise ValueError(f'expected a square matrix of counts, got shape {matrix.shape}')
@@ -65,8 +68,8 @@ def class_report(matrix) -> ClassReport:
 
 
 def frequent_confusions(matrix, classes: Sequence[str], *, most: int = 10) -> list[dict[str, Any]]:
-    """The most frequent errors, the most frequent first: ``true``, ``predicted``, ``count`` and ``share`` of the row of
-    the true class.
+    """The most frequent errors, the most frequent first: ``true``, ``predicted``,
+    ``count`` and ``share`` of the row of the true class.
 
     Args:
         matrix: (C, C) counts, or more: what lies behind the classes (as the background of a detector) is no confusion.

@@ -51,13 +51,13 @@ def label_count_weights(labels, offset: float = 0.04) -> np.ndarray:
 
 
 def class_balanced_weights(labels, power: float = 1.0) -> np.ndarray:
-    """Weight of each film to be drawn such that classes are drawn evenly; (N,) float64 of sum 1, all 0 if no label is
-    known.
+    """Weight of each film to be drawn such that classes are drawn evenly; (N,) float64
+    of sum 1, all 0 if no label is known.
 
-    Drawing by these weights is the same as drawing a class and then one of its n films, each equally likely, where the
-    probability of a class goes with n^(1 - power). Films without any positive label are one more class; one of which no
-    label is known has nothing to teach and is never drawn. The share of films that show a class is larger than its
-    probability, since films of other classes show it too.
+    Drawing by these weights is the same as drawing a class and then one of its n
+    films, each equally likely, where the probability of a class goes with n^(1 -
+    power). Films without any positive label are one more class; one of which no
+    label is known is never drawn.
 
     Args:
         labels: (N, C) of 1, 0 or NaN.
@@ -76,12 +76,9 @@ def class_balanced_weights(labels, power: float = 1.0) -> np.ndarray:
 def positive_weights(labels, *, cap: float | None = None) -> np.ndarray:
     """Weight of the positive part of each class's loss: number of negatives / number of positives; (C,) float64.
 
-    It makes positives and negatives of a class weigh alike, as torch's ``BCEWithLogitsLoss(pos_weight=...)`` describes.
-    A class that lacks positives or negatives has nothing to be balanced: its weight is 1.
-
-    Args:
-        labels: (N, C) of 1, 0 or NaN, of the training split only.
-        cap: Upper limit, above 0; a class of few films would otherwise weigh hundreds. None: no limit.
+    A class that lacks positives or negatives has the weight 1. ``labels``: (N, C) of 1,
+    0 or NaN, of the training split only; ``cap``: upper limit, above 0, for a class of
+    few films would otherwise weigh hundreds.
     """
     if cap is not None and not cap > 0:
         raise ConfigError(f'cap must be above 0, got {cap}')
@@ -92,8 +89,10 @@ def positive_weights(labels, *, cap: float | None = None) -> np.ndarray:
 
 
 def imbalance(classes: Sequence[str], counts) -> dict[str, Any]:
-    """Numbers of the classes of a training set: ``largest``, ``smallest`` (of those that occur), their ``ratio`` and
-    ``absent``, the names of those that do not. ``counts``: (C,) boxes, or positive images, of each."""
+    """Numbers of the classes of a training set: ``largest``, ``smallest`` (of those
+    that occur), their ``ratio`` and ``absent``, the names of those that do not.
+    ``counts``: (C,) boxes, or positive images, of each.
+    """
     counts = np.asarray(counts, np.int64)
     there = np.flatnonzero(counts)
     absent = [name for name, count in zip(classes, counts) if not count]

@@ -1,11 +1,13 @@
 """Average precision and the rates of decisions for many labels at once.
 
-Labels are 1, 0 or NaN (unknown); unknown entries are left out class by class. What is undefined is NaN: a precision
-where nothing was called positive, a recall without positives. "Micro" pools the entries of all classes, "macro" is the
-mean of the values of the classes. Errors are those of :func:`cxrdet.core.classification.roc.as_columns`.
+Labels are 1, 0 or NaN (unknown); unknown entries are left out class by class. What is
+undefined is NaN: a precision where nothing was called positive, a recall without
+positives. "Micro" pools the entries of all classes, "macro" is the mean of the values
+of the classes. Errors are those of :func:`cxrdet.core.classification.roc.as_columns`.
 
-Sources: D. M. W. Powers, "Evaluation: from precision, recall and F-measure to ROC", 2011 (the rates); M. L. Zhang, Z.
-H. Zhou, "A review on multi-label learning algorithms", IEEE TKDE 26(8), 2014 (Hamming loss, micro and macro).
+Sources: D. M. W. Powers, "Evaluation: from precision, recall and F-measure to ROC",
+2011 (the rates); M. L. Zhang, Z. H. Zhou, "A review on multi-label learning
+algorithms", IEEE TKDE 26(8), 2014 (Hamming loss, micro and macro).
 """
 from typing import NamedTuple
 
@@ -64,7 +66,7 @@ def confusion(y_true, y_score, thresholds=0.5) -> Counts:
 
 
 def rates(counts: Counts) -> Rates:
-    """Rates of each class, as scikit-learn's but NaN for 0/0; those of ``counts.total()`` are the micro ones."""
+    """Rates of each class, NaN for 0/0; those of ``counts.total()`` are the micro ones."""
     tp, fp, fn, tn = (np.asarray(values, dtype=np.float64) for values in counts)
     return Rates(accuracy=_share(tp + tn, tp + fp + fn + tn), precision=_share(tp, tp + fp), recall=_share(tp, tp + fn),
                  specificity=_share(tn, tn + fp), f1=_share(2 * tp, 2 * tp + fp + fn),
@@ -74,8 +76,8 @@ def rates(counts: Counts) -> Rates:
 def average_precision(y_true, y_score) -> np.ndarray:
     """Average precision of each class, (C,) float64 in [0, 1]; NaN where a class has no positives.
 
-    The sum of precision times gain in recall over the distinct scores, without interpolation (as scikit-learn). The
-    micro value is that of :func:`pooled` arrays.
+    The sum of precision times gain in recall over the distinct scores, without
+    interpolation (as scikit-learn). The micro value is that of :func:`pooled` arrays.
     """
     values = []
     for pair in zip(*(array.T for array in as_columns(y_true, y_score))):
@@ -86,8 +88,10 @@ def average_precision(y_true, y_score) -> np.ndarray:
 
 
 def cumulated(y_true, y_score) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
-    """True and false positives at each distinct score of one class, falling, as (K,) float64; the scores; numbers of
-    either label. Errors as :func:`cxrdet.core.classification.roc.as_column`."""
+    """True and false positives at each distinct score of one class, falling, as (K,)
+    float64; the scores; numbers of either label. Errors as
+    :func:`cxrdet.core.classification.roc.as_column`.
+    """
     true, score = as_column(y_true, y_score)
     known = np.flatnonzero(~np.isnan(true))
     order = known[np.argsort(-score[known], kind='stable')]

@@ -1,7 +1,8 @@
 """Operating points: named thresholds, given or chosen on a validation set, as a checkpoint keeps them.
 
-A point is written in a config as a threshold (``0.3``), as one for each class (``[0.3, 0.4]``), or as a rule by which
-they are chosen (``'youden'``, ``'F1'``, ``'sensitivity>=0.9'``, see :mod:`cxrdet.core.classification.thresholds`).
+A point is written in a config as a threshold (``0.3``), as one for each class (``[0.3,
+0.4]``), or as a rule by which they are chosen (``'youden'``, ``'F1'``,
+``'sensitivity>=0.9'``, see :mod:`cxrdet.core.classification.thresholds`).
 """
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -35,8 +36,9 @@ class OperatingPoints(NamedTuple):
                                                            for name, values in self.thresholds.items()}}
 
     def pick(self, name: str | None = None) -> tuple[str, np.ndarray]:
-        """Name and thresholds (C,) of the point called ``name``, else ConfigError; for None of the first that a rule
-        chose."""
+        """Name and thresholds (C,) of the point called ``name``, else ConfigError; for
+        None of the first that a rule chose.
+        """
         if name is None:
             name = next((name for name, rule in self.rules.items() if is_rule(rule)), next(iter(self.rules)))
         if name not in self.thresholds:
@@ -77,7 +79,8 @@ def check_points(points: Mapping[str, float | str | Sequence[float]]) -> dict[st
 def choose_points(points: Mapping[str, Any], y_true: np.ndarray, y_score: np.ndarray,
                   classes: Sequence[str]) -> OperatingPoints:
     """Thresholds of all ``points`` and the temperature, chosen on the labels and probabilities given, (N, C) each;
-    ValueError if a list of thresholds has not C of them."""
+    ValueError if a list of thresholds has not C of them.
+    """
     thresholds = {name: choose_thresholds(y_true, y_score, point) if is_rule(point) else given_thresholds(
         name, point, len(classes)) for name, point in points.items()}
     return OperatingPoints(tuple(classes), thresholds, {name: written(point) for name, point in points.items()},
@@ -85,7 +88,7 @@ def choose_points(points: Mapping[str, Any], y_true: np.ndarray, y_score: np.nda
 
 
 def given_thresholds(name: str, point: Any, classes: int) -> np.ndarray:
-    """A given point as (C,) thresholds; raises ValueError if it is a list of another length."""
+    """A given point as (C,) thresholds."""
     values = np.asarray(point, dtype=np.float64)
     if values.shape not in ((), (classes,)):
         raise ValueError(f'operating point "{name}": expected one threshold or {classes}, one a class, '
@@ -99,8 +102,9 @@ def written(point: Any) -> str:
 
 
 def read_points(content: Any, classes: Sequence[str], source: str) -> OperatingPoints:
-    """The :meth:`OperatingPoints.to_dict` that a checkpoint holds, in the order of ``classes``; CheckpointError if it
-    is none, or of other classes."""
+    """The :meth:`OperatingPoints.to_dict` that a checkpoint holds, in the order of
+    ``classes``; CheckpointError if it is none, or of other classes.
+    """
     try:
         own = [str(name) for name in content['classes']]
         order = [own.index(name) for name in classes]

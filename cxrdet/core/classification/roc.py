@@ -1,13 +1,15 @@
 """Area under the ROC curve of many classes at once, with intervals; errors are those of :func:`as_columns`.
 
-Labels are 1, 0 or NaN (unknown); unknown entries are left out class by class. A class that lacks positives or negatives
-has no ROC curve: its results are NaN.
+Labels are 1, 0 or NaN (unknown); unknown entries are left out class by class. A class
+that lacks positives or negatives has no ROC curve: its results are NaN.
 
-Sources: J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a ROC curve", Radiology 143, 1982 (the area
-is the Mann-Whitney statistic, ties counted half); E. R. DeLong et al., Biometrics 44, 1988 (its variance), in the form
-by ranks of X. Sun, W. Xu, IEEE Signal Processing Letters 21(11), 2014; M. S. Pepe, "The Statistical Evaluation of
-Medical Tests for Classification and Prediction", 2003 (its interval on the logit scale); B. Efron, R. Tibshirani, "An
-Introduction to the Bootstrap", 1993 (percentile interval over resampled groups).
+Sources: J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a ROC
+curve", Radiology 143, 1982 (the area is the Mann-Whitney statistic, ties counted half);
+E. R. DeLong et al., Biometrics 44, 1988 (its variance), in the form by ranks of X. Sun,
+W. Xu, IEEE Signal Processing Letters 21(11), 2014; M. S. Pepe, "The Statistical
+Evaluation of Medical Tests for Classification and Prediction", 2003 (its interval on
+the logit scale); B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993
+(percentile interval over resampled groups).
 """
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -84,8 +86,8 @@ class AurocInterval(NamedTuple):
 def auroc_interval(y_true, y_score, *, groups=None, draws=None, samples: int = DRAWS) -> AurocInterval:
     """The 95 % interval that this package gives of :func:`auroc`, whether in a log, a table or a plot.
 
-    Where groups are known it is a bootstrap over them, for rows of one group are not independent; otherwise
-    :func:`delong_interval`.
+    Where groups are known it is a bootstrap over them, for rows of one group are not
+    independent; otherwise :func:`delong_interval`.
 
     Args:
         y_true, y_score: As for :func:`auroc`.
@@ -117,14 +119,16 @@ def group_numbers(patients: Sequence, files: Sequence) -> tuple[np.ndarray, bool
 def delong_interval(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
     """95 % interval of :func:`auroc` by DeLong's variance: lower and upper ends, each (C,) float64 in [0, 1].
 
-    NaN where the area is NaN or a class has a single positive or negative. Rows are taken as independent. The interval
-    is symmetric on the logit scale, where the standard error is that of the area / (area (1 - area)). For areas of 1
-    and 0 one end is exact instead: of n disjoint pairs of a positive and a negative, n the number of the rarer, all are
-    in order with probability area^n, so that 0.05^(1/n) is a lower bound of an observed 1, and 1 minus it an upper
-    bound of an observed 0 (conservative).
+    NaN where the area is NaN or a class has a single positive or negative. Rows are
+    taken as independent. The interval is symmetric on the logit scale, where the
+    standard error is that of the area / (area (1 - area)). For areas of 1 and 0 one
+    end is exact instead: of n disjoint pairs of a positive and a negative, n the
+    number of the rarer, all are in order with probability area^n, so that 0.05^(1/n)
+    bounds an observed 1 (conservative).
 
-    In simulations with normal scores it holds the true area (positives / negatives, area): 10 / 140, 0.95: 88 %; 15 /
-    140, 0.90: 91 %; 30 / 140, 0.90: 94 %; 60 / 120, 0.76: 96 %.
+    In simulations with normal scores it holds the true area (positives /
+    negatives, area): 10 / 140, 0.95: 88 %; 15 / 140, 0.90: 91 %; 30 / 140,
+    0.90: 94 %; 60 / 120, 0.76: 96 %.
     """
     width = NormalDist().inv_cdf(0.975)
     ends = []
@@ -147,8 +151,8 @@ def delong_interval(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
 def bootstrap_areas(y_true, y_score, *, groups=None, samples: int = DRAWS, seed: int = 0) -> np.ndarray:
     """:func:`auroc` of resampled groups, (samples, C) float64; NaN where a draw lacks positives or negatives.
 
-    Groups are drawn with replacement. Percentiles of the areas are the interval of each class; those of their means,
-    draw by draw, the interval of the mean.
+    Groups are drawn with replacement. Percentiles of the areas are the interval of each
+    class; those of their means, draw by draw, the interval of the mean.
 
     Args:
         groups: (N,) group of each row, for example patient numbers. None: each row for itself.
@@ -164,7 +168,6 @@ def bootstrap_areas(y_true, y_score, *, groups=None, samples: int = DRAWS, seed:
 
 
 def _placements(true: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """The area, and DeLong's structural components of positives and negatives."""
     positive, negative = score[true == 1], score[true == 0]
     if not len(positive) or not len(negative):
         return np.nan, positive[:0], negative[:0]
@@ -184,7 +187,7 @@ def _sorted_sides(true: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _weighted_areas(times: np.ndarray, positive: np.ndarray, negative: np.ndarray, below: np.ndarray,
                     not_above: np.ndarray) -> np.ndarray:
-    """Areas (B,) under the ROC curves of rows, as :func:`_sorted_sides` gives them, counted ``times`` (N, B) times."""
+    """Areas (B,) of the rows of :func:`_sorted_sides`, counted ``times`` (N, B) times."""
     of_positives = times[positive]
     counted = np.zeros((len(negative) + 1, times.shape[1]), dtype=np.int32)
     np.cumsum(times[negative], axis=0, out=counted[1:])

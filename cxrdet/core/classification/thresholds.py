@@ -1,9 +1,10 @@
 """ROC curves and the thresholds that are read off them; errors are those of
 :func:`cxrdet.core.classification.roc.as_columns`.
 
-Sources: W. J. Youden, "Index for rating diagnostic tests", Cancer 3, 1950 (sensitivity + specificity - 1); Z. C. Lipton
-et al., "Optimal thresholding of classifiers to maximize F1 measure", ECML 2014; vertical averaging of resampled curves:
-T. Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters 27, 2006.
+Sources: W. J. Youden, "Index for rating diagnostic tests", Cancer 3, 1950 (sensitivity
++ specificity - 1); Z. C. Lipton et al., "Optimal thresholding of classifiers to
+maximize F1 measure", ECML 2014; vertical averaging of resampled curves: T. Fawcett, "An
+introduction to ROC analysis", Pattern Recognition Letters 27, 2006.
 """
 import re
 
@@ -19,8 +20,10 @@ _RULES = 'youden, F1 or sensitivity>=S with S in (0, 1]'
 
 
 def parse_rule(rule: str) -> tuple[str, float | None]:
-    """Split a rule into its name and number: ``'sensitivity>=0.9'`` -> ``('sensitivity', 0.9)``; ValueError for
-    anything but ``youden``, ``F1`` and ``sensitivity>=S`` with S in (0, 1]."""
+    """Split a rule into its name and number: ``'sensitivity>=0.9'`` ->
+    ``('sensitivity', 0.9)``; ValueError for anything but ``youden``, ``F1`` and
+    ``sensitivity>=S`` with S in (0, 1].
+    """
     text = str(rule).strip()
     if text in ('youden', 'F1'):
         return text, None
@@ -55,8 +58,8 @@ def choose_thresholds(y_true, y_score, rule: str) -> np.ndarray:
 
 
 def roc_band(y_true, y_score, *, groups=None, samples: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pointwise 95 % bootstrap band of the ROC curve of one class: false positive rates, lower and upper ends, each
-    (101,).
+    """Pointwise 95 % bootstrap band of the ROC curve of one class: false positive
+    rates, lower and upper ends, each (101,).
 
     Arguments as for :func:`cxrdet.core.classification.roc.bootstrap_areas`. NaN where a draw never holds both labels.
     """
@@ -74,7 +77,7 @@ def roc_band(y_true, y_score, *, groups=None, samples: int = 200) -> tuple[np.nd
 
 
 def _heights(false_rate: np.ndarray, true_rate: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """True positive rates at given false positive rates; on a vertical part of the curve, its upper end."""
+    """True positive rates at false ones; on a vertical part, its upper end."""
     upper = np.append(np.diff(false_rate) > 0, True)
     return np.interp(at, false_rate[upper], true_rate[upper])
 

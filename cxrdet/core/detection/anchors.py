@@ -1,8 +1,9 @@
 """Sizes and shapes of boxes against the anchors of a detector.
 
-Sources: J. Redmon, A. Farhadi, "YOLO9000: Better, Faster, Stronger", CVPR 2017, section 2 (k-means over widths and
-heights with the distance 1 - IoU); S. Ren et al., "Faster R-CNN", NeurIPS 2015, section 3.1.2 (an anchor learns a box
-from an IoU of 0.7, and every box takes its best one).
+Sources: J. Redmon, A. Farhadi, "YOLO9000: Better, Faster, Stronger", CVPR 2017, section
+2 (k-means over widths and heights with the distance 1 - IoU); S. Ren et al., "Faster
+R-CNN", NeurIPS 2015, section 3.1.2 (an anchor learns a box from an IoU of 0.7, and
+every box takes its best one).
 """
 import numpy as np
 
@@ -54,10 +55,11 @@ def anchor_advice(shapes) -> dict:
     Args:
         shapes: (N, 2) width and height of the boxes, in pixels, all above 0.
 
-    Returns: ``boxes`` (number), ``size`` and ``ratio`` (percentiles of sqrt(area) and height / width), ``covered``
-        (share of boxes with a good anchor), ``mean_iou`` (with the best one), ``clusters`` (five shapes), ``ratios``
-        and ``base_scale`` (proposed for MMDetection's generator with strides 4 … 64), ``covered_then``. Empty without
-        boxes.
+    Returns: ``boxes`` (number), ``size`` and ``ratio`` (percentiles of sqrt(area)
+        and height / width), ``covered`` (share of boxes with a good anchor),
+        ``mean_iou`` (with the best one), ``clusters`` (five shapes), ``ratios`` and
+        ``base_scale`` (proposed for MMDetection's generator with strides 4 … 64),
+        ``covered_then``. Empty without boxes.
     """
     shapes = np.asarray(shapes, np.float64).reshape(-1, 2)
     if not len(shapes):

@@ -1,7 +1,8 @@
 """Boxes as NumPy arrays: area, overlap, clipping, conversions and the test for boxes that cannot be used.
 
-Boxes are (N, 4) xyxy in absolute pixels with continuous corners: ``width = x2 - x1`` (no legacy ``+ 1``), a box that
-covers the whole image is ``(0, 0, W, H)``. Arguments stay as they are; those of another shape raise ValueError.
+Boxes are (N, 4) xyxy in absolute pixels with continuous corners: ``width = x2 - x1``
+(no legacy ``+ 1``), a box that covers the whole image is ``(0, 0, W, H)``. Arguments
+stay as they are; those of another shape raise ValueError.
 """
 import math
 
@@ -56,7 +57,8 @@ def xyxy_to_xywh(boxes) -> np.ndarray:
 
 def box_fault(box: tuple[float, float, float, float], height: float, width: float) -> str:
     """Why one box cannot be used: ``'degenerate'`` (a side below one pixel, or a corner that is not finite),
-    ``'outside'`` (it shares no area with the image), or ``''`` (it can)."""
+    ``'outside'`` (it shares no area with the image), or ``''`` (it can).
+    """
     x1, y1, x2, y2 = box
     if not (x2 - x1 >= 1 and y2 - y1 >= 1 and all(map(math.isfinite, box))):
         return 'degenerate'

@@ -1,7 +1,8 @@
 """What kind of mistakes a detector makes, and what mending each kind would be worth.
 
-Source: D. Bolya, S. Foley, J. Hays, J. Hoffman, "TIDE: A General Toolbox for Identifying Object Detection Errors",
-ECCV 2020. With t_f = 0.5 and t_b = 0.1, a false positive is, by the first rule that fits,
+Source: D. Bolya, S. Foley, J. Hays, J. Hoffman, "TIDE: A General Toolbox for
+Identifying Object Detection Errors", ECCV 2020. With t_f = 0.5 and t_b = 0.1, a false
+positive is, by the first rule that fits,
 
 - ``localisation``: t_b <= IoU <= t_f with a box of its class;
 - ``classification``: IoU >= t_f with a box of another class;
@@ -67,7 +68,7 @@ class ErrorTable(NamedTuple):
         return dict(zip(ERROR_TYPES, counts.tolist()))
 
     def from_score(self, score_thr: float) -> 'ErrorTable':
-        """The table of the detections with a score of at least ``score_thr``: better ones alone decide over each."""
+        """The table of the detections from a score on: better ones alone decide over each."""
         shown = self.score >= score_thr
         return ErrorTable(*(column[shown] for column in self[:7]), *self[7:])
 
@@ -77,8 +78,8 @@ def error_table(pairing: Pairing, *, foreground: float = 0.5, background: float 
 
     Args:
         pairing: of the set; what falls on an ignored box of its class is no error.
-        foreground, background: t_f and t_b, 0 < t_b < t_f <= 1, t_b not below the pairing's ``lowest``; else
-            ValueError.
+        foreground, background: t_f and t_b, 0 < t_b < t_f <= 1, t_b not below the
+            pairing's ``lowest``; else ValueError.
     """
     if not pairing.lowest <= background < foreground <= 1:
         raise ValueError(f'expected {pairing.lowest:g} <= background < foreground <= 1, got {background} and '
@@ -98,7 +99,6 @@ def error_table(pairing: Pairing, *, foreground: float = 0.5, background: float 
 
 
 def _nearest(pairing: Pairing, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Highest overlap of each detection among some pairs (0 for none), and with which ground truth (-1)."""
     row, truth, overlap = pairing.row[pairs], pairing.truth[pairs], pairing.overlap[pairs]
     best, nearest = np.zeros(len(pairing.score)), np.full(len(pairing.score), -1)
     np.maximum.at(best, row, overlap)
@@ -110,11 +110,13 @@ def _nearest(pairing: Pairing, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def mending_gains(table: ErrorTable) -> dict[str, float]:
     """The mean average precision (``mAP``, at the table's t_f) and what it would gain without each type of error.
 
-    Mended, a localisation or classification error becomes a hit if its box was not found and it is the best of those
-    that point at it, and vanishes otherwise; duplicate, background and both vanish; a missed box is not asked for. Each
-    gain is for mending that type alone; they do not add up. A gain below 0, which the steps of the average precision
-    can give, is told as 0, as in TIDE. ``false_positive`` and ``false_negative`` are the paper's two further numbers:
-    all false positives below all hits, and no unfound box asked for. Classes without ground truth are left out.
+    Mended, a localisation or classification error becomes a hit if its box was not
+    found and it is the best of those that point at it, and vanishes otherwise;
+    duplicate, background and both vanish; a missed box is not asked for. Each gain
+    is for mending that type alone, 0 where it would be below (as in TIDE).
+    ``false_positive`` and ``false_negative`` are the paper's two further numbers:
+    all false positives below all hits, and no unfound box asked for. Classes
+    without ground truth are left out.
 
     Returns: {'mAP': …, 'classification': …, …, 'false_positive': …, 'false_negative': …}, in [0, 1], or all NaN.
     """
@@ -144,7 +146,7 @@ def mending_gains(table: ErrorTable) -> dict[str, float]:
 
 
 def _best_of_each(kind, target, score, found) -> np.ndarray:
-    """Bool (N,): the errors that would become hits, at most one for each box that was not found."""
+    """The errors that would become hits, at most one for each box that was not found."""
     chosen = np.zeros(len(kind), bool)
     rows = np.flatnonzero((kind == _LOC) | (kind == _CLS))
     rows = rows[~found[target[rows]]]
@@ -156,10 +158,11 @@ def _best_of_each(kind, target, score, found) -> np.ndarray:
 def confusion_table(pairing: Pairing, *, score_thr: float = 0.5, iou_thr: float = 0.5) -> np.ndarray:
     """Confusion matrix (C + 1, C + 1) int64: rows are true classes, columns predicted ones, the last is background.
 
-    Every detection and every box counts once. Boxes are matched within their class first, as everywhere; what is left
-    on both sides is then matched whatever the class: these are confusions. A box that is left is missed (last column),
-    a detection a false alarm (last row). Detections below ``score_thr`` and those on ignored boxes are left out,
-    ignored boxes too.
+    Every detection and every box counts once. Boxes are matched within their class
+    first, as everywhere; what is left on both sides is then matched whatever the class:
+    these are confusions. A box that is left is missed (last column), a detection a
+    false alarm (last row). Detections below ``score_thr`` and those on ignored boxes
+    are left out, ignored boxes too.
     """
     matrix = np.zeros((pairing.classes + 1, ) * 2, np.int64)
     taken, shown = pairing.taken(iou_thr), pairing.score >= score_thr
@@ -180,8 +183,9 @@ def errors_by_size(table: ErrorTable, *, edges=(32. ** 2, 96. ** 2)) -> list[dic
     Args:
         edges: rising areas in square pixels that part the ranges; by default COCO's small, medium and large.
 
-    Returns: one mapping a range: ``area`` (low, high), ``boxes``, ``found``, ``recall`` (NaN without boxes),
-        ``detections``, ``hits`` and the number of each of :data:`ERROR_TYPES`.
+    Returns: one mapping a range: ``area`` (low, high), ``boxes``, ``found``,
+        ``recall`` (NaN without boxes), ``detections``, ``hits`` and the number
+        of each of :data:`ERROR_TYPES`.
     """
     bounds, rows = [0., *edges, float('inf')], []
     real = ~table.ignore

@@ -1,9 +1,11 @@
 """Free-response ROC: lesions found against false alarms an image, with intervals over images or patients.
 
-Sources: P. C. Bunch et al., "A free response approach to the measurement and characterization of radiographic observer
-performance", Proc. SPIE 127, 1977; B. van Ginneken et al., "Comparing and combining algorithms for computer-aided
-detection of pulmonary nodules … the ANODE09 study", Medical Image Analysis 14, 2010 (sensitivity at 1/8 … 8 false
-positives a scan, and their mean); B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993.
+Sources: P. C. Bunch et al., "A free response approach to the measurement and
+characterization of radiographic observer performance", Proc. SPIE 127, 1977; B. van
+Ginneken et al., "Comparing and combining algorithms for computer-aided detection of
+pulmonary nodules … the ANODE09 study", Medical Image Analysis 14, 2010 (sensitivity at
+1/8 … 8 false positives a scan, and their mean); B. Efron, R. Tibshirani, "An
+Introduction to the Bootstrap", 1993.
 """
 from typing import NamedTuple
 
@@ -45,14 +47,14 @@ class FrocInterval(NamedTuple):
 def froc(scores, is_hit, n_images: int, n_lesions: int, *, rates=RATES) -> Froc:
     """FROC curve of all detections of a set, and its sensitivity at given numbers of false positives an image.
 
-    A threshold takes all detections of its score together, so ties do not depend on their order. The sensitivity at a
-    rate is that of a threshold that exists: the best one with at most so many false positives. (The scripts of LUNA16,
-    CAMELYON16 and MONAI draw lines between thresholds, which gives slightly more.) Beyond the last threshold it stays.
+    A threshold takes all detections of its score together, so ties do not depend on
+    their order. The sensitivity at a rate is that of the best threshold that exists
+    with at most so many false positives. (LUNA16, CAMELYON16 and MONAI draw lines
+    between thresholds, which gives slightly more.)
 
     Args:
-        scores: (N,) finite, of any range; one entry a detection over the whole set.
-        is_hit: (N,) bool, True for a detection matched one to one with a lesion; a second one on the same lesion is a
-            false positive. Leave out detections on ignored regions.
+        scores: (N,) finite, of any range; one entry a detection over the whole set, without those on ignored regions.
+        is_hit: (N,) bool, True for a detection matched one to one with a lesion.
         n_images: images of the set, those without detections or lesions included; at least 1.
         n_lesions: lesions of the set, found or not. Without any the sensitivity is NaN.
         rates: (R,) false positives an image.
@@ -115,8 +117,9 @@ def froc_interval(scores, is_hit, image, lesions, *, groups=None, rates=RATES, l
 def lesion_auroc(scores, is_hit, n_lesions: int) -> float:
     """Probability that a lesion scores above a false alarm, ties counted half; NaN without lesions or false alarms.
 
-    The score of a lesion is that of the detection that found it; a missed lesion lies below every false alarm, so that
-    1 needs all lesions found. Arguments and errors as for :func:`froc`.
+    The score of a lesion is that of the detection that found it; a missed lesion
+    lies below every false alarm, so that 1 needs all lesions found. Arguments
+    and errors as for :func:`froc`.
     """
     scores, hit = _checked(scores, is_hit)
     missed = int(n_lesions) - int(hit.sum())

@@ -1,7 +1,7 @@
 """Loops over boxes for :mod:`cxrdet.core.detection.fusion`, compiled by Numba (:mod:`cxrdet.core.compiled`).
 
-All kernels take C-contiguous float64 arrays whose boxes stand class by class: class g has the rows ``starts[g]`` to
-``starts[g + 1]``.
+All kernels take C-contiguous float64 arrays whose boxes stand class by class: class g
+has the rows ``starts[g]`` to ``starts[g + 1]``.
 """
 import numpy as np
 
@@ -14,8 +14,9 @@ __all__ = ['cluster_by_seed', 'cluster_by_mean', 'greedy_nms', 'overlapping', 's
 def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_model):  # noqa: C901
     """Weighted boxes fusion: a box joins the cluster whose mean box it overlaps most, by more than ``iou_thr``.
 
-    The mean box that decides is kept in single precision, as in the reference implementation: where an overlap equals
-    the threshold up to rounding, both decide alike. What is returned is summed in double precision.
+    The mean box that decides is kept in single precision, as in the reference
+    implementation: where an overlap equals the threshold up to rounding, both decide
+    alike. What is returned is summed in double precision.
 
     Args:
         boxes, scores: (N, 4) xyxy with area and (N,), weights included; best score first within a class.
@@ -23,8 +24,9 @@ def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_mod
         weights: (T,) of the models.
         one_per_model: a cluster takes one box of each model.
 
-    Returns: (M,) each, but for boxes (M, 4): boxes, sum and maximum of the scores, number of boxes, sum of their
-        weights, sum of the weights of the models that took part, index of the class.
+    Returns: (M,) each, but for boxes (M, 4): boxes, sum and maximum of the scores,
+        number of boxes, sum of their weights, sum of the weights of the models that
+        took part, index of the class.
     """
     total, rounded = np.zeros((len(boxes), 4)), np.zeros((len(boxes), 4), np.float32)
     mean, area = np.zeros((len(boxes), 4)), np.zeros(len(boxes))
@@ -75,8 +77,8 @@ def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_mod
 def cluster_by_seed(boxes, scores, starts, iou_thr):
     """Give every box to the better box (the seed) that it overlaps most, by more than ``iou_thr``; else it is a seed.
 
-    Returns: seeds (M,) int64 as rows of ``boxes``; cluster (N,) int64 of each box; its overlap (N,) with the seed;
-        index of the class (M,).
+    Returns: seeds (M,) int64 as rows of ``boxes``; cluster (N,) int64 of each box; its
+        overlap (N,) with the seed; index of the class (M,).
     """
     seeds, group = np.zeros(len(boxes), np.int64), np.zeros(len(boxes), np.int64)
     cluster, overlaps = np.zeros(len(boxes), np.int64), np.ones(len(boxes))
@@ -104,7 +106,8 @@ def cluster_by_seed(boxes, scores, starts, iou_thr):
 @compiled
 def vote(boxes, scores, owners, cluster, clusters, models):
     """Sum of the votes (M,) of soft voting, and of the boxes times the votes (M, 4): in each of the clusters
-    (:func:`cluster_by_seed`), every model votes with the best of its boxes."""
+    (:func:`cluster_by_seed`), every model votes with the best of its boxes.
+    """
     voted = np.zeros((clusters, models), np.bool_)
     score, total = np.zeros(clusters), np.zeros((clusters, 4))
     for j in range(len(boxes)):
@@ -120,7 +123,8 @@ def vote(boxes, scores, owners, cluster, clusters, models):
 @compiled
 def greedy_nms(boxes, scores, starts, iou_thr):
     """Rows of the boxes that stay, class by class, best first: those that no better box overlaps by > ``iou_thr``. The
-    boxes of a class may stand in any order, here and below."""
+    boxes of a class may stand in any order, here and below.
+    """
     kept, count = np.zeros(len(boxes), np.int64), 0
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     gone = np.zeros(len(boxes), np.bool_)

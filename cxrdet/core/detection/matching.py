@@ -1,11 +1,11 @@
 """The one place that pairs predicted boxes with ground truth: one to one, by COCO's rule, once for a whole split.
 
-:func:`pair_boxes` notes which predictions overlap which ground truth; every figure of a detector, at any overlap and
-from any score on, is derived from that table (:class:`Pairing`) without looking at the boxes again. A prediction's
-match depends on better ones only, so that those from a score on are matched as all of them are.
+:func:`pair_boxes` notes which predictions overlap which ground truth; every figure of a
+detector, at any overlap and from any score on, is derived from that table
+(:class:`Pairing`). A prediction's match depends on better ones only.
 
-Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, and the reference evaluation
-``pycocotools.cocoeval.COCOeval.evaluateImg``, whose decisions these functions repeat, ties included.
+Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, and
+``pycocotools.cocoeval``, whose decisions these functions repeat, ties included.
 """
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +20,9 @@ __all__ = ['LesionTable', 'Pairing', 'as_boxes', 'overlaps', 'pair_boxes']
 
 
 class LesionTable(NamedTuple):
-    """All predictions (N) of a set of I images with C classes, those on ignored boxes left out, matched at one
-    overlap."""
+    """All predictions (N) of a set of I images with C classes, those on ignored boxes
+    left out, matched at one overlap.
+    """
 
     scores: np.ndarray  # (N,) float64
     hits: np.ndarray  # (N,) bool, matched one to one with a lesion of its class
@@ -71,10 +72,11 @@ class Pairing:
     def taken(self, iou_thr: float = 0.5) -> np.ndarray:
         """(N,) int64: the ground truth that each prediction took within its class, -1 for none.
 
-        In falling order of score, each takes the free box of highest overlap >= ``iou_thr``. An ignored box is taken
-        only where no other fits and stays free for any number of predictions. Equal scores keep their order; of equal
-        overlaps the later box wins, as in pycocotools. ValueError if ``iou_thr`` is not in (0, 1], or below what was
-        noted.
+        In falling order of score, each takes the free box of highest overlap >=
+        ``iou_thr``. An ignored box is taken only where no other fits and stays free
+        for any number of predictions. Equal scores keep their order; of equal
+        overlaps the later box wins, as in pycocotools. ValueError if ``iou_thr`` is
+        not in (0, 1], or below what was noted.
         """
         if iou_thr not in self._taken:
             self._taken[iou_thr] = self.assign(iou_thr, self.same_class)
@@ -113,8 +115,8 @@ def pair_boxes(predictions: Iterable[Mapping], targets: Iterable[Mapping], num_c
 
     Args:
         predictions: one mapping an image with ``boxes`` (N, 4) xyxy in pixels, ``scores`` (N,) and ``labels`` (N,) int.
-        targets: one mapping an image, in the same order: ``boxes`` (M, 4), ``labels`` (M,) and optionally ``ignore``
-            (M,) bool.
+        targets: one mapping an image, in the same order: ``boxes`` (M, 4), ``labels``
+            (M,) and optionally ``ignore`` (M,) bool.
         num_classes: labels run from 0 to ``num_classes - 1``; None: to the highest there is.
         lowest: overlap from which a pair is noted, in (0, 1]; nothing can be asked below it.
         most: only so many of the best predictions of each image and class count (COCO: 100); None: all.
@@ -144,7 +146,6 @@ def pair_boxes(predictions: Iterable[Mapping], targets: Iterable[Mapping], num_c
 
 
 def _columns(number: int, prediction: Mapping, target: Mapping, num_classes: int | None, most: int | None) -> tuple:
-    """Boxes, scores and labels of an image; boxes, ignore flags and labels of its ground truth."""
     sides = []
     for what, part, name, kind in (('predicted', prediction, 'scores', np.float64),
                                    ('ground-truth', target, 'ignore', bool)):
@@ -169,8 +170,9 @@ def _columns(number: int, prediction: Mapping, target: Mapping, num_classes: int
 
 
 def as_boxes(boxes, name: str = 'boxes') -> np.ndarray:
-    """``boxes`` as (N, 4) float64, an empty sequence as (0, 4); ValueError for another shape or a value that is not
-    finite."""
+    """``boxes`` as (N, 4) float64, an empty sequence as (0, 4); ValueError for another
+    shape or a value that is not finite.
+    """
     array = np.asarray(boxes, dtype=np.float64)
     if array.size == 0:
         return np.zeros((0, 4))
@@ -185,8 +187,9 @@ def as_boxes(boxes, name: str = 'boxes') -> np.ndarray:
 def overlaps(boxes, targets, crowd) -> np.ndarray:
     """Overlap (N, M) in [0, 1] of boxes (N, 4) with targets (M, 4), xyxy in pixels, by COCO's two rules.
 
-    Intersection over union; for a target that is a crowd region ((M,) bool) intersection over the area of the box, so
-    that a small box inside a large region scores 1. Pairs without any area score 0.
+    Intersection over union; for a target that is a crowd region ((M,) bool)
+    intersection over the area of the box, so that a small box inside a large region
+    scores 1. Pairs without any area score 0.
     """
     boxes, targets, crowd = as_boxes(boxes), as_boxes(targets, 'targets'), np.asarray(crowd, bool)
     overlap = box_iou(boxes, targets)

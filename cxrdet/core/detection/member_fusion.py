@@ -43,9 +43,10 @@ def fuse_known(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence
 
 
 def fusable(boxes: Array, scores: Array) -> Array:
-    """Where boxes (N, 4) have finite corners in their order, x1 <= x2 and y1 <= y2, and scores (N,) are finite: a mask
-    (N,) of the kind of array that came in. Negative scores pass, as fusion refuses them with reason: they are no
-    scores."""
+    """Where boxes (N, 4) have finite corners in their order, x1 <= x2 and y1 <= y2, and
+    scores (N,) are finite: a mask (N,) of the kind of array that came in. Negative
+    scores pass, as fusion refuses them with reason: they are no scores.
+    """
     finite = (abs(boxes) < math.inf).all(1) & (abs(scores) < math.inf)
     return finite & (boxes[:, 2:] >= boxes[:, :2]).all(1)
 

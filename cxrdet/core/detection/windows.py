@@ -1,4 +1,4 @@
-"""Windows of an image around one box that leave other boxes out, and what becomes of boxes that a window cuts."""
+"""Windows of an image around one box, and what becomes of boxes that a window cuts."""
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,16 +23,16 @@ class Detected(NamedTuple):
 def window_around(box, avoid, size: tuple[int, int], *, margin: float = 0.25) -> np.ndarray:
     """The window around ``box`` that leaves out the boxes of ``avoid``, as large as a greedy search finds it, (4,) int.
 
-    It begins with the whole image; box by box, the nearest first, the side is moved in that costs the least area and
-    leaves the box out. A margin around ``box`` stays in the window: boxes that reach into it are left out as far as
-    that goes, and those that reach into ``box`` itself are not.
+    It begins with the whole image; box by box, the nearest first, the side is
+    moved in that costs the least area and leaves the box out. Boxes that reach
+    into a margin around ``box`` are left out as far as that goes, and those that
+    reach into ``box`` itself are not.
 
     Args:
         box: (4,) xyxy in pixels, with a part inside the image.
         avoid: (M, 4) xyxy.
         size: Height and width of the image.
-        margin: Width of the rim around ``box`` as a share of its longer side; it is given up where a box of ``avoid``
-            stands in it that can be left out otherwise.
+        margin: Width of the rim around ``box`` as a share of its longer side.
     """
     height, width = size
     box = np.asarray(box, np.float64)
@@ -62,8 +62,9 @@ def _cuts(window: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def visible_shares(boxes, window) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of boxes (N, 4) xyxy that lie in a window, (N, 4), and their shares of the boxes' areas, (N,) in
-    0..1."""
+    """The parts of boxes (N, 4) xyxy that lie in a window, (N, 4), and their shares of
+    the boxes' areas, (N,) in 0..1.
+    """
     boxes, window = as_boxes(boxes), np.asarray(window, np.float64)
     parts = np.concatenate([np.maximum(boxes[:, :2], window[:2]), np.minimum(boxes[:, 2:], window[2:])], axis=1)
     areas = box_area(boxes)
@@ -73,8 +74,9 @@ def visible_shares(boxes, window) -> tuple[np.ndarray, np.ndarray]:
 def cut_boxes(boxes, window, *, min_visibility: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a window leaves of boxes: rows of those that stay, their parts (K, 4), and the remains of the others (R, 4).
 
-    A remain is the visible part of a box of which less than ``min_visibility`` is in the window: there is something
-    to be seen there that has no box any more. Coordinates are those of the image, not of the window.
+    A remain is the visible part of a box of which less than ``min_visibility`` is in
+    the window: there is something to be seen there that has no box any more.
+    Coordinates are those of the image, not of the window.
     """
     parts, shares = visible_shares(boxes, window)
     stays = shares >= max(min_visibility, 1e-9)

@@ -61,8 +61,8 @@ def coco_tables(predictions: Sequence[Mapping], targets: Sequence[Mapping], clas
 
 def precision_and_recall(truth: dict, results: Sequence[dict], *, backend: str = 'auto',
                          max_dets: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """Precision by IoU threshold (0.50, 0.55 ... 0.95), recall (0, 0.01 ... 1), class and area (:data:`AREAS`), and the
-    highest recall by IoU threshold, class and area.
+    """Precision by IoU threshold (0.50, 0.55 ... 0.95), recall (0, 0.01 ... 1), class
+    and area (:data:`AREAS`), and the highest recall by IoU threshold, class and area.
 
     Args:
         truth, results: as :func:`coco_tables` gives them, with whole numbers as image ids.

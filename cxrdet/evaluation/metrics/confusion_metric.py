@@ -26,19 +26,21 @@ _LOCAL = 'LocalVisBackend'  # its folder is taken before those of others
 class ConfusionMatrixMetric(BaseMetric):
     """Accuracy, balanced accuracy, macro F1, precision, recall and F1 of each class, and the confusion matrix.
 
-    Scalars (with the prefix ``accuracy/``): ``top1`` (as MMPretrain's Accuracy names it, but in [0, 1], not per cent),
-    ``balanced`` (mean recall), ``macro_F1`` and, with ``classwise``, ``precision_<class>``, ``recall_<class>``,
-    ``F1_<class>``. What is not defined (:class:`cxrdet.core.classification.confusion.ClassReport`) is NaN and named in
-    the log. After each evaluation ``matrix`` holds the counts, (C, C) int64, true classes in the rows (on the main
-    process).
+    Scalars (with the prefix ``accuracy/``): ``top1`` (as MMPretrain's Accuracy names
+    it, but in [0, 1], not per cent), ``balanced`` (mean recall), ``macro_F1`` and, with
+    ``classwise``, ``precision_<class>``, ``recall_<class>``, ``F1_<class>``. What is
+    not defined (:class:`cxrdet.core.classification.confusion.ClassReport`) is NaN and
+    named in the log. After each evaluation ``matrix`` holds the counts, (C, C) int64,
+    true classes in the rows (on the main process).
 
     Args:
         classwise: give the scalars of each class too (the table in the log always has them).
-        picture: draw the matrix. ``True``: into ``vis_data/confusion_matrix.png`` of the run, anew at each evaluation
-            (a visualizer that writes no files leaves it out, with a warning); a path: into this file; ``False``: not at
-            all.
-        out_dir: write ``roc.png``, the ROC curve of each class against all others, into this folder. Images of one
-            ``patient_id`` or ``group`` (``meta_keys`` of PackInputs) are resampled together.
+        picture: draw the matrix. ``True``: into ``vis_data/confusion_matrix.png`` of
+            the run, anew at each evaluation (a visualizer that writes no files leaves
+            it out, with a warning); a path: into this file; ``False``: not at all.
+        out_dir: write ``roc.png``, the ROC curve of each class against all others, into
+            this folder. Images of one ``patient_id`` or ``group`` (``meta_keys`` of
+            PackInputs) are resampled together.
     """
 
     default_prefix = 'accuracy'

@@ -21,7 +21,8 @@ __all__ = ['DetectionMetric', 'compared_boxes']
 
 def compared_boxes(metric: BaseMetric, sample: Mapping, *more: str) -> tuple[dict, dict]:
     """Predictions and ground truth of an image, as :func:`cxrdet.core.detection.matching.pair_boxes` takes them;
-    ValueError if the sample lacks ``instances`` or one of the keys ``more``."""
+    ValueError if the sample lacks ``instances`` or one of the keys ``more``.
+    """
     for key in ('instances', *more):
         if key not in sample:
             raise ValueError(f'{type(metric).__name__} needs "{key}" of each image, but the samples have none. Add '
@@ -36,19 +37,21 @@ def compared_boxes(metric: BaseMetric, sample: Mapping, *more: str) -> tuple[dic
 class DetectionMetric(BaseMetric):
     """COCO mAP and AR, both per class too, and precision, recall and F1 at one score.
 
-    The ground truth is what the data set gives, boxes with ``ignore_flag`` as COCO's crowds, so that COCO, VOC and any
-    other reader are judged alike. ``apis.train`` and ``apis.test`` let the pipeline pass it on; where it is run
-    otherwise::
+    The ground truth is what the data set gives, boxes with ``ignore_flag`` as COCO's
+    crowds, so that COCO, VOC and any other reader are judged alike. ``apis.train`` and
+    ``apis.test`` let the pipeline pass it on; where it is run otherwise::
 
         dict(type='PackDetInputs',
              meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances'))
 
-    Scalars (with the prefix ``coco/``): ``bbox_mAP``, ``bbox_mAP_50``, ``bbox_mAP_75``, ``bbox_mAP_s``, ``bbox_mAP_m``,
-    ``bbox_mAP_l`` and ``bbox_AR@100`` (the number is ``max_dets``) as in MMDetection's CocoMetric, but neither rounded
-    nor -1; ``precision``, ``recall``, ``F1`` over the boxes of all classes (micro); with ``classwise`` also
-    ``AP_<class>``, ``AP50_<class>``, ``AR_<class>``, ``precision_<class>``, ``recall_<class>``, ``F1_<class>``. AR is
-    the recall that all counted detections reach, averaged over the IoU thresholds of the mAP. A class without ground
-    truth is NaN, stays out of the means and is named in the log.
+    Scalars (with the prefix ``coco/``): ``bbox_mAP``, ``bbox_mAP_50``, ``bbox_mAP_75``,
+    ``bbox_mAP_s``, ``bbox_mAP_m``, ``bbox_mAP_l`` and ``bbox_AR@100`` (the number is
+    ``max_dets``) as in MMDetection's CocoMetric, but neither rounded nor -1;
+    ``precision``, ``recall``, ``F1`` over the boxes of all classes (micro); with
+    ``classwise`` also ``AP_<class>``, ``AP50_<class>``, ``AR_<class>``,
+    ``precision_<class>``, ``recall_<class>``, ``F1_<class>``. AR is the recall that all
+    counted detections reach, averaged over the IoU thresholds of the mAP. A class
+    without ground truth is NaN, stays out of the means and is named in the log.
 
     Args:
         score_thr: lowest score of the predictions that precision, recall and F1 are counted on.
@@ -56,8 +59,8 @@ class DetectionMetric(BaseMetric):
         classwise: give the scalars of each class too (the table in the log always has them).
         max_dets: detections of one class that count for mAP and AR in one image (COCO: 100).
         backend: 'faster-coco-eval', 'pycocotools' (identical numbers) or 'auto', the first that is installed.
-        outfile_prefix: write predictions and ground truth to ``<prefix>.bbox.json`` and ``<prefix>.gt.json`` in COCO's
-            format; the category id is the label.
+        outfile_prefix: write predictions and ground truth to ``<prefix>.bbox.json`` and
+            ``<prefix>.gt.json`` in COCO's format; the category id is the label.
     """
 
     default_prefix = 'coco'

@@ -11,8 +11,9 @@ from cxrdet.registry import METRICS
 class DumpPredictions(DumpDetResults):
     """MMDetection's ``DumpDetResults``, for classifiers too, that notes the names of the classes with each sample.
 
-    So files of several models can be brought together by name (``tools/test.py --ensemble-predictions``). They hold
-    numbers and text (:mod:`cxrdet.core.sample_files`); MMDetection's own metric writes pickles.
+    So files of several models can be brought together by name (``tools/test.py
+    --ensemble-predictions``). They hold numbers and text
+    (:mod:`cxrdet.core.sample_files`); MMDetection's own metric writes pickles.
     """
 
     def __init__(self, out_file_path: str, collect_device: str = 'cpu') -> None:

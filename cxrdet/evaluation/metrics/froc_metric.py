@@ -17,17 +17,19 @@ __all__ = ['FROCMetric']
 
 @METRICS.register_module()
 class FROCMetric(BaseMetric):
-    """Free-response ROC with intervals, as lesion detectors are judged; ground truth as for
-    :class:`cxrdet.DetectionMetric`.
+    """Free-response ROC with intervals, as lesion detectors are judged; ground truth as
+    for :class:`cxrdet.DetectionMetric`.
 
-    Scalars (with the prefix ``froc/``): ``sensitivity_0.125`` … ``sensitivity_8`` (at that many false positives an
-    image, lesions and detections of all classes together) and their ``mean``, with ``mean_low`` and ``mean_high``;
-    ``lesion_AUROC``, ``image_AUROC``; ``AP10`` … ``AP50``, mean over classes at IoU 0.1 … 0.5; with ``classwise`` also
-    ``mean_<class>``. See :mod:`cxrdet.core.detection.froc`. What has no lesions is NaN.
+    Scalars (with the prefix ``froc/``): ``sensitivity_0.125`` … ``sensitivity_8`` (at
+    that many false positives an image, lesions and detections of all classes
+    together) and their ``mean``, with ``mean_low`` and ``mean_high``;
+    ``lesion_AUROC``, ``image_AUROC``; ``AP10`` … ``AP50``, mean over classes at IoU
+    0.1 … 0.5; with ``classwise`` also ``mean_<class>``. See
+    :mod:`cxrdet.core.detection.froc`. What has no lesions is NaN.
 
     Args:
-        iou_thr: Lowest overlap of a hit. 0.5 as for DeepLesion (Yan et al., 2018); where a lesion has no clear border,
-            0.1 to 0.3 are usual.
+        iou_thr: Lowest overlap of a hit. 0.5 as for DeepLesion (Yan et al., 2018);
+            where a lesion has no clear border, 0.1 to 0.3 are usual.
         rates: False positives an image.
         group_key: Key of the samples, one of the ``meta_keys``, that names the patient, for intervals over patients.
         samples: Draws of the bootstrap; 0 leaves the intervals out.

@@ -52,8 +52,10 @@ def class_table(classes: Sequence[str], true: np.ndarray, areas: Mapping, values
 
 
 def point_table(metrics: Mapping, points: Mapping, at: Mapping[str, Rates], use: np.ndarray) -> str:
-    """Two lines for each operating point: rates averaged over classes (macro) and pooled (micro), and where the mean
-    precision is over fewer classes than ``use`` (C,): a class in which nothing is called positive has none."""
+    """Two lines for each operating point: rates averaged over classes (macro) and
+    pooled (micro), and where the mean precision is over fewer classes than ``use``
+    (C,): a class in which nothing is called positive has none.
+    """
     if not points:
         return ''
     width = max(len('operating point'), *(len(name) + 6 for name in points))

@@ -27,29 +27,34 @@ __all__ = ['MultiLabelMetric']
 class MultiLabelMetric(BaseMetric):
     """What multi-label classifiers are judged by; unknown labels (NaN) are left out.
 
-    Predictions are ``pred_score`` (C,) in [0, 1]; the ground truth is ``gt_score`` (C,) with 1, 0 or NaN, or else the
-    list ``gt_label`` of present classes. Films of one patient are resampled together where the samples carry a
-    ``patient_id`` among their meta data (``meta_keys`` of PackInputs).
+    Predictions are ``pred_score`` (C,) in [0, 1]; the ground truth is ``gt_score`` (C,)
+    with 1, 0 or NaN, or else the list ``gt_label`` of present classes. Films of one
+    patient are resampled together where the samples carry a ``patient_id`` among their
+    meta data (``meta_keys`` of PackInputs).
 
     Scalars (with the prefix ``multi-label/``):
 
-    - ``AUROC_mean``, ``AUROC_<class>``, each with the ends ``_low`` and ``_high`` of its 95 % interval: for the mean a
-      bootstrap by patient, for a class :func:`cxrdet.core.classification.roc.auroc_interval`; ``AUROC_micro`` over all
-      entries. Where "No Finding" is a class, ``AUROC_mean_findings`` is the mean over the others, which the literature
-      gives.
+    - ``AUROC_mean``, ``AUROC_<class>``, each with the ends ``_low`` and ``_high`` of
+      its 95 % interval: for the mean a bootstrap by patient, for a class
+      :func:`cxrdet.core.classification.roc.auroc_interval`; ``AUROC_micro`` over all
+      entries. Where "No Finding" is a class, ``AUROC_mean_findings`` is the mean over
+      the others, which the literature gives.
     - ``AP_mean``, ``AP_micro``, ``AP_<class>``.
-    - ``accuracy``, ``precision``, ``recall``, ``specificity``, ``F1``, ``hamming`` (loss) at each operating point, e.g.
-      ``F1_macro@0.5``, ``F1_micro@youden``; with ``classwise`` also ``F1_<class>@youden``.
+    - ``accuracy``, ``precision``, ``recall``, ``specificity``, ``F1``, ``hamming``
+      (loss) at each operating point, e.g. ``F1_macro@0.5``, ``F1_micro@youden``; with
+      ``classwise`` also ``F1_<class>@youden``.
     - ``ECE`` over all entries, ``ECE_mean``, ``ECE_<class>``; ``temperature``, and with it ``ECE_scaled``.
-    - ``undefined_classes``, without positives or negatives; ``left_out_classes``, these and those with fewer than
-      ``min_positives``. Means (``_mean``, ``_macro``) are over the others for which the rate is defined.
+    - ``undefined_classes``, without positives or negatives; ``left_out_classes``, these
+      and those with fewer than ``min_positives``. Means (``_mean``, ``_macro``) are
+      over the others for which the rate is defined.
 
-    Thresholds that a rule chooses are chosen on the data at hand: this belongs to validation. For a test set
-    :meth:`use_operating_points` hands over those of a checkpoint (``tools/test.py`` does it), and none is chosen.
+    Thresholds that a rule chooses are chosen on the data at hand: this belongs to
+    validation. For a test set :meth:`use_operating_points` hands over those of a
+    checkpoint (``tools/test.py`` does it), and none is chosen.
 
     Args:
-        operating_points: by name, a threshold, one for each class, or a rule. None: ``DEFAULT_POINTS`` of
-            :mod:`cxrdet.core.classification.operating_points`.
+        operating_points: by name, a threshold, one for each class, or a rule. None:
+            ``DEFAULT_POINTS`` of :mod:`cxrdet.core.classification.operating_points`.
         min_positives: classes with fewer positives stay out of the means; small validation sets need about 10.
         resamples: draws of the bootstrap; 0 leaves the intervals of the mean out, and those of classes are DeLong's.
         classwise: give the rates of each class at each operating point as scalars, too.
@@ -72,8 +77,10 @@ class MultiLabelMetric(BaseMetric):
         self._stored: tuple[dict | None, str] | None = None
 
     def use_operating_points(self, content: dict | None, source: str) -> None:
-        """From now on take thresholds and temperature from ``content`` (``meta.operating_points`` of the checkpoint
-        ``source``), and choose none. With None, points that need choosing are left out."""
+        """From now on take thresholds and temperature from ``content``
+        (``meta.operating_points`` of the checkpoint ``source``), and choose none. With
+        None, points that need choosing are left out.
+        """
         self._stored = content, source
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
@@ -141,7 +148,6 @@ class MultiLabelMetric(BaseMetric):
         return metrics
 
     def _points(self, true: np.ndarray, score: np.ndarray, classes: list[str]) -> tuple[dict, float | None]:
-        """Thresholds (C,) by name, and the temperature: chosen here, or those of the checkpoint."""
         if self._stored is None:
             self.chosen = op.choose_points(self.points, true, score, classes)
             return self.chosen.thresholds, self.chosen.temperature
