@@ -10,6 +10,7 @@ import yaml
 from claims import claims_page, read_claims
 from md_table import table
 
+from cxrdet.core.advice import ADVICE
 from cxrdet.core.errors import DataError
 from cxrdet.core.evidence import Evidence
 from cxrdet.core.paired import paired_difference
@@ -181,14 +182,15 @@ def _changes(content: dict) -> dict[str, list[Change]]:
 
 
 def evidence_table(meta: dict) -> str:
-    """The text of ``cxrdet/core/evidence.csv``, read by :mod:`cxrdet.core.evidence`: :func:`_changes` of every
-    table."""
+    """The text of ``cxrdet/core/evidence.csv``, read by :mod:`cxrdet.core.evidence`: :func:`_changes` of the rows that
+    the advice cites."""
+    cited = {switch.measured for task in ADVICE.values() for switches in task.values() for switch in switches}
     file = io.StringIO()
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(Evidence._fields)
     for name, content in (meta.get('tables') or {}).items():
         for row, changes in _changes(content).items():
-            for change in changes:
+            for change in changes if (name, row) in cited else ():
                 numbers = ('' if value != value else f'{value:.6f}' for value in (change.mean, change.low, change.high))
                 writer.writerow([name, row, MEASURED_ON.get(name, content['title']), change.metric, *numbers,
                                  change.runs])

@@ -1,4 +1,3 @@
-"""A list of unlabelled images, those first that a model would learn most from: unsure answers, weak classes."""
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,17 +33,16 @@ def annotate_next(config: Config | str | Path, checkpoint: str | Path, images: s
     Args:
         config, checkpoint: The model that was diagnosed.
         images: An image file, or a folder of them.
-        diagnosis: Of :func:`cxrdet.analysis.diagnose.diagnose`: its ``task``, ``classes`` and ``per_class`` are used.
-            The scores of the classes are AP at IoU 0.5, accuracy, or AUROC (whose 0.5 is taken as 0).
+        diagnosis: Of :func:`cxrdet.analysis.diagnose.diagnose`, whose scores of the
+            classes are AP at IoU 0.5, accuracy, or AUROC (whose 0.5 is taken as 0).
         out: Write the list to this CSV file.
         measure: ``entropy`` or ``margin``.
         device, trust, progress: See :func:`cxrdet.inference.predict.raw_predictions`.
 
-    Returns: The rows of the CSV file, the image to annotate first in front: ``rank`` from 1, ``image`` (relative to
-        ``images``), ``priority``, ``uncertainty``, ``class`` (the name of the one that adds most, empty where nothing
-        is found) and its ``weakness`` in 0..1.
-
-    Raises: ConfigError, DataError, CheckpointError with what was found wrong.
+    Returns: The rows of the CSV file, the image to annotate first in front:
+        ``rank`` from 1, ``image`` (relative to ``images``), ``priority``,
+        ``uncertainty``, ``class`` (the name of the one that adds most, empty where
+        nothing is found) and its ``weakness`` in 0..1.
     """
     root, files = find_images(images)
     task, names = diagnosis['task'], list(diagnosis['classes'])
@@ -68,7 +66,6 @@ def annotate_next(config: Config | str | Path, checkpoint: str | Path, images: s
 
 
 def _answer(task: str, sample) -> tuple[np.ndarray, ...]:
-    """Scores and labels of the detections of a sample, or its probabilities."""
     if task == 'detection':
         part = sample.pred_instances.cpu()
         part = part[part.scores >= _LOWEST]

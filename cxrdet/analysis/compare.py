@@ -1,4 +1,3 @@
-"""Pictures of predictions beside the ground truth."""
 from pathlib import Path
 
 import cv2
@@ -15,24 +14,17 @@ from cxrdet.visualization.boxes import LEGEND, draw_legend, grid, side_by_side
 
 def compare(cfg: Config, checkpoint: str | Path, *, out: str | Path, images: int = 8, columns: int = 1,
             score_thr: float = 0.5, worst: bool = False, device: str = 'auto', trust: bool = False) -> np.ndarray:
-    """Draw a contact sheet: ground truth at the left, predictions with hits, false alarms and misses at the right.
+    """Draw a contact sheet, (H, W, 3) uint8, BGR: ground truth at the left, predictions
+    with hits, false alarms and misses.
 
     Args:
         cfg: From :func:`cxrdet.apis.load_config`; the images come from its test set.
-        checkpoint: A file written by training.
         out: The picture, ``.png`` or ``.jpg``.
         images: How many, evenly spaced over the set.
         columns: Pairs of pictures in a row.
         score_thr: Lowest score of a prediction that is shown, in [0, 1].
         worst: Take the images with the most errors instead, the worst first, and write above each what is wrong.
-        device: 'auto', 'cpu', 'cuda' ...
-        trust: Read checkpoints that can only be read by executing code in them. Off: they are refused.
-
-    Returns:
-        The sheet, (H, W, 3) uint8, BGR.
-
-    Raises:
-        ConfigError, DataError, CheckpointError: With what was found wrong.
+        device, trust: See :func:`cxrdet.inference.split_predictions.load_model`.
     """
     if Path(out).suffix.lower() not in ('.png', '.jpg', '.jpeg') or images < 1:
         raise ConfigError(f'expected a .png or .jpg file and at least one image, got {out} and {images}')

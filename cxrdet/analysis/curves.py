@@ -1,4 +1,3 @@
-"""Compare the curves of several runs in one picture."""
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +8,13 @@ from cxrdet.visualization.curves import compare_histories, save_figure
 
 def plot_curves(runs: Sequence[str | os.PathLike], out: str | os.PathLike, *,
                 keys: Sequence[str] | None = None) -> Path:
-    """Draw the records that HistoryHook has written, one line a run; return ``out``.
+    """Compare the curves of several runs in one picture, one line a run; return ``out``.
 
     Args:
-        runs: work folders or ``history.json`` files. The legend has the names of the folders, with as many of those
-            above as tell them apart.
+        runs: work folders or ``history.json`` files. The legend has the names of the
+            folders, with as many of those above as tell them apart.
         out: picture; the suffix says which kind (.png, .svg, .pdf).
         keys: one panel each, e.g. ``train/loss``, ``coco/bbox_mAP``, ``lr/all``; by default losses and main scores.
-
-    Raises:
-        DataError: a run has no history, or its file is none.
-        ConfigError: no run has a key, or the kind of picture is not known.
     """
     histories = [read_history(run) for run in runs]
     return save_figure(compare_histories(dict(zip(_short_names(runs), histories, strict=True)), keys), out)

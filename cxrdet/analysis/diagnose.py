@@ -1,4 +1,3 @@
-"""Why is a trained model no better? Its scores on training and validation images, its errors, and what to turn."""
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,19 +18,17 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
              score_thr: float | None = None, out: str | Path | None = None, seed: int = 0, device: str = 'auto',
              workers: int = 2, worst: int = 10, trust: bool = False,
              progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
-    """Judge a trained detector or classifier.
+    """Why is a trained model no better? Gives the diagnosis of :func:`cxrdet.core.model_diagnosis.diagnosis_of`.
 
     Args:
         config, checkpoint, device, workers, trust, progress: as for :func:`cxrdet.inference.split_predictions.judge`.
         split: ``val`` or ``test``: which images its scores are of.
-        train_images: training images it is compared on, drawn with ``seed``; 0: none, then over- and underfitting are
-            not judged. Class numbers are those of the whole training set all the same.
+        train_images: training images it is compared on, drawn with ``seed``; 0: none,
+            then over- and underfitting are not judged. Class numbers are those of the
+            whole training set all the same.
         score_thr: detectors: lowest score of a detection that is shown. None: the one of the best F1 on the split.
         out: write the result to this JSON file.
         worst: how many of the worst images are named, at least 10.
-
-    Returns: the diagnosis, see :func:`cxrdet.core.model_diagnosis.diagnosis_of`.
-    Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
     if worst < 0:
         raise ConfigError(f'expected worst of 0 or more, got {worst}')

@@ -15,13 +15,8 @@ _MATRIX = 12  # most columns of a confusion matrix that is shown
 
 
 def diagnosis_text(report: dict, *, worst: int = 5) -> str:
-    """The whole report: scores, errors, worst images, findings with advice.
-
-    Args:
-        report: what :func:`cxrdet.analysis.diagnose.diagnose` gave.
-        worst: how many of the worst images are shown.
-    """
-    parts = [_head(report) + _flags(report), _fit(report), _CLASSES[report['task']](report)]
+    """The whole report; ``worst``: how many of the worst images are shown."""
+    parts = [_head(report) + _flags(report), _fit(report), _classes(report)]
     if report['task'] == 'detection':
         parts += [_errors(report), _sizes(report)]
     parts += [_confusion(report), _calibration(report), _confounding(report), _worst(report, worst), _findings(report)]
@@ -38,7 +33,6 @@ def _head(report: dict) -> list[str]:
 
 
 def _flags(report: dict) -> list[str]:
-    """The four flags in a row, and the numbers behind the last one."""
     words = {True: 'yes', False: 'no', None: 'not known'}
     lines = _wrapped('Flags: ' + ', '.join(f'{name.replace("_", " ")} {words[value]}'
                                            for name, value in report['flags'].items()))
@@ -70,47 +64,44 @@ def _fit(report: dict) -> list[str]:
     return _wrapped(text) + _table(['', 'train', report['split'], 'gap'], rows)
 
 
-def _detection_classes(report: dict) -> list[str]:
-    rows = [[row['class'], row['train'], row['val'], row['train_score'], row['score'], row['precision'], row['recall'],
-             row['F1'], '< 0.3' if row['flag'] else ''] for row in report['per_class']]
-    micro = report['operating']
-    rows.append(['all boxes', _total(rows, 1), _total(rows, 2), None, None, micro['precision'], micro['recall'],
-                 micro['F1'], ''])
-    return _wrapped('Classes; precision, recall and F1 of detections with scores from '
-                    f'{report["score_thr"]:.2f} on, at IoU 0.5') + _table(
-        ['class', 'in train', f'in {report["split"]}', 'AP50 train', f'AP50 {report["split"]}', 'precision', 'recall',
-         'F1', 'flag'], rows)
+#: By task: title of a column of the table of classes -> its key.
+_COLUMNS = {
+    'detection': {
+        'class': 'class', 'in train': 'train', 'in {}': 'val', 'AP50 train': 'train_score', 'AP50 {}': 'score',
+        'precision': 'precision', 'recall': 'recall', 'F1': 'F1'},
+    'multi-label': {
+        'class': 'class', 'train': 'train', '{}': 'val', 'AUROC tr.': 'train_score', 'AUROC {}': 'score',
+        '95 %': 'interval', 'AP': 'AP', 'sens.': 'sensitivity', 'spec.': 'specificity', 'ECE': 'ece'},
+    'single-label': {
+        'class': 'class', 'in train': 'train', 'in {}': 'val', 'acc. train': 'train_score', 'acc. {}': 'score',
+        'precision': 'precision', 'F1': 'F1', 'AUROC': 'AUROC'}}
+
+
+def _classes(report: dict) -> list[str]:
+    task, rows = report['task'], []
+    columns = _COLUMNS[task]
+    for row in report['per_class']:
+        flags = [f'< {0.65 if task == "multi-label" else 0.3}'] if row['flag'] else []
+        if task == 'multi-label':
+            interval = '' if row['low'] is None else f'{row["low"]:.2f}-{row["high"]:.2f}'
+            row, flags = row | {'interval': interval}, flags + ['few'] * (row['val'] < 10)
+        rows.append([*(row[key] for key in columns.values()), ' '.join(flags)])
+    about = 'accuracy is the share of the images of a class that are called by its name'
+    if task == 'detection':
+        micro = report['operating']
+        rows.append(['all boxes', _total(rows, 1), _total(rows, 2), None, None, micro['precision'], micro['recall'],
+                     micro['F1'], ''])
+        about = f'precision, recall and F1 of detections with scores from {report["score_thr"]:.2f} on, at IoU 0.5'
+    elif task == 'multi-label':
+        about = (f'positives, AUROC with 95 % interval ({report["interval"]["about"]}), and sensitivity and '
+                 f'specificity decided by {report["operating_point"]}')
+    titles = [title.format(report['split']) for title in columns]
+    return _wrapped(f'Classes; {about}') + _table([*titles, 'flag'], rows)
 
 
 def _total(rows: list[list], column: int) -> int | None:
     values = [row[column] for row in rows]
     return None if None in values else sum(values)
-
-
-def _multi_label_classes(report: dict) -> list[str]:
-    rows = []
-    for row in report['per_class']:
-        interval = '' if row['low'] is None else f'{row["low"]:.2f}-{row["high"]:.2f}'
-        few = 'few' if row['val'] < 10 else ''
-        rows.append([row['class'], row['train'], row['val'], row['train_score'], row['score'], interval, row['AP'],
-                     row['sensitivity'], row['specificity'], row['ece'],
-                     ' '.join(filter(None, ['< 0.65' if row['flag'] else '', few]))])
-    return _wrapped(f'Classes; positives, AUROC with 95 % interval ({report["interval"]["about"]}), and sensitivity '
-                    f'and specificity decided by {report["operating_point"]}') + _table(
-        ['class', 'train', report['split'], 'AUROC tr.', f'AUROC {report["split"]}', '95 %', 'AP', 'sens.', 'spec.',
-         'ECE', 'flag'], rows)
-
-
-def _single_label_classes(report: dict) -> list[str]:
-    rows = [[row['class'], row['train'], row['val'], row['train_score'], row['score'], row['precision'], row['F1'],
-             row['AUROC'], '< 0.3' if row['flag'] else ''] for row in report['per_class']]
-    return ['Classes; accuracy is the share of the images of a class that are called by its name'] + _table(
-        ['class', 'in train', f'in {report["split"]}', 'acc. train', f'acc. {report["split"]}', 'precision', 'F1',
-         'AUROC', 'flag'], rows)
-
-
-_CLASSES = {'detection': _detection_classes, 'multi-label': _multi_label_classes,
-            'single-label': _single_label_classes}
 
 
 def _errors(report: dict) -> list[str]:
@@ -226,7 +217,6 @@ def _wrapped(text: str, first: str = '', later: str = '  ', *, lines: int | None
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right; numbers with three digits."""
     cells = [list(header), *([_cell(value) for value in row] for row in rows)]
     cells = [[row[0] if len(row[0]) <= _NAME else row[0][:_NAME - 1] + '…', *row[1:]] for row in cells]
     widths = [max(map(len, column)) for column in zip(*cells)]

@@ -1,4 +1,3 @@
-"""One page on a trained model: data, training, scores with intervals, curves, errors, pictures, and what to do."""
 import hashlib
 import os
 import platform
@@ -69,26 +68,20 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
            pictures: int = 60, cam: bool | None = None, samples: int = 200, curves: str | Path | None = None,
            command: str | None = None, seed: int = 0, device: str = 'auto', workers: int = 2, trust: bool = False,
            progress: Callable[[str, int, int], None] | None = None) -> Path:
-    """Judge a trained detector or classifier and write the report, one HTML file that needs no other and no network.
+    """One page on a trained model, an HTML file that needs no other and no network; return ``out``.
 
     Args:
-        config: a file, or what :func:`cxrdet.apis.load_config` gave.
-        checkpoint: a file written by training.
-        out: the ``.html`` file.
+        config, checkpoint, device, workers, trust, progress: as for :func:`cxrdet.inference.split_predictions.judge`.
         split: ``val`` or ``test``: the images that are judged.
         train_images: training images to compare with, drawn with ``seed``; 0: none.
         score_thr: detectors: lowest score of a box that is counted and drawn. None: that of the best F1.
-        history: work folder or ``history.json`` of the training; by default it is looked for beside the checkpoint and
-            in the work folder of the config.
+        history: work folder or ``history.json`` of the training; by default it is
+            looked for beside the checkpoint and in the work folder of the config.
         pictures: at most so many in the gallery.
         cam: classifiers: Grad-CAM overlays; None: where they can be drawn.
         samples: draws of the bootstrap.
         curves: also write the curves as ``.png`` files into this folder; those of an earlier report in it are replaced.
         command: that made the report, as it stands on the page.
-        seed, device, workers, trust, progress: as for :func:`cxrdet.analysis.diagnose.diagnose`.
-
-    Returns: ``out``.
-    Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
     if Path(out).suffix.lower() not in ('.html', '.htm'):
         raise ConfigError(f'--out {out}: the report is an HTML file; expected a name that ends in .html')
@@ -114,8 +107,7 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
 def content_of(loaded: LoadedModel, judged: Collected, train: Collected | None = None, *,
                score_thr: float | None = None, pictures: int = 60, cam: bool | None = None, samples: int = 200,
                seed: int = 0, quality: Mapping | None = None) -> Content:
-    """What the report tells, from predictions that were collected before; arguments as for :func:`report` and
-    :func:`cxrdet.core.model_diagnosis.diagnosis_of`."""
+    """What the report tells, from predictions that were collected before; arguments as for :func:`report`."""
     if not judged.records:
         raise ConfigError(f'The {judged.split} set has no image to judge.')
     diagnosis = diagnosis_of(judged, train, points=loaded.meta.get('operating_points'), source=loaded.checkpoint,
@@ -200,9 +192,8 @@ def _add_classification(content: Content, loaded: LoadedModel, judged: Collected
 
 
 class _Overlays:
-    """The picture of an image: the first ones are Grad-CAM overlays, if wanted or possible (``cam`` None).
-
-    Raises: ConfigError if ``cam`` is True and not possible.
+    """The picture of an image: the first ones are Grad-CAM overlays, if wanted (else
+    ConfigError) or possible (``cam`` None).
     """
 
     def __init__(self, loaded: LoadedModel, read: Callable, thresholds, cam: bool | None) -> None:
@@ -281,7 +272,6 @@ def _curve_file(title: str) -> str:
 
 def _data_facts(loaded: LoadedModel, judged: Collected, train: Collected | None,
                 quality: Mapping | None) -> list[tuple[str, str]]:
-    """Name and value of what the data is."""
     source = loaded.cfg.get(f'{judged.split}_dataloader', {}).get('dataset', {})
     number, groups = len(judged.records), judged.groups()
     facts = [('Data set', str(source.get('type', 'unknown')).rpartition('.')[2]),
@@ -309,7 +299,6 @@ def _data_facts(loaded: LoadedModel, judged: Collected, train: Collected | None,
 
 
 def _model_facts(loaded: LoadedModel, judged: Collected) -> list[tuple[str, str]]:
-    """Name and value of what the model is."""
     cfg, model = loaded.cfg, loaded.model
     count = sum(weight.numel() for weight in model.parameters())
     parts = [(name, type(part).__name__) for name, part in model.named_children() if name != 'data_preprocessor']
@@ -328,7 +317,6 @@ def _model_facts(loaded: LoadedModel, judged: Collected) -> list[tuple[str, str]
 
 
 def _reproduce_facts(loaded: LoadedModel, judged: Collected, *, seed: int, samples: int) -> list[tuple[str, str]]:
-    """Name and value of what one needs to make the same report."""
     checkpoint, versions = Path(loaded.checkpoint), [f'cxrdet {__version__}', f'Python {platform.python_version()}']
     for package in _PACKAGES:
         try:
@@ -348,10 +336,7 @@ def _reproduce_facts(loaded: LoadedModel, judged: Collected, *, seed: int, sampl
 
 
 def fingerprint(records: Sequence[Mapping]) -> str:
-    """SHA-256 over names and sizes in bytes of the image files and their ground truth, whatever the folder.
-
-    Two sets with the same fingerprint have the same files by name and size, and the same boxes or labels.
-    """
+    """SHA-256 over names and sizes in bytes of the image files and their ground truth, whatever the folder."""
     lines = []
     for record in records:
         path = Path(record['image'])
@@ -364,13 +349,8 @@ def fingerprint(records: Sequence[Mapping]) -> str:
 
 def training_panels(cfg: Config, checkpoint: str | Path,
                     history: str | os.PathLike | None = None) -> tuple[list[Panel], str]:
-    """Curves of training, and where they are from or why there are none.
-
-    Args:
-        cfg, checkpoint: the history is looked for beside the checkpoint and in the work folder of the config.
-        history: work folder or ``history.json``; it must be there.
-
-    Raises: DataError if ``history`` is given and cannot be read.
+    """Curves of training, and where they are from or why there are none: of
+    ``history``, which must be there, or looked for.
     """
     folders = [Path(checkpoint).parent, Path(cfg.get('work_dir') or '.')]
     found = history or next((folder for folder in folders if (folder / 'history.json').is_file()), None)

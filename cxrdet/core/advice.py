@@ -14,8 +14,9 @@ KINDS = ('config', 'tool', 'plugin', 'setting')
 
 
 class Switch(NamedTuple):
-    """Something to be turned: its kind, its name, what it does for the finding, for a setting a config with it, and the
-    table and row of the model zoo that measured it."""
+    """Something to be turned. ``name`` is a file, tool, plugin or setting, ``where`` a
+    config that has the setting, ``measured`` the table and row of the model zoo.
+    """
 
     kind: str
     name: str
@@ -24,7 +25,6 @@ class Switch(NamedTuple):
     measured: tuple[str, str] | tuple[()] = ()
 
     def evidence(self) -> tuple[Evidence, ...]:
-        """What it changed there."""
         return evidence_for(*self.measured) if self.measured else ()
 
 
@@ -204,12 +204,11 @@ ADVICE: dict[str, dict[str, tuple[Switch, ...]]] = {
 
 
 def advice_for(code: str, task: str) -> list[dict[str, str]]:
-    """The switches for a finding, the first to try first: ``kind``, ``name``, ``text`` each.
+    """The switches for a finding: ``kind``, ``name`` and ``text`` each, with the evidence where there is some.
 
-    The text ends with the evidence, where there is some. Switches that helped stand first, those that made things worse
-    last, and between them what was not measured or made no sure difference, in the order of the table.
-
-    Raises: KeyError for a task or code that the table does not have.
+    Those that helped stand first, those that made things worse last, and between them,
+    in the order of the table, what was not measured or made no sure difference. Raises
+    KeyError for an unknown task or code.
     """
     switches = sorted(ADVICE[task][code], key=lambda switch: worth(switch.evidence()))
     return [{'kind': switch.kind, 'name': switch.name,

@@ -8,20 +8,18 @@ __all__ = ['sampling_matrix']
 
 def sampling_matrix(height: int, width: int, *, rotation: float = 0.0, shift: tuple[float, float] = (0.0, 0.0),
                     shear: float = 0.0, zoom: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
-    """Where each pixel of the new image is taken from in the old one, as Keras' ``ImageDataGenerator`` has it.
+    """Where each pixel of the new image is taken from in the old one: (2, 3) float64 for ``cv2.WARP_INVERSE_MAP``.
 
-    The product of rotation, shift, shear and zoom, in this order, about the middle of the image:
-    ``R T S Z`` with ``S = [[cos s, 0], [-sin s, 1]]`` for (x, y), as in ``keras_preprocessing`` 1.1
-    (``apply_affine_transform``, whose matrices are for (row, column)).
+    The product ``R T S Z`` of rotation, shift, shear and zoom about the middle of the
+    image, with ``S = [[cos s, 0], [-sin s, 1]]`` for (x, y), as Keras'
+    ``ImageDataGenerator`` has it (``apply_affine_transform`` of ``keras_preprocessing``
+    1.1, whose matrices are for (row, column)).
 
     Args:
         height, width: of the image, in pixels.
-        rotation: degrees.
+        rotation, shear: degrees; sheared rows move in proportion to their column.
         shift: in pixels along x and y.
-        shear: degrees; rows move in proportion to their column.
         zoom: step between the pixels that are taken, along x and y: above 1 things become smaller.
-
-    Returns: (2, 3) float64, to be used with ``cv2.WARP_INVERSE_MAP``.
     """
     turn, slant = math.radians(rotation), math.radians(shear)
     cos, sin = math.cos(turn), math.sin(turn)

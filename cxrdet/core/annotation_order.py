@@ -1,9 +1,10 @@
 """Which unlabelled images to annotate next: those of which a model is unsure, the more so of classes it is weak in.
 
-Uncertainty: entropy or margin of the predicted probabilities (B. Settles, "Active Learning Literature Survey",
-University of Wisconsin-Madison, 2009, section 3.1); of a detector the sum over its detections (C.-A. Brust, C. Käding,
-J. Denzler, "Active learning for deep object detection", VISAPP 2019). The weights of weak classes are own work: each
-part of the uncertainty is multiplied by 1 + weakness, the weakness of a class being 1 - its score on validation images.
+Uncertainty: entropy or margin of the predicted probabilities (B. Settles,
+"Active Learning Literature Survey", University of Wisconsin-Madison, 2009,
+section 3.1); of a detector the sum over its detections (C.-A. Brust, C. Käding,
+J. Denzler, "Active learning for deep object detection", VISAPP 2019). The
+weights of weak classes are own work.
 """
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,8 +18,9 @@ MEASURES = ('entropy', 'margin')
 
 
 class Priorities(NamedTuple):
-    """For N images: what they are sorted by, the uncertainty in it, and the number of the class that adds most to it
-    (-1 for an image in which nothing is found), (N,) each."""
+    """For N images, (N,) each: what they are sorted by, the uncertainty in it, and the
+    number of the class that adds most to it (-1 where nothing is found).
+    """
 
     priority: np.ndarray
     uncertainty: np.ndarray
@@ -29,15 +31,15 @@ def class_weakness(scores, *, chance: float = 0.) -> np.ndarray:
     """(C,) float64 in 0..1: 1 - score; 1 for a class whose score is not known (None or NaN).
 
     Args:
-        scores: (C,) score of each class on validation images, 1 for a perfect one.
-        chance: The score of a useless model; scores are taken as (score - chance) / (1 - chance).
+        scores: (C,) on validation images, 1 for a perfect one.
+        chance: the score of a useless model; scores are taken as (score - chance) / (1 - chance).
     """
     scores = np.array([np.nan if score is None else score for score in scores], np.float64)
     return np.clip(np.nan_to_num(1 - (scores - chance) / (1 - chance), nan=1.), 0, 1)
 
 
 def _binary(prob, measure: str) -> np.ndarray:
-    """Uncertainty 0..1 of yes or no: entropy in bits, or 1 - the margin between the two."""
+    """Uncertainty 0..1 of yes or no: entropy in bits, or 1 - the margin."""
     prob = np.clip(np.asarray(prob, np.float64), 0, 1)
     if measure == 'margin':
         return 1 - np.abs(2 * prob - 1)
@@ -68,9 +70,8 @@ def single_label_priorities(prob, weakness, *, measure: str = 'entropy') -> Prio
 
 
 def multi_label_priorities(prob, weakness, *, measure: str = 'entropy') -> Priorities:
-    """Of a classifier of several labels: the mean over the classes of u_c (1 + weakness_c), u_c of p_c against 1 - p_c.
-
-    Arguments as for :func:`single_label_priorities`; rows need not sum to 1.
+    """Of a classifier of several labels: the mean over the classes of u_c (1 + weakness_c), u_c of p_c against 1 - p_c;
+    arguments as for :func:`single_label_priorities`, but rows need not sum to 1.
     """
     prob = _matrix(prob, weakness, measure)
     parts = _binary(prob, measure)
@@ -82,9 +83,8 @@ def detection_priorities(scores: Sequence, labels: Sequence, weakness, *, measur
     """Of a detector: the sum over the detections of an image of u (1 + weakness of its class), u of its score.
 
     Args:
-        scores: N arrays (K,), scores in 0..1 of the detections of an image.
-        labels: N arrays (K,) int, their classes.
-        weakness, measure: As for :func:`single_label_priorities`.
+        scores, labels: N arrays (K,), scores in 0..1 and classes of the detections of an image.
+        weakness, measure: as for :func:`single_label_priorities`.
     """
     weakness = np.asarray(weakness, np.float64)
     _check(measure)

@@ -17,18 +17,17 @@ MAX_FAULTY = 0.05  # a larger share of faulty boxes (or, without boxes, of image
 
 
 def annotation_quality(table: DataTable, findings: Iterable[Finding], chosen) -> dict[str, Any]:
-    """Numbers of a part of a set.
-
-    Images without boxes are counted but no fault: they are learned from as background.
+    """Numbers of a part of a set. Images without boxes are no fault: they are learned from as background.
 
     Args:
-        table: The set.
-        findings: Of :func:`cxrdet.core.annotation_checks.check_table`.
+        findings: of :func:`cxrdet.core.annotation_checks.check_table`.
         chosen: (N,) bool, the images that count.
 
-    Returns: ``images``, ``boxes``, ``images_without_boxes``, ``faulty`` (boxes, or images where images have labels),
-        ``of`` ('boxes' or 'images'), ``share`` (NaN for none), ``limit``, ``low`` (whether share is above it),
-        ``counts`` (code -> number of findings about chosen images) and ``examples`` (five sentences at most).
+    Returns: ``images``, ``boxes``, ``images_without_boxes``, ``faulty`` (boxes,
+        or images where images have labels), ``of`` ('boxes' or 'images'),
+        ``share`` (NaN for none), ``limit``, ``low`` (whether share is above it),
+        ``counts`` (code -> number of findings about chosen images) and
+        ``examples`` (five sentences at most).
     """
     chosen = np.asarray(chosen, bool)
     mine = [finding for finding in findings if finding.image < 0 or chosen[finding.image]]

@@ -20,9 +20,8 @@ def percentile_interval(draws, *, level: float = 0.95) -> tuple[np.ndarray, np.n
 
 
 def draws_of_groups(rows: int, *, groups=None, samples: int = 1000, seed: int = 0) -> Iterator[np.ndarray]:
-    """Yield how often each row is counted in draws of whole groups with replacement, (rows, up to 50 draws) int32.
-
-    Raises: ValueError if there is not one group a row, or less than one sample.
+    """Yield how often each row is counted in draws of whole groups with replacement, (rows, up to 50 draws) int32;
+    raises ValueError if there is not one group a row, or less than one sample.
     """
     group = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
     if len(group) != rows or samples < 1:

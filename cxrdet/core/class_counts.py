@@ -1,4 +1,4 @@
-"""Where the config of a model counts the classes of the data set, and where ``num_classes`` counts something else."""
+"""Where the config of a model counts the classes of the data set, and where something else."""
 
 __all__ = ['COUNT_KEYS', 'OTHER_COUNTS']
 

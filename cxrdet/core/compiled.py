@@ -1,7 +1,7 @@
 """Loops in Python that run at the speed of compiled code: Numba compiles them when they are first called.
 
-The machine code is kept on disk where Numba finds a folder it may write to (beside the module, the user's cache
-folder, or ``NUMBA_CACHE_DIR``); where there is none, each process compiles for itself.
+The machine code is kept on disk where Numba finds a folder it may write to; where there
+is none, each process compiles for itself.
 """
 import functools
 from collections.abc import Callable

@@ -1,9 +1,8 @@
 """What is wrong with a trained model: rules that turn its scores into findings.
 
-A finding is a dict of ``code``, ``level`` ('problem' or 'note'), ``text``, ``classes`` (names it is about) and
-``advice`` (:func:`cxrdet.core.advice.advice_for`). The limits of fit, classes and imbalance are those of our cell
-detector; they are meant for scores that are 0 for a useless model and 1 for a perfect one. The area under the ROC curve
-is 0.5 for a useless one: where a limit is no difference of scores, 2 AUROC - 1 (Gini's coefficient) is held to it.
+The limits of fit, classes and imbalance are those of our cell detector, for scores that
+are 0 for a useless model and 1 for a perfect one. Where a limit is no difference of
+scores, 2 AUROC - 1 (Gini's coefficient) is held to it.
 """
 from collections.abc import Sequence
 from typing import Any
@@ -29,16 +28,18 @@ FEW = 10  # with fewer boxes or positives, a score of a class says little
 
 
 def finding(code: str, task: str, text: str, *, level: str = 'problem', classes: Sequence[str] = ()) -> dict:
-    """A finding with its advice; ``classes``: the names it is about, if not all."""
+    """A finding: ``code``, ``level`` ('problem' or 'note'), ``text``, ``classes``
+    (names it is about) and ``advice``.
+    """
     return {'code': code, 'level': level, 'text': text, 'classes': list(classes), 'advice': advice_for(code, task)}
 
 
 def fit_verdict(train: float | None, val: float, *, chance: float = 0.) -> str:
     """'overfit' (gap above 0.1), 'underfit' (train below 0.5), both joined by ' and ', 'good', or 'unknown'.
 
-    Args:
-        train, val: the same score on training and on validation images; 1 is perfect. None or NaN: not known.
-        chance: the score of a useless model; the training score is judged as (train - chance) / (1 - chance).
+    ``train`` and ``val`` are one score on training and validation images, None or NaN
+    for not known; of a model whose useless score is ``chance``, the training score is
+    judged as (train - chance) / (1 - chance).
     """
     if train is None or np.isnan(train) or np.isnan(val):
         return 'unknown'
@@ -48,8 +49,7 @@ def fit_verdict(train: float | None, val: float, *, chance: float = 0.) -> str:
 
 
 def fit_findings(fit: dict, task: str) -> list[dict]:
-    """Findings of a ``fit`` section: ``metric``, ``split``, ``train``, ``val``, ``verdict`` and ``low``, the limit of
-    the training score."""
+    """Findings of a ``fit`` section."""
     name, train, val, found = fit['metric'], fit['train'], fit['val'], []
     if 'overfit' in fit['verdict']:
         found.append(finding('overfit', task, f'Overfitting: {name} is {train:.3f} on training images and {val:.3f} on '
@@ -61,13 +61,8 @@ def fit_findings(fit: dict, task: str) -> list[dict]:
 
 
 def flags_of(fit: dict, imbalance: dict, quality: dict | None) -> dict[str, bool | None]:
-    """The four flags of a diagnosis: ``overfit``, ``underfit``, ``imbalance``, ``low_quality_data``; None: not known.
-
-    Args:
-        fit: with ``verdict``, see :func:`fit_verdict`: a gap above 0.1, a training score below 0.5.
-        imbalance: with ``ratio``, see :func:`imbalance`: above 5.
-        quality: with ``low``, see :func:`cxrdet.core.annotation_quality.annotation_quality`; None if it was not
-            looked.
+    """The four flags of a diagnosis: ``overfit``, ``underfit``, ``imbalance``,
+    ``low_quality_data``; None: not known.
     """
     known = fit['verdict'] != 'unknown'
     ratio = imbalance['ratio']
@@ -86,7 +81,7 @@ def quality_text(section: dict) -> str:
 
 
 def quality_findings(section: dict | None, task: str) -> list[dict]:
-    """The finding of a ``quality`` section (:func:`cxrdet.core.annotation_quality.annotation_quality`), if any."""
+    """The finding of a ``quality`` section, if any."""
     if not section or not section.get('low'):
         return []
     counts = ', '.join(f'{code} {number}' for code, number in sorted(section['counts'].items()))
@@ -96,12 +91,8 @@ def quality_findings(section: dict | None, task: str) -> list[dict]:
 
 
 def imbalance_findings(section: dict, rows: Sequence[dict], task: str, what: str) -> list[dict]:
-    """Findings of an ``imbalance`` section, whose ``of`` and ``part`` say what was counted where.
-
-    Args:
-        section: of :func:`imbalance`.
-        rows: ``per_class``: where the smallest class has a score like the others, imbalance is only a note.
-        what: the name of the score.
+    """Findings of an ``imbalance`` section; ``what`` names the score. Where the smallest class has a score like the
+    others in ``rows`` (``per_class``), imbalance is only a note.
     """
     found, of, part = [], section['of'], f'in the {section["part"]} set'
     if section['absent'] and section['ratio'] is not None and section['part'] == 'training':
@@ -122,12 +113,8 @@ def imbalance_findings(section: dict, rows: Sequence[dict], task: str, what: str
 
 
 def weak_findings(rows: Sequence[dict], task: str, what: str, *, limit: float) -> list[dict]:
-    """One finding on all classes whose row has ``flag`` set; one note on those with too few boxes or images to judge.
-
-    Args:
-        rows: with ``class``, ``score``, ``flag``, ``val`` (number of boxes or positive images) and ``train``.
-        what: the name of the score.
-        limit: below which a score is flagged.
+    """One finding on all classes whose row has ``flag`` set; one note on those with too
+    few boxes or images to judge.
     """
     weak = [row for row in rows if row['flag'] and row['train'] != 0]
     found = []
@@ -153,12 +140,13 @@ def calibration_section(right, score, *, temperature: float | None = None, after
     Args:
         right: (N,) 1 or 0; NaN entries are left out.
         score: (N,) in [0, 1].
-        temperature, after: a temperature, and the scores (N,) that it leaves. None: of a sigmoid, fitted on the same
-            entries, so that ``ece_after`` is a little too good.
+        temperature, after: a temperature, and the scores (N,) that it leaves.
+            None: of a sigmoid, fitted on the same entries, so that
+            ``ece_after`` is a little too good.
 
-    Returns: ``ece`` (expected calibration error), ``temperature``, ``ece_after`` it, ``mean_score``, ``share_right``
-        and ``bins``, a row for each of :func:`cxrdet.core.classification.calibration.calibration_bins`: ``low``,
-        ``high``, ``count``, ``mean_score``, ``share_right``. What is of nothing is NaN.
+    Returns: ``ece`` (expected calibration error), ``temperature``, ``ece_after`` it,
+        ``mean_score``, ``share_right`` and ``bins``, rows of ``low``, ``high``,
+        ``count``, ``mean_score``, ``share_right``. What is of nothing is NaN.
     """
     right, score = (np.asarray(values, np.float64).reshape(-1) for values in (right, score))
     known = ~np.isnan(right)

@@ -10,12 +10,11 @@ _SAMPLE = 4096  # bytes from the middle
 
 
 def equal_files(one: Iterable[str | os.PathLike], other: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
-    """Pairs of a file of ``one`` and a file of ``other`` that hold the same bytes, at most one for each of ``other``.
+    """Pairs (path of ``one``, path of ``other``) of files that hold the same bytes, at most one for each of ``other``.
 
-    Of files that have the same size some bytes of the middle are compared, and only where these are equal all of them.
-    Empty files, and such as cannot be read, are equal to none; links are followed.
-
-    Returns: (path of ``one``, path of ``other``), in the order of ``other``.
+    Of files that have the same size some bytes of the middle are compared, and only
+    where these are equal all of them. Empty files, and such as cannot be read, are
+    equal to none; links are followed.
     """
     ones, others = (list(dict.fromkeys(map(os.fspath, paths))) for paths in (one, other))
     pairs = _matched(ones, others, _identity)

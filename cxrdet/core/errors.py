@@ -1,8 +1,8 @@
-"""Errors that a person can act on.
+"""Errors that a person can act on: the tools print the text of a :class:`CxrdetError` and exit with code 2.
 
-Everything that is the user's to mend (a config, a data file, a checkpoint) raises a subclass of :class:`CxrdetError`
-whose text says what was expected, what came and what to do. The tools catch ``CxrdetError``, print its text without a
-traceback and exit with code 2; any other exception is a fault of the program and keeps its traceback.
+Everything that is the user's to mend (a config, a data file, a checkpoint) raises a
+subclass, whose text says what was expected, what came and what to do; any other
+exception is a fault of the program and keeps its traceback.
 """
 import difflib
 from collections.abc import Iterable
@@ -34,10 +34,8 @@ class MemoryShortageError(CxrdetError, RuntimeError):
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return ``' Did you mean "x"?'`` with the closest of ``choices``, or ``''`` where none is close.
-
-    Case is ignored in the comparison; the choice is spelled as given. The text starts with a blank, so that it can be
-    appended to a sentence: ``raise ConfigError(f'Unknown key "{key}".{did_you_mean(key, known)}')``.
+    """Return ``' Did you mean "x"?'`` with the closest of ``choices``, whatever the
+    case, or ``''`` where none is close.
     """
     spelled: dict[str, str] = {}
     for choice in choices:
@@ -56,11 +54,7 @@ def check_numbers(owner: str, **numbers: tuple[float, str]) -> None:
 
 
 def error_text(error: BaseException) -> str:
-    """Return the text of an error as a person should see it.
-
-    An error raised in a worker process of a ``DataLoader`` arrives with the worker's traceback written into its text;
-    of such a one only the original message is given.
-    """
+    """The text of an error as a person should see it: without the traceback of a worker process of a ``DataLoader``."""
     text = str(error)
     if not text.startswith('Caught ') or 'Original Traceback' not in text:
         return text

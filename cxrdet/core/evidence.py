@@ -1,7 +1,6 @@
 """What a switch changed where it was measured: evidence.csv, written by ``make docs`` from the tables of the model zoo.
 
-A line is the difference of a row of a table from its baseline in the same runs, with a 95 % interval
-(:func:`cxrdet.core.paired.paired_difference`); the ends are empty where there is a single run.
+A line is the :func:`cxrdet.core.paired.paired_difference` of a row that advice cites from the baseline of its table.
 """
 import csv
 import functools
@@ -15,25 +14,16 @@ FILE = Path(__file__).with_name('evidence.csv')
 
 
 class Evidence(NamedTuple):
-    """One metric of a measured switch.
+    """One metric of a measured switch."""
 
-    Attributes:
-        table, row: of the model zoo.
-        data: on which it was measured, in words.
-        metric: name of the metric; more is better.
-        change: mean difference.
-        low, high: ends of its interval, None for a single run.
-        runs: number of them.
-    """
-
-    table: str
-    row: str
-    data: str
-    metric: str
-    change: float
-    low: float | None
+    table: str  # of the model zoo
+    row: str  # of the table
+    data: str  # on which it was measured, in words
+    metric: str  # name of the metric; more is better
+    change: float  # mean difference
+    low: float | None  # ends of its interval, None for a single run
     high: float | None
-    runs: int
+    runs: int  # number of them
 
 
 @functools.cache
@@ -55,8 +45,7 @@ def evidence_for(table: str, row: str) -> tuple[Evidence, ...]:
 
 
 def worth(found: Sequence[Evidence]) -> tuple[int, float]:
-    """A key that sorts switches from the best to the worst: an interval above 0, none that tells, one below 0; of the
-    first and the last kind, the larger change of the main metric first."""
+    """A key that sorts switches from the best to the worst."""
     verdict = _verdict(found)
     return verdict, -found[0].change if verdict else 0.
 

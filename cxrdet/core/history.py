@@ -38,12 +38,7 @@ def number(value: float) -> float | None:
 
 
 class Recorder:
-    """Collects the numbers of a run into records.
-
-    Attributes:
-        records: those that are closed, as :func:`to_json` writes them.
-        open: whether iterations were added since the last one was closed.
-    """
+    """Collects the numbers of a run into ``records``, which :func:`to_json` writes."""
 
     def __init__(self) -> None:
         self.records: list[dict] = []
@@ -53,6 +48,7 @@ class Recorder:
 
     @property
     def open(self) -> bool:
+        """Whether iterations were added since the last record was closed."""
         return bool(self._counts)
 
     def start_clock(self) -> None:
@@ -60,7 +56,7 @@ class Recorder:
         self._since = time.monotonic()
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Add the losses of one iteration, and its accuracy: NaN where the batch had no label to be right about."""
+        """Add the losses of one iteration, and its accuracy, NaN where the batch had no label."""
         for name, value in values.items():
             if name == 'accuracy' and math.isnan(value):
                 continue
@@ -69,7 +65,7 @@ class Recorder:
 
     def close(self, *, iteration: int, epoch: int | None, rates: Mapping[str, float],
               precision: str | None = None) -> None:
-        """End a record; ``rates`` are those of all parameters (:func:`named_rates` shortens them)."""
+        """End a record."""
         self._stop_clock()
         self.records.append({
             **({} if epoch is None else {'epoch': epoch}), 'iter': iteration,
@@ -79,7 +75,6 @@ class Recorder:
         self._sums, self._counts, self._seconds = {}, {}, 0.0
 
     def add_validation(self, metrics: Mapping[str, float]) -> None:
-        """Put the metrics into the last record."""
         record = self.records[-1]
         record['val'] = {name: number(value) for name, value in metrics.items()}
         record['time']['val'] = round(time.monotonic() - self._since, 3)
@@ -108,11 +103,7 @@ def to_json(records: Sequence[Mapping]) -> str:
 
 
 def read_history(path: str | os.PathLike) -> list[dict]:
-    """Read ``history.json``, or that of a work folder.
-
-    Raises:
-        DataError: there is none, or the file is none.
-    """
+    """Read ``history.json``, or that of a work folder; DataError if there is none, or the file is none."""
     path = Path(path)
     file = path / 'history.json' if path.is_dir() else path
     if not file.is_file():
@@ -150,12 +141,10 @@ def series(records: Sequence[Mapping], name: str) -> tuple[list[int], list[float
 def better_is(name: str, rules: Mapping[str, str] | None = None) -> str | None:
     """Whether more of a metric is better ('greater'), or less ('less'); ``None`` if the name does not tell.
 
-    A name may end with that of a class (``accuracy/recall_bone loss``), so the first word after the prefix decides if
-    it tells; but not in ``train/`` and ``val/``, where losses are (``train/iou_loss``). Then any word does.
-
-    Args:
-        name: of the metric, e.g. ``coco/bbox_mAP_50``; words are what stands between ``/ _ - .`` and blanks.
-        rules: part of a name -> 'greater' or 'less'; the longest that is in ``name`` decides before all else.
+    A name may end with that of a class (``accuracy/recall_bone loss``), so the first
+    word after the prefix decides if it tells; but not in ``train/`` and ``val/``, where
+    losses are (``train/iou_loss``). Then any word does. Of ``rules``, part of a name ->
+    'greater' or 'less', the longest that is in ``name`` decides before all else.
     """
     fitting = [part for part in rules or {} if part in name]
     if fitting:
@@ -173,16 +162,15 @@ def better_is(name: str, rules: Mapping[str, str] | None = None) -> str | None:
 def summary(records: Sequence[Mapping], *, main: str | None = None, rules: Mapping[str, str] | None = None) -> dict:
     """What ``metrics.json`` holds: of every metric the best value, where it was reached, and the last value.
 
+    ``{'done': {'epoch': 24, 'iter': 960}, 'best': {'metric': main, 'value': 0.5,
+    'epoch': 20, 'iter': 800, 'metrics': {...}} or None, 'metrics': {name: {'better':
+    'greater' | 'less' | None, 'best': 0.5, 'epoch': 20, 'iter': 800, 'last':
+    0.4}}}``. Of equal values the first is the best; where the direction is not known,
+    ``best`` is null and has no place.
+
     Args:
-        records: of the run.
         main: the metric by which the best checkpoint is chosen.
         rules: as for :func:`better_is`.
-
-    Returns:
-        ``{'done': {'epoch': 24, 'iter': 960},
-        'best': {'metric': main, 'value': 0.5, 'epoch': 20, 'iter': 800, 'metrics': {...}} or None,
-        'metrics': {name: {'better': 'greater' | 'less' | None, 'best': 0.5, 'epoch': 20, 'iter': 800, 'last': 0.4}}}``.
-        Of equal values the first is the best; where the direction is not known, ``best`` is null and has no place.
     """
     names = dict.fromkeys(name for record in records for name in scalars(record) if not name.startswith('lr/'))
     metrics = {name: _best(records, name, better_is(name, rules)) for name in names}
@@ -209,13 +197,10 @@ def _best(records: Sequence[Mapping], name: str, rule: str | None) -> dict:
 
 
 def named_rates(rates: Mapping[str, float]) -> dict[str, float]:
-    """Shorten the learning rates of all parameters to those of the largest parts that have one rate throughout.
-
-    Args:
-        rates: name of a parameter (``backbone.layer4.0.conv1.weight``) -> rate.
-
-    Returns: ``{'all': r}`` where they are equal; else part -> rate, in the order of the model:
-        ``{'backbone': 1e-5, 'head.fc': 1e-4}``. More than 32 parts become ``{'highest': r, 'lowest': q}``.
+    """Shorten learning rates by parameter (``backbone.layer4.0.conv1.weight``) to those
+    of the largest parts that have one rate throughout, in the order of the model:
+    ``{'backbone': 1e-5, 'head.fc': 1e-4}``, ``{'all': r}`` where they are equal. More
+    than 32 parts become ``{'highest': r, 'lowest': q}``.
     """
     def split(prefix: str, names: list[str]) -> dict[str, float]:
         if len({rates[name] for name in names}) == 1:

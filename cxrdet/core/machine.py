@@ -1,10 +1,9 @@
 """How many processor cores and how much memory this process may use, on Linux also within control groups (containers).
 
-``os.cpu_count()`` and ``/proc/meminfo`` tell of the whole machine. A container gives its processes less: a quota of
-processor time (``docker run --cpus``, Kubernetes limits), a set of cores, a limit of memory. These stand in files of
-cgroup v1 or v2, in the process's own group and in every one that this is nested in; the tightest counts.
-
-This file needs the standard library only, so that ``tools/launch.sh`` can run it by itself.
+Limits stand in files of cgroup v1 or v2, in the process's own group and in every one
+that this is nested in; the tightest counts. ``root`` is where ``proc`` and
+``sys/fs/cgroup`` are. This file needs the standard library only, so that
+``tools/launch.sh`` can run it by itself.
 """
 import os
 from collections.abc import Iterator
@@ -16,11 +15,7 @@ _UNLIMITED = 2 ** 62  # bytes; cgroup v1 writes "no limit" as a number above
 
 
 def usable_cpus(root: str | Path = '/') -> int:
-    """Processor cores that this process may use: affinity, cpusets and quotas (rounded up); at least 1.
-
-    Args:
-        root: where ``proc`` and the mount points of control groups (``sys/fs/cgroup``) are.
-    """
+    """Processor cores that this process may use: affinity, cpusets and quotas (rounded up); at least 1."""
     root = Path(root)
     found = [len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1]
     for group in _groups(root, 'cpu'):
@@ -36,13 +31,7 @@ def usable_cpus(root: str | Path = '/') -> int:
 
 
 def memory_limit(root: str | Path = '/') -> int | None:
-    """Bytes of memory that this process may use: those of the machine, or the tightest limit of its control groups.
-
-    Args:
-        root: as for :func:`usable_cpus`.
-
-    Returns: None where it is not known (not on Linux).
-    """
+    """Bytes of memory that this process may use: the tightest limit; None where it is not known (not on Linux)."""
     root = Path(root)
     found = []
     for line in _read(root / 'proc' / 'meminfo').splitlines():
@@ -63,11 +52,7 @@ def shared_memory_free(root: str | Path = '/') -> int | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of the control groups of this process that may limit what ``controller`` controls, inner ones first.
-
-    A container may see its own group at the mount point (cgroup namespace), or the host's path to it, of which the
-    mount shows the end.
-    """
+    """Control groups of this process that may limit ``controller``, inner ones first."""
     own = {}
     for line in _read(root / 'proc/self/cgroup').splitlines():
         _, controllers, path = line.split(':', 2)

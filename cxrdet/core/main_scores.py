@@ -1,12 +1,11 @@
 """The few scores that a model is known by, with percentile intervals over resampled images or patients.
 
-Sources: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993; the scores themselves are those of
-:mod:`cxrdet.core.detection.average_precision`, :mod:`~cxrdet.core.classification.roc`,
-:mod:`~cxrdet.core.classification.multilabel` and :mod:`~cxrdet.core.classification.confusion`. Every draw takes whole
-groups with replacement and computes the score anew; a mean over classes is taken draw by draw, over the classes that
-have a value there.
+Every draw takes whole groups with replacement and computes the score anew; a mean over
+classes is taken draw by draw, over the classes that have a value there. Source of the
+intervals: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993. A score is
+a dict of ``name``, ``value``, ``low``, ``high``, NaN where not defined; ``groups`` are
+the (N,) patients of the images, None: each image for itself.
 """
-import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,29 +13,21 @@ import numpy as np
 from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
 from cxrdet.core.bootstrap_curves import bootstrap_average_precision
 from cxrdet.core.classification.confusion import class_report, confusion_matrix
-from cxrdet.core.classification.multilabel import average_precision, confusion, macro_mean, rates
-from cxrdet.core.classification.roc import auroc, bootstrap_areas
+from cxrdet.core.classification.multilabel import Counts, average_precision, confusion, rates
+from cxrdet.core.classification.roc import auroc, bootstrap_areas, last_of_ties
 from cxrdet.core.detection.average_precision import IOUS, precisions_by_overlap
 from cxrdet.core.detection.froc import froc, froc_interval
 from cxrdet.core.detection.matching import LesionTable, Pairing
+from cxrdet.core.rates import mean_of_known
 
 __all__ = ['detection_scores', 'multi_label_scores', 'single_label_scores']
 
 
 def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples: int = 200, seed: int = 0,
                      ious: Sequence[float] = IOUS) -> tuple[list[dict], list[dict]]:
-    """Scores of a detector.
-
-    Args:
-        pairing: of its detections with the ground truth; all that it holds count.
-        score_thr: lowest score of what precision, recall and F1 are of.
-        groups: (I,) patient of each image; None: each image for itself.
-        samples, seed: draws of the bootstrap, their seed.
-        ious: overlaps, the first 0.5; their mean is mAP.
-
-    Returns: the scores, each ``name``, ``value``, ``low``, ``high`` (NaN where not defined): mAP, mAP at IoU 0.5, and
-        at 0.75 if it is among ``ious``, FROC, precision, recall and F1; and a dict a class with ``AP``, ``AP_low``,
-        ``AP_high``, ``AP50``, ``AP50_low``, ``AP50_high``.
+    """Scores of a detector: mAP, mAP at IoU 0.5 and 0.75, FROC, and precision, recall
+    and F1 of boxes from ``score_thr`` on; and a dict a class with ``AP``, ``AP_low``,
+    ``AP_high``, ``AP50``, ``AP50_low``, ``AP50_high``.
     """
     values, first = precisions_by_overlap(pairing, ious), pairing.lesions(ious[0])
     draws = bootstrap_average_precision([pairing.lesions(iou) for iou in ious], groups=groups, samples=samples,
@@ -45,7 +36,8 @@ def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples
     for name, rows in (('mAP', range(len(ious))), ('mAP at IoU 0.5', [0]),
                        ('mAP at IoU 0.75', [i for i, iou in enumerate(ious) if iou == 0.75])):
         if len(rows):
-            scores.append(_score(name, _mean(values[rows].mean(axis=0)), _mean(draws[:, rows].mean(axis=1), axis=1)))
+            scores.append(_score(name, mean_of_known(values[rows].mean(axis=0)),
+                                 _row_means(draws[:, rows].mean(axis=1))))
     ends = percentile_interval(draws.mean(axis=1)), percentile_interval(draws[:, 0])
     by_class = [{'AP': values[:, i].mean(), 'AP_low': ends[0][0][i], 'AP_high': ends[0][1][i],
                  'AP50': values[0, i], 'AP50_low': ends[1][0][i], 'AP50_high': ends[1][1][i]}
@@ -59,44 +51,39 @@ def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples
 
 def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups=None, samples: int = 200,
                        seed: int = 0) -> list[dict]:
-    """Scores of a multi-label classifier: means over classes of AUROC, average precision, and, at the thresholds,
-    sensitivity, specificity and F1.
+    """Scores of a multi-label classifier: means over classes of AUROC, average
+    precision, and, at the thresholds, sensitivity, specificity and F1.
 
     Args:
         y_true, y_prob: (N, C) labels 1, 0 or NaN, and probabilities.
         thresholds: (C,) lowest probability of a positive decision.
         use: (C,) bool, classes that the means are over.
-        findings: (C,) bool of :func:`cxrdet.core.classification.labels.are_findings`; the mean AUROC over those of them
-            that are in ``use`` is given, too.
-        groups, samples, seed: as for :func:`detection_scores`.
+        findings: (C,) bool; the mean AUROC over those of them that are in ``use`` is given, too.
     """
     true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)
     use = np.asarray(use, bool)
     areas = bootstrap_areas(true, prob, groups=groups, samples=samples, seed=seed)
     means = {'mean AUROC': use} | ({} if findings is None else {'AUROC of findings': use & findings})
-    scores = [*(_score(name, macro_mean(auroc(true, prob), part), _mean(areas[:, part], axis=1))
+    scores = [*(_score(name, mean_of_known(auroc(true, prob), part), _row_means(areas[:, part]))
                 for name, part in means.items()),
-              _score('mean AP', macro_mean(average_precision(true, prob), use),
-                     _mean(_precision_draws(true[:, use], prob[:, use], groups, samples, seed), axis=1))]
+              _score('mean AP', mean_of_known(average_precision(true, prob), use),
+                     _row_means(_precision_draws(true[:, use], prob[:, use], groups, samples, seed)))]
     at = rates(confusion(true, prob, thresholds))
     call = prob >= np.asarray(thresholds, np.float64)
     masks = [(true == 1) & call, (true == 0) & call, (true == 1) & ~call, (true == 0) & ~call]
     counts = [np.concatenate([np.zeros((0, true.shape[1])), *(weights @ mask.astype(np.float64) for weights in
                                                               _draws(len(true), groups, samples, seed))])
               for mask in masks]
-    drawn = rates(type(confusion(true, prob))(*counts))
+    drawn = rates(Counts(*counts))
     for name, key in (('mean sensitivity', 'recall'), ('mean specificity', 'specificity'), ('mean F1', 'f1')):
-        scores.append(_score(name, macro_mean(getattr(at, key), use), _mean(getattr(drawn, key)[:, use], axis=1)))
+        scores.append(_score(name, mean_of_known(getattr(at, key), use), _row_means(getattr(drawn, key)[:, use])))
     return scores
 
 
 def single_label_scores(y_true, y_prob, *, groups=None, samples: int = 200, seed: int = 0) -> list[dict]:
-    """Scores of a single-label classifier: accuracy, balanced accuracy, mean F1 and mean AUROC of one against all.
-
-    Args:
-        y_true: (N, C), a single 1 a row.
-        y_prob: (N, C) probabilities.
-        groups, samples, seed: as for :func:`detection_scores`.
+    """Scores of a single-label classifier: accuracy, balanced accuracy, mean F1
+    and mean AUROC of one against all. ``y_true``: (N, C), a single 1 a row;
+    ``y_prob``: (N, C) probabilities.
     """
     true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)
     number = true.shape[1]
@@ -112,7 +99,7 @@ def single_label_scores(y_true, y_prob, *, groups=None, samples: int = 200, seed
     return [_score('accuracy', report.accuracy, drawn[:, 0]),
             _score('balanced accuracy', report.balanced_accuracy, drawn[:, 1]),
             _score('mean F1', report.macro_f1, drawn[:, 2]),
-            _score('mean AUROC', macro_mean(auroc(true, prob)), _mean(areas, axis=1))]
+            _score('mean AUROC', mean_of_known(auroc(true, prob)), _row_means(areas))]
 
 
 def _rates_of_boxes(table: LesionTable, score_thr: float, groups, samples: int, seed: int) -> list[dict]:
@@ -132,12 +119,11 @@ def _rates_of_boxes(table: LesionTable, score_thr: float, groups, samples: int, 
 
 
 def _precision_draws(true: np.ndarray, prob: np.ndarray, groups, samples: int, seed: int) -> np.ndarray:
-    """Average precision of resampled rows, (samples, C), as :func:`average_precision`."""
     columns = []
     for i in range(true.shape[1]):
         rows = np.flatnonzero(~np.isnan(true[:, i]))
         rows = rows[np.argsort(-prob[rows, i], kind='stable')]
-        last = np.flatnonzero(np.diff(prob[rows, i], append=np.nan) != 0)
+        last = last_of_ties(prob[rows, i])
         values = [np.zeros(0)]
         for weights in _draws(len(true), groups, samples, seed):
             found = np.cumsum(weights[:, rows] * true[rows, i], axis=1)[:, last]
@@ -152,16 +138,14 @@ def _precision_draws(true: np.ndarray, prob: np.ndarray, groups, samples: int, s
 
 
 def _draws(rows: int, groups, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each row is counted, (up to 50 draws, rows) float64."""
+    """(up to 50 draws, rows) float64."""
     for draws in draws_of_groups(rows, groups=groups, samples=samples, seed=seed):
         yield draws.T.astype(np.float64)
 
 
-def _mean(values, axis: int | None = None):
-    """Mean of what is not NaN; NaN of nothing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning)  # of an empty slice
-        return np.nanmean(values, axis=axis)
+def _row_means(draws: np.ndarray) -> np.ndarray:
+    """Mean over the classes of each draw, (samples,)."""
+    return np.array([mean_of_known(draw) for draw in draws])
 
 
 def _score(name: str, value: float, draws: np.ndarray) -> dict:

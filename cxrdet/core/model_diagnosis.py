@@ -1,38 +1,31 @@
-"""The diagnosis of a trained model: scores on training and validation images, errors, findings with advice.
+"""The diagnosis of a trained model: a dict of dicts, lists, strings and numbers, None for what is NaN or infinite.
 
-It is a dict of plain dicts, lists, strings and numbers, None for what is not defined (NaN) or infinite. For every task:
+- ``task``: 'detection', 'multi-label' or 'single-label'; ``classes``; ``split``: 'val'
+  or 'test'; ``images``: 'train' (or None) and the split -> {'total', 'judged'};
+- ``fit``: ``metric``, its values ``train`` and ``val`` on the same classes (``over``),
+  ``gap``, ``low`` (limit of the training value), ``verdict``, ``split``, ``more``
+  (further scores: name -> {'train', 'val'});
+- ``imbalance``: :func:`cxrdet.core.classification.labels.imbalance`, with
+  ``of`` ('boxes' or 'images'), ``part`` ('training', or the split without
+  training images) and ``counts``;
+- ``per_class``: rows with at least ``class``, ``train``, ``val`` (numbers), ``score``
+  (``score_name`` says which), ``train_score``, ``flag``: ``class_rows``, ``label_rows``
+  or ``single_label_rows`` of the two ``diagnosis`` modules;
+- ``confusion``: {'labels', 'matrix', 'rows': 'true', 'columns': 'predicted'},
+  of a detector with 'background' last, or None (multi-label), and
+  ``confusions``: the most common ones;
+- ``calibration``: :func:`cxrdet.core.diagnosis.calibration_section`; ``quality``: the
+  annotations of the training set, as given; ``flags``:
+  :func:`cxrdet.core.diagnosis.flags_of`;
+- ``worst``: [{'image' (path), 'index' (place in ``judged.records``), 'errors', 'why', …}], the worst first;
+- ``findings``: [{'code', 'level' ('problem' or 'note'), 'text', 'classes', 'advice'}], problems first.
 
-    - ``task``: 'detection', 'multi-label' or 'single-label'; ``classes``: names; ``split``: 'val' or 'test';
-    - ``images``: {'train': {'total', 'judged'}, split: {'total', 'judged'}}; ``train`` is None without training
-      images;
-    - ``fit``: ``metric`` (its name), ``train``, ``val`` (its values, on the same classes), ``gap``, ``low`` (limit
-      of the training value), ``verdict`` ('good', 'overfit', 'underfit', 'overfit and underfit', 'unknown'),
-      ``split``, ``over`` (the classes), ``more`` (further scores: name -> {'train', 'val'});
-    - ``imbalance``: ``of`` ('boxes' or 'images'), ``part`` ('training', or the split where no training images are
-      judged), ``counts`` (class -> number there), ``largest``, ``smallest`` ({'class', 'count'}),
-      ``ratio``, ``absent`` (names);
-    - ``per_class``: a row a class, at least ``class``, ``train``, ``val`` (numbers), ``score``, ``train_score``,
-      ``flag``; see :func:`cxrdet.core.detection.diagnosis.class_rows`,
-      :func:`cxrdet.core.classification.diagnosis.label_rows` and
-      :func:`cxrdet.core.classification.diagnosis.single_label_rows`; ``score_name`` says what ``score`` is;
-    - ``confusion``: {'labels', 'matrix', 'rows': 'true', 'columns': 'predicted'} or None (multi-label), and
-      ``confusions``: [{'true', 'predicted', 'count', 'share' of the true class}], most common first;
-    - ``calibration``: ``ece``, ``temperature``, ``ece_after``, ``mean_score``, ``share_right``,
-      ``bins``: [{'low', 'high', 'count', 'mean_score', 'share_right'}];
-    - ``flags``: {'overfit', 'underfit', 'imbalance', 'low_quality_data'}: True, False or None (not known), see
-      :func:`cxrdet.core.diagnosis.flags_of`; ``quality``: the annotations of the training set, as given;
-    - ``worst``: [{'image' (path), 'index' (place in ``judged.records``), 'errors', 'why', …}], the worst first;
-    - ``findings``: [{'code', 'level' ('problem' or 'note'), 'text', 'classes', 'advice':
-      [{'kind' ('config', 'tool', 'plugin', 'setting'), 'name', 'text'}]}], problems first.
-
-Of a detector also ``score_thr`` (all counts are of detections from this score on), ``score_curve``
-(:func:`cxrdet.core.detection.diagnosis.score_curve`), ``best_score_thr`` and ``default_score`` (its rows at the
-best F1 and at 0.3), ``operating`` (the row at ``score_thr``), ``errors``
-(:func:`cxrdet.core.detection.diagnosis.error_section`) and ``by_size``
-(:func:`cxrdet.core.detection.diagnosis.size_sections`); the last label of ``confusion`` is 'background'.
-Of a classifier ``confounding`` (:func:`cxrdet.core.classification.diagnosis.confounding`) and, multi-label,
-``operating_point`` (how it is decided), ``interval`` (``method`` and ``about`` of that of the AUROC) and
-``wrong_calls`` (:func:`cxrdet.core.classification.diagnosis.wrong_calls`).
+Of a detector also ``score_thr`` (all counts are of detections from this score on),
+``score_curve``, its rows ``best_score_thr``, ``default_score`` and ``operating`` at the
+best F1, at 0.3 and at ``score_thr``, ``errors`` and ``by_size``
+(:mod:`cxrdet.core.detection.diagnosis`). Of a classifier ``confounding`` and,
+multi-label, ``operating_point`` (how it is decided), ``interval`` (of the AUROC) and
+``wrong_calls`` (:mod:`cxrdet.core.classification.diagnosis`).
 """
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -59,6 +52,7 @@ from cxrdet.core.diagnosis import (
     weak_findings,
 )
 from cxrdet.core.predictions import Collected
+from cxrdet.core.rates import mean_of_known
 
 __all__ = ['diagnosis_of']
 
@@ -68,7 +62,7 @@ PREDICT_SCORE = 0.3  # what tools/predict.py shows unasked
 def diagnosis_of(judged: Collected, train: Collected | None = None, *, points: Mapping | None = None,
                  source: str = '', score_thr: float | None = None, worst: int = 10,
                  quality: Mapping | None = None) -> dict[str, Any]:
-    """What is wrong with a model, from what it predicts.
+    """What is wrong with a model, from what it predicts: the dict that the head of this module describes.
 
     Args:
         judged: the images that its scores are of.
@@ -77,10 +71,7 @@ def diagnosis_of(judged: Collected, train: Collected | None = None, *, points: M
         source: name of the checkpoint, in errors.
         score_thr: detectors: lowest score of a detection that is shown. None: the one of the best F1.
         worst: how many of the worst images are named.
-        quality: of the annotations, from :func:`cxrdet.core.annotation_quality.annotation_quality`; None if it was not
-            looked.
-
-    Returns: the dict that the head of this module describes; all numbers are Python's own.
+        quality: :func:`cxrdet.core.annotation_quality.annotation_quality` of the training set.
     """
     report: dict[str, Any] = {
         'task': judged.task, 'classes': list(judged.classes), 'split': judged.split,
@@ -126,7 +117,7 @@ def _detection(judged: Collected, train: Collected | None, score_thr: float | No
     shown = table.from_score(score_thr)
     rows = for_boxes.class_rows(classes, table, shown, **trained)
     both = [row for row in rows if not np.isnan(row['score']) and not np.isnan(row['train_score'] or 0.)]
-    coco = {name: None if part is None else _mean(precisions_by_overlap(part.pairing).mean(axis=0))
+    coco = {name: None if part is None else mean_of_known(precisions_by_overlap(part.pairing).mean(axis=0))
             for name, part in (('train', train), ('val', judged))}
     images = [record['image'] for record in judged.records]
     areas = [record['width'] * record['height'] for record in judged.records]
@@ -171,9 +162,8 @@ def _classification(judged: Collected, train: Collected | None, points: Mapping 
 
 
 def _means(rows: Sequence[Mapping], train: Collected | None) -> dict[str, float | None]:
-    """``train`` and ``val``: means of the scores of classes, None without training images."""
-    return {'train': None if train is None else _mean([row['train_score'] for row in rows]),
-            'val': _mean([row['score'] for row in rows])}
+    return {'train': None if train is None else mean_of_known([row['train_score'] for row in rows]),
+            'val': mean_of_known([row['score'] for row in rows])}
 
 
 def _confusions(matrix: np.ndarray, classes: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
@@ -182,7 +172,6 @@ def _confusions(matrix: np.ndarray, classes: Sequence[str], labels: Sequence[str
 
 
 def _thresholds(judged: Collected, content: Mapping | None, source: str) -> tuple[str, np.ndarray]:
-    """How the checkpoint decides, in words, and the thresholds (C,)."""
     if content is None:
         return '0.5 for every class: the checkpoint stores no operating points', np.full(len(judged.classes), 0.5)
     points = read_points(content, judged.classes, source)
@@ -193,7 +182,6 @@ def _thresholds(judged: Collected, content: Mapping | None, source: str) -> tupl
 
 
 def _confounding(judged: Collected, train: Collected | None) -> list[dict]:
-    """Labels of both splits against view and sex, the strongest first."""
     parts = [judged] if train is None else [train, judged]
     labels, rows = np.concatenate([part.labels for part in parts]), []
     for name in ('view', 'sex'):
@@ -202,9 +190,3 @@ def _confounding(judged: Collected, train: Collected | None) -> list[dict]:
         rows += for_classes.confounding(judged.classes, name, labels, values, judged.matrix('truth'),
                                         judged.matrix('probabilities'), shown)
     return sorted(rows, key=lambda row: -row['V'])
-
-
-def _mean(values) -> float:
-    known = np.array([value for value in values if value is not None], np.float64)
-    known = known[~np.isnan(known)]
-    return float(known.mean()) if len(known) else float('nan')

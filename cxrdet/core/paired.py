@@ -11,21 +11,16 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float], *, tes
                       level: float = 0.95) -> tuple[float, float, float]:
     """Mean of ``values - baseline`` over paired runs, with the ends of its interval by Student's t.
 
-    Folds share films of their training sets, which makes the plain interval too narrow. With ``test_to_train`` the
-    variance of the mean is ``(1 / k + test_to_train) * s^2`` over k folds: the corrected resampled t-test of Nadeau and
-    Bengio ("Inference for the Generalization Error", Machine Learning 52, 2003), who take the number of test cases over
-    that of training cases.
+    With ``test_to_train`` the variance of the mean is ``(1 / k + test_to_train) * s^2``
+    over k folds, which share films: the corrected resampled t-test of Nadeau and Bengio
+    ("Inference for the Generalization Error", Machine Learning 52, 2003).
 
     Args:
         values, baseline: (k,) the same measure of both in each run; a run where one is NaN is left out.
-        test_to_train: 1 / 4 for five folds; 0 for runs that are independent but for their pairing, as seeds are.
-        level: of the interval, within 0 and 1.
+        test_to_train: number of test cases over that of training cases, 1 / 4 for five folds; 0 for seeds.
 
-    Returns:
-        Mean difference and both ends; the ends are NaN for a single run, all three without any.
-
-    Raises:
-        ValueError: Different numbers of runs, or an argument out of its range.
+    Returns: Mean difference and both ends; the ends are NaN for a single run, all three without any.
+    Raises: ValueError for different numbers of runs, or an argument out of its range.
     """
     if len(values) != len(baseline):
         raise ValueError(f'expected the same runs of both, got {len(values)} and {len(baseline)}')

@@ -13,8 +13,9 @@ __all__ = ['Collected', 'boxes_of_truth']
 
 
 def boxes_of_truth(instances: Iterable[Mapping]) -> dict[str, np.ndarray]:
-    """``boxes`` (M, 4) float64, ``labels`` (M,) int64 and ``ignore`` (M,) bool of what a data set of MMDetection gives
-    as the ``instances`` of an image."""
+    """``boxes`` (M, 4) float64, ``labels`` (M,) int64 and ``ignore`` (M,) bool of what
+    a data set of MMDetection gives as the ``instances`` of an image.
+    """
     rows = [(box['bbox'], box['bbox_label'], box.get('ignore_flag', 0)) for box in instances]
     boxes, labels, ignore = zip(*rows) if rows else ((), (), ())
     return {'boxes': np.array(boxes, np.float64).reshape(-1, 4), 'labels': np.array(labels, np.int64),
@@ -29,15 +30,17 @@ class Collected:
         task: 'detection', 'multi-label' or 'single-label'.
         classes: C names.
         split: ``train``, ``val`` or ``test``.
-        labels: of the whole split, (total, C) float64: boxes of each class in each image (without ignored ones), or, of
-            a classifier, 1, 0 or NaN (unknown).
+        labels: of the whole split, (total, C) float64: boxes of each class in each
+            image (without ignored ones), or, of a classifier, 1, 0 or NaN (unknown).
         facts: of the whole split, one dict an image: those of ``img_id``, ``patient_id``, ``view``, ``sex``, ``age``,
             ``group`` that the data set tells.
-        records: the images that were predicted, which may be a sample of the split: one dict an image. All have
-            ``image`` (path), ``width`` and ``height`` (pixels of the image as read) and ``facts`` as above. Of a
-            detector also ``boxes`` (N, 4) xyxy in pixels of the image, ``scores`` (N,), ``labels`` (N,) int, best
-            first, and the ground truth ``gt_boxes`` (M, 4), ``gt_labels`` (M,) int, ``gt_ignore`` (M,) bool. Of a
-            classifier ``probabilities`` (C,) and ``truth`` (C,): 1, 0 or NaN (unknown). Reals are float64.
+        records: the images that were predicted, which may be a sample of the split: one
+            dict an image. All have ``image`` (path), ``width`` and ``height`` (pixels
+            of the image as read) and ``facts`` as above. Of a detector also ``boxes``
+            (N, 4) xyxy in pixels of the image, ``scores`` (N,), ``labels`` (N,) int,
+            best first, and the ground truth ``gt_boxes`` (M, 4), ``gt_labels`` (M,)
+            int, ``gt_ignore`` (M,) bool. Of a classifier ``probabilities`` (C,) and
+            ``truth`` (C,): 1, 0 or NaN (unknown). Reals are float64.
         read: gives the image of a path as the data set reads it, where pictures are to be drawn.
         inputs: how often a batch of a shape went into the model's backbone.
     """
@@ -63,14 +66,16 @@ class Collected:
 
     @cached_property
     def pairing(self) -> Pairing:
-        """The detections of :attr:`records` paired with the ground truth, made once: the 100 best of each image and
-        class, as COCO counts them. All that is told of a detector is read from it, so of the same boxes."""
+        """The detections of :attr:`records` paired with the ground truth, made once:
+        the 100 best of each image and class, as COCO counts them.
+        """
         truth = [{name: record[f'gt_{name}'] for name in ('boxes', 'labels', 'ignore')} for record in self.records]
         return pair_boxes(self.records, truth, len(self.classes), most=100)
 
     def groups(self) -> np.ndarray | None:
-        """(N,) number of the patient (or group) of each record, what a bootstrap draws as a whole; None where none is
-        known, and each image is drawn for itself."""
+        """(N,) number of the patient (or group) of each record, what a bootstrap draws
+        as a whole; None where none is known.
+        """
         known = [record['facts'].get('patient_id', record['facts'].get('group')) for record in self.records]
         numbers, any_known = group_numbers(known, [record.get('image') for record in self.records])
         return numbers if any_known else None

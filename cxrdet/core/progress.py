@@ -6,12 +6,8 @@ import time
 def progress_bar(done: int, total: int, noun: str = 'images', label: str = '') -> None:
     """Show that ``done`` of ``total`` (at least 1) are through; a call after each, the last with ``done == total``.
 
-    It is redrawn a hundred times in a terminal, and written once, at the end, elsewhere (a log file).
-
-    Args:
-        done, total: counts.
-        noun: what is counted.
-        label: stands before the bar, such as the name of the split.
+    It is redrawn a hundred times in a terminal, and written once, at the end, elsewhere
+    (a log file). ``label`` stands before the bar, such as the name of the split.
     """
     finished = done == total
     if finished or (sys.stderr.isatty() and done % max(total // 100, 1) == 0):
@@ -19,7 +15,6 @@ def progress_bar(done: int, total: int, noun: str = 'images', label: str = '') -
 
 
 def labelled_progress_bar(label: str, done: int, total: int) -> None:
-    """:func:`progress_bar` of images for work that goes through several splits; ``label`` is the split's name."""
     progress_bar(done, total, label=label)
 
 

@@ -3,7 +3,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ['Counts', 'Rates', 'precision_recall_f1']
+__all__ = ['Counts', 'Rates', 'mean_of_known', 'precision_recall_f1']
+
+
+def mean_of_known(values, use=True) -> float:
+    """Mean of the values of any shape that are not NaN, as a class without ground truth is; NaN where none is left.
+
+    ``use``: bool of the same shape, the values that count.
+    """
+    values = np.asarray(values, np.float64)
+    kept = values[~np.isnan(values) & use]
+    return float(kept.mean()) if len(kept) else float('nan')
 
 
 class Counts(NamedTuple):
@@ -27,11 +37,10 @@ class Rates(NamedTuple):
 
 
 def precision_recall_f1(counts: Counts) -> Rates:
-    """Return precision TP/(TP+FP), recall TP/(TP+FN) and F1 = 2TP/(2TP+FP+FN).
+    """Precision TP/(TP+FP), recall TP/(TP+FN) and F1 = 2TP/(2TP+FP+FN) of counts of any shape.
 
-    Takes counts of any shape and gives float64 of the same shape. A ratio without a denominator (no prediction, no
-    ground truth, or neither) is NaN, never 0; so are all three of a class that has no ground truth (TP + FN = 0), for
-    its precision says nothing about the detector.
+    A ratio without a denominator is NaN, never 0; so are all three of a class that has
+    no ground truth (TP + FN = 0), for its precision says nothing about the detector.
     """
     tp, fp, fn = (np.asarray(count, np.float64) for count in counts)
 

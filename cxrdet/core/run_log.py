@@ -14,14 +14,10 @@ _NO_LOSS = {'lr', 'base_lr', 'data_time', 'time', 'epoch', 'iter', 'step', 'memo
 def read_logs(paths: Sequence[str | os.PathLike]) -> list[dict]:
     """Records as :mod:`cxrdet.core.history` has them, an epoch each, from ``vis_data/scalars.json`` of a run.
 
-    The losses of a record are means over the lines of its epoch, whose values MMEngine has smoothed over the last
-    iterations. Runs that count iterations, not epochs, get a record a validation.
-
-    Args:
-        paths: of the files of one run that was resumed, in the order of time; what a later one holds again replaces
-            the earlier.
-
-    Raises: DataError if a line is no JSON, or there is no line of training.
+    The losses of a record are means over the lines of its epoch, whose values MMEngine
+    has smoothed over the last iterations. Runs that count iterations, not epochs, get a
+    record a validation. Of ``paths``, in the order of time, a later one replaces what
+    it holds again. DataError if a line is no JSON, or there is no line of training.
     """
     training: dict[int, dict[int, dict]] = {}
     validation: dict[int, dict] = {}

@@ -58,9 +58,8 @@ def write_samples(path: str | os.PathLike, samples: Sequence[dict]) -> None:
 
 
 def read_samples(path: str | os.PathLike) -> list[dict]:
-    """Read what :func:`write_samples` wrote, tuples as lists; nothing in the file is executed.
-
-    Raises: DataError if the file is missing, damaged or another one; for a pickle, with how to write it anew.
+    """Read what :func:`write_samples` wrote, tuples as lists; nothing in the file is
+    executed. DataError for another file.
     """
     try:
         with open(path, 'rb') as stream:

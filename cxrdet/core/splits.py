@@ -1,11 +1,12 @@
 """Splits that keep groups (patients) whole and labels balanced, many labels at once.
 
-Method: the order of iterative stratification (K. Sechidis, G. Tsoumakas, I. Vlahavas, "On the stratification of
-multi-label data", ECML PKDD 2011: whatever carries the rarest remaining label is placed first), with a whole group in
-place of an example. A group goes to the part where Pearson's chi-square of the split, the sum over parts and labels of
-(count - expected)^2 / expected, grows the least; at the end groups are moved as long as a move makes it smaller. The
-number of rows counts as one more label. Small sets, where single groups weigh much, are split several times, from
-random orders too, and the split with the least chi-square is taken.
+Method: the order of iterative stratification (K. Sechidis, G. Tsoumakas, I. Vlahavas,
+"On the stratification of multi-label data", ECML PKDD 2011: whatever carries the rarest
+remaining label is placed first), with a whole group in place of an example. A group
+goes to the part where Pearson's chi-square of the split grows the least; at the end
+groups are moved as long as a move makes it smaller. The number of rows counts as one
+more label. Small sets are split several times, from random orders too, and the split
+with the least chi-square is taken.
 """
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import combinations
@@ -14,7 +15,7 @@ import numpy as np
 
 from cxrdet.core.errors import DataError
 
-__all__ = ['check_disjoint', 'grouped_folds', 'grouped_split', 'label_counts', 'shared_groups']
+__all__ = ['check_disjoint', 'grouped_folds', 'grouped_split', 'shared_groups']
 
 _SWEEPS = 20  # rounds of moves; three or four are enough before nothing moves any more
 _VISITS = 20_000  # groups to be placed in all starts together, and at most
@@ -22,9 +23,9 @@ _STARTS = 20
 
 
 def grouped_split(labels, groups, shares: Sequence[float], *, seed: int = 0, strata=()) -> np.ndarray:
-    """Split rows by groups into parts of the given shares, with each label spread in the same shares.
-
-    With ``groups``, the result depends on the set of rows, not on their order.
+    """Split rows by groups into parts of the given shares, with each label spread in
+    the same shares; (N,) int64 numbers of the parts. With ``groups``, the result
+    depends on the set of rows, not on their order.
 
     Args:
         labels: (N, C) of 1, 0 or NaN (unknown, taken as not positive), or (N,) class names or numbers, one a row.
@@ -33,12 +34,7 @@ def grouped_split(labels, groups, shares: Sequence[float], *, seed: int = 0, str
         seed: Decides between groups that are alike.
         strata: Further (N,) columns of names or numbers whose values are spread like labels, for example the view.
 
-    Returns:
-        (N,) int64 number of the part of each row, 0 to P-1; no group is in two parts.
-
-    Raises:
-        ValueError: If lengths or dimensions do not fit, or a share is not above 0.
-        DataError: If there are so few groups that a part stays empty.
+    Raises: ValueError if lengths do not fit, or a share is not above 0; DataError if a part stays empty.
     """
     shares = np.asarray(shares, dtype=np.float64)
     if shares.ndim != 1 or not len(shares) or not (np.isfinite(shares) & (shares > 0)).all():
@@ -65,49 +61,28 @@ def grouped_split(labels, groups, shares: Sequence[float], *, seed: int = 0, str
 
 
 def grouped_folds(labels, groups, folds: int, *, seed: int = 0, strata=()) -> np.ndarray:
-    """Split rows by groups into ``folds`` parts of equal size; arguments, result and errors as :func:`grouped_split`.
-
-    Returns:
-        (N,) int64 fold of each row, 0 to ``folds`` - 1: fold k is the validation set of run k.
-    """
+    """:func:`grouped_split` into ``folds`` parts of equal size: fold k is the validation set of run k."""
     if folds < 2:
         raise ValueError(f'expected at least 2 folds, got {folds}')
     return grouped_split(labels, groups, np.ones(folds), seed=seed, strata=strata)
 
 
-def label_counts(labels, part, parts: int) -> np.ndarray:
-    """Number of positive labels by part, (parts, C) int64.
-
-    Args:
-        labels: (N, C) of 1, 0 or NaN.
-        part: (N,) number of the part of each row, 0 to ``parts`` - 1.
-        parts: Number of parts.
-    """
-    positive = np.asarray(labels) == 1
-    return np.stack([positive[np.asarray(part) == number].sum(axis=0) for number in range(parts)]).astype(np.int64)
-
-
 def shared_groups(parts: Mapping[str, Iterable[Hashable]]) -> dict[tuple[str, str], list]:
-    """Groups that stand in two parts: (name, name) -> the sorted groups that both hold; pairs that share none are left
-    out. ``parts`` maps the name of a part to its groups, repeated or not."""
+    """Groups that stand in two parts: (name, name) -> the sorted groups that both hold.
+    ``parts`` maps the name of a part to its groups, repeated or not.
+    """
     sets = {name: set(groups) for name, groups in parts.items()}
     both = {(one, other): sorted(sets[one] & sets[other], key=_natural) for one, other in combinations(sets, 2)}
     return {pair: groups for pair, groups in both.items() if groups}
 
 
-def check_disjoint(parts: Mapping[str, Iterable[Hashable]], *, what: str = 'patients') -> None:
-    """Prove that no group stands in two parts.
-
-    Args:
-        parts: Name of a part -> its groups, repeated or not.
-        what: What a group is called in the text of the error, in the plural.
-
-    Raises:
-        DataError: With the number and the first five of the shared groups, for each pair of parts.
+def check_disjoint(parts: Mapping[str, Iterable[Hashable]]) -> None:
+    """Raise DataError with the number and the first five of the patients that stand in
+    two parts; arguments as for :func:`shared_groups`.
     """
     shared = shared_groups(parts)
     if shared:
-        texts = [f'{one} and {other} share {len(groups)} {what}: {", ".join(map(str, groups[:5]))}'
+        texts = [f'{one} and {other} share {len(groups)} patients: {", ".join(map(str, groups[:5]))}'
                  f'{", …" if len(groups) > 5 else ""}' for (one, other), groups in shared.items()]
         raise DataError('; '.join(texts))
 
@@ -118,7 +93,6 @@ def _natural(group: Hashable) -> tuple[int, str]:
 
 
 def _columns(labels, strata) -> np.ndarray:
-    """What is to be spread, as (N, K) float64 of 1 and 0, the last column all ones: the row itself."""
     labels = np.asarray(labels)
     if labels.ndim not in (1, 2):
         raise ValueError(f'expected labels of shape (N, C) or (N,), got {labels.shape}')
@@ -164,7 +138,7 @@ def _place(counts: np.ndarray, shares: np.ndarray, order: Iterable[int],
 
 
 def _rarest_first(counts: np.ndarray, rng: np.random.Generator) -> Iterable[int]:
-    """Numbers of all groups: label by label, the rarest among the groups that are left first, rich groups first."""
+    """Groups label by label, the rarest among those that are left first, rich ones first."""
     order = rng.permutation(len(counts))
     while len(order):
         left = counts[order]

@@ -1,11 +1,11 @@
 """Files of ``torch.save``, read without executing what is pickled in them, and only where they are undamaged.
 
-A file is an archive (zip) of one pickle and a record for each tensor's data; before torch 1.6, several pickles and then
-the data ("legacy"). The pickle is interpreted here: its operations build plain containers and numbers, and what
-:func:`read_torch_file` names beside them. Whatever else a file asks for is refused, and every form is checked before it
-is built: a tensor has to lie within its data, an array has to have a dtype without objects and as many bytes as its
-shape takes, a key is a number or text. ``pickle``, ``numpy`` and ``torch`` themselves check less, so that a file can
-execute code, end the process or show memory that is none of its own.
+A file is an archive (zip) of one pickle and a record for each tensor's data; before
+torch 1.6, several pickles and then the data ("legacy"). The pickle is interpreted here:
+its operations build plain containers and numbers, and what :func:`read_torch_file`
+names beside them. Every form is checked before it is built, which ``pickle``, ``numpy``
+and ``torch`` do not: a tensor has to lie within its data, an array has to have a dtype
+without objects and as many bytes as its shape takes, a key is a number or text.
 """
 import hashlib
 import io
@@ -48,14 +48,13 @@ class PickledCodeError(ValueError):
 
 def read_torch_file(stream: BinaryIO, name: str = '', *, forms: Mapping[str, Any] | None = None,
                     builders: Mapping[type, Callable[[Any, Any], None]] | None = None) -> Any:
-    """Read what ``torch.save`` wrote into main memory: tensors, numpy arrays and numbers, plain containers, and what
-    ``forms`` adds.
+    """Read what ``torch.save`` wrote into main memory: tensors, numpy arrays and numbers, plain containers, and more.
 
     Args:
         stream: a seekable binary stream, at its beginning.
         name: of the file, see :func:`check_undamaged`.
-        forms: by the name under which pickles know them, ``module name``: values, or for what is called a
-            :class:`Call`.
+        forms: by the name under which pickles know them, ``module name``: values, or
+            for what is called a :class:`Call`.
         builders: by the exact type of an object, what gives it its pickled state.
 
     Raises:
@@ -82,7 +81,7 @@ def check_undamaged(stream: BinaryIO, name: str) -> None:
 
     Of an archive these are the CRC-32 of each record and the digest of :func:`add_digest`; of a legacy file the first
     digits of its SHA-256, where its ``name`` ends with them (``resnet50-0676ba61.pth``). Leaves the stream at its
-    beginning. :func:`read_torch_file` checks the same.
+    beginning.
     """
     given = _HASH.search(name)
     if _is_archive(stream):
@@ -98,7 +97,7 @@ def check_undamaged(stream: BinaryIO, name: str) -> None:
 
 
 def add_digest(file: str | os.PathLike | BinaryIO) -> None:
-    """Put a digest over names, sizes and checksums of all records into an archive; other readers pass over it."""
+    """Put a digest over names, sizes and checksums of all records into an archive."""
     with zipfile.ZipFile(file, 'a') as archive:
         infos = archive.infolist()
         if _has_sums(infos):
@@ -126,14 +125,14 @@ def _has_sums(infos: list[zipfile.ZipInfo]) -> bool:
 
 
 def _digest(infos: list[zipfile.ZipInfo]) -> str:
-    """SHA-256 over the records, whatever the folder in the archive is called, and in whatever order they stand."""
+    """SHA-256 over the records, in whatever folder and order they stand."""
     start = len(_folder(infos)) + 1
     lines = sorted(f'{info.filename[start:]} {info.file_size} {info.CRC:08x}\n' for info in infos)
     return hashlib.sha256(''.join(lines).encode()).hexdigest()
 
 
 def _records(stream: BinaryIO) -> dict[str, torch.Tensor]:
-    """The bytes of each record by its name within the archive's folder; raises as :func:`check_undamaged` does."""
+    """The bytes of each record by its name within the archive's folder."""
     end = stream.seek(0, os.SEEK_END)
     try:
         with zipfile.ZipFile(stream) as archive:
@@ -233,7 +232,7 @@ def _read_legacy(stream: BinaryIO, load: Callable) -> Any:
 
 
 def _view(storage: '_Storage', view: tuple | None) -> '_Storage':
-    """Part of a storage, which files of torch 0.x name with three values: a key, an offset and a number of elements."""
+    """Part of a storage, which files of torch 0.x name: a key, an offset, a number."""
     if view is None:
         return storage
     _, offset, number = view
@@ -262,7 +261,6 @@ def _in_order(storage: _Storage, number: int, order: str) -> None:
 
 def _tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, requires_grad: bool = False,
             hooks: object = None, metadata: object = None, *, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """A tensor within its storage; hooks are left out."""
     if metadata or len(size) != len(stride) or not _are_counts(offset, *size, *stride) or math.prod(size) >= 2 ** 63:
         raise DamagedFileError(f'no tensor has offset {_short(offset)}, shape {_short(size)}, strides {_short(stride)}')
     data, dtype = _exact(storage, _Storage).data, dtype or storage.dtype
@@ -362,12 +360,7 @@ def _build_ordered(target: OrderedDict, state: dict) -> None:
 
 
 class Call:
-    """Something that a pickle may call, as a value that can do nothing else.
-
-    Args:
-        name: how errors call it.
-        build: makes the value from the pickled arguments, which it checks.
-    """
+    """Something that a pickle may call; ``build`` makes the value from the arguments, which it checks."""
     __slots__ = ('build', 'name')
 
     def __init__(self, name: str, build: Callable) -> None:
@@ -413,21 +406,14 @@ _BUILDERS = {OrderedDict: _build_ordered, np.ndarray: _build_array, **{
 
 
 class _Operations(dict):
-    """What a pickle may do, by the code of the operation: make plain values and containers, and what stands below."""
+    """What a pickle may do, by the code of the operation: make plain values and containers."""
 
     def __missing__(self, code: int):
         raise PickledCodeError(f'operation {chr(code)!r}')
 
 
 class _Unpickler(pickle._Unpickler):  # the one in Python: that in C takes memory for places that a file only names
-    """Reads one pickle.
-
-    Args:
-        stream: is left behind the pickle.
-        forms: by ``module name``, all that a pickle may name.
-        builders: by exact type, what gives an object its state.
-        data: gives the data of tensors from what stands for them.
-    """
+    """Reads one pickle; ``data`` gives the data of tensors from what stands for them."""
     dispatch = _Operations({code[0]: pickle._Unpickler.dispatch[code[0]] for code in (
         getattr(pickle, name) for name in (
             'PROTO STOP NONE NEWTRUE NEWFALSE INT LONG BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE '

@@ -17,17 +17,11 @@ FILL = {'cell': MEAN_COLOUR[::-1], 'mild': (0, 0, 0)}
 def make_augmenter(preset: str = 'cell', *, min_visibility: float = 0.3, seed: int = 0):
     """A composed transform of albumentations, boxes in absolute pixels (pascal_voc), with a seed of its own.
 
-    ``cell``: mirroring both ways, shift 0.1, scale 0.2, rotation 15 degrees, brightness, contrast, hue, saturation,
-    blur; what comes in from outside has the mean colour that batches are padded with (a mirrored border would show
-    cells grown together with their own image). ``mild``: shift 0.05, scale 0.1, rotation 5 degrees, brightness and
-    contrast, no mirroring, black borders, for chest films. Shifts in x and y are independent, as shares of the image.
-
-    Args:
-        preset: One of :data:`PRESETS`.
-        min_visibility: A box of which less than this share is left goes.
-        seed: Of all draws.
-
-    Raises: ConfigError for an unknown preset.
+    ``cell``: mirroring both ways, shift 0.1, scale 0.2, rotation 15 degrees,
+    brightness, contrast, hue, saturation, blur; what comes in from outside has the mean
+    colour that batches are padded with. ``mild``: shift 0.05, scale 0.1, rotation 5
+    degrees, brightness and contrast, no mirroring, black borders, for chest films. A
+    box of which less than ``min_visibility`` is left goes.
     """
     os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
     import albumentations as A
@@ -46,18 +40,14 @@ def make_augmenter(preset: str = 'cell', *, min_visibility: float = 0.3, seed: i
 
 
 def _moves(share: float) -> dict:
-    """Settings of ``Affine``; boxes turn as ellipses, which cells and lesions are nearer to than to rectangles."""
+    """Settings of ``Affine``; boxes turn as ellipses, as cells and lesions nearly are."""
     return dict(translate_percent={'x': (-share, share), 'y': (-share, share)}, keep_ratio=True, border_mode=0,
                 rotate_method='ellipse')
 
 
 def augment(augmenter, image: np.ndarray, boxes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One augmented copy: image (H, W, 3) uint8, boxes (K, 4) float64 xyxy, and the row that each came from (K,).
-
-    Args:
-        augmenter: Of :func:`make_augmenter`.
-        image: (H, W, 3) uint8, BGR.
-        boxes: (N, 4) xyxy in pixels.
+    """One augmented copy of an image (H, W, 3) uint8, BGR: image, boxes (K, 4) float64
+    xyxy in pixels, and the row that each came from (K,).
     """
     boxes = as_boxes(boxes)
     result = augmenter(image=image[..., ::-1].copy(), bboxes=boxes, rows=np.arange(len(boxes)))
@@ -66,13 +56,8 @@ def augment(augmenter, image: np.ndarray, boxes) -> tuple[np.ndarray, np.ndarray
 
 
 def augment_marked(preset: str, image: np.ndarray, boxes, *, min_visibility: float, seed: int) -> tuple:
-    """As :func:`augment`, but what is left of a box that goes is painted over: nothing is to be seen without its box.
-
-    Args:
-        preset, min_visibility, seed: Of :func:`make_augmenter`.
-        image, boxes: Of :func:`augment`.
-
-    Returns: Image, boxes (K, 4), the row that each came from (K,), and the number of places that were painted over.
+    """As :func:`augment`, with the number of places where what is left of a box that
+    goes was painted over: nothing is to be seen without its box.
     """
     new, moved, rows = augment(make_augmenter(preset, min_visibility=0., seed=seed), image, boxes)
     if not len(rows):
@@ -84,12 +69,8 @@ def augment_marked(preset: str, image: np.ndarray, boxes, *, min_visibility: flo
 
 
 def paint_over(image: np.ndarray, places, spare, colour) -> int:
-    """Fill rectangles of an image (H, W, 3), which is changed, but for what lies in others; number of those filled.
-
-    Args:
-        places: (R, 4) xyxy in pixels, to be filled to the last pixel that they touch.
-        spare: (K, 4) xyxy, what stays as it is.
-        colour: Three values.
+    """Fill rectangles (R, 4) xyxy of an image (H, W, 3), which is changed, to the last
+    pixel that they touch, but for what lies in others; number of those filled.
     """
     places = as_boxes(places)
     if not len(places):

@@ -20,26 +20,20 @@ __all__ = ['Backgrounds', 'Found', 'find_backgrounds']
 
 @dataclass
 class Backgrounds:
-    """Where images without boxes come from.
+    """Where images without boxes come from."""
 
-    Attributes:
-        folder: Folder of images that show none of the classes. Those that an annotation gives boxes to, or on which the
-            model finds something, are refused.
-        detector: Finds objects in image files (:func:`cxrdet.inference.detector.detector`); its false alarms become
-            hard negatives.
-        most: Images without boxes in the split at most; those that are there count.
-        score_thr: Lowest score, in [0, 1], of a detection that counts as an alarm.
-    """
-
+    # of images that show none of the classes; those that an annotation gives boxes to, or on which the model finds
+    # something, are refused
     folder: str | Path | None = None
+    # finds objects in files (:func:`cxrdet.inference.detector.detector`); its false alarms become hard negatives
     detector: Callable[[Sequence[str]], Iterator[Detected]] | None = None
-    most: int = 2000
-    score_thr: float = 0.3
+    most: int = 2000  # images without boxes in the split at most; those that are there count
+    score_thr: float = 0.3  # lowest score, in [0, 1], of a detection that counts as an alarm
 
 
 @dataclass
 class Found:
-    """What was found: files of backgrounds, hard negatives, why other files were refused, and whether it was looked."""
+    """Files of backgrounds, hard negatives, why other files were refused, and whether it was looked."""
 
     files: list[str] = field(default_factory=list)
     negatives: list[HardNegative] = field(default_factory=list)
@@ -68,11 +62,8 @@ class Found:
 
 
 def find_backgrounds(given: Backgrounds, table: DataTable, rows: list[int], *, seed: int) -> Found:
-    """The images without boxes that are added to the images ``rows`` of a set.
-
-    Raises:
-        DataError: There is no image in the folder, or all of them were refused.
-        ConfigError: A number is out of range, or the model is no detector.
+    """The images without boxes that are added to the images ``rows`` of a set;
+    DataError if there is none in the folder, or all of them were refused.
     """
     if given.most < 0 or not 0 <= given.score_thr <= 1:
         raise ConfigError('expected most of 0 or more and a score within 0 .. 1 for images without boxes, got '

@@ -1,18 +1,22 @@
 """A balanced detection set: rare classes brought up to a number of boxes, frequent ones held below a bound.
 
-A copy is made for one object of a class that lacks boxes: its image, but for a window around the object that leaves out
-what it can of the other classes, all painted over (:func:`cxrdet.core.detection.windows.window_around`); objects of
-lacking classes are pasted into the window; then it is augmented, and its boxes follow. Where too little is left of a
-box, the box goes and what is left of the object is painted over. Which copy comes next is chosen by what it adds
-(:func:`cxrdet.curation.balance_plan.best_copy`), until each class has its target or each of its objects is in 20
-copies. With a bound, images of frequent classes are left out; their rare objects come back in copies.
+A copy is made for one object of a class that lacks boxes: its image, but for a window
+around the object that leaves out what it can of the other classes, all painted over
+(:func:`cxrdet.core.detection.windows.window_around`); objects of lacking classes are
+pasted into the window; then it is augmented. Where too little is left of a box, the box
+goes and what is left of the object is painted over. Copies come
+(:func:`cxrdet.curation.balance_plan.best_copy`) until each class has its target or each
+of its objects is in 20 copies. With a bound, images of frequent classes are left out;
+their rare objects come back in copies.
 
-What every new image was made from stands in ``provenance.jsonl``, and in ``balance.json``: ``before``, ``after``,
-``targets`` (boxes by class), ``ratio_before``, ``ratio_after`` (largest over smallest class of those that occur),
-``reached`` (whether no target and no bound was missed), ``short`` (class -> boxes it still lacks), ``above`` (class ->
-boxes over the bound), the numbers of ``copies``, ``pasted`` objects, boxes ``cut`` by windows and places
-``painted_over``, ``left_out`` (names), the numbers of ``backgrounds`` and ``hard_negatives``, ``backgrounds_refused``
-(file -> why) and ``backgrounds_unchecked`` (how many nobody looked at).
+What every new image was made from stands in ``provenance.jsonl``, and in
+``balance.json``: ``before``, ``after``, ``targets`` (boxes by class), ``ratio_before``,
+``ratio_after`` (largest over smallest class of those that occur), ``reached`` (whether
+no target and no bound was missed), ``short``, ``above`` (class -> boxes it lacks, or
+has over the bound), the numbers of ``copies``, ``pasted`` objects, boxes ``cut`` by
+windows and places ``painted_over``, ``left_out`` (names), the numbers of
+``backgrounds`` and ``hard_negatives``, ``backgrounds_refused`` (file -> why) and
+``backgrounds_unchecked`` (how many nobody looked at).
 """
 import json
 from collections.abc import Callable, Mapping
@@ -43,29 +47,24 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
                  most: int | None = None, split: str = 'train', backgrounds: Backgrounds | str | Path | None = None,
                  preset: str = 'cell', min_visibility: float = 0.3, paste: int = 1, seed: int = 0,
                  allow_outside: bool = False, progress: Callable[[int, int], None] | None = None) -> dict:
-    """Write a new set of the format of ``path`` (COCO or VOC), with one balanced split; ``path`` is only read.
+    """Write a new set of the format of ``path`` (COCO or VOC), with one balanced split;
+    return what stands in ``balance.json``.
 
-    See the head of this file. The other splits are copied as they are.
+    The other splits are copied as they are; ``path`` is only read.
 
     Args:
         path: Folder of a COCO or VOC set without errors (see ``tools/check_data.py``).
-        out: Folder of the new set.
         target: Boxes of each class that are wanted.
         targets: Class -> its own target; 0 leaves it as it is, whatever ``most`` says.
         most: Boxes of a class at most; None: no image is left out.
-        split: The split to balance.
         backgrounds: Where images without boxes come from; a folder stands for ``Backgrounds(folder)``.
         preset, min_visibility: See :func:`cxrdet.curation.augmentation.make_augmenter`.
         paste: Objects of lacking classes at most that are pasted into a copy.
-        seed: Of all draws: the same seed gives the same set.
         allow_outside: Take images too that the annotations name outside the set, see :func:`read_set`.
         progress: Called with (done, total) for each new image.
 
-    Returns: what stands in ``balance.json``.
-
-    Raises:
-        DataError: The set has errors, lacks the split, or ``out`` holds files of others, or what is read.
-        ConfigError: A class is unknown, a number out of range, or the format is neither COCO nor VOC.
+    Raises: DataError for a set that cannot be taken, or where ``out`` holds files of
+        others; ConfigError for an argument.
     """
     given = backgrounds if isinstance(backgrounds, Backgrounds) else Backgrounds(backgrounds)
     table = read_set(path, allow_outside=allow_outside)
@@ -193,7 +192,6 @@ class _State:
                          room=self.goals.most - self.added, tie=copier.tie)
 
     def note(self, labels: np.ndarray) -> None:
-        """Boxes of these labels have been added."""
         self.added += np.bincount(labels, minlength=len(self.added))
 
 

@@ -1,7 +1,8 @@
 """Which copies to make, and which images to leave out, so that the classes of a set come near to each other.
 
-Own work: greedy choices in numbers of boxes. A copy is worth the boxes of classes that still lack some, less the boxes
-of all other classes, less the copies that there are of the same object.
+Own work: greedy choices in numbers of boxes. A copy is worth the boxes of
+classes that still lack some, less the boxes of all other classes, less the
+copies that there are of the same object.
 """
 import numpy as np
 
@@ -11,21 +12,18 @@ __all__ = ['best_copy', 'image_to_leave_out']
 def best_copy(added, source, have, targets, *, used, room=None, max_repeats: int = 20, tie=None) -> int | None:
     """Number of the copy that is worth most now, or None where no class that lacks boxes can be served.
 
-    The class that lacks the largest share of its target is served first. Of the copies that bring some of it, the one
-    of the largest gain - cost - used is taken, those of lost objects first. Gain: its boxes of classes that lack some,
-    as far as they lack them. Cost: its boxes of the others. Used: copies that there are of the same object.
+    The class that lacks the largest share of its target is served first. Of the copies
+    that bring some of it, the one of the largest gain - cost - used is taken, those of
+    lost objects first. Gain: its boxes of classes that lack some, as far as they lack
+    them. Cost: its boxes of the others.
 
     Args:
         added: (K, C) int, boxes of each class that each copy would bring.
         source: (K,) int, number of the object that each copy is made for, from 0.
-        have: (C,) boxes of each class that there are.
-        targets: (C,) int, boxes of each class that are wanted; 0 for a class that may stay as it is.
-        used: (S,) int, copies that there are of each object; below 0 for one that the set has lost, which comes first.
+        have, targets: (C,) boxes of each class that there are, and are wanted; 0 for a class that may stay as it is.
+        used: (S,) int, copies that there are of each object; below 0 for one that the set has lost.
         room: (C,) boxes of each class that copies may still bring; a copy that brings more is none. Default: any.
-        max_repeats: Copies of one object at most.
         tie: (K,) float, the larger the first among equals. Default: the first.
-
-    Raises: ValueError if the lengths do not fit or a target is below 0.
     """
     added, targets, have, source = (np.asarray(part, np.int64) for part in (added, targets, have, source))
     if added.ndim != 2 or targets.shape != added.shape[1:] or (targets < 0).any() or len(source) != len(added):
@@ -50,14 +48,14 @@ def best_copy(added, source, have, targets, *, used, room=None, max_repeats: int
 def image_to_leave_out(counts, have, targets, most, *, tie=None) -> int | None:
     """Number of the image without which the set is nearest to balance, or None where no class is above its bound.
 
-    Of the images with boxes of a class above its bound, the one of the largest gain - cost is taken. Gain: boxes above
-    the bounds that go with it. Cost: boxes that classes would lack of their targets without it.
+    Of the images with boxes of a class above its bound, the one of the largest gain -
+    cost is taken. Gain: boxes above the bounds that go with it. Cost: boxes that
+    classes would lack of their targets without it.
 
     Args:
         counts: (N, C) int, boxes of each class in each image that may go; zeros for one that is gone.
-        have, targets: (C,) as for :func:`best_copy`.
+        have, targets, tie: as for :func:`best_copy`; tie (N,).
         most: (C,) int, bound of each class.
-        tie: (N,) float, the larger the first among equals. Default: the first.
     """
     counts, have, targets, most = (np.asarray(part, np.int64) for part in (counts, have, targets, most))
     excess = np.maximum(have - most, 0)

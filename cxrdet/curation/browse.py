@@ -26,7 +26,8 @@ _SMALLEST = 240  # pixels of the shorter side of a picture
 
 def browse(cfg: Config, out_dir: str | Path, *, split: str = 'train', number: int = 16, columns: int = 4,
            seed: int = 0, progress: Callable[[int, int], None] | None = None) -> list[Path]:
-    """Draw samples of a data set behind its whole pipeline, mixing of images included, on sheets of 16.
+    """Draw samples of a data set behind its whole pipeline, mixing of images included,
+    on sheets of 16; return the files.
 
     What a model's ``data_preprocessor`` does to whole batches afterwards (padding, mixup, CutMix) is not in them.
 
@@ -36,14 +37,10 @@ def browse(cfg: Config, out_dir: str | Path, *, split: str = 'train', number: in
         split: ``train``, ``val`` or ``test``: whose dataloader's data set is looked at.
         number: Of samples, drawn at random; if there are fewer images, they come again, with other random numbers.
         columns: Pictures side by side.
-        seed: Of the choice and of the augmentation: the same seed gives the same sheets.
+        seed: Of the choice and of the augmentation.
         progress: Called with (done, number) after each sample.
 
-    Returns: The files.
-
-    Raises:
-        ConfigError: The config is faulty or has no such data set, its pipeline packs nothing, or a number is below 1.
-        DataError: The data set cannot be read, or files of others bear the names of the sheets.
+    Raises: ConfigError for the config or a number, DataError for the data set or files of others in the folder.
     """
     if split not in SPLITS or not cfg.get(f'{split}_dataloader'):
         raise ConfigError(f'the split must be one of {", ".join(SPLITS)} and have a dataloader in the config, got '
@@ -77,17 +74,11 @@ def _choice(size: int, number: int, seed: int) -> list[int]:
 
 
 def draw_sample(sample: dict, classes: Sequence[str] | None = None) -> tuple[np.ndarray, str, set[int]]:
-    """Picture, title and labels of a sample as a pipeline gives it.
+    """Picture (H, W, 3) uint8, BGR, title and labels of a sample, as PackDetInputs and PackInputs leave it.
 
-    Args:
-        sample: ``inputs`` (C, H, W) of 1 or 3 channels and ``data_samples``, as PackDetInputs and PackInputs leave
-            them. Of boxes, the ignored ones are dotted and grey. Floating point images are stretched to 0..255.
-        classes: Name of each label.
-
-    Returns: picture (H, W, 3) uint8, BGR; the title, for a classifier with the labels, unknown ones with a question
-        mark; and the labels whose boxes are drawn.
-
-    Raises: ConfigError if there is nothing packed in it.
+    Of boxes, the ignored ones are dotted and grey. Floating point images are stretched
+    to 0..255. The title of a classifier holds the labels, unknown ones with a question
+    mark; those that are returned have boxes that are drawn.
     """
     if not isinstance(sample, dict) or 'inputs' not in sample or 'data_samples' not in sample:
         raise ConfigError('the pipeline must end with PackDetInputs or PackInputs; its samples have no "inputs" and '

@@ -1,4 +1,4 @@
-"""Augmented copies for single objects of a set: a window of their image, other objects pasted in, boxes that follow."""
+"""Augmented copies for single objects of a set: a window of their image, others pasted in."""
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +16,10 @@ MAX_REPEATS = 20  # copies that one object may be in
 
 
 class Copy(NamedTuple):
-    """A new image: wish for its name, image (H, W, 3) uint8 BGR, boxes (N, 4) xyxy, labels (N,), flags of regions to
-    ignore (N,), and what it was made from, for ``provenance.jsonl``."""
+    """A new image: wish for its name, image (H, W, 3) uint8 BGR, boxes (N, 4)
+    xyxy, labels (N,), flags of regions to ignore (N,), and what it was made
+    from, for ``provenance.jsonl``.
+    """
 
     wish: str
     image: np.ndarray
@@ -30,18 +32,10 @@ class Copy(NamedTuple):
 class Copier:
     """Makes copies for the objects of some classes.
 
-    Attributes:
-        added: (K, C) int64, boxes of each class that a copy for each object brings, before augmentation.
-        used: (K,) int64, copies that each object is in; -1 for one whose image was left out.
-        tie: (K,) float64, an order among equals.
-
     Args:
-        table: The set.
-        names: Name of each of its image files.
-        rows: Its images that may be copied.
+        rows: The images of the set that may be copied.
         wanted: (C,) bool, the classes whose objects get copies; the others are left out of the windows.
         preset, min_visibility: See :func:`cxrdet.curation.augmentation.make_augmenter`.
-        seed: Of all draws.
     """
 
     def __init__(self, table: DataTable, names: list[str], rows: list[int], wanted: np.ndarray, *, preset: str,
@@ -55,18 +49,18 @@ class Copier:
         rare = wanted[table.box_label] & ~table.crowd
         self.objects = np.array([box for row in rows for box in self._boxes[row] if rare[box]], np.int64)
         self.windows = [self._window(box, ~rare) for box in self.objects]
+        # (K, C) boxes of each class that a copy for each object brings, before augmentation
         self.added = np.zeros((len(self.objects), len(table.classes)), np.int64)
         for number, (box, window) in enumerate(zip(self.objects, self.windows)):
             kept = self._cut(int(table.box_image[box]), window)[0]
             self.added[number] = np.bincount(table.box_label[kept[~table.crowd[kept]]], minlength=len(table.classes))
-        self.used = np.zeros(len(self.objects), np.int64)
+        self.used = np.zeros(len(self.objects), np.int64)  # copies that each is in; -1 once its image was left out
         self.tie = np.random.default_rng(seed).random(len(self.objects))
         self._copies = np.zeros(len(table.names), np.int64)
         self._loose = np.array([box in self._pasteable(int(table.box_image[box])) for box in self.objects], bool)
         self._numbers = dict.fromkeys(('copies', 'pasted', 'painted_over', 'cut'), 0)
 
     def numbers(self) -> dict[str, int]:
-        """Numbers of ``copies``, of boxes ``pasted`` into them and ``cut`` by windows, of places ``painted_over``."""
         return dict(self._numbers)
 
     def lost(self, number: int) -> None:
@@ -74,12 +68,8 @@ class Copier:
         self.used[self.table.box_image[self.objects] == self._rows[number]] -= 1
 
     def make(self, choice: int, lacking: np.ndarray, paste: int) -> Copy:
-        """A copy for the object ``choice``.
-
-        Args:
-            choice: Its number, from 0.
-            lacking: (C,) boxes that each class lacks without this copy.
-            paste: How many objects may be pasted in.
+        """A copy for an object; ``lacking``: (C,) boxes that each class lacks without
+        it, ``paste``: objects at most to be pasted.
         """
         table = self.table
         row = int(table.box_image[self.objects[choice]])
@@ -111,13 +101,11 @@ class Copier:
         return Copy(f'{stem}_copy{self._copies[row]}.png', new, moved, labels[back], crowd[back], origin)
 
     def _window(self, box: int, avoided: np.ndarray) -> np.ndarray:
-        """The window around a box without the boxes of its image that are ``avoided``, (M,) bool."""
         row = int(self.table.box_image[box])
         others = [other for other in self._boxes[row] if other != box and avoided[other]]
         return window_around(self.table.boxes[box], self.table.boxes[others], self._size(row))
 
     def _pasteable(self, row: int) -> np.ndarray:
-        """Boxes of an image that can be pasted elsewhere."""
         mine = self._boxes[row]
         return mine[pasteable_boxes(self.table.boxes[mine], self.table.crowd[mine], self._size(row))]
 
@@ -128,8 +116,7 @@ class Copier:
         return int(size[0]), int(size[1])
 
     def _cut(self, row: int, window: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows of the boxes that stay, their parts in the window, and remains; regions to ignore stay whatever is left
-        of them."""
+        """Rows of the boxes that stay, their parts in the window, and remains; of regions to ignore anything stays."""
         mine = self._boxes[row]
         crowd = self.table.crowd[mine]
         stays, parts, remains = cut_boxes(self.table.boxes[mine[~crowd]], window, min_visibility=self.min_visibility)
@@ -139,8 +126,7 @@ class Copier:
 
     def _paste(self, ground: np.ndarray, boxes: np.ndarray, lacking: np.ndarray, most: int, own: int,
                rng: np.random.Generator) -> list[tuple[int, np.ndarray]]:
-        """Paste objects of other images than ``own`` into ``ground``, which is changed, where they cover none of its
-        ``boxes``: row of the box and its place, (4,), for each."""
+        """Paste objects of other images than ``own`` where they cover no box: their rows and places."""
         pasted: list[tuple[int, np.ndarray]] = []
         labels, lacking = self.table.box_label[self.objects], lacking.copy()
         foreign = self._loose & (self.table.box_image[self.objects] != own)

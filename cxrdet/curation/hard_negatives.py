@@ -1,4 +1,3 @@
-"""Hard negatives: what a trained detector took for an object where none is annotated."""
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,8 +10,9 @@ __all__ = ['HardNegative', 'free_windows', 'hard_negatives']
 
 
 class HardNegative(NamedTuple):
-    """A false alarm: its image, a window (4,) int xyxy around it that holds no annotated object, its score (0..1) and
-    the class that it was called."""
+    """What a detector took for an object where none is annotated, and a window (4,) int
+    xyxy around it without any object.
+    """
 
     file: str
     window: np.ndarray
@@ -22,15 +22,14 @@ class HardNegative(NamedTuple):
 
 def hard_negatives(detector: Callable[[Sequence[str]], Iterator[Detected]], truths: Mapping[str, np.ndarray], *,
                    score_thr: float = 0.3, most: int = 2000) -> list[HardNegative]:
-    """The false alarms of a detector with the highest scores, best first.
+    """The ``most`` false alarms of a detector with the highest scores, best first.
 
-    A false alarm is a detection from ``score_thr`` on that shares no pixel with any annotated box of its image. One
-    that lies in the window of a better one is left out.
+    A false alarm is a detection from ``score_thr`` on that shares no pixel with any
+    annotated box of its image. One that lies in the window of a better one is left out.
 
     Args:
         detector: From image files to what is found in each, as :func:`cxrdet.inference.detector.detector` gives it.
         truths: Path of each image -> all its annotated boxes (M, 4) xyxy, regions to ignore included.
-        most: How many at most.
     """
     found = []
     for image in detector(list(truths)):
@@ -41,12 +40,9 @@ def hard_negatives(detector: Callable[[Sequence[str]], Iterator[Detected]], trut
 
 
 def free_windows(boxes, scores, truth, size: tuple[int, int]) -> list[tuple[int, np.ndarray]]:
-    """(row, window) of the boxes of an image that share no pixel with the truth, the best score first.
-
-    Args:
-        boxes: (N, 4) xyxy in pixels; scores: (N,).
-        truth: (M, 4) xyxy; no window holds any part of them.
-        size: Height and width.
+    """(row, window) of the boxes (N, 4) of an image, xyxy in pixels, that share no
+    pixel with the truth (M, 4), the best score first; no window holds any part of the
+    truth. ``size``: height and width.
     """
     found: list[tuple[int, np.ndarray]] = []
     for row in np.argsort(-np.asarray(scores, np.float64), kind='stable').tolist():

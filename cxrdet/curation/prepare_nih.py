@@ -1,4 +1,4 @@
-"""Splits of NIH ChestX-ray14 by patient, written so that a config, or another team, can use them as they are."""
+"""Splits of NIH ChestX-ray14 by patient, written so that others can use them as they are."""
 import hashlib
 import os
 from collections import Counter
@@ -24,43 +24,37 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
                 force: bool = False) -> dict[str, dict[str, int]]:
     """Split NIH ChestX-ray14 by patient, with labels spread evenly, into a folder that serves as ``data_root``.
 
-    ``out_dir`` gets a copy of the table, a symbolic link ``images`` to the films, lists of image names, one a line, and
-    ``splits.json`` (version of the tool, checksums of the table and the official lists, seed, shares, films, patients,
-    views and labels of each list). The lists are ``train_list.txt``, ``val_list.txt`` and ``test_list.txt``; with
-    ``folds`` the first two are replaced by ``folds/fold<k>_train_list.txt`` and ``folds/fold<k>_val_list.txt``. Same
-    input, same files.
+    ``out_dir`` gets a copy of the table, a symbolic link ``images`` to the films, lists
+    of image names, one a line, and ``splits.json`` (what they were made from, and what
+    is in each list). The lists are ``train_list.txt``, ``val_list.txt`` and
+    ``test_list.txt``, or ``folds/fold<k>_train_list.txt`` and
+    ``folds/fold<k>_val_list.txt`` for the first two.
 
     Args:
         table: ``Data_Entry_2017.csv`` or ``Data_Entry_2017_v2020.csv``, plain or gzipped.
         images: Folder of the films (or of ``images_001`` …); rows without image are dropped and counted. None: all rows
             of the table are used, and nothing is linked.
         out_dir: New or empty folder, or one that an earlier run has made from the same.
-        official: The published ``train_val_list.txt`` and ``test_list.txt``: the test list is taken as it is, after a
-            check that the two share no patient, and ``val_share`` or ``folds`` split the other.
+        official: The published ``train_val_list.txt`` and ``test_list.txt``: the test
+            list is taken as it is, and ``val_share`` or ``folds`` split the other.
         val_share: Share of the films for validation, 0.2 by default: of all, or of the official train_val list.
         test_share: Share of all films for a test list, without ``official``; 0 for none.
         folds: Number of folds, 0 for a single split.
-        seed: Of the split, see :func:`cxrdet.core.splits.grouped_split`.
         stratify: What to spread evenly besides the labels: 'view', 'sex'.
         force: Replace another prepared set in ``out_dir``.
 
-    Returns:
-        Films, patients, views and positive labels by list, and dropped rows by reason.
-
-    Raises:
-        DataError: A file is missing or defective, the official lists share a patient or do not fit the table, no film
-            of one of them is there, or ``out_dir`` holds something else.
-        ConfigError: An argument has a value that cannot be meant.
+    Returns: Films, patients, views and positive labels by list, and dropped rows by reason.
+    Raises: DataError for files that are missing or do not fit each other; ConfigError for an argument.
     """
     val_share = _check_options(val_share, test_share, folds, official, stratify)
     films, dropped = read_table(table), Counter()
     lists = _official(films, official) if official else None
     if images is not None:
-        films = _with_image(films, images, dropped)
-        _check_films(films, official, lists, images)
+        films = _with_image(films, images, official, lists, dropped)
     parts = _split(films, lists, val_share, test_share, folds, seed, stratify, dropped)
     content = Path(table).read_bytes()
-    made_from = {'table': hashlib.sha256(content).hexdigest(), 'official': _checksums(official),
+    sums = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in official or ()]
+    made_from = {'table': hashlib.sha256(content).hexdigest(), 'official': sums or False,
                  'val_share': val_share, 'test_share': test_share, 'folds': folds, 'seed': seed,
                  'stratify': list(stratify)}
     report = {part: _count(films.take(rows)) for part, rows in parts.items()}
@@ -99,7 +93,6 @@ def _check_options(val_share: float | None, test_share: float, folds: int, offic
 
 
 def _official(films: NihTable, official: Sequence[str | Path]) -> tuple[set[str], set[str]]:
-    """Names of the two published lists, after a check that they fit the table and share no patient."""
     patients = dict(zip(films.names.tolist(), films.patients.tolist()))
     train_val, test = lists = [read_list(path) for path in official]
     for path, names in zip(official, lists):
@@ -111,24 +104,19 @@ def _official(films: NihTable, official: Sequence[str | Path]) -> tuple[set[str]
     return set(train_val), set(test)
 
 
-def _with_image(films: NihTable, images: str | Path, dropped: Counter) -> NihTable:
+def _with_image(films: NihTable, images: str | Path, official, lists, dropped: Counter) -> NihTable:
     there = find_images(images)
-    kept = _keep(films, there, 'no_image', dropped)
-    if not len(kept):
+    kept = np.fromiter((name in there for name in films.names.tolist()), bool, len(films))
+    if not kept.any():
         raise DataError(f'{images}: none of the films of {films.path} is there ({len(there)} other images are).')
-    return kept
-
-
-def _checksums(official: Sequence[str | Path] | None) -> list[str] | bool:
-    return [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in official] if official else False
-
-
-def _check_films(films: NihTable, official: Sequence[str | Path] | None, lists, images: str | Path) -> None:
-    """Raise DataError if no film of one of the published lists is there."""
+    if not kept.all():
+        dropped['no_image'] = int((~kept).sum())
+    films = films.take(kept)
     for path, names in zip(official or (), lists or ()):
         if not names.intersection(films.names.tolist()):
             raise DataError(f'{images}: none of the {len(names)} films of {path} is there, which would leave its list '
                             'empty. Bring some of them, or leave the official lists out.')
+    return films
 
 
 def _split(films: NihTable, lists, val_share: float | None, test_share: float, folds: int, seed: int,
@@ -161,13 +149,6 @@ def _split(films: NihTable, lists, val_share: float | None, test_share: float, f
                     one.endswith('val') and other == 'test'):
                 check_disjoint({one: films.patients[parts[one]].tolist(), other: films.patients[parts[other]].tolist()})
     return parts
-
-
-def _keep(films: NihTable, wanted, reason: str, dropped: Counter) -> NihTable:
-    kept = np.fromiter((name in wanted for name in films.names.tolist()), bool, len(films))
-    if not kept.all():
-        dropped[reason] = int((~kept).sum())
-    return films.take(kept)
 
 
 def _count(films: NihTable) -> dict[str, int]:

@@ -105,13 +105,13 @@ class _CellReader(Described, ImageNamed):
         self._settled = False  # whether the classes have been held to the annotations
         super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix, **kwargs)
 
-    def _read(self) -> DataTable:
+    def read_table(self) -> DataTable:
         """The set as its format's reader gives it, with all that is wrong in its list."""
         raise NotImplementedError
 
     def _checked(self) -> tuple[DataTable, dict[int, str]]:
         """The set, and the boxes that ``on_bad_annotation`` leaves out with the reason of each; other errors raise."""
-        table = self._once('table', self._read)
+        table = self._once('table', self.read_table)
         return table, self._once('bad', lambda: table.raise_errors(on_bad=self.on_bad_annotation))
 
     def _found_classes(self) -> list[str]:
@@ -322,7 +322,7 @@ class CellDataset(_CellReader, CocoDataset):
         self.allow_no_boxes = allow_no_boxes
         super().__init__(ann_file, metainfo, data_prefix, {'img': 'images/'}, on_bad_annotation, **kwargs)
 
-    def _read(self) -> DataTable:
+    def read_table(self) -> DataTable:
         table = coco.read(Path(self.ann_file), Path(self.data_prefix['img']))
         self._check_names(table.names, 'img')
         return table
@@ -384,7 +384,7 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
         super().__init__(ann_file, metainfo, data_prefix, {'img': 'JPEGImages/', 'ann': 'Annotations/'},
                          on_bad_annotation, **kwargs)
 
-    def _read(self) -> DataTable:
+    def read_table(self) -> DataTable:
         folder, lists = Path(self.data_prefix['ann']), {Path(self.ann_file): ''} if self.ann_file else {}
         table = voc.read(folder.parent, Path(self.data_prefix['img']), annotations=folder, lists=lists,
                          corners=self.corners)

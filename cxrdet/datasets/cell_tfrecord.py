@@ -43,7 +43,7 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
         self.allow_no_boxes = allow_no_boxes
         super().__init__(ann_file, metainfo, kwargs.pop('data_prefix', None), {}, on_bad_annotation, **kwargs)
 
-    def _read(self) -> DataTable:
+    def read_table(self) -> DataTable:
         return read(Path(self.ann_file), files=record_files(self.ann_file))
 
     def _found_classes(self) -> list[str]:

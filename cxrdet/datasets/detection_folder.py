@@ -50,7 +50,7 @@ class DetectionFolder(_CellReader, BaseDetDataset):
     def _source(self) -> str:
         return str(self.ann_file or self.data_root)
 
-    def _read(self) -> DataTable:
+    def read_table(self) -> DataTable:
         if not self._source():
             raise ConfigError(f'{type(self).__name__} needs data_root or ann_file, the folder or file of the set.')
         table = read_set(self._source(), self.format, images=self.data_prefix.get('img') or None,

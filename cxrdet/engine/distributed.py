@@ -24,11 +24,10 @@ _PATIENCE = 15  # s
 def init_distributed(launcher: str, cfg: Any) -> None:
     """Prepare this process, alone or as one of several; to be called before a Runner is built.
 
-    Threads, data loader workers and image caches are held to what it may use, see :mod:`cxrdet.engine.loaders`. With
-    GPUs the Runner starts the group itself. Without, the Runner would fail in choosing a GPU; a gloo group is started
-    here, which the Runner then uses, and ``cfg.model_wrapper_cfg`` is set so that the model stays on the CPU. Each
-    process computes with its share of the cores, or with ``OMP_NUM_THREADS`` threads. The launcher is told of the error
-    that ended a process before those that follow from it in the others.
+    Threads, workers and image caches are held to what it may use (:mod:`cxrdet.engine.loaders`). With GPUs the Runner
+    starts the group itself; without, where it would fail in choosing one, a gloo group is started here, and
+    ``cfg.model_wrapper_cfg`` keeps the model on the CPU. The launcher is told of the error that ended a process before
+    those that follow from it in the others.
 
     Args:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
@@ -93,11 +92,10 @@ def _set_environment(launcher: str) -> None:
 
 
 def _report_errors() -> None:
-    """Let the launcher name the error that ended the run, rather than those that followed from it.
+    """Let the launcher name the error that ended the run, rather than those that follow from it in other processes.
 
-    When a process ends, the others fail at once for want of it, sometimes before the launcher has seen the first. So
-    an error of the connection waits here for the launcher to end this process; any other error is noted, with its
-    traceback, where ``torch.distributed.run`` looks for it.
+    An error of the connection waits here for the launcher to end this process; any other is noted, with its traceback,
+    where ``torch.distributed.run`` looks for it.
     """
     previous = sys.excepthook
 

@@ -25,22 +25,18 @@ class ValLossLoop(ValLoop):
 
         val_cfg = dict(type='cxrdet.ValLossLoop')
 
-    Works for every model of MMEngine's kind, detectors and classifiers. The scalars are ``val/loss`` (the sum that
-    training minimises) and its parts, ``val/loss_cls``, ``val/loss_bbox`` ...: means over all images of all processes.
-    So ``save_best='val/loss', rule='less'`` works.
+    The scalars are ``val/loss`` (the sum that training minimises) and its parts, ``val/loss_cls`` ...: means over all
+    images of all processes, for detectors and classifiers. So ``save_best='val/loss', rule='less'`` works.
 
     The model stays in evaluation mode and without gradients. Models that sample boxes for their loss draw from
-    generators seeded alike for each batch, so that epochs can be compared; the generators of the training are put back.
-    The ground truth must be in the pixels of the image that the model sees: the validation pipeline has
-    ``LoadAnnotations`` before ``Resize``, which is checked.
-
-    Where processes get different numbers of batches, the shorter ones repeat their last batch without counting it,
-    because the loss of some models waits for all processes.
+    generators seeded alike for each batch; those of the training are put back. The ground truth must be in the pixels
+    that the model sees: the pipeline has ``LoadAnnotations`` before ``Resize``, which is checked. Processes with fewer
+    batches repeat their last one without counting it, because the loss of some models waits for all processes.
 
     Args:
         runner, dataloader, evaluator: as for ValLoop; the Runner gives them.
-        fp16: run the model, prediction and loss, in mixed precision where the hardware computes it (see
-            :mod:`cxrdet.engine.process`). Off: in float32, unless the config names a precision.
+        fp16: prediction and loss in mixed precision where the hardware computes it (:mod:`cxrdet.engine.process`).
+            Off: in float32, unless the config names a precision.
         seed: of the random numbers inside the loss.
 
     Raises: ConfigError if the pipeline resizes before it loads the annotations, or loads none.

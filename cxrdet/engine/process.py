@@ -86,8 +86,7 @@ def set_device(cfg: Config) -> None:
 def set_threads(launcher: str = 'none') -> None:
     """Let torch and OpenCV compute in as many threads as this process has cores, or its share of them.
 
-    torch takes the cores that the process is bound to, but does not see a container's quota. ``OMP_NUM_THREADS`` and
-    ``MKL_NUM_THREADS`` are obeyed. (Numba's threads are not used here.)
+    torch does not see a container's quota. ``OMP_NUM_THREADS`` and ``MKL_NUM_THREADS`` are obeyed.
     """
     share = cpu_share(launcher)
     if cv2.getNumThreads() > share:
@@ -143,12 +142,8 @@ class Precision(NamedTuple):
 
 
 def asked_precision(cfg: Mapping | None = None) -> str | None:
-    """The precision that the environment or else ``cfg.precision`` names; None if neither does.
-
-    Where they differ, a warning tells which one is taken.
-
-    Raises: ConfigError for an unknown one.
-    """
+    """The precision that the environment or else ``cfg.precision`` names, with a warning where they differ; None if
+    neither does. Raises ConfigError for an unknown one."""
     places = {VARIABLE: os.environ.get(VARIABLE), 'precision': (cfg or {}).get('precision')}
     found = {place: _checked(str(value), place) for place, value in places.items() if value}
     if len(set(found.values())) > 1:
@@ -230,10 +225,8 @@ def _kernel_flags() -> frozenset[str]:
 
 
 def _onednn_takes_bfloat16() -> bool:
-    """False where torch was built without oneDNN, or ONEDNN_MAX_CPU_ISA keeps it from the instructions.
-
-    True alone would not do: there are processors whose forward pass runs and whose backward pass raises.
-    """
+    """False where torch lacks oneDNN, or ONEDNN_MAX_CPU_ISA keeps it from the instructions. True alone would not do:
+    there are processors whose forward pass runs and whose backward pass raises."""
     ask = getattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', None)
     return torch.backends.mkldnn.is_available() and (ask is None or bool(ask()))
 
@@ -242,9 +235,8 @@ def set_training_precision(cfg: Config, *, amp: bool = False) -> None:
     """Let the optimizer wrapper of ``cfg`` train in the precision that is asked for.
 
     What the config, the environment or ``amp`` (``--amp``: 'auto') names goes to
-    :class:`cxrdet.MixedPrecisionOptimWrapper`, which stands in for MMEngine's plain and float16 wrappers. Without a
-    word from them the config's wrapper stays, but for MMEngine's float16 wrapper where there is no GPU: it would not
-    start.
+    :class:`cxrdet.MixedPrecisionOptimWrapper` in place of MMEngine's plain and float16 wrappers; the latter gives way
+    also without a GPU, where it would not start.
 
     Raises: ConfigError if a precision is named and the config has a wrapper of another kind.
     """
@@ -323,8 +315,7 @@ def memory_told(mode: Literal['train', 'test', 'predict'], cfg: Mapping | None =
         cfg: its config, of which the message takes the present values.
 
     Raises:
-        MemoryShortageError: in place of ``torch.OutOfMemoryError``, of a RuntimeError of torch's allocator for the
-            CPU, and of MemoryError. Any other error passes.
+        MemoryShortageError: in place of errors of torch's allocators and of MemoryError; any other passes.
     """
     try:
         yield

@@ -21,13 +21,12 @@ def run_folder(work_dir: str | os.PathLike, config: str | os.PathLike, run_name:
         work_dir: of the config, which holds the folders of its runs.
         config: its file, after which the model is named in the model zoo.
         run_name: a name, or ``auto``: the local time of the start, which :data:`RUN_TIME` gives where it is set.
-        resume: as for :func:`cxrdet.apis.train.train`. With ``auto`` and True it is the newest folder so named that
-            holds a checkpoint, or a new one if none does.
+        resume: as for :func:`cxrdet.apis.train.train`; with ``auto`` and True the newest such folder with a checkpoint.
         launcher: of the processes; those of one run must name the same folder.
 
     Raises:
-        ConfigError: if the name is a path, too long or cannot be printed, ``auto`` is to resume from a given file, or
-            a launcher has not said when it started.
+        ConfigError: if the name cannot be that of a folder, ``auto`` is to resume from a given file, or a launcher has
+            not said when it started.
     """
     if run_name != AUTO:
         if (not run_name.strip(' .') or {'/', '\\'} & set(run_name) or not run_name.isprintable()

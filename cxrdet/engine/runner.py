@@ -31,10 +31,9 @@ class TestRunner(Runner):
 class GuardedRunner(Runner):
     """A Runner for training, in everything MMEngine's, but:
 
-    - It holds the lock of its work folder (:class:`cxrdet.engine.lock.RunLock`) from before anything is written there
-      until :meth:`close`.
-    - Weights that fill less than half of what they are loaded into (``init_cfg`` of type Pretrained, ``load_from``)
-      are refused, unless the config has ``allow_partial_weights = True``.
+    - It holds the lock of its work folder (:class:`cxrdet.engine.lock.RunLock`) until :meth:`close`.
+    - Weights that fill less than half of what they are loaded into (``init_cfg``, ``load_from``) are refused, unless
+      the config has ``allow_partial_weights = True``.
     - What a resumed run changes is told, and what it cannot change is refused (:mod:`cxrdet.engine.schedule`).
     - A last batch of one image is refused where batch norm would fail on it, before the first batch.
     - Parameters whose modules say so are left out of the weight decay (:func:`exempt_from_decay`).

@@ -50,12 +50,7 @@ def resumed_changes(runner: Runner, checkpoint: dict) -> list[tuple[str, object,
 
 
 def tell_changes(changes: list[tuple[str, object, object]], *, new_schedule: bool) -> None:
-    """Log a line for every setting that differs, saying which value holds.
-
-    Args:
-        changes: from :func:`resumed_changes`.
-        new_schedule: whether :func:`restart_schedule` follows.
-    """
+    """Log a line for every setting that differs, saying which value holds."""
     if not changes:
         return
     lines = ['Resumed with other settings than those of the checkpoint:']
@@ -148,9 +143,8 @@ def hyperparameters(optim_wrapper) -> list[dict]:
 def restart_schedule(runner: Runner, fresh: list[dict]) -> None:
     """Give optimizer and schedulers the values that an unbroken run of the config would have at this place.
 
-    Schedulers compute a rate from the one before it, and several share one. So they are stepped from the beginning of
-    the run, in the order in which training does. A place in an epoch of another length than that of the checkpoint goes
-    by whole epochs.
+    Schedulers compute a rate from the one before it, and several share one: they are stepped from the beginning of the
+    run as training does. A place in an epoch of another length goes by whole epochs.
 
     Args:
         runner: resumed, but for its schedulers, which are as built.
@@ -230,12 +224,8 @@ def _value(node: ast.expr) -> object:
 
 
 def changed_settings(old: dict, new: dict, under: tuple[str, ...]) -> list[tuple[str, object, object]]:
-    """Settings that differ, as (dotted name, old value, new value); ``NOT_SET`` where one of the two has none.
-
-    Args:
-        old, new: as :func:`read_config_text` gives them.
-        under: dotted names; they and what lies below them is compared.
-    """
+    """(dotted name, old value, new value) of what differs in or below the dotted names ``under``; ``NOT_SET`` where
+    one of the two, as :func:`read_config_text` gives them, has none."""
     before, after = dict(_flat(old)), dict(_flat(new))
     names = [*before, *(name for name in after if name not in before)]
     return [(name, before.get(name, NOT_SET), after.get(name, NOT_SET)) for name in names

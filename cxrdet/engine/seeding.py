@@ -56,9 +56,8 @@ def seed_dataset(dataset: Any, *key: int) -> int:
 def worker_init_fn(worker_id: int, **_unused: Any) -> None:
     """Seed a data loading worker from the base seed that the main process drew when it made the iterator.
 
-    torch has already put ``base seed + worker_id`` into ``torch.initial_seed()``. So a worker's numbers follow from
-    the state of the main process at the start of the epoch, differ between workers and ranks, and change with every
-    epoch; MMEngine's own function seeds a worker equally in every epoch.
+    torch has put ``base seed + worker_id`` into ``torch.initial_seed()``: a worker's numbers follow from the state of
+    the main process, and differ between workers, ranks and epochs (with MMEngine's own function not between epochs).
     """
     seed = torch.initial_seed()
     seed_generators(seed)
@@ -68,9 +67,8 @@ def worker_init_fn(worker_id: int, **_unused: Any) -> None:
 class WorkerSeeder:
     """A ``worker_init_fn`` for persistent workers: before their next epoch they can be seeded as new ones would be.
 
-    They learn of it through memory that they share with the main process, when they make their next batch; started by
-    fork or by spawn. The data set stays what it is: its worker's copy gets a method ``__getitems__``, which torch asks
-    for a batch.
+    They learn of it through shared memory when they make their next batch. The data set stays what it is: its worker's
+    copy gets a method ``__getitems__``, which torch asks for a batch.
 
     Args:
         loader: The loader of the workers; see :meth:`fits`.

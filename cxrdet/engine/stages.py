@@ -70,12 +70,11 @@ def select_parts(names: Sequence[str], parts: Sequence[str], kinds: Sequence[str
 
     Args:
         names: of all parameters of a model.
-        parts: each one of ``all``; ``backbone``; ``head``, which is all but the backbone (necks, too); ``top2``, the
-            last two stages of the backbone (any number); ``stem``; or the path of a module or parameter
-            (``backbone.layer4``, ``head.fc``).
+        parts: each ``all``; ``backbone``; ``head``, all but the backbone (necks, too); ``top2``, the last two stages of
+            the backbone (any number); ``stem``; or the path of a module or parameter (``backbone.layer4``).
         kinds: name of the class of the backbone, then those of its parents.
 
-    Raises: ConfigError for a part that has no parameters, or for stages of a backbone whose layout is not known.
+    Raises: ConfigError for a part without parameters, or for stages of a backbone whose layout is not known.
     """
     return {name for part in parts for name in _select(list(names), part, kinds)}
 

@@ -14,10 +14,9 @@ def tta_pipeline(pipeline: Sequence[dict], *, flips: Sequence[str] | None = None
                  scales: Sequence[float] | None = None, combine: bool = False) -> list[dict]:
     """Turn a test pipeline into one that gives several views of each image, the plain one first.
 
-    A scale s multiplies the sizes that the pipeline's ``Resize`` steps ask for (and a fixed ``size`` of ``Pad``); a
-    pipeline without such a step gets one that multiplies the size of the image. The flip comes behind the last of them,
-    before anything pads the image, so that the image lies at the upper left in every view and boxes can be brought
-    back. The steps before are run once for all views.
+    A scale multiplies the sizes of the pipeline's ``Resize`` steps (and a fixed ``size`` of ``Pad``), or else of the
+    image. The flip comes behind the last of them, before anything pads the image, so that boxes can be brought back.
+    The steps before are run once for all views.
 
     Args:
         pipeline: configs of the steps, the last one packs (``PackDetInputs`` or ``PackInputs``).

@@ -112,11 +112,9 @@ def check_installed() -> None:
 
 @torch.no_grad()
 def default_layer(model: nn.Module, inputs: torch.Tensor) -> str:
-    """Path of the layer of the backbone that Grad-CAM looks at.
-
-    For convolutional networks, and transformers that pool over patches: the last part whose output still has positions
-    in the image. For transformers with a class token, whose last patches reach no score: the normalisation before the
-    last attention.
+    """Path of the layer of the backbone that Grad-CAM looks at: the last part whose output has positions in the
+    image, or, for transformers with a class token, whose last patches reach no score, the norm before the last
+    attention.
 
     Args:
         model: with a part ``backbone``.

@@ -53,8 +53,8 @@ def ensemble_config(members: Sequence[str], *, config: Config | None = None, fus
                     trust: bool = False, work_dir: str | Path | None = None, **options) -> Config:
     """Config of an ensemble of trained models.
 
-    Its data, evaluators and hooks are those of ``config``, or of the first member's config. Its test pipeline only
-    loads and packs; the steps between are done for each member.
+    Data, evaluators and hooks are those of ``config``, or of the first member's config. The test pipeline only loads
+    and packs; the steps between are done for each member.
 
     Args:
         members: ``CONFIG:CHECKPOINT`` each.
@@ -150,11 +150,8 @@ def _strip(cfg: Config) -> None:
 
 
 def data_classes(cfg: Config | Examined) -> list[str] | None:
-    """The classes of a test set that keeps to its own, in the order of its labels.
-
-    ``None`` for sets that follow the classes of the model (:func:`cxrdet.preflight.check.set_classes`), and where
-    the config does not name them.
-    """
+    """The classes of a test set that keeps to its own, in the order of its labels; ``None`` for sets that follow
+    those of the model, and where the config does not name them."""
     found = examine(cfg)
     sets = found.data_sets('test_dataloader')
     if not sets or any(hasattr(part.found, 'read_classes') for part in found.data_sets()):
@@ -176,10 +173,7 @@ def classes_of_data(classes: Sequence[str], of_data: Sequence[str] | None, *, al
 
 
 def ensemble_classes(cfg: Config, trust: bool = False) -> list[str]:
-    """The classes of an ensemble whose members bring their own weights.
-
-    Raises: ConfigError if the model is no such ensemble.
-    """
+    """The classes of an ensemble whose members bring their own weights; raises ConfigError if it is no such one."""
     model = cfg.get('model') or {}
     members = model.get('members') or []
     lacking = [f'model.members.{i}.checkpoint' for i, member in enumerate(members) if not member.get('checkpoint')]

@@ -92,12 +92,8 @@ def test_predictions(cfg: Config, files: Sequence[str | Path], *, fusion: Fusion
 
 
 def read_predictions(path: str | Path) -> Predictions:
-    """Read a file of predictions, ``.npz`` or ``.json``; neither can hold code.
-
-    A ``.json`` file whose boxes were cut off at a score above 0.05 is read with a warning.
-
-    Raises: DataError if the file is missing, damaged or holds something else.
-    """
+    """Read a file of predictions, ``.npz`` or ``.json``; neither can hold code. A warning tells of boxes that were cut
+    off at a score above 0.05. Raises DataError if the file is missing, damaged or holds something else."""
     path = Path(path)
     try:
         if path.suffix == '.json':

@@ -81,17 +81,18 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
     _check_options(score_thr, operating_point, batch_size, cam, pictures)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     root, files = find_images(source, leave_out=Path(out_dir))
-    check_exports(formats, [path.relative_to(root).as_posix() for path in files])
+    if formats:
+        check_exports(formats, [path.relative_to(root).as_posix() for path in files])
     results = OutputFolder(out_dir, 'predict', names=[*_RESULTS[:3 if pictures else 2], *formats], inputs=files)
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    check_config(cfg)
+    found = check_config(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         load, prepare = build_pipeline(cfg, page=page)
         files, failed = _usable(load, prepare, files, skip_errors=skip_errors)
         shown_as = picture_names([path.relative_to(root).as_posix() for path in files])
         read = Checkpoint.read(checkpoint, trust=trust)
-        set_classes(cfg, read.needed_classes)
+        set_classes(found, read.needed_classes)
         model, classes = build_model(cfg, read, target)
         read, points, records, task = None, read.operating_points, [], None
         options = Options(classes, score_thr, operating_point, calibrate, cam, formats)
@@ -105,7 +106,8 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
                 _write_picture(folder / 'pictures' / shown_as[records[-1]['file']], picture)
             facts = {'checkpoint': str(checkpoint), **task.facts(settings), **_left_out(failed, root)}
             _write_tables(folder, _json(facts, records), _csv(task, settings, records))
-            write_exports(folder, formats, records, classes)
+            if formats:
+                write_exports(folder, formats, records, classes)
     _tell(failed, len(failed) + len(records), out_dir, skip_errors=skip_errors)
     return records
 
@@ -126,12 +128,12 @@ def raw_predictions(config: Config | str | Path, checkpoint: str | Path, files: 
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    check_config(cfg)
+    found = check_config(cfg)
     scope = cfg.get('default_scope', 'mmdet')
     with DefaultScope.overwrite_default_scope(scope):
         load, prepare = build_pipeline(cfg)
         read = Checkpoint.read(checkpoint, trust=trust)
-        set_classes(cfg, read.needed_classes)
+        set_classes(found, read.needed_classes)
         model, classes = build_model(cfg, read, target)
     files = list(map(Path, files))
 
@@ -139,8 +141,8 @@ def raw_predictions(config: Config | str | Path, checkpoint: str | Path, files: 
         with DefaultScope.overwrite_default_scope(scope):
             _usable(load, prepare, files, skip_errors=False)
             failed: dict[Path, str] = {}
-            found = _predictions(model, load, prepare, files, batch_size, failed)
-            for done, (path, sample, *_) in enumerate(found, 1):
+            samples = _predictions(model, load, prepare, files, batch_size, failed)
+            for done, (path, sample, *_) in enumerate(samples, 1):
                 if progress is not None:
                     progress(done, len(files))
                 yield path, sample

@@ -60,11 +60,10 @@ def judge(config: Config | str | Path, checkpoint: str | Path, *, split: str = '
 
     Args:
         config: a file, or what :func:`cxrdet.apis.load_config` gave.
-        checkpoint: a file written by training, or the ``ensemble.pth`` of a bundle.
+        checkpoint, device, trust: as for :func:`load_model`.
         split: ``val`` or ``test``.
         train_images: training images that are predicted, drawn with ``seed``; 0: none.
         score_thr: detectors: lowest score of a detection that is shown, in [0, 1], or None.
-        device, trust: as for :func:`load_model`.
         workers: as for :func:`collect`.
         progress: called with (split, done, total) after each batch.
 
@@ -105,11 +104,11 @@ def load_model(cfg: Config, checkpoint: str | Path, *, splits: tuple[str, ...] =
             raise ConfigError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
     target = pick_device(device)
     install_safe_loader(trust=trust)
-    check_splits(cfg, splits)
     cfg = copy.deepcopy(cfg)
+    found = check_splits(cfg, splits)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         loaded = Checkpoint.read(checkpoint, trust=trust)
-        set_classes(cfg, loaded.needed_classes)
+        set_classes(found, loaded.needed_classes)
         model, classes = build_model(cfg, loaded, target)
         task = _task(model)
     return LoadedModel(cfg, model, classes, task, loaded.meta, loaded.source)

@@ -39,8 +39,7 @@ class Task(NamedTuple):
         prepare: (options, model, operating points in the checkpoint, its name) -> settings, with which the others work.
         facts: settings -> what stands in the JSON file before the images.
         record: (sample, settings) -> what stands in the JSON file for the image.
-        header: columns of the CSV file behind ``image``.
-        rows: (record, settings) -> rows of the CSV file, without the image.
+        header: columns of the CSV file behind ``image``; ``rows``: (record, settings) -> its rows without the image.
         draw: (image, what the pipeline made of it, its steps, record, settings) -> picture or None.
     """
 
@@ -112,13 +111,12 @@ class Decisions(NamedTuple):
 
     Attributes:
         classes: C names.
-        thresholds: (C,) lowest probability of a positive decision; None for a single-label model, whose most probable
-            class is the decision.
+        thresholds: (C,) lowest probability of a positive decision; None of a single-label model: the most probable
+            class.
         source: where the thresholds come from, in words.
-        temperature: by which the logits are divided; None: the probabilities stay as the model gives them.
-        cam: draws, or None.
+        temperature: by which the logits are divided; None: the probabilities stay as they are.
+        cam, model: for drawing.
         shown: numbers of the classes that are drawn in every image; None: those that are found in it.
-        model: for drawing.
     """
 
     classes: tuple[str, ...]

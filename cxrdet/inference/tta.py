@@ -17,10 +17,8 @@ def enable_tta(cfg: Config, fusion: Fusion = Fusion(), *, of_members: str | None
         of_members: the same for the views of each member of an ensemble of detectors: a name that
             :func:`cxrdet.core.detection.fusion.fuse` takes.
 
-    Raises:
-        ConfigError: The config's ``tta_pipeline`` cannot be used, or none can be derived; ``fusion`` is given for
-            something else than the views of a single detector, or ``of_members`` for those of something else than an
-            ensemble of detectors.
+    Raises: ConfigError if ``tta_pipeline`` cannot be used or derived, ``fusion`` is given for anything but the views
+        of a single detector, or ``of_members`` for anything but an ensemble of detectors.
     """
     if of_members is not None:
         _fuse_views_of_members(cfg, of_members)

@@ -1,9 +1,8 @@
 """Read a config once, and find what a run would stumble over, before anything is built.
 
-MMEngine looks a name up when the part is built, one at a time, deep in a run. Here the whole tree is read beforehand,
-with the same rules of scope: a prefix (``cxrdet.BiFPN``) names its scope, ``_scope_`` changes it for a subtree, and
-``default_scope`` holds for the rest. :func:`examine` is the one walk; every rule is a function of what it found, and
-what mirrors MMEngine stands as data in :mod:`cxrdet.preflight.rules`. Only transforms and optimizers are built.
+MMEngine looks a name up when the part is built, one at a time, deep in a run. :func:`examine` reads the whole tree
+beforehand by the same rules of scope, every rule is a function of what it found, and what mirrors MMEngine stands as
+data in :mod:`cxrdet.preflight.rules`. Only transforms and optimizers are built.
 """
 import ast
 import copy
@@ -12,16 +11,18 @@ import inspect
 import pkgutil
 import re
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
+import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import OPTIMIZERS, TRANSFORMS, DefaultScope, Registry
-from mmengine.utils import get_object_from_string
 
 from cxrdet.core.class_counts import COUNT_KEYS, OTHER_COUNTS
 from cxrdet.core.config_tree import DATALOADERS, walk
@@ -31,16 +32,11 @@ from cxrdet.preflight.rules import RULES, SCOPES, SURE
 
 __all__ = ['Examined', 'Part', 'check_config', 'config_problems', 'examine', 'refuse', 'set_classes', 'told_by_place']
 
-_TOP = {rule.where[1:-1]: rule.what for rule in RULES
-        if rule.kind == 'registry' and re.fullmatch(r'\^\w+\$', rule.where)}
-_INNER = [(re.compile(rule.where), rule.what) for rule in RULES
-          if rule.kind == 'registry' and not re.fullmatch(r'\^\w+\$', rule.where)]
-_TAKEN_OFF = [(re.compile(rule.where), rule.what) for rule in RULES if rule.kind == 'takes off']
+_TOP = {rule.where[1:-1]: rule.what for rule in RULES if rule.kind == 'registry' and rule.where[1:-1].isidentifier()}
+_INNER, _TAKEN_OFF, _VALUES = ([(re.compile(rule.where), rule.what) for rule in RULES if rule.kind == kind]
+                               for kind in ('registry', 'takes off', 'value'))
 _DEFAULTS = {rule.where[1:-1]: rule.what for rule in RULES if rule.kind == 'default type'}
-_VALUES = [(re.compile(rule.where), rule.what) for rule in RULES if rule.kind == 'value']
-_TOGETHER = [rule for rule in RULES if rule.kind in ('needs', 'must have')]
 _ANY_VALUE = re.compile('|'.join(pattern.pattern for pattern, _ in _VALUES))
-_SURE = re.compile(SURE)
 _COMPLETE = ('dataset', 'transform', 'metric', 'hook', 'loop')  # registries that build from the config alone
 _COMPLETE_KEYS = re.compile(r'^(model|backbone|neck|\w*head)$')  # parts of a model that do as well
 _GIVEN = {'num_classes', 'train_cfg', 'test_cfg', 'runner', 'dataloader', 'evaluator'}
@@ -59,10 +55,10 @@ class Part:
         path: Dotted, as ``--cfg-options`` takes it: ``model.roi_head.bbox_head.0``.
         place: The path without indices of lists.
         cfg: The dict itself.
-        scope: The scope in which unprefixed names are looked up.
-        places: The registries that belong to the place, or a module whose attributes are the names.
-        found: The class or function, ``None`` if the name is unknown, is no string, or cannot be judged.
-        unknown: ``True`` if the name must be found here and is not.
+        scope: In which unprefixed names are looked up.
+        places: The registries of the place, or a module whose attributes are the names.
+        found: The class or function; ``None`` if it is unknown or cannot be judged.
+        unknown: Whether the name must be found here and is not.
     """
     path: str
     place: str
@@ -94,14 +90,13 @@ class Part:
 
 @dataclass
 class Examined:
-    """What one walk found in a config; handed to every rule, and to what comes after the check.
+    """What one walk found in a config, for every rule and for what comes after the check.
 
     Attributes:
         cfg: The config.
-        parts: Every dict with a ``type`` below the keys that a run builds from, the outer ones first.
+        parts: Every dict with a ``type`` that a run builds, the outer ones first.
         values: (path, place, value) of every value that a row of the rules may judge.
-        contents: What the files of its data sets hold, as far as they have been read
-            (:func:`cxrdet.preflight.data.contents_of`).
+        contents: What its data sets hold, as far as they were read.
     """
     cfg: Config
     parts: list[Part] = field(default_factory=list)
@@ -113,9 +108,13 @@ class Examined:
         return [part for part in self.parts if part.top in (loaders or DATALOADERS)
                 and part.key in ('dataset', 'datasets') and not {'dataset', 'datasets'} & part.cfg.keys()]
 
+    def around(self, part: Part) -> Part | None:
+        """The part that ``part`` is an argument of."""
+        return next((other for other in self.parts if other.path == part.path.rpartition('.')[0]), None)
+
 
 def examine(cfg: Config | Examined) -> Examined:
-    """Walk through a config; what has been examined is given back as it is."""
+    """Walk through a config, once: what has been examined is given back as it is."""
     if isinstance(cfg, Examined):
         return cfg
     found, scope = Examined(cfg), str(cfg.get('default_scope') or 'mmengine')
@@ -135,10 +134,8 @@ def _walk(found: Examined, node: object, path: str, place: str, scope: str, plac
     if not isinstance(node, dict):
         return
     scope = node.get('_scope_') or scope
-    part = None
-    if node.get('type') is not None or path in _DEFAULTS:
-        part = _part(node, path, place, scope, places)
-        found.parts.append(part)
+    part = _part(node, path, place, scope, places) if node.get('type') is not None or path in _DEFAULTS else None
+    found.parts += [part] if part else []
     for name, value in node.items():
         inner = f'{place}.{name}'
         if _ANY_VALUE.search(inner):
@@ -157,9 +154,9 @@ def _part(node: dict, path: str, place: str, scope: str, places: tuple) -> Part:
     for holder in places:
         if found is None:
             found = lookup(kind, holder, scope) if isinstance(holder, Registry) else getattr(holder, kind, None)
-    judged = kind[:1].isupper() or '.' in kind or bool(_SURE.match(place.rpartition('.')[2])) or not isinstance(
-        places[0], Registry)
-    return Part(path, place, node, scope, places, found, found is None and judged)
+    judged = kind[:1].isupper() or '.' in kind or not isinstance(places[0], Registry) or re.match(
+        SURE, place.rpartition('.')[2])
+    return Part(path, place, node, scope, places, found, found is None and bool(judged))
 
 
 def _places(place: str, places: tuple, part: Part | None) -> tuple:
@@ -173,15 +170,12 @@ def _places(place: str, places: tuple, part: Part | None) -> tuple:
 
 
 @functools.cache
-def _prepare(scope: str) -> bool:
-    """Import what fills the registries of ``scope``; ``False`` if there is no such package."""
+def _prepare(scope: str) -> None:
+    """Import what fills the registries of ``scope``, where there is such a package."""
     for module in ('mmengine.runner', 'mmengine.visualization', 'mmcv.cnn', 'mmcv.ops', 'mmcv.transforms'):
         import_module(module)
-    try:
+    with suppress(ModuleNotFoundError):
         import_module(f'{scope}.registry')
-    except ModuleNotFoundError:
-        return scope == 'mmengine'
-    return True
 
 
 def _child(registry: Registry, scope: str) -> Registry:
@@ -194,56 +188,35 @@ def _child(registry: Registry, scope: str) -> Registry:
 
 
 def lookup(name: str, registry: Registry, scope: str) -> object:
-    """The class or function that MMEngine would find for ``name``, or ``None``."""
-    prefix, _, bare = name.rpartition('.')
-    if not prefix:
-        node: Registry | None = _child(registry, scope)
-        while node is not None:
-            if name in node.module_dict:
-                return node.module_dict[name]
-            node = node.parent
-        return None
-    first, _, rest = name.partition('.')
-    if first in SCOPES or '.' not in prefix:
-        node = registry.root._search_child(first) if _prepare(first) else None
-        if node is not None:
-            node.import_from_location()
-            if rest in node.module_dict:
-                return node.module_dict[rest]
+    """The class or function that MMEngine finds for ``name``, or ``None``."""
     try:
-        return get_object_from_string(name)
-    except (ImportError, AttributeError, ValueError):
+        found = _child(registry, scope).get(name)
+    except RuntimeError:
         return None
+    return found if callable(found) else None  # a name may be that of a module
 
 
 def suggest(part: Part) -> str:
     """``' Did you mean "cxrdet.BiFPN"?'`` over every name that the place could hold, spelled so that it is found."""
-    by_bare: dict[str, str] = {}
+    spelled: dict[str, str] = {}
     wanted = part.name.partition('.')[0] if '.' in part.name else part.scope
     for place in part.places:
         if not isinstance(place, Registry):
-            by_bare.update((name, name) for name, value in vars(place).items() if name[0] != '_' and callable(value))
+            spelled.update((name, name) for name, value in vars(place).items() if name[0] != '_' and callable(value))
             continue
         for other in (wanted, part.scope, *SCOPES):
             node = _child(place, other)
             for known in (node.module_dict if node.scope == other else ()):
-                by_bare.setdefault(known, known if other in (part.scope, 'mmengine') else f'{other}.{known}')
-    hint = did_you_mean(part.name.rpartition('.')[2], by_bare)
-    return f' Did you mean "{by_bare[hint.split(chr(34))[1]]}"?' if hint else ''
+                spelled.setdefault(known, known if other in (part.scope, 'mmengine') else f'{other}.{known}')
+    return re.sub('"(.*)"', lambda hint: f'"{spelled[hint[1]]}"', did_you_mean(part.name.rpartition('.')[2], spelled))
 
 
 # --- which arguments a class takes
 
 
-@dataclass(frozen=True)
-class Takes:
-    """The arguments of a class or function.
-
-    Attributes:
-        defaults: Name -> default; ``inspect.Parameter.empty`` where there is none.
-        anything: Whether other names pass, too.
-        own: Those of the class's own ``__init__`` among ``defaults``.
-    """
+class Takes(NamedTuple):
+    """Arguments of a class or function: name -> default (``Parameter.empty``: none); whether any other name passes,
+    too; and those of the class's own ``__init__``."""
     defaults: dict[str, object]
     anything: bool
     own: dict[str, object]
@@ -253,17 +226,17 @@ class Takes:
 def takes(target: Callable) -> Takes:
     """What can be given to ``target`` by name.
 
-    A class that hands ``**kwargs`` on to its parent takes the parent's arguments as well. One that uses ``**kwargs`` in
-    any other way could take anything, and is not judged.
+    A class that hands ``**kwargs`` on to its parent takes the parent's arguments as well. One that uses them in any
+    other way could take anything, and is not judged.
     """
     if not inspect.isclass(target):
-        return _of(target, skip_first=False)
+        return _of(target)
     defaults: dict[str, object] = {}
     first: dict[str, object] | None = None
-    for base in target.__mro__:
-        if '__init__' not in vars(base) or base is object:
+    for base in target.__mro__[:-1]:
+        if '__init__' not in vars(base):
             continue
-        own = _of(base.__init__, skip_first=True)
+        own = _of(base.__init__, skip=1)
         first = own.defaults if first is None else first
         defaults = own.defaults | defaults
         read = _hands_on(base.__init__, base.__name__) if own.anything else None
@@ -273,9 +246,9 @@ def takes(target: Callable) -> Takes:
     return Takes(defaults, first is None and target.__new__ is not object.__new__, first or {})
 
 
-def _of(function: Callable, skip_first: bool) -> Takes:
+def _of(function: Callable, skip: int = 0) -> Takes:
     try:
-        signature = list(inspect.signature(function).parameters.values())[1 if skip_first else 0:]
+        signature = list(inspect.signature(function).parameters.values())[skip:]
     except (ValueError, TypeError):  # a builtin
         return Takes({}, True, {})
     named = {p.name: p.default for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
@@ -283,53 +256,33 @@ def _of(function: Callable, skip_first: bool) -> Takes:
 
 
 def _hands_on(init: Callable, owner: str) -> set[str] | None:
-    """Whether ``**kwargs`` of ``init`` goes to the parent's ``__init__`` and nowhere else.
-
-    Returns:
-        The names that ``init`` itself reads from ``kwargs`` on the way (``kwargs.pop('name')``), or ``None``.
-    """
+    """The names that ``init`` reads from its ``**kwargs`` (``kwargs.pop('name')``), if it hands them to its parent's
+    ``__init__`` (not to that of one further up) and does nothing else with them; ``None`` if not."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
     except (OSError, TypeError, SyntaxError):
         return None
-    function = next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)), None)
-    if function is None or function.args.kwarg is None:
-        return None
-    name = function.args.kwarg.arg
-    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
-    read = [call.args[0].value for call in calls if isinstance(call.func, ast.Attribute)
-            and call.func.attr in ('get', 'pop', 'setdefault') and getattr(call.func.value, 'id', None) == name
-            and call.args and isinstance(call.args[0], ast.Constant)]
-    handed = [word for call in calls if _is_parent_init(call.func, owner)
-              for word in call.keywords if word.arg is None and getattr(word.value, 'id', None) == name]
-    uses = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(function))
+    nodes, name = list(ast.walk(tree)), inspect.getfullargspec(init).varkw
+    handed = [node for node in nodes if isinstance(node, ast.Call) and f'**{name}' in map(ast.unparse, node.keywords)
+              and ast.unparse(node.func) in ('super().__init__', f'super({owner}, self).__init__')]
+    read = re.findall(rf"\b{name}\.(?:get|pop|setdefault)\('(\w+)'", ast.unparse(tree))
+    uses = sum(isinstance(node, ast.Name) and node.id == name for node in nodes)
     return set(read) if len(handed) == 1 and uses == 1 + len(read) else None
-
-
-def _is_parent_init(function: ast.expr, owner: str) -> bool:
-    """``super().__init__`` or ``super(Owner, self).__init__``; not that of a parent further up."""
-    caller = getattr(function, 'value', None)
-    return (isinstance(caller, ast.Call) and getattr(function, 'attr', None) == '__init__'
-            and getattr(caller.func, 'id', None) == 'super'
-            and (not caller.args or getattr(caller.args[0], 'id', None) == owner))
 
 
 def unknown_arguments(part: Part) -> list[str]:
     """The keys of ``part`` that its class does not take; none where that cannot be told."""
     if not callable(part.found) or takes(part.found).anything:
         return []
-    taken = set().union(_ALWAYS, *(names for pattern, names in _TAKEN_OFF if pattern.search(part.place)))
+    taken = _ALWAYS.union(*(names for pattern, names in _TAKEN_OFF if pattern.search(part.place)))
     return [str(name) for name in part.cfg if name not in takes(part.found).defaults and name not in taken]
 
 
 def missing_arguments(part: Part) -> list[str]:
-    """What the class of ``part`` needs and does not get; judged where only the config can give it.
-
-    ``num_classes`` comes from :func:`set_classes`, the others from the detector around the part.
-    """
-    complete = isinstance(part.places[0], Registry) and (part.places[0].name in _COMPLETE or (
-        part.places[0].name == 'model' and bool(_COMPLETE_KEYS.match(part.key))
-        and not part.path.endswith('.tta.model')))  # the member whose views it merges is given to it
+    """What the class of ``part`` needs and does not get, where only the config can give it."""
+    kind = getattr(part.places[0], 'name', '')
+    complete = kind in _COMPLETE or (kind == 'model' and _COMPLETE_KEYS.match(part.key)
+                                     and not part.path.endswith('.tta.model'))  # it is given the model it merges for
     if not inspect.isclass(part.found) or not complete:
         return []
     return [name for name, default in takes(part.found).own.items()
@@ -339,39 +292,32 @@ def missing_arguments(part: Part) -> list[str]:
 # --- the rules
 
 
-def type_problems(found: Examined) -> list[str]:
-    """One line for every type name that no registry of its place knows."""
-    return [f'{part.path}.type: "{part.name}" is no known {getattr(part.places[0], "name", "")}'
-            f'{getattr(part.places[0], "__name__", "")}.{suggest(part)}' for part in found.parts if part.unknown]
-
-
-def argument_problems(found: Examined) -> list[str]:
-    """One line for every argument that the class of its part does not take, or needs and does not get."""
-    problems = []
+def part_problems(found: Examined) -> Iterator[str]:
+    """Types that no registry of their place knows; arguments that a class does not take, or needs and does not get."""
+    for part in (part for part in found.parts if part.unknown):
+        kinds = getattr(part.places[0], 'name', '') or getattr(part.places[0], '__name__', '')
+        yield f'{part.path}.type: "{part.name}" is no known {kinds}.{suggest(part)}'
     for part in found.parts:
-        problems += [f'{part.path}.{name}: {part.name} takes no argument "{name}".'
-                     f'{did_you_mean(name, takes(part.found).defaults)}' for name in unknown_arguments(part)]
-        problems += [f'{part.path}.{name}: {part.name} needs this argument.' for name in missing_arguments(part)]
-    return problems
+        yield from (f'{part.path}.{name}: {part.name} takes no argument "{name}".'
+                    f'{did_you_mean(name, takes(part.found).defaults)}' for name in unknown_arguments(part))
+        yield from (f'{part.path}.{name}: {part.name} needs this argument.' for name in missing_arguments(part))
 
 
-def value_problems(found: Examined) -> list[str]:
-    """One line for every value, and every two together, that a row of the rules forbids."""
-    problems = []
+def value_problems(found: Examined) -> Iterator[str]:
+    """Values, and every two together, that a row of the rules forbids."""
     for path, place, value in found.values:
-        wrong = next(filter(None, (misfit(value, what) for pattern, what in _VALUES if pattern.search(place))), None)
-        problems += [f'{path}: {wrong}'] if wrong else []
-        for rule in _TOGETHER if isinstance(value, dict) else ():
-            if not re.search(rule.where, place):
+        wrong = (misfit(value, what) for pattern, what in _VALUES if pattern.search(place))
+        yield from (f'{path}: {text}' for text in list(filter(None, wrong))[:1])
+        for rule in RULES if isinstance(value, dict) else ():
+            if rule.kind not in ('needs', 'must have') or not re.search(rule.where, place):
                 continue
             key, needed = rule.what[0], rule.what[-1]
             if rule.kind == 'must have':
-                problems += [f'{path}.{names.replace("|", " or ")}: missing, and needed.' for names in rule.what
-                             if not value.keys() & set(names.split('|'))]
+                yield from (f'{path}.{names.replace("|", " or ")}: missing, and needed.' for names in rule.what
+                            if not value.keys() & set(names.split('|')))
             elif value.get(key) and not value.get(needed):
-                problems.append(f'{path}.{key}: {value[key]!r} needs {needed} of at least 1, got '
-                                f'{value.get(needed, 0)!r}. Leave {key} out, or raise {needed}.')
-    return problems
+                yield (f'{path}.{key}: {value[key]!r} needs {needed} of at least 1, got {value.get(needed, 0)!r}. '
+                       f'Leave {key} out, or raise {needed}.')
 
 
 def _sizes(found: Examined) -> Iterator[str]:
@@ -387,24 +333,22 @@ def _sizes(found: Examined) -> Iterator[str]:
 
 def _empty_pipelines(found: Examined) -> Iterator[str]:
     for part in found.data_sets():
-        outer = (other for other in found.parts if part.path.startswith(f'{other.path}.'))
-        if 'pipeline' in part.cfg and not part.cfg['pipeline'] and not any(other.cfg.get('pipeline')
-                                                                           for other in outer):
-            yield (f'{part.path}.pipeline: expected transforms that load and pack an image, got '
-                   f'{part.cfg["pipeline"]!r}.')
+        own, outer = part.cfg.get('pipeline', True), (
+            other for other in found.parts if part.path.startswith(f'{other.path}.'))
+        if not own and not any(other.cfg.get('pipeline') for other in outer):
+            yield f'{part.path}.pipeline: expected transforms that load and pack an image, got {own!r}.'
 
 
 def _scheduler_ends(found: Examined) -> Iterator[str]:
     loop = found.cfg.get('train_cfg') or {}
-    for part in found.parts:
-        if part.top != 'param_scheduler':
-            continue
+    for part in (part for part in found.parts if part.top == 'param_scheduler'):
         begin, length = part.cfg.get('begin', 0), 'max_epochs' if part.cfg.get('by_epoch', True) else 'max_iters'
         end = part.cfg.get('end', loop.get(length))
         if isinstance(begin, int) and isinstance(end, int) and 0 < end <= begin:
-            yield f'{part.path}: {part.name} begins at {begin}, but ' + (
-                f'its end is {end}.' if 'end' in part.cfg else f'the training ends at {end} (train_cfg.{length}).'
-            ) + ' Lower begin, or leave this entry out; --cfg-options param_scheduler=[] leaves out all.'
+            whose = 'its end is' if 'end' in part.cfg else 'the training ends at'
+            where = '' if 'end' in part.cfg else f' (train_cfg.{length})'
+            yield (f'{part.path}: {part.name} begins at {begin}, but {whose} {end}{where}. Lower begin, or leave this '
+                   'entry out; --cfg-options param_scheduler=[] leaves out all.')
 
 
 def _multiplied_rates(found: Examined) -> Iterator[str]:
@@ -414,9 +358,8 @@ def _multiplied_rates(found: Examined) -> Iterator[str]:
     if not paramwise or not isinstance(optimizer, dict):
         return
     inner = optimizer['inner'] if isinstance(optimizer.get('inner'), dict) else {}
-    multiplied = sorted({key for node in walk(paramwise) for key in node if key.endswith(('lr_mult', 'decay_mult'))})
     for name, ending in (('lr', 'lr_mult'), ('weight_decay', 'decay_mult')):
-        factors = [key for key in multiplied if key.endswith(ending)]
+        factors = sorted({key for node in walk(paramwise) for key in node if key.endswith(ending)})
         if name in inner:
             yield (f'optim_wrapper.optimizer.inner.{name}: with paramwise_cfg it stands one level up, beside inner: '
                    f'optim_wrapper.optimizer.{name} = {inner[name]}.')
@@ -426,75 +369,59 @@ def _multiplied_rates(found: Examined) -> Iterator[str]:
 
 
 def _untold_sigmoids(found: Examined) -> Iterator[str]:
-    """OHEMLoss in a dense head: the heads of MMDetection look for ``use_sigmoid`` in the config of their loss; without
-    it they predict a score for the background, which a loss over sigmoids takes for one more class."""
-    known = {part.path: part for part in found.parts}
+    """OHEMLoss in a dense head that looks for ``use_sigmoid`` in the config of its loss: without it there it
+    predicts a score for the background, which a loss over sigmoids takes for one more class."""
     for part in found.parts:
-        head, inner = known.get(part.path.rpartition('.')[0]), known.get(f'{part.path}.loss')
-        if part.key == 'loss_cls' and part.is_a('OHEMLoss') and not part.cfg.get('use_sigmoid') and head and inner and (
-                head.is_a('BaseDenseHead') and _sigmoid(inner)):
+        if part.key != 'loss_cls' or not part.is_a('OHEMLoss') or part.cfg.get('use_sigmoid'):
+            continue
+        head, inner = found.around(part), next((own for own in found.parts if own.path == f'{part.path}.loss'), None)
+        default = takes(inner.found).defaults.get('use_sigmoid') if inner and callable(inner.found) else None
+        if head and head.is_a('BaseDenseHead') and inner and inner.cfg.get('use_sigmoid', default) is True:
             yield (f'{part.path}.use_sigmoid: {head.name} reads it here and would predict a score for the background; '
                    f'give use_sigmoid=True, as the {inner.name} inside has it')
 
 
 def _losses_of_deltas(found: Examined) -> Iterator[str]:
-    """Losses of the IoU (GIoU, DIoU …) in heads that regress deltas: only with ``reg_decoded_bbox=True`` do these heads
-    give boxes to the loss."""
-    known = {part.path: part for part in found.parts}
+    """Losses of the IoU (GIoU, DIoU …) in heads that give them deltas instead of boxes; dense heads with a loss of
+    their own (ATSS, FCOS …) decode boxes before it."""
     for part in found.parts:
-        head = known.get(part.path.rpartition('.')[0])
-        if part.key == 'loss_bbox' and head and _gives_deltas(head) and (
-                getattr(part.found, '__module__', '') == 'mmdet.models.losses.iou_loss'):
-            yield (f'{head.path}.reg_decoded_bbox: {part.name} compares boxes, and {head.name} would give it deltas; '
-                   'give reg_decoded_bbox=True')
-
-
-def _gives_deltas(head: Part) -> bool:
-    """Whether a head compares deltas; dense heads with a loss of their own (ATSS, FCOS, ...) decode boxes before it."""
-    if head.cfg.get('reg_decoded_bbox'):
-        return False
-    own = {getattr(getattr(head.found, name, None), '__qualname__', '').partition('.')[0]
-           for name in ('loss_by_feat', 'loss_by_feat_single')}
-    return head.is_a('BBoxHead') or ('AnchorHead' in own and own <= {'AnchorHead', 'RPNHead'})
-
-
-def _sigmoid(loss: Part) -> bool:
-    default = takes(loss.found).defaults.get('use_sigmoid') if callable(loss.found) else None
-    return loss.cfg.get('use_sigmoid', default) is True
+        if part.key != 'loss_bbox' or getattr(part.found, '__module__', '') != 'mmdet.models.losses.iou_loss':
+            continue
+        head = found.around(part)
+        if head and not head.cfg.get('reg_decoded_bbox'):
+            methods = (getattr(head.found, name, None) for name in ('loss_by_feat', 'loss_by_feat_single'))
+            own = {getattr(method, '__qualname__', '').partition('.')[0] for method in methods}
+            if head.is_a('BBoxHead') or ('AnchorHead' in own and own <= {'AnchorHead', 'RPNHead'}):
+                yield (f'{head.path}.reg_decoded_bbox: {part.name} compares boxes, and {head.name} would give it '
+                       'deltas; give reg_decoded_bbox=True')
 
 
 # --- what is built for a try, and what is said of an error in building the rest
 
 
 def _building_problems(found: Examined, told: Sequence[str]) -> list[str]:
-    """Transforms and optimizers whose constructors refuse their arguments; not those of ``told`` problems.
-
-    What needs a file, a network or a package that is not there (a tokenizer …) is left alone.
-    """
+    """Transforms and optimizers that refuse their arguments; not those of ``told`` problems, nor what needs a file,
+    a network or a package that is not there (a tokenizer …)."""
     problems: dict[str, str] = {}
     for part in reversed(found.parts):  # the inner ones first: their error is the nearer one
-        arguments = {key: value for key, value in part.cfg.items() if key not in _ALWAYS}
-        if not callable(part.found) or any(line.startswith(part.path) for line in [*told, *problems.values()]) or any(
-                'tokenizer' in name for name in takes(part.found).defaults) or (
-                    not takes(part.found).anything and arguments.keys() - takes(part.found).defaults.keys()):
+        optimizer = part.places[0] is OPTIMIZERS and part.key == 'optimizer'
+        if not callable(part.found) or not (optimizer or part.places[0] is TRANSFORMS) or any(
+                line.startswith(part.path) for line in [*told, *problems.values()]):
             continue
-        if part.places[0] is OPTIMIZERS and part.key == 'optimizer':
-            arguments['params'] = [_parameter()]
-        elif part.places[0] is not TRANSFORMS:
+        known, arguments = takes(part.found), {key: value for key, value in part.cfg.items() if key not in _ALWAYS}
+        if any('tokenizer' in name for name in known.defaults) or (
+                not known.anything and arguments.keys() - known.defaults.keys()):
             continue
+        if optimizer:
+            arguments['params'] = [torch.nn.Parameter(torch.zeros(2, 2))]
         try:
-            with DefaultScope.overwrite_default_scope(part.scope) if part.scope else nullcontext():
+            with DefaultScope.overwrite_default_scope(part.scope):
                 part.found(**copy.deepcopy(arguments))
         except (ImportError, OSError):
             continue
         except Exception as error:  # of any kind: it is what a run would end with
             problems[part.path] = _refusal(part.path, part.name, error)
     return list(problems.values())[::-1]
-
-
-def _parameter():
-    import torch
-    return torch.nn.Parameter(torch.zeros(2, 2))
 
 
 def _refusal(path: str, name: str, error: BaseException) -> str:
@@ -504,28 +431,24 @@ def _refusal(path: str, name: str, error: BaseException) -> str:
 
 @contextmanager
 def told_by_place(parts: Sequence[Part]) -> Iterator[None]:
-    """Errors in building a part become a ConfigError with the part's place in the config; others stay what they are.
-
-    Args:
-        parts: Of the config that is built from here on.
-    """
+    """Errors in building one of ``parts`` become a ConfigError with its place; others stay what they are."""
     try:
         yield
     except Exception as error:
-        frame, node = error.__traceback__, None
-        while frame is not None:
-            code, built = frame.tb_frame.f_code, frame.tb_frame.f_locals.get('cfg')
+        node = None
+        for frame, number in traceback.walk_tb(error.__traceback__):
+            code, built = frame.f_code, frame.f_locals.get('cfg')
             if code.co_name in ('build_from_cfg', 'build_scheduler_from_cfg') and isinstance(built, dict):
                 node = built
-            where, frame = f'{Path(code.co_filename).name}, line {frame.tb_lineno}', frame.tb_next
+            where = f'{Path(code.co_filename).name}, line {number}'
         if node is None or 'out of memory' in str(error) or (
                 isinstance(error, (CxrdetError, MemoryError)) and not isinstance(error, ConfigError)):
             raise
         alike = [part for part in parts if part.cfg.get('type') == node.get('type')]
         part = max(alike, key=lambda part: sum(_same(node.get(key), part.cfg[key]) for key in part.cfg), default=None)
-        name = str(getattr(node.get('type'), '__name__', node.get('type')))
-        told = '' if isinstance(error, ConfigError) else f' ({where})'
-        raise ConfigError(_refusal(part.path if part else 'config', name, error) + told) from error
+        kind = node.get('type')
+        told = _refusal(part.path if part else 'config', getattr(kind, '__name__', str(kind)), error)
+        raise ConfigError(told if isinstance(error, ConfigError) else f'{told} ({where})') from error
 
 
 def _same(one: object, other: object) -> bool:
@@ -549,7 +472,7 @@ def class_places(found: Examined) -> Iterator[tuple[str, dict, str]]:
     mixes = (cfg.model.get('train_cfg') or {}).get('augments')  # where MMPretrain's configs put mixup and cutmix
     for path, owner in (('data_preprocessor', cfg), ('model.data_preprocessor', cfg.model)):
         node = owner.get('data_preprocessor')
-        if isinstance(node, dict) and (path == 'data_preprocessor' or 'type' not in node) and (
+        if isinstance(node, dict) and (owner is cfg or 'type' not in node) and (
                 'num_classes' in node or node.get('batch_augments') or node.get('to_onehot') or mixes):
             yield path, node, 'num_classes'  # it names one, or mixes images, for which labels become vectors
 
@@ -587,25 +510,23 @@ def set_classes(cfg: Config | Examined, names: Sequence[str]) -> tuple[str, ...]
     """Write class names into every data set of a config and their number into the model; the config is changed.
 
     Returns:
-        The names, or ``None`` where no data set of the config tells its classes (``read_classes``): stock data sets
-        carry a fixed list, and such a config is left alone.
+        The names; ``None`` where no data set tells its classes (``read_classes``): stock sets have a fixed list, and
+        such a config is left alone.
 
     Raises:
         ConfigError: If a list of per-class weights cannot follow.
     """
     found = examine(cfg)
-    sets, model, names = found.data_sets(), found.cfg.model, tuple(names)
+    sets, names = found.data_sets(), tuple(names)
     if sets and not any(hasattr(part.found, 'read_classes') for part in sets):
         return None
-    palette = next((part.cfg['metainfo']['palette'] for part in sets if 'palette' in (part.cfg.get('metainfo') or {})),
-                   None)
+    palettes = [{'palette': info['palette']} for info in (part.cfg.get('metainfo') or {} for part in sets)
+                if info.get('palette') is not None]
     for part in sets:
-        metainfo = dict(part.cfg.get('metainfo') or {})
-        if palette is not None:
-            metainfo.setdefault('palette', palette)
-        part.cfg['metainfo'] = metainfo | {'classes': names}
-    if 'teacher' in model and 'student' in model:
-        model['classes'] = names  # by which a distilled model finds its teacher's scores
+        own = part.cfg.get('metainfo') or {}
+        part.cfg['metainfo'] = {**(palettes[0] if palettes else {}), **own, 'classes': names}
+    if 'teacher' in found.cfg.model and 'student' in found.cfg.model:
+        found.cfg.model['classes'] = names  # by which a distilled model finds its teacher's scores
     changed = []
     for path, node, key in class_places(found):
         _set_class_weights(path, node, node.get(key), len(names))
@@ -622,8 +543,7 @@ def _set_class_weights(path: str, node: dict, old: int | None, number: int) -> N
         weights = loss.get('class_weight') if isinstance(loss, dict) else None
         if not isinstance(weights, (list, tuple)) or old is None or old == number:
             continue
-        background = len(weights) - old
-        if background not in (0, 1) or len(set(weights[:old])) > 1:
+        if len(weights) - old not in (0, 1) or len(set(weights[:old])) > 1:
             raise ConfigError(f'{path}.{name}.class_weight: {len(weights)} weights for {old} classes, but the data has '
                               f'{number}: give {number} weights (and one for the background, if the loss has it).')
         loss['class_weight'] = [weights[0]] * number + list(weights[old:])
@@ -635,29 +555,25 @@ def _set_class_weights(path: str, node: dict, old: int | None, number: int) -> N
 def config_problems(cfg: Config | Examined) -> list[str]:
     """What is wrong with the keys, types, arguments and values of a config; no file that it names is looked at."""
     found = examine(cfg)
-    problems = key_problems(found.cfg) + shape_problems(found.cfg)
+    shapes = shape_problems(found.cfg)
+    problems = key_problems(found.cfg) + shapes
     if 'model' not in found.cfg:
         return [*problems, 'model: the config has no model = dict(type=...).']
-    if shape_problems(found.cfg):
+    if shapes:
         return problems  # what is no section cannot be looked into
-    problems += value_problems(found)
-    problems += [*type_problems(found), *argument_problems(found), *class_count_problems(found)]
-    problems += [line for rule in RULES if rule.kind == 'function' for line in globals()[rule.what](found)]
+    rules = [globals()[rule.what] for rule in RULES if rule.kind == 'function']
+    problems += [line for rule in (value_problems, part_problems, class_count_problems, *rules) for line in rule(found)]
     return problems + _building_problems(found, problems)
 
 
 def check_config(cfg: Config) -> Examined:
     """Check keys, type names, arguments, values and the number of classes; no file that the config names is looked at.
 
-    Args:
-        cfg: As read from the file, command line options applied.
-
     Returns:
-        What was found on the way, for what comes next: :func:`set_classes`, :func:`told_by_place`.
+        What was found on the way, for :func:`set_classes` and :func:`told_by_place`.
 
     Raises:
-        ConfigError: One line for every problem, each with its place in the config, what was expected and, for a
-            misspelt name, the nearest known one.
+        ConfigError: One line for every problem: its place in the config, what was expected, the nearest known name.
     """
     found = examine(cfg)
     refuse(cfg, config_problems(found))

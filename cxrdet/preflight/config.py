@@ -4,9 +4,11 @@ import copy
 import inspect
 import logging
 import numbers
+import operator
 import os
 import pkgutil
 import re
+import traceback
 from collections.abc import Mapping
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -21,8 +23,6 @@ from cxrdet.preflight.rules import HELPERS, RULES, RUNNER_KEYS, Expected
 __all__ = ['drop_helpers', 'key_problems', 'load_config', 'misfit', 'parse_cfg_options', 'set_data_root',
            'shape_problems']
 
-_NO_PLACE = (KeyError, IndexError, TypeError, AttributeError, ValueError)  # MMEngine's, where an option does not fit
-
 
 def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_root: str | Path | None = None,
                 work_dir: str | Path | None = None, train_limit: int | None = None,
@@ -31,33 +31,30 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
 
     Args:
         path: A Python config file, or a name of an installed project (``mmdet::retinanet/…``).
-        cfg_options: ``key=value`` strings as MMDetection users know them, e.g. ``optim_wrapper.optimizer.lr=0.01``, and
-            the shortcuts that a config offers, see :func:`expand_shortcuts`. ``data_root=DIR`` is the argument below.
+        cfg_options: ``key=value`` strings, e.g. ``optim_wrapper.optimizer.lr=0.01``, and the config's own shortcuts
+            (:func:`expand_shortcuts`). ``data_root=DIR`` is the argument below.
         data_root: Replaces ``data_root`` of every data set.
         work_dir: Where logs and checkpoints go; by default ``work_dirs/<config name>``.
-        train_limit: Use N training samples only: the first, or those that the data set's class chooses for
-            ``indices=N`` (``CSVImageDataset`` keeps the classes balanced).
+        train_limit: Use N training samples only: the first, or those that the data set chooses for ``indices=N``.
         valid_limit: Use N validation and test samples only.
 
     Raises:
-        ConfigError: If the file is missing or cannot be read, a section is none, an option is malformed or names what
-            is not there, or a root or limit finds no data set.
+        ConfigError: If the file cannot be read, a section is none, an option is malformed or names what is not there,
+            or a root or limit finds no data set.
     """
     cfg = _read(path)
-    _refuse_shapes(cfg, str(path))
-    if cfg_options:
-        merge_options(cfg, parse_cfg_options(cfg_options))
-        _refuse_shapes(cfg, '--cfg-options')
+    for source, options in ((str(path), ()), ('--cfg-options', cfg_options or ())):
+        if options:
+            merge_options(cfg, parse_cfg_options(options))
+        if problems := shape_problems(cfg):
+            raise ConfigError('\n  '.join([f'{source}:', *problems]))
     if data_root is not None:
         set_data_root(cfg, data_root)
     set_limits(cfg, train_limit, valid_limit)
     for loader in (cfg[key] for key in DATALOADERS if cfg.get(key)):
         if loader.get('num_workers') == 0:
             loader['persistent_workers'] = False  # torch refuses to keep workers that there are not
-    if work_dir is not None:
-        cfg.work_dir = str(work_dir)
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / Path(str(path)).stem)
+    cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path('work_dirs', Path(str(path)).stem))
     return cfg
 
 
@@ -73,17 +70,17 @@ def _read(path: str | Path) -> Config:
         raise
     except (Exception, SystemExit) as error:  # of any kind: a config in Python is a program
         said = f'{type(error).__name__}: {" ".join(str(error.__cause__ or error).split())}'
-        where, names, trace = str(path), set(), error.__traceback__
-        while trace is not None:
-            names.add(trace.tb_frame.f_code.co_name)
-            where = str(trace.tb_frame.f_locals.get('filename', where)) if '_file2dict' in names else where
-            line = f', line {trace.tb_lineno}' if trace.tb_frame.f_code.co_name == '<module>' else ''
-            trace = trace.tb_next
+        where, names, line = str(path), set(), ''
+        for frame, number in traceback.walk_tb(error.__traceback__):
+            names.add(frame.f_code.co_name)
+            where = str(frame.f_locals.get('filename', where)) if '_file2dict' in names else where
+            line = f', line {number}' if frame.f_code.co_name == '<module>' else ''
+        suffix, lost = Path(where).suffix, isinstance(error, FileNotFoundError)
         if isinstance(error, UnicodeDecodeError):
             said = f'expected text in UTF-8, found the byte 0x{error.object[error.start]:02x} at {error.start}.'
-        elif Path(where).suffix in ('.json', '.yaml', '.yml') and not isinstance(error, FileNotFoundError):
-            said = f'expected a {Path(where).suffix[1:].upper()} file of names and values: {said}'
-        elif isinstance(error, FileNotFoundError) or '_get_cfg_path' in names:
+        elif suffix in ('.json', '.yaml', '.yml') and not lost:
+            said = f'expected a {suffix[1:].upper()} file of names and values: {said}'
+        elif lost or '_get_cfg_path' in names:
             said += '; expected _base_ to be the path of a config, or a list of them'
         raise ConfigError(f'{path}: the config cannot be read: {said} ({where}{line})') from error
 
@@ -97,12 +94,6 @@ def _follow_bases(path: str, above: tuple[str, ...] = ()) -> None:
     for base in Config._get_base_files(path) if os.path.isfile(path) and path.endswith('.py') else ():
         if isinstance(base, str):
             _follow_bases(os.path.join(os.path.dirname(path), base), (*above, path))
-
-
-def _refuse_shapes(cfg: Config, source: str) -> None:
-    problems = shape_problems(cfg)
-    if problems:
-        raise ConfigError('\n  '.join([f'{source}:', *problems]))
 
 
 def parse_cfg_options(options: list[str]) -> dict:
@@ -119,27 +110,26 @@ def merge_options(cfg: Config, options: dict) -> None:
     """Put options, shortcuts among them, into ``cfg``.
 
     Raises:
-        ConfigError: If a first key is neither in the config, nor a shortcut, nor a key of MMEngine's Runner; if a place
-            cannot be set; or if a checkpoint is given for a part that does not begin with pretrained weights.
+        ConfigError: If nothing reads a first key, a place cannot be set, or a checkpoint is given for a part that does
+            not begin with pretrained weights.
     """
-    offered = offered_shortcuts(cfg)
+    offered, options = offered_shortcuts(cfg), dict(options)
     known = {*cfg, *offered, *runner_keys()}
     for name, value in options.items():
-        key = name.split('.')[0]
+        key = name.partition('.')[0]
         if key not in known:
             raise ConfigError(f'--cfg-options {name}={value}: nothing reads "{key}", which is neither in the config, '
                               f'nor a shortcut of it ({", ".join(offered) or "it has none"}), nor a key of the Runner.'
                               f'{did_you_mean(key, known)}')
-    options = dict(options)
     if 'data_root' in options:
         set_data_root(cfg, options.pop('data_root'))
     places = expand_shortcuts(cfg, options)
-    try:
-        cfg.merge_from_dict(copy.deepcopy(places))
-    except _NO_PLACE:
-        name, error = next(filter(None, (_refused(cfg, *item) for item in places.items())), (', '.join(options), ''))
+    if _refusal(cfg, places) is not None:
+        told = ((f'{name}={value}', _refusal(cfg, {name: value})) for name, value in places.items())
+        name, said = next((one for one in told if one[1] is not None), (', '.join(options), ''))
         raise ConfigError(f'--cfg-options {name}: the config has no such place, or a value of another kind there'
-                          f'{error}.') from None
+                          f'{said and ": "}{said}.')
+    cfg.merge_from_dict(copy.deepcopy(places))
     for place in places:
         part, found, _ = place.partition('.init_cfg.')
         if found and not _has(cfg, f'{part}.init_cfg.type'):
@@ -148,26 +138,25 @@ def merge_options(cfg: Config, options: dict) -> None:
                               f'{", or pretrained=FILE" if "pretrained" in offered else ""}')
 
 
-def _refused(cfg: Config, name: str, value: object) -> tuple[str, str] | None:
-    """The option and what MMEngine says of it, if it alone cannot be merged."""
+def _refusal(cfg: Config, places: dict) -> str | None:
+    """What MMEngine says of options that cannot be merged; ``None`` if they can."""
     try:
-        copy.deepcopy(cfg).merge_from_dict({name: copy.deepcopy(value)})
-    except _NO_PLACE as error:
-        return f'{name}={value}', f': {str(error.args[0])[:200]}' if error.args else ''
+        copy.deepcopy(cfg).merge_from_dict(copy.deepcopy(places))
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        return str(error.args[0])[:200] if error.args else ''
     return None
 
 
 def expand_shortcuts(cfg: Config, options: dict) -> dict:
     """Options with every shortcut replaced by the places that it stands for.
 
-    A helper variable of a config (``img_size = 96``) is read when the file is, so to change it afterwards changes
-    nothing. A config can name where its value went, in any top-level dict whose name ends in ``_shortcuts``::
+    A helper variable of a config (``img_size = 96``) is read when the file is; to change it afterwards changes nothing.
+    So a top-level dict ``*_shortcuts`` may name where its value went::
 
         data_shortcuts = dict(img_size=['train_dataloader.dataset.pipeline.1.scale', ...])
 
-    Then ``img_size=128`` sets all of them, and the variable; a part of a dict goes by its key, ``shares.val=0.1``. A
-    place that is given itself keeps what it is given. An ``init_cfg`` need not be there yet; a file for it stands for
-    ``dict(type='Pretrained', checkpoint=file)``.
+    Then ``img_size=128`` sets all of them, and the variable; ``shares.val=0.1`` a part of a dict. A place that is given
+    itself keeps that. A file for an ``init_cfg`` stands for ``dict(type='Pretrained', checkpoint=file)``.
 
     Raises:
         ConfigError: If a place is not in the config.
@@ -182,9 +171,8 @@ def expand_shortcuts(cfg: Config, options: dict) -> dict:
                                   'Set the places by their full names.')
             expanded[place + dot + rest] = value
             if key == 'init_cfg' and not dot and isinstance(value, str):
-                expanded[place] = dict(type='Pretrained', checkpoint=value)
-                if _has(cfg, place):
-                    expanded[place]['_delete_'] = True
+                replaced = dict(_delete_=True) if _has(cfg, place) else {}
+                expanded[place] = dict(type='Pretrained', checkpoint=value, **replaced)
     return expanded | options
 
 
@@ -198,15 +186,9 @@ def _has(node: object, place: str) -> bool:
 
 
 def set_data_root(cfg: Config, data_root: str | Path) -> None:
-    """Replace ``data_root`` in every data set, and in evaluators' file names that begin with the old one.
-
-    Raises:
-        ConfigError: If the config has data loaders, but no data set with a root, annotation file or prefix in them.
-    """
+    """Replace ``data_root`` in every data set, and in evaluators' file names that begin with the old one."""
     new = str(data_root)
-    sets = [data for key in DATALOADERS for data in datasets_of(cfg.get(key))]
-    if not sets and any(cfg.get(key) for key in DATALOADERS):
-        raise ConfigError(f'--data-root {new}: {_no_set(DATALOADERS)}')
+    sets = _sets_of(cfg, DATALOADERS, f'--data-root {new}') if any(map(cfg.get, DATALOADERS)) else []
     old = {cfg.get('data_root')} | {data.get('data_root') for data in sets}
     for data in sets:
         data['data_root'] = new
@@ -219,27 +201,22 @@ def set_data_root(cfg: Config, data_root: str | Path) -> None:
 
 
 def set_limits(cfg: Config, train_limit: int | None, valid_limit: int | None) -> None:
-    """Keep only so many samples of the training and of the validation and test sets.
-
-    Raises:
-        ConfigError: If a limit is below 1, or there is no data set that it could be put on.
-    """
+    """Keep only so many samples of the training and of the validation and test sets."""
     for option, limit, keys in (('--train-limit', train_limit, DATALOADERS[:1]),
                                 ('--valid-limit', valid_limit, DATALOADERS[1:])):
-        if limit is None:
-            continue
-        if limit < 1:
+        if limit is not None and limit < 1:
             raise ConfigError(f'A limit on the number of samples must be at least 1, got {limit}.')
-        sets = [data for key in keys for data in datasets_of(cfg.get(key))]
-        if not sets:
-            raise ConfigError(f'{option} {limit}: {_no_set(keys)}')
-        for data in sets:
+        for data in [] if limit is None else _sets_of(cfg, keys, f'{option} {limit}'):
             data['indices'] = limit
 
 
-def _no_set(keys: tuple[str, ...]) -> str:
-    return (f'there is no data set in {", ".join(keys)} that it could be given to: one is known by its '
-            f'{", ".join(DATASET_KEYS)}. Set it by its full name with --cfg-options.')
+def _sets_of(cfg: Config, loaders: tuple[str, ...], option: str) -> list[dict]:
+    """The data sets of some loaders, to which an option is given; raises ConfigError where there are none."""
+    sets = [data for key in loaders for data in datasets_of(cfg.get(key))]
+    if not sets:
+        raise ConfigError(f'{option}: there is no data set in {", ".join(loaders)} that it could be given to: one is '
+                          f'known by its {", ".join(DATASET_KEYS)}. Set it by its full name with --cfg-options.')
+    return sets
 
 
 # --- values and keys
@@ -254,22 +231,21 @@ def shape_problems(cfg: Config) -> list[str]:
 
 def misfit(value: object, expected: Expected) -> str | None:
     """What is wrong with a value: ``'expected an integer of at least 1, got 0.'``, or ``None``."""
-    kind, single = expected.kind, expected.kind.rstrip('s')
-    if any(value is other or (type(value) is type(other) and value == other) for other in expected.also):
+    single = expected.kind.removesuffix('s')
+    listed = single != expected.kind
+    if any(type(value) is type(other) and value == other for other in expected.also):
         return None
-    items = value if kind != single and isinstance(value, (list, tuple)) else [value]
-    if all(_is(item, single) for item in items) and not (kind != single and items is not value):
-        if single not in ('integer', 'number', 'whole number') or all(
-                (expected.low is None or item >= expected.low) and (expected.high is None or item <= expected.high)
-                and (expected.below is None or item < expected.below) for item in items):
-            return None
-    bounds = [f'at least {expected.low}'] if expected.low is not None else []
-    bounds += [f'at most {expected.high}'] if expected.high is not None else []
-    bounds += [f'below {expected.below}'] if expected.below is not None else []
-    text = f'a list of {kind}' if kind != single else f'a {kind}'.replace('a i', 'an i').replace('a text', 'text')
-    text += f' of {" and ".join(bounds)}' if bounds else ''
-    text = ' or '.join([*([text] if kind else []), *map(str, expected.also)])
-    return f'expected {text}, got {value!r:.60}.' + (f' {expected.hint}' if expected.hint else '')
+    limits = [(word, limit, compare) for word, limit, compare in (
+        ('at least', expected.low, operator.ge), ('at most', expected.high, operator.le),
+        ('below', expected.below, operator.lt)) if limit is not None]
+    if (isinstance(value, (list, tuple)) or not listed) and all(
+            _is(item, single) and all(compare(item, limit) for _, limit, compare in limits)
+            for item in (value if listed else [value])):
+        return None
+    text = f'a list of {expected.kind}' if listed else f'a {single}'.replace('a i', 'an i').replace('a text', 'text')
+    text += f' of {" and ".join(f"{word} {limit}" for word, limit, _ in limits)}' if limits else ''
+    text = ' or '.join([*([text] if single else []), *map(str, expected.also)])
+    return f'expected {text}, got {value!r:.60}.{expected.hint and " "}{expected.hint}'
 
 
 def _is(value: object, kind: str) -> bool:
@@ -296,43 +272,41 @@ def offered_shortcuts(cfg: Config) -> dict[str, list[str]]:
 def key_problems(cfg: Config) -> list[str]:
     """One line for every top-level key that nothing reads, and for every unknown key of a section.
 
-    MMEngine's Runner takes the top-level keys it knows and ignores the others, so a misspelt one changes nothing and
-    says nothing. Yet configs hold helper variables of any name there (``data_root``, ``max_epochs``). A key is taken
-    for a helper if a line of the config or of its bases uses it, or if its value stands elsewhere in the config.
+    MMEngine's Runner ignores top-level keys that it does not know, so a misspelt one says nothing. A key is taken for a
+    helper variable if a line of the config or its bases uses it, or if its value stands elsewhere in the config.
     """
     known = runner_keys() | set(offered_shortcuts(cfg))
     text = re.sub(r'#.*', '', cfg.text or '')
     problems, unused = [], []
     for key, value in cfg.items():
-        if key in known or key in HELPERS or key.endswith('_shortcuts') or _is_used(key, value, cfg, text):
+        if key in known or _is_helper(key) or _is_used(key, value, cfg, text):
             continue
-        near = any(SequenceMatcher(None, key.lower(), other).ratio() >= 0.8 for other in known)
-        if near or _has_dicts(value):
+        if _has_dicts(value) or any(SequenceMatcher(None, key.lower(), other).ratio() >= 0.8 for other in known):
             problems.append(f'{key}: nothing reads this top-level key.{did_you_mean(key, known)}')
         else:
             unused.append(key)
     if unused:
         print_log(f'config: nothing reads the top-level key(s) {", ".join(unused)}', logger='current',
                   level=logging.WARNING)
-    for rule in RULES:
-        names = set(rule.what) if rule.kind == 'keys' else set()
-        mirrored = pkgutil.resolve_name(rule.mirrors) if names else None
-        names |= set(inspect.signature(mirrored).parameters) if inspect.isclass(mirrored) else set()
+    for rule in (rule for rule in RULES if rule.kind == 'keys'):
+        mirrored = pkgutil.resolve_name(rule.mirrors)
+        names = {*rule.what, *(inspect.signature(mirrored).parameters if inspect.isclass(mirrored) else ())}
         problems += [f'{section}.{key}: unknown key.{did_you_mean(key, names)}' for section, value in cfg.items()
-                     if names and re.search(rule.where, section) and isinstance(value, dict)
+                     if re.search(rule.where, section) and isinstance(value, dict)
                      for key in value if key not in names]
     return problems
 
 
 def drop_helpers(cfg: Config) -> None:
-    """Take out of ``cfg`` the variables of its files, such as a pipeline's beginning, that nothing reads any more.
-
-    A config that is saved has its parts written out, and there such a variable could not be told from a mistake.
-    """
+    """Take out of ``cfg`` the variables of its files, such as a pipeline's beginning, that nothing reads any more: in a
+    saved config, which has its parts written out, they could not be told from a mistake."""
     known = runner_keys()
-    for key in [key for key, value in cfg.items() if _has_dicts(value) and key not in known and key not in HELPERS
-                and not key.endswith('_shortcuts')]:
+    for key in [key for key, value in cfg.items() if _has_dicts(value) and key not in known and not _is_helper(key)]:
         cfg.pop(key)
+
+
+def _is_helper(key: str) -> bool:
+    return key in HELPERS or key.endswith('_shortcuts')
 
 
 def _is_used(key: str, value: object, cfg: Config, text: str) -> bool:
@@ -343,11 +317,8 @@ def _is_used(key: str, value: object, cfg: Config, text: str) -> bool:
 
 
 def _holds(node: object, value: object) -> bool:
-    if node == value:
-        return True
-    if isinstance(node, dict):
-        node = list(node.values())
-    return isinstance(node, (list, tuple)) and any(_holds(item, value) for item in node)
+    inner = list(node.values()) if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
+    return node == value or any(_holds(item, value) for item in inner)
 
 
 def _has_dicts(value: object) -> bool:

@@ -1,11 +1,9 @@
 """The data sets of a config before a run: files, classes, patients; and what in the config follows from them.
 
-A data set class that offers ``read_classes(cfg)`` and ``image_files(cfg)`` (those of cxrdet do) is asked, and, where it
-offers them, ``check_contents(cfg)`` (is there anything in it to learn from), ``read_groups(cfg)`` (image -> patient)
-and ``image_keys(cfg)`` (images in records). MMDetection's ``CocoDataset`` is read here; of any other only the named
-paths are looked for.
+A data set class is asked for ``read_classes(cfg)``, ``image_files(cfg)``, ``check_contents(cfg)`` (is there anything to
+learn from), ``read_groups(cfg)`` (image -> patient) and ``image_keys(cfg)`` (images in records), where it offers them.
+MMDetection's ``CocoDataset`` is read here; of any other only the named paths are looked for.
 """
-import json
 import os
 import re
 from collections import Counter
@@ -20,14 +18,14 @@ from mmengine.config import Config
 from cxrdet.core.annotation_checks import check_table
 from cxrdet.core.annotation_quality import annotation_quality
 from cxrdet.core.detection.box_layout import likely_cause, no_boxes_text
-from cxrdet.core.detection.boxes import box_fault
+from cxrdet.core.detection.boxes import box_faults, xyxy_to_xywh
 from cxrdet.core.equal_files import equal_files
 from cxrdet.core.errors import CxrdetError, DataError
-from cxrdet.core.issues import DataTable
+from cxrdet.core.issues import DataTable, raise_errors
 from cxrdet.core.splits import shared_groups
+from cxrdet.datasets.formats import coco
 from cxrdet.datasets.formats.sets import read_set
 from cxrdet.datasets.formats.tfrecord import read_record_image
-from cxrdet.datasets.formats.voc import read_list
 from cxrdet.preflight.check import (
     Examined,
     Part,
@@ -44,6 +42,7 @@ from cxrdet.preflight.rules import RULES
 __all__ = ['Contents', 'check_run', 'contents_of', 'follow_classes', 'pack_for_metrics', 'training_quality']
 
 ACCEPT = 'allow_shared_images'
+_NO_COCO = ('bad_category', 'bad_image', 'bad_annotation')  # of which no reader could make anything
 _REMOTE = re.compile(r'^[\w+.-]+://|^(torchvision|open-mmlab|openmmlab|mmcls|local|jhu|modelcloud)://|^data:')
 _TOO_GOOD = 'Its scores would be too good'
 _PAIRS = (('train', 'val', 'training', _TOO_GOOD), ('train', 'test', 'training', _TOO_GOOD),
@@ -56,8 +55,7 @@ def check_run(cfg: Config, *, mode: Literal['train', 'test']) -> Examined:
 
     Args:
         cfg: As read from the file, command line options applied.
-        mode: What the run does; it decides which data sets must be there: training and validation for ``train``, the
-            test set for ``test``.
+        mode: ``train`` needs training and validation sets, ``test`` the test set.
 
     Returns:
         What was found and read on the way, for :func:`follow_classes` and :func:`pack_for_metrics`.
@@ -70,7 +68,11 @@ def check_run(cfg: Config, *, mode: Literal['train', 'test']) -> Examined:
     found = examine(cfg)
     problems = config_problems(found)
     if isinstance(cfg.get('model'), dict):
-        problems += _missing_sections(cfg, mode) + data_problems(found, mode)
+        for names in (rule.what for rule in RULES if rule.kind == 'all or none'):
+            lacking = [name for name in names if cfg.get(name) is None]
+            if lacking and (len(lacking) < len(names) or names[0] == f'{mode}_dataloader'):
+                problems += [f'{name}: missing, and needed with {", ".join(set(names) - {name})}.' for name in lacking]
+        problems += data_problems(found, mode)
         if mode == 'train':
             problems += group_problems(found) or copy_problems(found)
     refuse(cfg, problems)
@@ -78,10 +80,10 @@ def check_run(cfg: Config, *, mode: Literal['train', 'test']) -> Examined:
 
 
 def check_splits(cfg: Config, splits: Iterable[str]) -> Examined:
-    """Check a config and the files of the data sets of ``splits`` ('train', 'val', 'test'), to look at them.
+    """Check a config and the data sets of ``splits`` ('train', 'val', 'test'), to look at them.
 
     Raises:
-        ConfigError: One line for every problem, each with its place in the config; a split without data is one.
+        ConfigError: One line for every problem; a split without data is one.
     """
     found = examine(cfg)
     problems = config_problems(found)
@@ -93,16 +95,6 @@ def check_splits(cfg: Config, splits: Iterable[str]) -> Examined:
     return found
 
 
-def _missing_sections(cfg: Config, mode: str) -> list[str]:
-    """Of what belongs together, all must be there or nothing; what the run itself needs, must."""
-    problems = []
-    for names in (rule.what for rule in RULES if rule.kind == 'all or none'):
-        lacking = [name for name in names if cfg.get(name) is None]
-        if lacking and (len(lacking) < len(names) or names[0] == f'{mode}_dataloader'):
-            problems += [f'{name}: missing, and needed with {", ".join(set(names) - {name})}.' for name in lacking]
-    return problems
-
-
 # --- what the files hold
 
 
@@ -111,7 +103,7 @@ class Contents:
 
     Args:
         part: The data set's config.
-        held_to: Class names that its annotations are held to; by default those that the config names, if any.
+        held_to: Class names that its annotations are held to; by default those that the config names.
     """
 
     def __init__(self, part: Part, held_to: tuple[str, ...] | None = None) -> None:
@@ -120,129 +112,108 @@ class Contents:
         if held_to:
             self.cfg['metainfo'] = dict(part.cfg.get('metainfo') or {}) | {'classes': held_to}
         self.tells = hasattr(part.found, 'read_classes')
-        self._file = Path(str(self.cfg.get('data_root') or ''), str(self.cfg.get('ann_file') or ''))
+        self.root = Path(str(self.cfg.get('data_root') or ''))
 
     def is_of(self, part: Part) -> bool:
         """Whether ``part`` describes the same set."""
         return part.found is self.part.found and part.cfg.keys() == self.part.cfg.keys() and all(
             part.cfg[key] == value for key, value in self.part.cfg.items() if key != 'pipeline')
 
+    def ask(self, method: str, default: object) -> Any:
+        """What the class answers of the config, or of the set described by it, which reads its files once."""
+        ask = getattr(self.part.found, method, None)
+        return ask(self._described) if ask else default
+
     @cached_property
     def _described(self) -> object:
-        """The config, or the set itself, which reads its files once, where its class can describe it so."""
         describe = getattr(self.part.found, 'described', None)
         return describe(self.cfg) if describe else self.cfg
 
     @cached_property
     def classes(self) -> tuple[str, ...] | None:
-        """Class names, where the class tells them; raises CxrdetError if the set cannot be read."""
-        return tuple(self.part.found.read_classes(self._described)) if self.tells else None
+        """Class names, where the class tells them."""
+        return tuple(self.ask('read_classes', ())) or None
 
     @cached_property
     def images(self) -> list[str]:
-        """Paths of the images; none where they are not known. Raises CxrdetError if the set cannot be read."""
-        if hasattr(self.part.found, 'image_files'):
-            return [str(path) for path in self.part.found.image_files(self._described)]
-        folder = Path(str(self.cfg.get('data_root') or ''), (self.cfg.get('data_prefix') or {}).get('img', '')
-                      if self._coco is not None else '')
-        return [str(folder / image['file_name']) for image in (self._coco or {}).get('images', ())]
+        """Paths of the images; none where they are not known."""
+        return list(map(str, self.ask('image_files', self.coco.files if self.coco else ())))
 
     @cached_property
     def groups(self) -> dict:
-        """Image -> patient (``None``: unknown); empty where the class does not tell. Raises CxrdetError."""
-        read = getattr(self.part.found, 'read_groups', None)
-        return read(self._described) if read else {}
+        """Image -> patient (``None``: unknown); empty where the class does not tell."""
+        return self.ask('read_groups', {})
 
     @cached_property
     def keys(self) -> dict[str, str]:
         """Key -> path of images that lie in TFRecord files."""
-        read = getattr(self.part.found, 'image_keys', None)
-        return read(self._described) if read else {}
+        return self.ask('image_keys', {})
 
     @cached_property
-    def _coco(self) -> dict | None:
-        """The COCO file that MMDetection's reader would read."""
-        if not self.part.is_a('CocoDataset') or not self._file.is_file() or self._file.suffix != '.json':
+    def coco(self) -> DataTable | None:
+        """The COCO file of a reader of MMDetection's; it may have defects in single boxes."""
+        file, found = self.root / str(self.cfg.get('ann_file') or ''), self.part
+        if self.tells or not found.is_a('CocoDataset') or file.suffix != '.json' or not file.is_file():
             return None
-        try:
-            content = json.loads(self._file.read_bytes())
-            for category in content['categories']:
-                category['name']
-            for image in content['images']:
-                image['file_name']
-            return content
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f'{self._file} is no COCO annotation file: {type(error).__name__}: {error}') from None
+        table = coco.read(file, self.root / (self.cfg.get('data_prefix') or {}).get('img', ''))
+        raise_errors(finding for finding in table.findings if finding.code in _NO_COCO)
+        return table
 
     @cached_property
     def problems(self) -> list[str]:
         """One line for everything that is wrong with the files."""
-        path, found = self.part.path, self.part.found
-        if found is None or unknown_arguments(self.part):
+        if self.part.found is None or unknown_arguments(self.part):
             return []  # told elsewhere
-        missing = _missing_paths(self.part)
-        if missing:
+        if missing := _missing_paths(self.part):
             return missing
         try:
-            if self.tells:
-                problems = self.classes and image_problems(path, self.images)
-                if hasattr(found, 'check_contents') and not problems:
-                    found.check_contents(self._described)
-                return problems
-            return self._coco_problems() if self._coco is not None else []
+            if not self.tells:
+                return self._coco_problems(self.coco) if self.coco else []
+            problems = image_problems(self.part.path, self.images) if self.classes else []
+            if not problems:
+                self.ask('check_contents', None)
+            return problems
         except CxrdetError as error:
-            return [f'{path}: {error}' if self.tells else f'{path}.ann_file: {error}']
+            return [f'{self.part.path}{"" if self.tells else ".ann_file"}: {error}']
 
-    def _coco_problems(self) -> list[str]:
+    def _coco_problems(self, table: DataTable) -> list[str]:
         """MMDetection's reader drops classes it does not know and numbers the rest in the file's order, silently."""
+        (file, content), = table.source.items()
         place, own = f'{self.part.path}.metainfo.classes', self.part.found.__name__ == 'CocoDataset'
-        there = [category['name'] for category in self._coco['categories']]
+        there = [category['name'] for category in content['categories']]
         wanted = named_classes(self.part) or list(getattr(self.part.found, 'METAINFO', {}).get('classes', ()))
         lost = [name for name in wanted if name not in there]
         order = [name for name in there if name in wanted]
-        problems = [f'{place}: {self._file} has no class {", ".join(map(repr, lost))}; it has '
+        problems = [f'{place}: {file} has no class {", ".join(map(repr, lost))}; it has '
                     f'{", ".join(map(repr, there))}'] if lost else []
         if not lost and order != wanted and own:
             problems.append(f'{place}: CocoDataset numbers classes in the order of the annotation file, {order}, not '
                             f'of the config, {wanted}: labels would be exchanged')
         problems += image_problems(self.part.path, self.images)
-        try:
-            return problems or (self._coco_box_problems(set(wanted)) if own else [])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f'{self._file} is no COCO annotation file: {type(error).__name__}: {error}') from None
+        text = self._no_box(table, wanted) if own and not problems else ''
+        return [*problems, f'{self.part.path}: {file}: {text} cxrdet.CellDataset with allow_no_boxes=True takes images '
+                           'without objects.'] if text else problems
 
-    def _coco_box_problems(self, wanted: set[str]) -> list[str]:
-        """Whether MMDetection's reader would take any box, by its rules: a pixel or more, in the image, no crowd."""
-        sizes = {image.get('id'): (image.get('height') or np.inf, image.get('width') or np.inf)
-                 for image in self._coco['images']}
-        names = {category.get('id'): category['name'] for category in self._coco['categories']}
-        dropped, values, places, useful = Counter(), [], [], set()
-        for entry in self._coco.get('annotations') or ():
-            box, size = entry.get('bbox'), sizes.get(entry.get('image_id'))
-            if size is None or names.get(entry.get('category_id')) not in wanted:
-                dropped['unknown_class' if size else 'unknown_image_id'] += 1
-                continue
-            if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
-                dropped['bad_bbox'] += 1
-                continue
-            values.append(box)
-            places.append(size)
-            x, y, width, height = box
-            reason = box_fault((x, y, x + width, y + height), *size) or (
-                'iscrowd or ignore' if entry.get('iscrowd') or entry.get('ignore') else '')
-            dropped[reason] += 1
-            useful |= set() if reason else {entry['image_id']}
-        cause, wrong = likely_cause(values, places, corners=False)
-        if useful and not wrong:
-            limit, left_out = self.cfg.get('indices'), (self.cfg.get('filter_cfg') or {}).get('filter_empty_gt')
-            if not isinstance(limit, int) or left_out or useful & set(list(sizes)[:limit]):
-                return []
-            text = f'none of the first {limit} of {len(sizes)} images has a box, {len(useful)} of the others have some.'
-        else:
-            dropped['wrong in the same way'] = dropped.pop('', 0)
-            text = no_boxes_text(len(sizes), +dropped, cause, training=not self.cfg.get('test_mode'))
-        return [f'{self.part.path}: {self._file}: {text} cxrdet.CellDataset with allow_no_boxes=True takes images '
-                'without objects.']
+    def _no_box(self, table: DataTable, wanted: Sequence[str]) -> str:
+        """Why MMDetection's reader would take no box, by its rules: a pixel or more, in the image, no crowd."""
+        sizes = np.nan_to_num(table.sizes, nan=np.inf)[table.box_image]
+        codes = {finding.box: finding.code for finding in table.findings}
+        names = np.array([*table.classes, ''])[table.box_label]  # -1, an unknown class: the last
+        reasons = [codes.get(row) or ('' if name in wanted else 'unknown_class') for row, name in enumerate(names)]
+        known = np.array([not reason for reason in reasons], bool)
+        for row, fault in enumerate(box_faults(table.boxes, sizes)):
+            ignored = table.crowd[row] or table.box_entries[row].get('ignore')
+            reasons[row] = reasons[row] or fault or ('iscrowd or ignore' if ignored else '')
+        useful = {image for image, reason in zip(table.box_image.tolist(), reasons) if not reason}
+        cause, wrong = likely_cause(xyxy_to_xywh(table.boxes[known]), sizes[known], corners=False)
+        if not useful or wrong:
+            dropped = Counter(reason or 'wrong in the same way' for reason in reasons)
+            return no_boxes_text(len(table.names), dropped, cause, training=not self.cfg.get('test_mode'))
+        limit, left_out = self.cfg.get('indices'), (self.cfg.get('filter_cfg') or {}).get('filter_empty_gt')
+        total = len(table.names)
+        if not isinstance(limit, int) or left_out or useful & set(range(total)[:limit]):
+            return ''
+        return f'none of the first {limit} of {total} images has a box, {len(useful)} of the others have some.'
 
 
 def contents_of(found: Examined, part: Part, held_to: tuple[str, ...] | None = None) -> Contents:
@@ -316,8 +287,7 @@ def _missing_paths(part: Part) -> list[str]:
 
 
 def _read(found: Examined, side: str, fact: str) -> list[tuple[Part, object]]:
-    """A fact of each data set of a loader; sets that cannot be read are left out: they are told of where the run needs
-    them."""
+    """A fact of each data set of a loader; what cannot be read is told where the run needs it."""
     answers = []
     for part in found.data_sets(f'{side}_dataloader'):
         try:
@@ -328,18 +298,15 @@ def _read(found: Examined, side: str, fact: str) -> list[tuple[Part, object]]:
 
 
 def group_problems(found: Examined) -> list[str]:
-    """One line for each two of training, validation and test that share patients (or other groups), or images: what a
-    model has seen of a patient makes its scores too good.
+    """One line for each two of training, validation and test that share patients (or other groups), or images.
 
-    Validation and test may be the very same images: then the config says that there is no other set for the test. A
-    data set class may say in ``SPLIT_HINT`` how its sets are kept apart; sets of different classes have nothing to do
-    with each other.
+    Validation and test may be the very same images: the config has no other set for the test. A data set class may say
+    in ``SPLIT_HINT`` how its sets are kept apart; sets of different classes have nothing to do with each other.
     """
-    sides: dict[str, dict[type, set]] = {}
-    for name in ('train', 'val', 'test'):
-        sides[name] = {}
+    sides: dict[str, dict[type, set]] = {'train': {}, 'val': {}, 'test': {}}
+    for name, groups_of in sides.items():
         for part, groups in _read(found, name, 'groups'):
-            sides[name].setdefault(part.found, set()).update(groups.items())
+            groups_of.setdefault(part.found, set()).update(groups.items())
     problems = []
     for one, other, known_as, why in _PAIRS:
         for kind, images in sides[other].items():
@@ -365,11 +332,7 @@ def _shared(one: str, known: set, other: str, images: set) -> tuple[list, str]:
 
 def copy_problems(found: Examined) -> list[str]:
     """One line for each two of training, validation and test that share image files, by content: patients are not known
-    everywhere, files are.
-
-    As for patients, validation and test may be the very same images, which are looked at once.
-    ``allow_shared_images = True`` in the config accepts all of that.
-    """
+    everywhere. Validation and test may be the very same; ``allow_shared_images = True`` in the config accepts all."""
     if found.cfg.get(ACCEPT):
         return []
     sides = {name: sorted({path for _, images in _read(found, name, 'images') for path in images})
@@ -402,7 +365,7 @@ def follow_classes(cfg: Config | Examined, classes: Sequence[str] | None = None)
     those of their annotation files, in the files' order.
 
     Raises:
-        DataError: If the annotation file lacks a class that the config names, or training sets disagree.
+        DataError: If an annotation file lacks a class that the config names, or training sets disagree.
         ConfigError: If a list of per-class weights cannot follow.
     """
     found = examine(cfg)
@@ -420,11 +383,8 @@ def follow_classes(cfg: Config | Examined, classes: Sequence[str] | None = None)
 
 
 def pack_for_metrics(cfg: Config | Examined) -> None:
-    """Add to the ``meta_keys`` of validation and test pipelines what the metrics there read; the config is changed.
-
-    A metric names it in ``sample_keys`` (its class's), e.g. ``('instances',)``, the ground truth in pixels of the
-    original image; stock pipelines pack less.
-    """
+    """Add what the metrics read (``sample_keys`` of their classes, e.g. ``('instances',)``) to the ``meta_keys`` of
+    validation and test pipelines; stock ones pack less. The config is changed."""
     found = examine(cfg)
     for split in ('val', 'test'):
         keys = {key: None for part in found.parts if part.top == f'{split}_evaluator'
@@ -438,43 +398,23 @@ def pack_for_metrics(cfg: Config | Examined) -> None:
 
 
 def training_quality(cfg: Config) -> dict[str, Any]:
-    """Quality of the annotations of the first data set of ``train_dataloader``.
+    """Quality of the annotations of the first training set, whose images are not opened; of listed crops and chest
+    films the whole table, whatever the split.
 
-    The images are not opened. Of listed crops and chest films the whole table is checked, whatever the split.
-
-    Returns: as :func:`cxrdet.core.annotation_quality.annotation_quality`, or {'unknown': why} for a set that cannot
-        be read by the checks.
+    Returns: as :func:`cxrdet.core.annotation_quality.annotation_quality`, or {'unknown': why}.
     """
-    sets = examine(cfg).data_sets('train_dataloader')
-    if not sets:
+    part = next(iter(examine(cfg).data_sets('train_dataloader')), None)
+    if part is None:
         return {'unknown': 'the config has no training data'}
+    contents = Contents(part)
+    listed = 'csv' if part.is_a('CSVImageDataset') else 'nih' if part.is_a('NIHChestXray14') else ''
     try:
-        table, chosen = _annotations(sets[0])
+        if listed:
+            table = read_set(contents.root, listed, allow_outside=True)
+        else:
+            table = contents.coco or contents.ask('read_table', None)
     except CxrdetError as error:
         return {'unknown': str(error)}
     if table is None:
-        return {'unknown': f'the checks do not know sets of the type {sets[0].cfg.get("type")}'}
-    return annotation_quality(table, check_table(table), chosen)
-
-
-def _annotations(part: Part) -> tuple[DataTable | None, np.ndarray]:
-    """The set as the checks read it, and which of its images the data set takes."""
-    cfg, root = part.cfg, str(part.cfg.get('data_root') or '')
-    kinds = {base.__name__ for base in getattr(part.found, '__mro__', ())}
-    prefix = cfg.get('data_prefix') or {}
-    named = os.path.join(root, str(cfg.get('ann_file') or ''))
-    table, names = None, None
-    if 'CellVOCDataset' in kinds:
-        folder = os.path.join(root, (prefix or {}).get('ann', 'Annotations/'))
-        table = read_set(os.path.dirname(os.path.normpath(folder)), 'voc', allow_outside=True)
-        names = set(read_list(named)) if cfg.get('ann_file') else None
-    elif 'CellTFRecordDataset' in kinds:
-        table = read_set(named, 'tfrecord')
-    elif 'CocoDataset' in kinds:
-        images = os.path.join(root, prefix.get('img', 'images/' if 'CellDataset' in kinds else ''))
-        table = read_set(named, 'coco', images=images, allow_outside=True)
-    elif kinds & {'CSVImageDataset', 'NIHChestXray14'}:
-        table = read_set(root, 'csv' if 'CSVImageDataset' in kinds else 'nih', allow_outside=True)
-    chosen = np.zeros(0, bool) if table is None else np.array(
-        [names is None or name in names for name in table.names], bool)
-    return table, chosen
+        return {'unknown': f'the checks do not know sets of the type {part.cfg.get("type")}'}
+    return annotation_quality(table, check_table(table), np.ones(len(table.names), bool))

@@ -1,8 +1,7 @@
-"""Boxes on pictures, and pictures side by side. NumPy and OpenCV only; images are uint8, BGR as OpenCV reads them.
+"""Boxes on pictures, and pictures side by side; images are uint8, BGR as OpenCV reads them.
 
 Colours: M. Okabe and K. Ito, "Color Universal Design", 2008 (https://jfly.uni-koeln.de/color/), told apart with every
-common kind of colour blindness. A second cue, the style of the line, goes with each of them, so that a picture can also
-be read without any colour.
+common kind of colour blindness. The style of the line goes with each, so that a picture can be read without colour.
 """
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -44,7 +43,7 @@ def class_look(label: int) -> Look:
 
 def draw_boxes(image: np.ndarray, boxes, labels, scores=None, *, classes: Sequence[str] | None = None,
                looks: Sequence[Look] | None = None, names: bool = True, width: int | None = None) -> np.ndarray:
-    """Return a copy of ``image`` with its boxes, each with a label above it.
+    """Return a copy (H, W, 3) of ``image`` with its boxes, each with a label above it.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3) uint8, BGR.
@@ -55,9 +54,6 @@ def draw_boxes(image: np.ndarray, boxes, labels, scores=None, *, classes: Sequen
         looks: N looks that replace those of the classes.
         names: write names and scores.
         width: of the lines in pixels; by default it follows the size of the image.
-
-    Returns: (H, W, 3) uint8.
-    Raises: ValueError if shapes or lengths do not fit.
     """
     canvas = _as_picture(image)
     boxes, labels = as_boxes(boxes), np.asarray(labels, np.int64).reshape(-1)
@@ -78,39 +74,34 @@ def draw_boxes(image: np.ndarray, boxes, labels, scores=None, *, classes: Sequen
 
 
 def compare_boxes(image: np.ndarray, pairing: Pairing, number: int = 0, *, classes: Sequence[str] | None = None,
-                  score_thr: float = 0.5, iou_thr: float = 0.5, names: bool = True) -> np.ndarray:
+                  score_thr: float = 0.5) -> np.ndarray:
     """Return a copy of ``image`` with hits, false alarms and missed objects in the looks of :data:`STATES`.
 
     Args:
-        image: as for :func:`draw_boxes`.
-        pairing: of predictions and ground truth, in pixels of the image; ignored boxes are not drawn, nor are
+        pairing: of predictions and ground truth, in pixels of the image; a hit
+            has an IoU of 0.5 or more. Ignored boxes are not drawn, nor are
             predictions that fall on them.
         number: of the image in the pairing.
         score_thr: predictions below it are left out.
-        iou_thr: lowest overlap of a hit within the same class.
     """
-    taken, shown = pairing.taken(iou_thr), (pairing.image == number) & (pairing.score >= score_thr)
+    taken, shown = pairing.taken(), (pairing.image == number) & (pairing.score >= score_thr)
     missed = (pairing.truth_image == number) & ~pairing.ignore
     missed[taken[shown & (taken >= 0)]] = False
-    canvas = draw_boxes(image, pairing.truth_boxes[missed], pairing.truth_label[missed], classes=classes, names=names,
+    canvas = draw_boxes(image, pairing.truth_boxes[missed], pairing.truth_label[missed], classes=classes,
                         looks=[STATES['missed']] * int(missed.sum()))
     shown &= ~np.append(pairing.ignore, False)[taken]
     looks = [STATES['found' if index >= 0 else 'false alarm'] for index in taken[shown]]
     return draw_boxes(canvas, pairing.boxes[shown], pairing.label[shown], pairing.score[shown], classes=classes,
-                      names=names, looks=looks)
+                      looks=looks)
 
 
 def side_by_side(image: np.ndarray, pairing: Pairing, number: int = 0, *, classes: Sequence[str] | None = None,
-                 score_thr: float = 0.5, iou_thr: float = 0.5, names: bool = True) -> np.ndarray:
-    """Ground truth at the left, prediction compared with it at the right, in the looks of :data:`LEGEND`.
-
-    Arguments as for :func:`compare_boxes`.
-    """
+                 score_thr: float = 0.5) -> np.ndarray:
+    """Ground truth at the left, :func:`compare_boxes` at the right, in the looks of :data:`LEGEND`."""
     mine = (pairing.truth_image == number) & ~pairing.ignore
-    left = draw_boxes(image, pairing.truth_boxes[mine], pairing.truth_label[mine], classes=classes, names=names,
+    left = draw_boxes(image, pairing.truth_boxes[mine], pairing.truth_label[mine], classes=classes,
                       looks=[LEGEND['ground truth']] * int(mine.sum()))
-    right = compare_boxes(image, pairing, number, classes=classes, score_thr=score_thr, iou_thr=iou_thr, names=names)
-    return grid([left, right], 2)
+    return grid([left, compare_boxes(image, pairing, number, classes=classes, score_thr=score_thr)], 2)
 
 
 def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, gap: int | None = None,
@@ -118,11 +109,8 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, gap: int | None = 
     """Return a contact sheet: pictures in rows of ``columns`` on white, each centred in a cell of the largest size.
 
     Args:
-        pictures: images as for :func:`draw_boxes`, of any sizes.
         gap: white pixels around the pictures; by default it follows their size.
         titles: one line above each picture, cut off with three dots where it is longer than the cell.
-
-    Raises: ValueError if there is no picture, or not one title a picture.
     """
     if not pictures or columns < 1:
         raise ValueError(f'expected at least one picture and one column, got {len(pictures)} and {columns}')
@@ -144,16 +132,10 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, gap: int | None = 
     return sheet
 
 
-def draw_legend(picture: np.ndarray, entries: Mapping[str, Look], *, text: int | None = None) -> np.ndarray:
-    """Return ``picture`` with a white strip below it that shows each look with its name, in as many lines as needed.
-
-    Args:
-        picture: image as for :func:`draw_boxes`.
-        entries: :data:`LEGEND`, or ``{name: class_look(i) for i, name in enumerate(classes)}``.
-        text: height of a capital letter in pixels; by default it follows the width of the picture.
-    """
+def draw_legend(picture: np.ndarray, entries: Mapping[str, Look]) -> np.ndarray:
+    """Return ``picture`` with a white strip below it that shows each look with its name."""
     picture = _as_picture(picture)
-    text = text or max(7, round(picture.shape[1] / 95))
+    text = max(7, round(picture.shape[1] / 95))  # height of a capital letter in pixels
     sign, line, width = 4 * text, round(2.4 * text), picture.shape[1]
     places, x, y = [], text, 0
     for name in entries:
@@ -184,12 +166,12 @@ def _line_width(image: np.ndarray) -> int:
 
 
 def _text_height(image: np.ndarray) -> int:
-    """Height of a capital letter in pixels: it grows more slowly than the image, which is rarely seen in full size."""
+    """Height of a capital letter in pixels: it grows more slowly than the image."""
     return max(7, round(9 * (min(image.shape[:2]) / 480) ** 0.7))
 
 
 def _stroke_box(canvas: np.ndarray, box, look: Look, width: int) -> None:
-    """Draw the outline of a box with a thin white rim, which keeps it visible on any ground."""
+    """Draw the outline of a box with a thin white rim."""
     height, breadth = canvas.shape[:2]
     x1, x2 = (int(np.clip(round(float(v)), 0, breadth - 1)) for v in (box[0], box[2]))
     y1, y2 = (int(np.clip(round(float(v)), 0, height - 1)) for v in (box[1], box[3]))
@@ -203,7 +185,7 @@ def _stroke_box(canvas: np.ndarray, box, look: Look, width: int) -> None:
 
 
 def _pieces(start: tuple[int, int], end: tuple[int, int], style: str, width: int) -> list:
-    """Cut a straight line into its visible parts, all of one length, with one at either end."""
+    """Cut a straight line into its visible parts, with one at either end."""
     if style not in STYLES:
         raise ValueError(f'style must be one of {", ".join(STYLES)}, got "{style}"')
     length = float(np.hypot(end[0] - start[0], end[1] - start[1]))
@@ -218,7 +200,7 @@ def _pieces(start: tuple[int, int], end: tuple[int, int], style: str, width: int
 
 
 def _write_label(canvas: np.ndarray, box, text: str, color: tuple[int, int, int], taken: list) -> None:
-    """Write on a ground of the box's colour, at that corner of the box where the fewest other labels stand."""
+    """Write at that corner of the box where the fewest other labels stand."""
     height, pad = _text_height(canvas), max(2, round(_text_height(canvas) / 3))
     size = (_text_width(text, height) + 2 * pad, height + 2 * pad)
     x1, y1, x2, y2 = (round(float(v)) for v in box)
@@ -236,7 +218,6 @@ def _write_label(canvas: np.ndarray, box, text: str, color: tuple[int, int, int]
 
 
 def _shared(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> int:
-    """Area that two rectangles share, in pixels."""
     return max(0, min(one[2], other[2]) - max(one[0], other[0])) * max(0, min(one[3], other[3]) - max(one[1], other[1]))
 
 
@@ -251,7 +232,6 @@ def _text_width(text: str, height: int) -> int:
 
 
 def _fitted(text: str, width: int, height: int) -> str:
-    """The text, or its beginning and three dots, so that it is no wider than ``width`` pixels."""
     end = len(text)
     while end and _text_width(text if end == len(text) else f'{text[:end]}...', height) > width:
         end -= 1

@@ -14,8 +14,9 @@ _STRENGTH = 0.6
 def overlay_heat(image: np.ndarray, heat: np.ndarray, *, strength: float = _STRENGTH) -> np.ndarray:
     """Return ``image`` with a heat map over it; where there is no heat, the image shows unchanged.
 
-    The colours (OpenCV's "plasma", from blue over red to yellow) rise in brightness and can be told apart with every
-    common kind of colour blindness; hot places are less transparent.
+    The colours (OpenCV's "plasma", from blue over red to yellow) rise in
+    brightness and can be told apart with every common kind of colour blindness;
+    hot places are less transparent.
 
     Args:
         image: (H, W) or (H, W, 3) uint8, BGR.
@@ -41,16 +42,9 @@ def overlay_heat(image: np.ndarray, heat: np.ndarray, *, strength: float = _STRE
 
 def cam_sheet(image: np.ndarray, heats: Sequence[np.ndarray], titles: Sequence[str], *, name: str = 'image',
               size: int = 512) -> np.ndarray:
-    """Return one sheet: the image as it is, then one overlay for each of ``heats``, each under its title.
-
-    Args:
-        image: as for :func:`overlay_heat`.
-        heats: K heat maps.
-        titles: K lines.
-        name: title of the image.
-        size: long side of each panel in pixels.
-
-    Raises: ValueError as :func:`overlay_heat`, or if there is not one title a heat map.
+    """Return one sheet: the image as it is, then one overlay for each of
+    ``heats``, each under its title. ``name`` is the title of the image, ``size``
+    the long side of each panel in pixels.
     """
     if len(heats) != len(titles):
         raise ValueError(f'expected one title a heat map, got {len(titles)} for {len(heats)}')

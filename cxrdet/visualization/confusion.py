@@ -1,4 +1,3 @@
-"""The picture of a confusion matrix."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,21 +7,14 @@ from cxrdet.visualization.text import plain
 __all__ = ['draw_confusion']
 
 
-def draw_confusion(matrix, classes: Sequence[str], *, title: str = '', dpi: int = 100) -> np.ndarray:
-    """Draw a confusion matrix: true classes in the rows, predicted ones in the columns, (H, W, 3) uint8 RGB.
+def draw_confusion(matrix, classes: Sequence[str], *, title: str = '') -> np.ndarray:
+    """Draw a confusion matrix (C, C): true classes in the rows, predicted ones in the columns, (H, W, 3) uint8 RGB.
 
-    Every cell holds its count (nothing where it is 0); its colour is its share of the row, so that the diagonal shows
-    the recall of each class whatever its size. One hue from light to dark, which colour-blind people and grey prints
-    tell apart. Rows carry the number of images; a class without any is hatched. The picture grows with the number of
-    classes.
-
-    Args:
-        matrix: (C, C) counts.
-        classes: C names; those longer than 24 characters are cut.
-        title: a line above it.
-        dpi: pixels per inch; a cell is 0.42 inches wide.
-
-    Raises: ValueError if the names do not fit the matrix, or there is no class.
+    Every cell holds its count (nothing where it is 0); its colour is its share of
+    the row, so that the diagonal shows the recall of each class whatever its size.
+    One hue from light to dark, which colour-blind people and grey prints tell
+    apart. Rows carry the number of images; a class without any is hatched. Names
+    longer than 24 characters are cut.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -33,7 +25,7 @@ def draw_confusion(matrix, classes: Sequence[str], *, title: str = '', dpi: int 
     support = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0)
     side = max(0.42 * count, 2.4)
-    figure = Figure(figsize=(side + 2.6, side + 1.9), dpi=dpi, layout='constrained')
+    figure = Figure(figsize=(side + 2.6, side + 1.9), dpi=100, layout='constrained')
     canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
     image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
     for row, column in zip(*np.nonzero(matrix)):

@@ -1,4 +1,4 @@
-"""Curves of training runs, drawn with matplotlib without a display. Records are those of :mod:`cxrdet.core.history`."""
+"""Curves of training runs, of the records of :mod:`cxrdet.core.history`."""
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,9 @@ _MOST_LINES = 6
 
 def draw_history(records: Sequence[Mapping], *, main: str | None = None,
                  rules: Mapping[str, str] | None = None) -> Figure:
-    """Loss, main scores and learning rate of one run, side by side.
-
-    Args:
-        records: at least one.
-        main: the metric by which the best checkpoint is chosen; it is drawn first, with its best value marked.
-        rules: as for :func:`cxrdet.core.history.better_is`.
+    """Loss, main scores and learning rate of one run, side by side. ``main`` is the
+    metric by which the best checkpoint is chosen, drawn first, with its best value
+    marked; ``rules``: see :func:`cxrdet.core.history.better_is`.
     """
     shown = chosen_series(records, main)
     figure = Figure(figsize=(15, 4.5), dpi=100, layout='constrained')
@@ -51,11 +48,8 @@ def draw_history(records: Sequence[Mapping], *, main: str | None = None,
 
 
 def chosen_series(records: Sequence[Mapping], main: str | None = None) -> dict[str, list[str]]:
-    """Names of the scalars that tell most of a run, under ``loss``, ``score`` and ``learning rate``, six at most.
-
-    Args:
-        records: at least one.
-        main: a metric that comes first among the scores.
+    """Names of the scalars that tell most of a run, under ``loss``, ``score`` and
+    ``learning rate``, six at most; the metric ``main`` comes first among the scores.
     """
     names = _names(records)
     losses = [name for name in ('train/loss', 'val/loss') if name in names]
@@ -69,13 +63,11 @@ def chosen_series(records: Sequence[Mapping], main: str | None = None) -> dict[s
 
 
 def compare_histories(runs: Mapping[str, Sequence[Mapping]], keys: Sequence[str] | None = None) -> Figure:
-    """One panel a key, one line a run.
+    """One panel a key, one line a run; ConfigError if no run has a key, or there is no run.
 
     Args:
         runs: name of the run, as in the legend -> its records.
         keys: names as in :func:`cxrdet.core.history.scalars`; by default the losses and main scores that a run has.
-
-    Raises: ConfigError if no run has a key, or there is no run.
     """
     if not runs:
         raise ConfigError('No run to draw: name at least one work folder or history.json.')
@@ -100,10 +92,7 @@ def compare_histories(runs: Mapping[str, Sequence[Mapping]], keys: Sequence[str]
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> Path:
-    """Write a picture (the suffix says which kind) so that it is whole at any moment; return ``path``.
-
-    Raises: ConfigError if matplotlib does not know the suffix.
-    """
+    """Write a picture so that it is whole at any moment; ConfigError if matplotlib does not know the suffix."""
     kinds = figure.canvas.get_supported_filetypes()
     if Path(path).suffix[1:].lower() not in kinds:
         raise ConfigError(f'{path}: pictures can be written as {", ".join(f".{kind}" for kind in sorted(kinds))}.')

@@ -1,7 +1,4 @@
-"""Panels of curves (:mod:`cxrdet.visualization.panels`) as a picture file.
-
-Colours are those of :mod:`cxrdet.visualization.boxes`, which all kinds of colour blindness tell apart.
-"""
+"""Panels of curves (:mod:`cxrdet.visualization.panels`) as a picture file."""
 import math
 import os
 from collections.abc import Sequence

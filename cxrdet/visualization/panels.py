@@ -1,12 +1,14 @@
 """What stands in the panels of curves, apart from how they are drawn: as pictures
-(:mod:`~cxrdet.visualization.panel_pictures`) or as SVG in the report (:mod:`cxrdet.visualization.report`)."""
+(:mod:`~cxrdet.visualization.panel_pictures`) or as SVG in the report
+(:mod:`cxrdet.visualization.report`).
+"""
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from cxrdet.core.bootstrap_curves import calibration_curve, pr_band, pr_curve
-from cxrdet.core.classification.calibration import BINS, calibration_error
+from cxrdet.core.classification.calibration import calibration_error
 from cxrdet.core.classification.multilabel import average_precision
 from cxrdet.core.classification.roc import AurocInterval, as_columns, auroc, auroc_interval
 from cxrdet.core.classification.thresholds import roc_band, roc_points
@@ -18,59 +20,37 @@ from cxrdet.core.history import series
 __all__ = ['Line', 'Panel', 'calibration_panel', 'detection_pr_panels', 'froc_panels', 'history_panels', 'pr_panels',
            'roc_panels']
 
-_GRID = 101
-
 
 class Line(NamedTuple):
-    """A line of a panel.
+    """A line of a panel."""
 
-    Attributes:
-        x, y: (K,) each; NaN leaves a gap.
-        name: in the legend; none if empty.
-        look: 0, 1, 2 … is a colour with a style of its own; -1 a dotted grey line of reference.
-        band: (x, lower, upper) of a band, or None.
-        step: the value of a point holds from the point before it on.
-        marks: draw the points.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    name: str = ''
-    look: int = 0
-    band: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-    step: bool = False
-    marks: bool = False
+    x: np.ndarray  # (K,)
+    y: np.ndarray  # (K,); NaN leaves a gap
+    name: str = ''  # in the legend; none if empty
+    look: int = 0  # 0, 1, 2 … is a colour with a style of its own; -1 a dotted grey line of reference
+    band: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # x, lower, upper
+    step: bool = False  # the value of a point holds from the point before it on
+    marks: bool = False  # draw the points
 
 
 class Panel(NamedTuple):
-    """A small plot.
-
-    Attributes:
-        title, x_label, y_label: of the panel and its axes.
-        lines: back to front.
-        note: the numbers that belong to the curve, or why there is none.
-        x_range, y_range: (low, high); None: that of the lines.
-        log_x, log_y: logarithmic axes.
-        note_at: corner of the note, e.g. 'lower right'.
-    """
+    """A small plot."""
 
     title: str
     x_label: str
     y_label: str
-    lines: Sequence[Line]
-    note: str = ''
-    x_range: tuple[float, float] | None = (0, 1)
+    lines: Sequence[Line]  # back to front
+    note: str = ''  # the numbers that belong to the curve, or why there is none
+    x_range: tuple[float, float] | None = (0, 1)  # (low, high); None: that of the lines
     y_range: tuple[float, float] | None = (0, 1)
-    log_x: bool = False
+    log_x: bool = False  # logarithmic axis
     log_y: bool = False
-    note_at: str = 'lower right'
+    note_at: str = 'lower right'  # corner of the note
 
 
 def roc_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: int = 200,
                interval: AurocInterval | None = None) -> list[Panel]:
     """The ROC curve of each class, with AUROC, its 95 % interval and what it is, and a pointwise 95 % bootstrap band.
-
-    A class that lacks positives or negatives gets an empty panel that says so.
 
     Args:
         y_true, y_score: (N, C) labels 1, 0 or NaN, and scores.
@@ -78,8 +58,6 @@ def roc_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples:
         groups: (N,) patient of each row; None: each row for itself.
         samples: draws of the band; 0 leaves it out.
         interval: of the AUROC; None: that of :func:`cxrdet.core.classification.roc.auroc_interval`.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, or if there is not one name a class.
     """
     true, score = _checked(y_true, y_score, classes)
     areas, (low, high, method, _) = auroc(true, score), interval or auroc_interval(true, score, groups=groups)
@@ -96,51 +74,40 @@ def roc_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples:
 
 
 def pr_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
-    """The precision-recall curve of each class with its average precision and a bootstrap band; dotted: the share of
-    positives. Arguments and errors as for :func:`roc_panels`."""
+    """The precision-recall curve of each class with its average precision and a
+    bootstrap band; dotted: the share of positives. Arguments as for :func:`roc_panels`.
+    """
     true, score = _checked(y_true, y_score, classes)
-    average = average_precision(true, score)
     panels = []
-    for i, name in enumerate(classes):
-        lines, note, known = [], 'no curve: lacks positives', ~np.isnan(true[:, i])
-        if not np.isnan(average[i]):
-            label, value = true[known, i], score[known, i]
-            share = float(label.mean())
-            band = pr_band(value, label == 1, np.arange(len(label)), label == 1, samples=samples,
-                           groups=None if groups is None else np.asarray(groups)[known]) if samples else None
-            lines = [_reference([0, 1], [share, share]), _pr_line(value, label == 1, int(label.sum()), band)]
-            note = f'AP {average[i]:.3f} (share {share:.3f})'
-        panels.append(Panel(_title(name, true[:, i]), 'recall (sensitivity)', 'precision', lines, note,
-                            note_at='lower left'))
+    for i, (name, average) in enumerate(zip(classes, average_precision(true, score))):
+        known = ~np.isnan(true[:, i])
+        label = true[known, i] == 1
+        share = float(label.mean()) if label.any() else 0.
+        panel = _pr_panel(_title(name, true[:, i]), score[known, i], label, np.arange(len(label)), label,
+                          groups=None if groups is None else np.asarray(groups)[known], samples=samples,
+                          note=f'AP {average:.3f} (share {share:.3f})', missing='no curve: lacks positives')
+        panels.append(panel._replace(lines=[_reference([0, 1], [share, share]), *panel.lines] if panel.lines else []))
     return panels
 
 
 def detection_pr_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
-    """The precision-recall curve of the boxes of each class, with COCO's average precision and a bootstrap band.
-
-    Args:
-        table: from :func:`cxrdet.core.detection.matching.Pairing.lesions`.
-        classes: C names.
-        groups: (I,) patient of each image; None: each image for itself.
-        samples: draws of the band; 0 leaves it out.
+    """The precision-recall curve of the boxes of each class, with COCO's
+    average precision and a bootstrap band. ``groups``: (I,) patient of each
+    image; None: each image for itself.
     """
     average = class_precisions(table.labels, table.scores, table.hits, table.lesions.sum(axis=0))
     panels = []
     for i, name in enumerate(classes):
-        mine, total = table.labels == i, int(table.lesions[:, i].sum())
-        lines, note = [], 'no curve: no box of this class'
-        if total:
-            band = pr_band(table.scores[mine], table.hits[mine], table.image[mine], table.lesions[:, i], groups=groups,
-                           samples=samples) if samples else None
-            lines = [_pr_line(table.scores[mine], table.hits[mine], total, band)]
-            note = f'AP {average[i]:.3f}' + ('' if mine.any() else ': no detection of this class')
-        panels.append(Panel(f'{name}  ({total} boxes)', 'recall (sensitivity)', 'precision', lines, note,
-                            note_at='lower left'))
+        mine = table.labels == i
+        panels.append(_pr_panel(
+            f'{name}  ({table.lesions[:, i].sum()} boxes)', table.scores[mine], table.hits[mine], table.image[mine],
+            table.lesions[:, i], groups=groups, samples=samples, missing='no curve: no box of this class',
+            note=f'AP {average[i]:.3f}' + ('' if mine.any() else ': no detection of this class')))
     return panels
 
 
 def froc_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samples: int = 200) -> list[Panel]:
-    """FROC curves with bootstrap bands: all classes together, then each. Arguments as :func:`detection_pr_panels`."""
+    """FROC curves with bootstrap bands: all classes together, then each."""
     panels = []
     for i, name in [(-1, 'all classes'), *enumerate(classes)] if len(classes) > 1 else enumerate(classes):
         mine = slice(None) if i < 0 else table.labels == i
@@ -162,29 +129,22 @@ def froc_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samp
     return panels
 
 
-def calibration_panel(y_true, y_prob, title: str, *, groups=None, bins: int = BINS, samples: int = 200) -> Panel:
-    """Share of positives against mean probability, with bootstrap intervals, and the expected calibration error.
-
-    Args:
-        y_true, y_prob: (N,) labels 1, 0 or NaN, and probabilities in [0, 1].
-        groups: (N,) group of each entry, for example the image of a box; None: each entry for itself.
-        bins, samples: see :func:`cxrdet.core.bootstrap_curves.calibration_curve`.
+def calibration_panel(y_true, y_prob, title: str, *, groups=None, samples: int = 200) -> Panel:
+    """Share of positives against mean probability, with bootstrap intervals, and the expected calibration error;
+    arguments as for :func:`cxrdet.core.bootstrap_curves.calibration_curve`.
     """
-    curve = calibration_curve(y_true, y_prob, groups=groups, bins=bins, samples=samples)
+    curve = calibration_curve(y_true, y_prob, groups=groups, samples=samples)
     lines, note = [_reference([0, 1], [0, 1])], 'no curve: no known label'
     if len(curve.count):
-        error = calibration_error(y_true, y_prob, bins=bins)[0]
+        error = calibration_error(y_true, y_prob)[0]
         note = f'calibration error {error:.3f}, {curve.count.sum()} entries'
         lines.append(Line(curve.mean, curve.share, band=(curve.mean, curve.low, curve.high), marks=True))
     return Panel(title, 'mean probability', 'share of positives', lines, note, note_at='upper left')
 
 
 def history_panels(records: Sequence[Mapping], groups: Mapping[str, Sequence[str]]) -> list[Panel]:
-    """Curves of training.
-
-    Args:
-        records: at least one, see :mod:`cxrdet.core.history`.
-        groups: title of a panel -> names of its scalars, from :func:`cxrdet.visualization.curves.chosen_series`.
+    """Curves of training; ``groups``: title of a panel -> names of its scalars
+    (:func:`cxrdet.visualization.curves.chosen_series`).
     """
     where = 'epoch' if 'epoch' in records[-1] else 'iteration'
     panels = []
@@ -197,16 +157,19 @@ def history_panels(records: Sequence[Mapping], groups: Mapping[str, Sequence[str
     return panels
 
 
-def _pr_line(score: np.ndarray, hit: np.ndarray, total: int, band) -> Line:
-    recall, precision = pr_curve(score, hit, total)
-    if len(recall):  # without any detection there is no point, and none at recall 0 either
-        recall, precision = _thinned(np.append(0, recall), np.append(precision[:1], precision))
-    return Line(recall, precision, look=1, band=band, step=True)
+def _pr_panel(title: str, scores, hits, image, targets, *, groups, samples: int, note: str, missing: str) -> Panel:
+    lines, total = [], int(targets.sum())
+    if total:
+        band = pr_band(scores, hits, image, targets, groups=groups, samples=samples) if samples else None
+        recall, precision = pr_curve(scores, hits, total)
+        if len(recall):  # without any detection there is no point, and none at recall 0 either
+            recall, precision = _thinned(np.append(0, recall), np.append(precision[:1], precision))
+        lines = [Line(recall, precision, look=1, band=band, step=True)]
+    return Panel(title, 'recall (sensitivity)', 'precision', lines, note if total else missing, note_at='lower left')
 
 
-def _thinned(x: np.ndarray, y: np.ndarray, most: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """At most so many points, evenly spaced among those given; the last stays."""
-    rows = np.unique(np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)) if len(x) else slice(0)
+def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.unique(np.linspace(0, len(x) - 1, min(1000, len(x))).astype(int)) if len(x) else slice(0)
     return x[rows], y[rows]
 
 

@@ -1,4 +1,4 @@
-"""One panel of a fixed size for one image: what a model predicts beside the ground truth. BGR, as OpenCV reads them."""
+"""One panel of a fixed size for one image: what a model predicts beside the ground truth."""
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -15,11 +15,7 @@ _STATES = {'found': Look(PALETTE[2]), 'wrong': Look(PALETTE[1], 'dashed')}
 
 
 def fit_square(image: np.ndarray, size: int) -> tuple[np.ndarray, float, tuple[int, int]]:
-    """Scale an image to a long side of ``size`` and centre it on white.
-
-    Args:
-        image: (H, W) or (H, W, 3) uint8.
-        size: in pixels.
+    """Scale an image to a long side of ``size`` pixels and centre it on white.
 
     Returns: the (size, size, 3) uint8 picture, the scale, and where the left upper corner of the image went (x, y).
     """
@@ -35,18 +31,13 @@ def fit_square(image: np.ndarray, size: int) -> tuple[np.ndarray, float, tuple[i
 
 def detection_panel(image: np.ndarray, prediction: Mapping, target: Mapping, classes: Sequence[str], *,
                     score_thr: float = 0.5, size: int = 480) -> np.ndarray:
-    """Ground truth at the left; at the right the prediction, found, false and missed boxes told apart by colour and by
-    style of line (:data:`cxrdet.visualization.boxes.LEGEND`).
+    """Ground truth at the left; at the right the prediction, as :func:`cxrdet.visualization.boxes.side_by_side`.
 
     Args:
         image: (H, W) or (H, W, 3) uint8.
         prediction: ``boxes`` (N, 4) xyxy in pixels, ``scores``, ``labels`` (N,).
         target: ``boxes`` (M, 4), ``labels`` (M,) and optionally ``ignore``.
-        classes: C names.
-        score_thr: lowest score that is shown.
-        size: side of each half in pixels.
-
-    Returns: (H, W, 3) uint8, of a size that depends on ``size`` alone.
+        size: side of each half in pixels; the size of the picture depends on it alone.
     """
     canvas, scale, (left, top) = fit_square(image, size)
     shift = np.array([left, top, left, top])
@@ -57,21 +48,16 @@ def detection_panel(image: np.ndarray, prediction: Mapping, target: Mapping, cla
 
 def classification_panel(image: np.ndarray, truth, probabilities, classes: Sequence[str], *, top: int = 5,
                          size: int = 480) -> np.ndarray:
-    """The image at the left; at the right its labels, and the most probable classes with bars.
+    """The image at the left; at the right its labels, and the ``top`` most probable classes with bars.
 
-    A bar is solid green where the label is present, a hollow dashed vermilion frame where it is not; unknown labels
-    carry a question mark.
+    A bar is solid green where the label is present, a hollow dashed vermilion frame
+    where it is not; unknown labels carry a question mark.
 
     Args:
         image: (H, W) or (H, W, 3) uint8.
         truth: (C,) 1, 0 or NaN for unknown.
         probabilities: (C,) in [0, 1].
-        classes: C names.
-        top: classes shown.
-        size: side of each half in pixels.
-
-    Returns: (H, W, 3) uint8, of a size that depends on ``size`` alone.
-    Raises: ValueError if there is not one label and probability a class.
+        size: side of each half in pixels; the size of the picture depends on it alone.
     """
     truth, probabilities = np.asarray(truth, np.float64), np.asarray(probabilities, np.float64)
     if not len(truth) == len(probabilities) == len(classes):

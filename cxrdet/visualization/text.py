@@ -5,5 +5,5 @@ __all__ = ['plain']
 
 
 def plain(text: object) -> str:
-    """The text on one line, control characters written out, and dollar signs drawn: not the begin of a formula."""
+    """The text on one line, control characters written out, and dollar signs drawn."""
     return visible(text, one_line=True).replace('$', r'\$')

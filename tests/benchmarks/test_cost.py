@@ -8,6 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS
 from torch import nn
 
+from cxrdet.preflight.check import examine
+
 
 class Net(nn.Module):
     """A convolution of 3 -> 16 channels, 3x3, then 16 -> 5 classes; ``turns`` times as slow."""
@@ -38,7 +40,7 @@ class OneImage:
 def config(monkeypatch):
     MODELS.register_module('CostNet', module=Net, force=True)
     DATASETS.register_module('CostImage', module=OneImage, force=True)
-    monkeypatch.setattr('cost.check_config', lambda cfg, mode: None)
+    monkeypatch.setattr('cost.check_run', lambda cfg, mode: examine(cfg))
     yield lambda **model: Config({
         'default_scope': 'mmengine', 'model': {'type': 'CostNet', **model},
         'test_dataloader': {'dataset': {'type': 'CostImage'}}})

@@ -25,7 +25,7 @@ KINDS = {'registry', 'default type', 'takes off', 'keys', 'value', 'needs', 'mus
 
 def of(*kinds):
     return pytest.mark.parametrize('rule', [rule for rule in RULES if rule.kind in kinds],
-                                   ids=lambda rule: f'{rule.where} {rule.what}'[:70])
+                                   ids=lambda rule: rule.where[:70])
 
 
 @pytest.mark.parametrize('rule', RULES, ids=lambda rule: f'{rule.kind} {rule.where}'[:60])
@@ -98,6 +98,7 @@ def runner(tmp_path):
 def built(runner, section, value):
     """What the Runner does with a section of a config."""
     run = runner()
+    run._val_dataloader, run._test_dataloader, run._val_evaluator, run._test_evaluator = loader(), loader(), [], []
     if section in ('param_scheduler', 'train_cfg'):
         run.optim_wrapper = run.build_optim_wrapper(run.optim_wrapper)
         run._train_loop = run.build_train_loop(value if section == 'train_cfg' else dict(by_epoch=True, max_epochs=9))
@@ -385,6 +386,7 @@ HOOKS = dict(timer=dict(type='IterTimerHook'))
 TOP = {'model': (None, dict(type=ToyModel)), 'train_dataloader': (3, loader()), 'train_cfg': ([1], dict(
     by_epoch=True, max_epochs=1)), 'val_evaluator': (5, []), 'optim_wrapper': (1, dict(optimizer=dict(
         type='SGD', lr=1))), 'param_scheduler': ('x', dict(type='ConstantLR')), 'default_hooks': (5, HOOKS),
+       'val_cfg': ([1], {}), 'test_cfg': ([1], {}),
        'custom_hooks': (dict(a=1), []), 'env_cfg': ([], {}), 'randomness': (3, dict(seed=1)), 'log_processor': (1, {}),
        'visualizer': (1, dict(type='Visualizer'))}
 CASES = [(name, bad, good, section(name)) for name, (bad, good) in TOP.items()] + [
@@ -416,7 +418,8 @@ def test_every_row_of_values_has_a_case():
     assert [where for where in rows if not any(re.search(where, place) for place, *_ in CASES)] == []
 
 
-@pytest.mark.parametrize(('place', 'bad', 'good', 'make'), CASES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(('place', 'bad', 'good', 'make'), CASES,
+                         ids=[f'{place}-{bad}'[:60] for place, bad, *_ in CASES])
 def test_value(place, bad, good, make, runner):
     """What the row refuses, the real thing refuses (or does nothing with it, which the case says); and the reverse."""
     rule, = (rule for rule in RULES if rule.kind == 'value' and re.search(rule.where, place))

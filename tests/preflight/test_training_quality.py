@@ -23,7 +23,7 @@ def write(root, write_tfrecord):
 @pytest.mark.parametrize(('options', 'numbers'), [
     (dict(type='cxrdet.CellTFRecordDataset', ann_file='train.tfrecord'), (1, 2, 1)),
     (dict(type='cxrdet.CellVOCDataset', ann_file='train.txt'), (2, 4, 1)),       # b has one; c is not in the list
-    (dict(type='cxrdet.CellVOCDataset', data_prefix=dict(ann='Annotations/')), (3, 6, 2)),
+    (dict(type='cxrdet.CellVOCDataset', data_prefix=dict(img='JPEGImages/', ann='Annotations/')), (3, 6, 2)),
     (dict(type='RepeatDataset', times=2, dataset=dict(type='cxrdet.CellVOCDataset', ann_file='train.txt')), (2, 4, 1))])
 def test_formats(tmp_path, write_tfrecord, options, numbers):
     root = write(tmp_path, write_tfrecord)
@@ -33,7 +33,7 @@ def test_formats(tmp_path, write_tfrecord, options, numbers):
 
 
 @pytest.mark.parametrize(('options', 'why'), [
-    (dict(type='cxrdet.CellDataset', ann_file='none.json'), 'no such folder of images'),
+    (dict(type='cxrdet.CellDataset', ann_file='none.json'), 'none.json: cannot read'),
     (dict(type='mmdet.XMLDataset'), 'do not know')])
 def test_unknown(tmp_path, options, why):
     cfg = Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=dict(options, data_root=str(tmp_path)))))

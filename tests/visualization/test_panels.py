@@ -54,9 +54,6 @@ def test_drawn_calibration_is_that_of_the_printed_error():
     np.testing.assert_allclose([panel.lines[-1].x, panel.lines[-1].y], [mean, share])
     count = np.histogram(prob, np.linspace(0, 1, 16))[0]
     assert panel.note == f'calibration error {np.abs(mean - share) @ count / 200:.3f}, 200 entries'
-    few = calibration_panel(true, prob, 'a', bins=2, samples=5)
-    halves = [abs((prob - true)[part].sum()) for part in (prob <= 0.5, prob > 0.5)]
-    assert len(few.lines[-1].x) == 2 and few.note == f'calibration error {sum(halves) / 200:.3f}, 200 entries'
 
 
 def test_detector_curves(table):

@@ -1,16 +1,16 @@
 """Do probabilities mean what they say? Expected calibration error, and the temperature that mends it.
 
-Labels are 1, 0 or NaN (unknown); unknown entries are left out.
-
-Sources: C. Guo et al., "On calibration of modern neural networks", ICML 2017 (sections 2 and 4.2), for one probability
-of each label instead of the confidence of the top class.
+Source: C. Guo et al., "On calibration of modern neural networks", ICML 2017 (sections 2
+and 4.2), for one probability of each label instead of the confidence of the top class.
+Labels are 1, 0 or NaN (unknown, left out).
 """
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from cxrdet.core.classification.multilabel import pooled
-from cxrdet.core.classification.roc import as_columns
+from cxrdet.core.classification.roc import as_column, as_columns
 
 __all__ = ['BINS', 'CalibrationBins', 'calibration_bins', 'calibration_error', 'fit_softmax_temperature',
            'fit_temperature', 'scale', 'to_logit']
@@ -22,47 +22,37 @@ _WIDEST = 100.  # temperatures lie in [1 / _WIDEST, _WIDEST]
 
 
 class CalibrationBins(NamedTuple):
-    """Probabilities in K bins of equal width.
+    """Probabilities in K bins of equal width."""
 
-    Attributes:
-        place: (N,) int, the bin of each entry; -1 where the label is unknown.
-        edges: (K + 1,) from 0 to 1.
-        count: (K,) int, entries.
-        mean, share: (K,) mean probability, and share of positives, in [0, 1]; NaN in an empty bin.
-    """
-
-    place: np.ndarray
-    edges: np.ndarray
-    count: np.ndarray
-    mean: np.ndarray
-    share: np.ndarray
+    place: np.ndarray  # (N,) int, the bin of each entry; -1 where the label is unknown
+    edges: np.ndarray  # (K + 1,) from 0 to 1
+    count: np.ndarray  # (K,) int, entries
+    mean: np.ndarray  # (K,) mean probability; NaN in an empty bin, as is
+    share: np.ndarray  # (K,) share of positives
 
     def error(self) -> float:
-        """Expected calibration error: the mean gap between ``mean`` and ``share``, by ``count``; NaN of nothing."""
+        """The mean gap between ``mean`` and ``share``, by ``count``; NaN of nothing."""
         used = self.count > 0
         return float(np.average(np.abs(self.mean - self.share)[used], weights=self.count[used])) if used.any() \
             else float('nan')
 
 
 def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
-    """Sort the probabilities of one class into ``bins`` of equal width, each open below and closed above.
+    """Sort the probabilities of one class into bins of equal width, each open below and
+    closed above; the first holds 0, too.
 
-    The first holds 0, too. What is printed, drawn and tabled of calibration is all made of these bins.
+    What is printed, drawn and tabled of calibration is all made of these bins.
 
     Args:
         y_true: (N,) labels: 1, 0 or NaN (left out).
         y_prob: (N,) probabilities in [0, 1].
-        bins: Number of bins.
 
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, for more than one class, probabilities out
-        of range or less than one bin.
+    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_column`, for
+        probabilities out of range or less than one bin.
     """
-    true, prob = as_columns(y_true, y_prob)
-    if true.shape[1] != 1:
-        raise ValueError(f'expected the labels of one class, (N,), got {true.shape}')
+    true, prob = as_column(y_true, y_prob)
     if bins < 1:
         raise ValueError(f'expected at least one bin, got {bins}')
-    true, prob = true[:, 0], prob[:, 0]
     known = ~np.isnan(true)
     if known.any() and not 0 <= prob[known].min() <= prob[known].max() <= 1:
         raise ValueError(f'expected probabilities in [0, 1], got values from {prob[known].min()} to '
@@ -78,69 +68,44 @@ def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
 def calibration_error(y_true, y_prob, *, bins: int = BINS) -> np.ndarray:
     """Expected calibration error of each class, (C,) float64 in [0, 1]; NaN for a class without known labels.
 
-    In each of :func:`calibration_bins` the gap between the mean probability and the share of positives counts by the
-    number of its entries. For the error over all classes together, pass
-    :func:`cxrdet.core.classification.multilabel.pooled` arrays.
-
-    Args:
-        y_true: (N, C) or (N,) labels: 1, 0 or NaN.
-        y_prob: Probabilities of the same shape, in [0, 1].
-        bins: Number of bins.
-
-    Raises: ValueError as :func:`calibration_bins`.
+    That over all classes together is the one of
+    :func:`cxrdet.core.classification.multilabel.pooled` arrays. Arguments and errors as
+    for :func:`calibration_bins`, (N, C) or (N,).
     """
     return np.array([calibration_bins(*pair, bins=bins).error()
                      for pair in zip(*(array.T for array in as_columns(y_true, y_prob)))])
 
 
 def to_logit(prob) -> np.ndarray:
-    """Logits of probabilities, float64; those of 0 and 1, which a float32 sigmoid reaches, are cut at -17 and 17."""
+    """Logits of probabilities, float64, cut at -17 and 17."""
     prob = np.clip(np.asarray(prob, dtype=np.float64), 2.**-25, 1 - 2.**-25)
     return np.log(prob) - np.log1p(-prob)
 
 
 def scale(prob, temperature) -> np.ndarray:
-    """Probabilities after division of their logits by ``temperature``: one, or (C,). The order of scores stays."""
+    """Probabilities after division of their logits by ``temperature``: one, or (C,)."""
     if not np.all(np.asarray(temperature) > 0):
         raise ValueError(f'expected a temperature above 0, got {temperature}')
     return _sigmoid(to_logit(prob) / temperature)
 
 
-def fit_temperature(y_true, logits, *, per_class: bool = False) -> np.ndarray:
-    """Temperature T that minimises the binary cross-entropy of sigmoid(logits / T): one number (), or (C,) per class.
+def fit_temperature(y_true, logits) -> np.float64:
+    """Temperature T that minimises the binary cross-entropy of sigmoid(logits / T);
+    labels 1, 0 or NaN of the same shape.
 
-    The cross-entropy is convex in 1 / T, so its slope is bisected. T lies in [0.01, 100]: labels that the logits tell
-    apart without error ask for ever smaller T, logits without relation to the labels for ever larger ones. 1 where
-    there is nothing to go by: no known label, or all logits 0.
-
-    Args:
-        y_true: (N, C) or (N,) labels: 1, 0 or NaN.
-        logits: Of the same shape.
-        per_class: One temperature for each class instead of one for all.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`.
+    The cross-entropy is convex in 1 / T, so its slope is bisected. T lies in [0.01,
+    100], and is 1 where there is nothing to go by: no known label, or all logits 0.
     """
-    true, value = as_columns(y_true, logits) if per_class else as_columns(*pooled(y_true, logits))
+    true, value = as_column(*pooled(y_true, logits))
     known = ~np.isnan(true)
-    true, value = np.where(known, true, 0), np.where(known, value, 0)  # a logit of 0 has no slope
-
-    def slope(log_inverse: np.ndarray) -> np.ndarray:
-        return (value * (_sigmoid(np.exp(log_inverse) * value) - true)).sum(axis=0)
-
-    low = np.full(true.shape[1], -np.log(_WIDEST))
-    high = -low
-    for _ in range(48):  # leaves an interval of 3e-14
-        middle = (low + high) / 2
-        rising = slope(middle) > 0
-        low, high = np.where(rising, low, middle), np.where(rising, middle, high)
-    found = np.where((value != 0).any(axis=0), np.exp(-(low + high) / 2), 1.)
-    return found if per_class else found[0]
+    true, value = true[known], value[known]
+    if not value.any():
+        return np.float64(1)
+    return _bisected(lambda inverse: (value * (_sigmoid(inverse * value) - true)).sum())
 
 
 def fit_softmax_temperature(y_true, logits) -> float:
-    """Temperature T that minimises the cross-entropy of softmax(logits / T), for one class an image (Guo et al.).
-
-    As :func:`fit_temperature`: convex in 1 / T, T in [0.01, 100], 1 where there is nothing to go by.
+    """The same of softmax(logits / T), for one class an image (Guo et al.).
 
     Args:
         y_true: (N,) class ids, 0 to C - 1.
@@ -156,15 +121,20 @@ def fit_softmax_temperature(y_true, logits) -> float:
         return 1.
     own = value[np.arange(len(true)), true]
 
-    def slope(log_inverse: float) -> float:
-        weight = np.exp(np.exp(log_inverse) * value)
-        return float(((weight * value).sum(axis=1) / weight.sum(axis=1) - own).sum())
+    def slope(inverse: np.float64) -> float:
+        weight = np.exp(inverse * value)
+        return ((weight * value).sum(axis=1) / weight.sum(axis=1) - own).sum()
 
+    return float(_bisected(slope))
+
+
+def _bisected(slope: Callable[[np.float64], float]) -> np.float64:
+    """The temperature at whose inverse a rising slope is 0."""
     low, high = -np.log(_WIDEST), np.log(_WIDEST)
-    for _ in range(48):
+    for _ in range(48):  # leaves an interval of 3e-14
         middle = (low + high) / 2
-        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
-    return float(np.exp(-(low + high) / 2))
+        low, high = (low, middle) if slope(np.exp(middle)) > 0 else (middle, high)
+    return np.exp(-(low + high) / 2)
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

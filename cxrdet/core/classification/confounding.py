@@ -1,7 +1,8 @@
 """Does a label go with the view in which an image was taken, so that a model could learn the one for the other?
 
-Source: Cramér's V with W. Bergsma's correction of its bias ("A bias-correction for Cramér's V and Tschuprow's T",
-Journal of the Korean Statistical Society 42, 2013), by which independent columns give about 0 whatever their length.
+Source: Cramér's V with W. Bergsma's correction of its bias ("A bias-correction for
+Cramér's V and Tschuprow's T", Journal of the Korean Statistical Society 42, 2013), by
+which independent columns give about 0 whatever their length.
 """
 from collections.abc import Sequence
 
@@ -27,22 +28,20 @@ def cramers_v(counts) -> float:
     return float(np.sqrt(phi / smaller)) if smaller > 0 else float('nan')
 
 
-def confounded_labels(labels, views: Sequence[str], *, threshold: float = 0.1, min_images: int = 50) -> list[
+def confounded_labels(labels, views: Sequence[str], *, threshold: float = 0.1) -> list[
         tuple[int, float, dict[str, float]]]:
     """Labels whose Cramér's V with the view is at least ``threshold``, the strongest first.
 
     Args:
         labels: (N, C) bool.
-        views: (N) names; images with ``''`` are left out.
-        threshold: Lowest V that is told.
-        min_images: With fewer images of known view nothing is said.
+        views: (N) names; images with ``''`` are left out, and fewer than 50 of known view say nothing.
 
     Returns: (label, V, share of the images of each view that have the label), a tuple a label.
     """
     labels, views = np.asarray(labels, bool), np.asarray(views, dtype=object)
     known = np.array([bool(view) for view in views], bool)
     names = sorted(set(views[known]))
-    if known.sum() < min_images or len(names) < 2:
+    if known.sum() < 50 or len(names) < 2:
         return []
     found = []
     for label in range(labels.shape[1]):

@@ -1,25 +1,26 @@
 """Confusion matrix of a single-label classifier, and what follows from it.
 
-Sources: M. Sokolova, G. Lapalme, "A systematic analysis of performance measures for classification tasks",
-Information Processing & Management 45(4), 2009; balanced accuracy: K. H. Brodersen et al., "The balanced accuracy and
-its posterior distribution", ICPR 2010 (the mean of the recalls of all classes).
+Sources: M. Sokolova, G. Lapalme, "A systematic analysis of performance measures for
+classification tasks", Information Processing & Management 45(4), 2009; balanced
+accuracy: K. H. Brodersen et al., "The balanced accuracy and its posterior
+distribution", ICPR 2010 (the mean of the recalls of all classes).
 """
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cxrdet.core.rates import Counts, precision_recall_f1
+from cxrdet.core.rates import Counts, mean_of_known, precision_recall_f1
 
-__all__ = ['ClassReport', 'class_report', 'confusion_matrix', 'frequent_confusions', 'top_confusions']
+__all__ = ['ClassReport', 'class_report', 'confusion_matrix', 'frequent_confusions']
 
 
 class ClassReport(NamedTuple):
     """Per class, each (C,): ``precision``, ``recall``, ``f1`` in [0, 1] float64, ``support`` int64; and their sums.
 
-    NaN where a value is not defined: all three of a class without images, and the precision of a class that was never
-    predicted (its recall and F1 are 0). The means leave NaN out: ``balanced_accuracy`` of the recalls, ``macro_f1`` of
-    the F1; NaN if there is no image at all.
+    NaN where a value is not defined: all three of a class without images, and the
+    precision of a class that was never predicted (its recall and F1 are 0). The means,
+    of recall and of F1, leave NaN out.
     """
 
     precision: np.ndarray
@@ -34,11 +35,7 @@ class ClassReport(NamedTuple):
 def confusion_matrix(y_true, y_pred, num_classes: int) -> np.ndarray:
     """Count images by true class (rows) and predicted class (columns), (C, C) int64.
 
-    Args:
-        y_true, y_pred: (N,) class ids, whole numbers from 0 to ``num_classes - 1``.
-        num_classes: C, at least 1.
-
-    Raises: ValueError if shapes differ, an id is no whole number or out of range, or ``num_classes`` is below 1.
+    ``y_true`` and ``y_pred`` are (N,) class ids, whole numbers from 0 to ``num_classes - 1``; ValueError otherwise.
     """
     if num_classes < 1:
         raise ValueError(f'num_classes must be 1 or more, got {num_classes}')
@@ -57,9 +54,8 @@ def confusion_matrix(y_true, y_pred, num_classes: int) -> np.ndarray:
 
 
 def class_report(matrix) -> ClassReport:
-    """Rates of each class and their means from a confusion matrix, (C, C) with the true classes in the rows.
-
-    Raises: ValueError if ``matrix`` is not square or holds a negative count.
+    """Rates of each class and their means from a confusion matrix, (C, C) with the true
+    classes in the rows; ValueError if it is not square or holds a negative count.
     """
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or (matrix < 0).any():
@@ -68,20 +64,12 @@ def class_report(matrix) -> ClassReport:
     rates = precision_recall_f1(Counts(hits, matrix.sum(axis=0) - hits, support - hits))
     total = matrix.sum()
     accuracy = float(hits.sum() / total) if total else float('nan')
-    return ClassReport(*rates, support, accuracy, _mean(rates.recall), _mean(rates.f1))
-
-
-def top_confusions(matrix, number: int = 3) -> list[tuple[int, int, int]]:
-    """The most frequent errors: (true class, predicted class, count), most frequent first, at most ``number``."""
-    wrong = np.array(matrix)
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind='stable')[:number]
-    cells = zip(*np.unravel_index(order, wrong.shape))
-    return [(int(row), int(column), int(wrong[row, column])) for row, column in cells if wrong[row, column]]
+    return ClassReport(*rates, support, accuracy, mean_of_known(rates.recall), mean_of_known(rates.f1))
 
 
 def frequent_confusions(matrix, classes: Sequence[str], *, most: int = 10) -> list[dict[str, Any]]:
-    """:func:`top_confusions` in words: ``true``, ``predicted``, ``count`` and ``share`` of the row of the true class.
+    """The most frequent errors, the most frequent first: ``true``, ``predicted``,
+    ``count`` and ``share`` of the row of the true class.
 
     Args:
         matrix: (C, C) counts, or more: what lies behind the classes (as the background of a detector) is no confusion.
@@ -89,10 +77,7 @@ def frequent_confusions(matrix, classes: Sequence[str], *, most: int = 10) -> li
         most: how many at most; pairs that never occur are left out.
     """
     matrix, number = np.asarray(matrix), len(classes)
-    return [{'true': classes[i], 'predicted': classes[j], 'count': count, 'share': float(count / matrix[i].sum())}
-            for i, j, count in top_confusions(matrix[:number, :number], most)]
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float('nan')
+    wrong = matrix[:number, :number] * ~np.eye(number, dtype=bool)
+    cells = [divmod(int(cell), number) for cell in np.argsort(-wrong, axis=None, kind='stable')[:most]]
+    return [{'true': classes[i], 'predicted': classes[j], 'count': int(wrong[i, j]),
+             'share': float(wrong[i, j] / matrix[i].sum())} for i, j in cells if wrong[i, j]]

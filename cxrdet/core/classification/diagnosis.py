@@ -22,8 +22,10 @@ WEAK_AUROC = (1 + LIMITS['weak']) / 2
 
 
 def multi_label_fit(classes: Sequence[str], true, prob, train_true=None, train_prob=None) -> dict[str, Any]:
-    """``train`` and ``val``: the mean AUROC over the same classes, named in ``over``: those with at least 10 positives
-    and 10 negatives in validation (of all that have both where there is none), and with both in training."""
+    """``train`` and ``val``: the mean AUROC over the same classes, named in ``over``:
+    those with at least 10 positives and 10 negatives in validation (of all that have
+    both where there is none), and with both in training.
+    """
     areas, positives = auroc(true, prob), np.nansum(true, axis=0)
     trained = auroc(train_true, train_prob) if train_true is not None else None
     use = ~np.isnan(areas) & (True if trained is None else ~np.isnan(trained))
@@ -36,20 +38,18 @@ def multi_label_fit(classes: Sequence[str], true, prob, train_true=None, train_p
 
 def single_label_fit(true, prob, train_true=None, train_prob=None) -> dict[str, Any]:
     """``train`` and ``val``: the share of images whose most probable class is theirs."""
-    return {'val': _accuracy(true, prob), 'train': None if train_true is None else _accuracy(train_true, train_prob)}
-
-
-def _accuracy(true, prob) -> float:
-    right = np.asarray(true).argmax(axis=1) == np.asarray(prob).argmax(axis=1)
-    return float(right.mean()) if len(right) else float('nan')
+    return {'val': class_report(_matrix(true, prob)).accuracy,
+            'train': None if train_true is None else class_report(_matrix(train_true, train_prob)).accuracy}
 
 
 def label_rows(classes: Sequence[str], true, prob, thresholds, *, interval: AurocInterval | None = None,
                train_true=None, train_prob=None, train_counts=None) -> list[dict[str, Any]]:
-    """A row a class of a multi-label classifier: ``class``, ``train`` and ``val`` (positive images), ``score`` (AUROC),
-    ``low`` and ``high`` (its 95 % ``interval``, by default for images without patients), ``train_score``, ``AP``,
-    ``threshold`` and, by it, ``sensitivity``, ``specificity``, ``precision``, ``tp``, ``fp``, ``fn``, ``tn``;
-    ``ece``; ``flag``: the AUROC is below 0.65."""
+    """A row a class of a multi-label classifier: ``class``, ``train`` and ``val``
+    (positive images), ``score`` (AUROC), ``low`` and ``high`` (its 95 % ``interval``,
+    by default for images without patients), ``train_score``, ``AP``, ``threshold`` and,
+    by it, ``sensitivity``, ``specificity``, ``precision``, ``tp``, ``fp``, ``fn``,
+    ``tn``; ``ece``; ``flag``: the AUROC is below 0.65.
+    """
     areas, (low, high, *_) = auroc(true, prob), interval or auroc_interval(true, prob)
     trained = None if train_true is None else auroc(train_true, train_prob)
     counts = confusion(true, prob, thresholds)
@@ -65,9 +65,11 @@ def label_rows(classes: Sequence[str], true, prob, thresholds, *, interval: Auro
 
 def single_label_rows(classes: Sequence[str], true, prob, *, train_true=None, train_prob=None,
                       train_counts=None) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """A row a class, and the confusion matrix (C, C): ``class``, ``train``, ``val`` (images), ``score`` (its accuracy:
-    the share of its images that are called by its name), ``train_score``, ``precision``, ``F1``, ``AUROC`` (against all
-    others) and ``flag``: the score is below 0.3."""
+    """A row a class, and the confusion matrix (C, C): ``class``, ``train``, ``val``
+    (images), ``score`` (its accuracy: the share of its images that are called by its
+    name), ``train_score``, ``precision``, ``F1``, ``AUROC`` (against all others) and
+    ``flag``: the score is below 0.3.
+    """
     matrix = _matrix(true, prob)
     report, areas = class_report(matrix), auroc(true, prob)
     trained = None if train_true is None else class_report(_matrix(train_true, train_prob)).recall
@@ -85,8 +87,10 @@ def _matrix(true, prob) -> np.ndarray:
 
 
 def single_label_calibration(true, prob) -> dict[str, Any]:
-    """:func:`cxrdet.core.diagnosis.calibration_section` of the most probable class of each image: is it right as often
-    as it says? (C. Guo et al., "On calibration of modern neural networks", ICML 2017)."""
+    """:func:`cxrdet.core.diagnosis.calibration_section` of the most probable class of
+    each image: is it right as often as it says? (C. Guo et al., "On calibration of
+    modern neural networks", ICML 2017).
+    """
     true, prob = np.asarray(true, np.float64), np.asarray(prob, np.float64)
     if not len(true):
         return calibration_section([], [])
@@ -98,11 +102,13 @@ def single_label_calibration(true, prob) -> dict[str, Any]:
 
 
 def wrong_calls(classes: Sequence[str], true, prob, images: Sequence[str], *, most: int = 10) -> dict[str, list[dict]]:
-    """The worst calls of a multi-label classifier: ``false_alarms`` and ``misses``, each entry with ``image``,
-    ``index``, ``class``, ``probability``, ``usual`` (share of the judged images that have the finding) and ``excess``.
+    """The worst calls of a multi-label classifier: ``false_alarms`` and ``misses``,
+    each entry with ``image``, ``index``, ``class``, ``probability``, ``usual`` (share
+    of the judged images that have the finding) and ``excess``.
 
-    ``excess`` is the cross-entropy of the call minus that of saying ``usual`` of every image, in nats: 0.03 is no bad
-    call of a finding that 3 % of the images have, even where it is there. Entries with an excess above 0 only.
+    ``excess`` is the cross-entropy of the call minus that of saying ``usual`` of every
+    image, in nats: 0.03 is no bad call of a finding that 3 % of the images have, even
+    where it is there. Entries with an excess above 0 only.
     """
     true, prob = np.asarray(true, np.float64), np.asarray(prob, np.float64)
     excess, usual = _excess(true, prob)
@@ -117,7 +123,7 @@ def wrong_calls(classes: Sequence[str], true, prob, images: Sequence[str], *, mo
 
 
 def _excess(true: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, C) cross-entropy beyond that of the share of positives, 0 where the label is unknown; that share, (C,)."""
+    """(N, C) cross-entropy beyond that of the share of positives, and that share, (C,)."""
     known = ~np.isnan(true)
     usual = ((true == 1).sum(axis=0) + 1) / (known.sum(axis=0) + 2)  # Laplace's rule: never 0 or 1
     own = np.clip(np.where(true == 1, prob, 1 - prob), 2. ** -25, 1)
@@ -128,9 +134,10 @@ def wrong_images(classes: Sequence[str], true, prob, images: Sequence[str], *, s
                  most: int = 10) -> list[dict]:
     """The worst images: ``image``, ``index``, ``errors``, ``loss`` and ``why``.
 
-    Single-label: the wrong ones, those first whose own class has the least probability; ``loss`` is its negative
-    logarithm, ``errors`` 1. Multi-label: ``errors`` is the number of calls with an excess (:func:`wrong_calls`) of 0.5
-    or more, ``loss`` their sum.
+    Single-label: the wrong ones, those first whose own class has the least
+    probability; ``loss`` is its negative logarithm, ``errors`` 1. Multi-label:
+    ``errors`` is the number of calls with an excess (:func:`wrong_calls`) of
+    0.5 or more, ``loss`` their sum.
     """
     true, prob = np.asarray(true, np.float64), np.asarray(prob, np.float64)
     rows = _single_rows(classes, true, prob) if single else _multi_rows(classes, true, prob)
@@ -172,13 +179,15 @@ def confounding(classes: Sequence[str], name: str, labels, values: Sequence[str]
     Args:
         classes: C names.
         name: of the fact.
-        labels: (M, C) of all images that are known, the training set included.
-        values: (M) the fact of each, ``''`` for unknown.
+        labels, values: (M, C) of all images that are known, training included, and the
+            fact of each, ``''`` for unknown.
         true, prob, shown: labels and probabilities (N, C) of the judged images, and their facts.
 
-    Returns: for each label with a Cramér's V of 0.1 or more: ``fact``, ``class``, ``V``, ``shares`` (share of positives
-        by value), ``fact_alone`` (AUROC on the judged images of knowing nothing but the fact), ``AUROC`` of the model
-        and ``within`` (its mean within the values, weighted by pairs of positive and negative images).
+    Returns: for each label with a Cramér's V of 0.1 or more: ``fact``,
+        ``class``, ``V``, ``shares`` (share of positives by value),
+        ``fact_alone`` (AUROC on the judged images of knowing nothing but the
+        fact), ``AUROC`` of the model and ``within`` (its mean within the values,
+        weighted by pairs of positive and negative images).
     """
     labels, true, prob = (np.asarray(array, np.float64) for array in (labels, true, prob))
     shown = np.asarray(shown, dtype=object)
@@ -218,7 +227,7 @@ def _calibration_findings(part: Mapping, task: str) -> list[dict]:
 
 
 def classifier_findings(report: Mapping, task: str) -> list[dict]:
-    """Findings from the sections ``calibration``, ``confounding`` and ``confusions`` of a classifier's report."""
+    """Findings from the sections of a classifier's report."""
     found = _calibration_findings(report['calibration'], task)
     numbers = {row['class']: row['val'] for row in report['per_class']}
     for row in report['confounding']:

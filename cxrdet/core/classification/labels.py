@@ -1,6 +1,7 @@
 """How often each class occurs, and the weights that follow: of films to be drawn, and of classes in a loss.
 
-Labels are (N, C) of 1, 0 or NaN (unknown); an unknown label counts neither as positive nor as negative.
+Labels are (N, C) of 1, 0 or NaN (unknown); an unknown label counts neither as positive nor as negative. Errors are
+those of :func:`as_labels`, and ConfigError for an option out of range.
 """
 from collections.abc import Sequence
 from typing import Any
@@ -27,10 +28,7 @@ def are_findings(classes: Sequence[str]) -> np.ndarray | None:
 
 
 def as_labels(labels) -> np.ndarray:
-    """Return labels as (N, C) float64.
-
-    Raises: ValueError if they have another shape or hold anything but 1, 0 and NaN.
-    """
+    """Labels as (N, C) float64; ValueError if they have another shape or hold anything but 1, 0 and NaN."""
     labels = np.asarray(labels, dtype=np.float64)
     if labels.ndim != 2:
         raise ValueError(f'expected labels of shape (N, C), got {labels.shape}')
@@ -43,15 +41,9 @@ def as_labels(labels) -> np.ndarray:
 
 
 def label_count_weights(labels, offset: float = 0.04) -> np.ndarray:
-    """Weight of each film to be drawn: number of its positive labels + ``offset``; (N,) float64.
+    """Weight of each film to be drawn: number of its positive labels + ``offset``, 0 or more; (N,) float64.
 
     Source: own project, a classifier of NIH ChestX-ray14 (offset 0.04).
-
-    Args:
-        labels: (N, C) of 1, 0 or NaN.
-        offset: Weight of a film without any positive label, 0 or more.
-
-    Raises: ValueError as :func:`as_labels`; ConfigError if ``offset`` is below 0.
     """
     if not 0 <= offset < np.inf:
         raise ConfigError(f'offset must be 0 or more, got {offset}')
@@ -59,20 +51,17 @@ def label_count_weights(labels, offset: float = 0.04) -> np.ndarray:
 
 
 def class_balanced_weights(labels, power: float = 1.0) -> np.ndarray:
-    """Weight of each film to be drawn such that classes are drawn evenly; (N,) float64 of sum 1.
+    """Weight of each film to be drawn such that classes are drawn evenly; (N,) float64
+    of sum 1, all 0 if no label is known.
 
-    Drawing by these weights is the same as drawing a class and then one of its n films, each equally likely, where the
-    probability of a class goes with n^(1 - power). Films without any positive label are one more class; one of which no
-    label is known has nothing to teach and is never drawn. The share of films that show a class is larger than its
-    probability, since films of other classes show it too.
+    Drawing by these weights is the same as drawing a class and then one of its n
+    films, each equally likely, where the probability of a class goes with n^(1 -
+    power). Films without any positive label are one more class; one of which no
+    label is known is never drawn.
 
     Args:
         labels: (N, C) of 1, 0 or NaN.
         power: 1: all classes equally likely; 0: by their numbers of films; 0.5 (square root) lies between.
-
-    Returns: (N,) weights; all 0 if no label of any film is known.
-
-    Raises: ValueError as :func:`as_labels`; ConfigError if ``power`` is not within 0 and 1.
     """
     if not 0 <= power <= 1:
         raise ConfigError(f'power must lie within 0 and 1, got {power}')
@@ -87,14 +76,9 @@ def class_balanced_weights(labels, power: float = 1.0) -> np.ndarray:
 def positive_weights(labels, *, cap: float | None = None) -> np.ndarray:
     """Weight of the positive part of each class's loss: number of negatives / number of positives; (C,) float64.
 
-    It makes positives and negatives of a class weigh alike, as torch's ``BCEWithLogitsLoss(pos_weight=...)`` describes.
-    A class that lacks positives or negatives has nothing to be balanced: its weight is 1.
-
-    Args:
-        labels: (N, C) of 1, 0 or NaN, of the training split only.
-        cap: Upper limit, above 0; a class of few films would otherwise weigh hundreds. None: no limit.
-
-    Raises: ValueError as :func:`as_labels`; ConfigError if ``cap`` is not above 0.
+    A class that lacks positives or negatives has the weight 1. ``labels``: (N, C) of 1,
+    0 or NaN, of the training split only; ``cap``: upper limit, above 0, for a class of
+    few films would otherwise weigh hundreds.
     """
     if cap is not None and not cap > 0:
         raise ConfigError(f'cap must be above 0, got {cap}')
@@ -105,12 +89,9 @@ def positive_weights(labels, *, cap: float | None = None) -> np.ndarray:
 
 
 def imbalance(classes: Sequence[str], counts) -> dict[str, Any]:
-    """Numbers of the classes of a training set: ``largest``, ``smallest`` (of those that occur), their ``ratio`` and
-    ``absent``, the names of those that do not.
-
-    Args:
-        classes: C names.
-        counts: (C,) boxes, or positive images, of each.
+    """Numbers of the classes of a training set: ``largest``, ``smallest`` (of those
+    that occur), their ``ratio`` and ``absent``, the names of those that do not.
+    ``counts``: (C,) boxes, or positive images, of each.
     """
     counts = np.asarray(counts, np.int64)
     there = np.flatnonzero(counts)

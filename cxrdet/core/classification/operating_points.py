@@ -1,7 +1,8 @@
 """Operating points: named thresholds, given or chosen on a validation set, as a checkpoint keeps them.
 
-A point is written in a config as a threshold (``0.3``), as one for each class (``[0.3, 0.4]``), or as a rule by which
-they are chosen (``'youden'``, ``'F1'``, ``'sensitivity>=0.9'``, see :mod:`cxrdet.core.classification.thresholds`).
+A point is written in a config as a threshold (``0.3``), as one for each class (``[0.3,
+0.4]``), or as a rule by which they are chosen (``'youden'``, ``'F1'``,
+``'sensitivity>=0.9'``, see :mod:`cxrdet.core.classification.thresholds`).
 """
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,39 +22,25 @@ DEFAULT_POINTS: dict[str, float | str] = {'0.5': 0.5, 'screening': 0.3, 'surgery
 
 
 class OperatingPoints(NamedTuple):
-    """What was chosen on a validation set.
-
-    Attributes:
-        classes: C names.
-        thresholds: by name of the point, (C,) float64; NaN for a class whose threshold could not be chosen.
-        rules: by name of the point, how it is written in the config (``'0.3'``, ``'youden'`` ...).
-        temperature: of :func:`cxrdet.core.classification.calibration.fit_temperature`.
-        images: number of images they were chosen on.
-    """
+    """What was chosen on a validation set."""
 
     classes: tuple[str, ...]
-    thresholds: dict[str, np.ndarray]
-    rules: dict[str, str]
+    thresholds: dict[str, np.ndarray]  # by name of the point, (C,) float64; NaN where it could not be chosen
+    rules: dict[str, str]  # by name, how it is written in the config (``'0.3'``, ``'youden'`` ...)
     temperature: float
-    images: int
+    images: int  # on which they were chosen
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings, which any checkpoint loader reads."""
         return {'classes': list(self.classes), 'rules': dict(self.rules), 'temperature': float(self.temperature),
                 'images': int(self.images), 'thresholds': {name: np.asarray(values, np.float64).tolist()
                                                            for name, values in self.thresholds.items()}}
 
-    def default(self) -> str:
-        """The point that is taken where none is named: the first that was chosen by a rule, or else the first."""
-        chosen = [name for name, rule in self.rules.items() if is_rule(rule)]
-        return (chosen or list(self.rules))[0]
-
     def pick(self, name: str | None = None) -> tuple[str, np.ndarray]:
-        """Name and thresholds (C,) of the point called ``name``; of the default one for None.
-
-        Raises: ConfigError if there is no such point.
+        """Name and thresholds (C,) of the point called ``name``, else ConfigError; for
+        None of the first that a rule chose.
         """
-        name = self.default() if name is None else name
+        if name is None:
+            name = next((name for name, rule in self.rules.items() if is_rule(rule)), next(iter(self.rules)))
         if name not in self.thresholds:
             raise ConfigError(f'There is no operating point "{name}" in the checkpoint.'
                               f'{did_you_mean(name, self.thresholds)} There are: {", ".join(self.thresholds)}')
@@ -91,10 +78,8 @@ def check_points(points: Mapping[str, float | str | Sequence[float]]) -> dict[st
 
 def choose_points(points: Mapping[str, Any], y_true: np.ndarray, y_score: np.ndarray,
                   classes: Sequence[str]) -> OperatingPoints:
-    """Thresholds of all ``points`` and the temperature, chosen on the labels and probabilities given, (N, C) each.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, or if a list of thresholds has not C of
-        them.
+    """Thresholds of all ``points`` and the temperature, chosen on the labels and probabilities given, (N, C) each;
+    ValueError if a list of thresholds has not C of them.
     """
     thresholds = {name: choose_thresholds(y_true, y_score, point) if is_rule(point) else given_thresholds(
         name, point, len(classes)) for name, point in points.items()}
@@ -103,7 +88,7 @@ def choose_points(points: Mapping[str, Any], y_true: np.ndarray, y_score: np.nda
 
 
 def given_thresholds(name: str, point: Any, classes: int) -> np.ndarray:
-    """A given point as (C,) thresholds; raises ValueError if it is a list of another length."""
+    """A given point as (C,) thresholds."""
     values = np.asarray(point, dtype=np.float64)
     if values.shape not in ((), (classes,)):
         raise ValueError(f'operating point "{name}": expected one threshold or {classes}, one a class, '
@@ -117,9 +102,8 @@ def written(point: Any) -> str:
 
 
 def read_points(content: Any, classes: Sequence[str], source: str) -> OperatingPoints:
-    """The :meth:`OperatingPoints.to_dict` that a checkpoint holds, in the order of ``classes``.
-
-    Raises: CheckpointError if it is none, or of other classes.
+    """The :meth:`OperatingPoints.to_dict` that a checkpoint holds, in the order of
+    ``classes``; CheckpointError if it is none, or of other classes.
     """
     try:
         own = [str(name) for name in content['classes']]

@@ -1,13 +1,15 @@
-"""Area under the ROC curve of many classes at once, with intervals.
+"""Area under the ROC curve of many classes at once, with intervals; errors are those of :func:`as_columns`.
 
-Labels are 1, 0 or NaN (unknown); unknown entries are left out class by class. A class that lacks positives or negatives
-has no ROC curve: its results are NaN.
+Labels are 1, 0 or NaN (unknown); unknown entries are left out class by class. A class
+that lacks positives or negatives has no ROC curve: its results are NaN.
 
-Sources: J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a ROC curve", Radiology 143, 1982 (the area
-is the Mann-Whitney statistic, ties counted half); E. R. DeLong et al., Biometrics 44, 1988 (its variance), in the
-form by ranks of X. Sun, W. Xu, IEEE Signal Processing Letters 21(11), 2014; M. S. Pepe, "The Statistical Evaluation of
-Medical Tests for Classification and Prediction", 2003 (its interval on the logit scale); B. Efron, R. Tibshirani,
-"An Introduction to the Bootstrap", 1993 (percentile interval over resampled groups).
+Sources: J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a ROC
+curve", Radiology 143, 1982 (the area is the Mann-Whitney statistic, ties counted half);
+E. R. DeLong et al., Biometrics 44, 1988 (its variance), in the form by ranks of X. Sun,
+W. Xu, IEEE Signal Processing Letters 21(11), 2014; M. S. Pepe, "The Statistical
+Evaluation of Medical Tests for Classification and Prediction", 2003 (its interval on
+the logit scale); B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993
+(percentile interval over resampled groups).
 """
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -15,10 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cxrdet.core.bootstrap import checked_level, draws_of_groups, percentile_interval
+from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
 
-__all__ = ['DRAWS', 'AurocInterval', 'as_columns', 'auroc', 'auroc_interval', 'bootstrap_areas', 'bootstrap_interval',
-           'delong_interval', 'group_numbers', 'midrank']
+__all__ = ['DRAWS', 'AurocInterval', 'as_column', 'as_columns', 'auroc', 'auroc_interval', 'bootstrap_areas',
+           'delong_interval', 'group_numbers', 'last_of_ties', 'midrank']
 
 #: Bootstrap draws of an interval.
 DRAWS = 1000
@@ -35,11 +37,25 @@ def as_columns(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
     true, score = (array.reshape(len(array), -1) if array.size else array.reshape(0, *array.shape[1:] or (1,))
                    for array in (true, score))
     known = ~np.isnan(true)
-    if bad := _first(known & (true != 0) & (true != 1)):
-        raise ValueError(f'labels must be 1, 0 or NaN (unknown), got {true[bad]} in row {bad[0]}, column {bad[1]}')
-    if bad := _first(known & ~np.isfinite(score)):
-        raise ValueError(f'scores must be finite, got {score[bad]} in row {bad[0]}, column {bad[1]}')
+    for name, values, wrong in (('labels must be 1, 0 or NaN (unknown)', true, (true != 0) & (true != 1)),
+                                ('scores must be finite', score, ~np.isfinite(score))):
+        if (known & wrong).any():
+            row, column = np.argwhere(known & wrong)[0]
+            raise ValueError(f'{name}, got {values[row, column]} in row {row}, column {column}')
     return true, score
+
+
+def as_column(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`as_columns` of one class, (N,) each; raises ValueError for more of them."""
+    true, score = as_columns(y_true, y_score)
+    if true.shape[1] != 1:
+        raise ValueError(f'expected the labels of one class, (N,), got {true.shape}')
+    return true[:, 0], score[:, 0]
+
+
+def last_of_ties(ordered: np.ndarray) -> np.ndarray:
+    """Positions in sorted values (N,) after which the value changes."""
+    return np.flatnonzero(np.diff(ordered, append=np.nan) != 0)
 
 
 def midrank(values: np.ndarray) -> np.ndarray:
@@ -54,47 +70,36 @@ def auroc(y_true, y_score) -> np.ndarray:
     Args:
         y_true: (N, C) or (N,) labels: 1, 0 or NaN for unknown.
         y_score: Scores of the same shape, any range; higher means more likely positive.
-
-    Raises: ValueError as :func:`as_columns`.
     """
     return np.array([_placements(*pair)[0] for pair in zip(*(a.T for a in as_columns(y_true, y_score)))])
 
 
 class AurocInterval(NamedTuple):
-    """Intervals of the AUROC of C classes, and what they are.
+    """Intervals of the AUROC of C classes, and what they are."""
 
-    Attributes:
-        low, high: (C,) ends, in [0, 1]; NaN where there is none.
-        method: 'bootstrap' or 'DeLong'.
-        about: the same in words that finish the sentence "The interval is …".
-    """
-
-    low: np.ndarray
+    low: np.ndarray  # (C,) ends, in [0, 1]; NaN where there is none
     high: np.ndarray
-    method: str
-    about: str
+    method: str  # 'bootstrap' or 'DeLong'
+    about: str  # the same in words that finish the sentence "The interval is …"
 
 
-def auroc_interval(y_true, y_score, *, groups=None, draws=None, samples: int = DRAWS, seed: int = 0) -> AurocInterval:
+def auroc_interval(y_true, y_score, *, groups=None, draws=None, samples: int = DRAWS) -> AurocInterval:
     """The 95 % interval that this package gives of :func:`auroc`, whether in a log, a table or a plot.
 
-    Where groups are known, :func:`bootstrap_interval` over them, for rows of one group are not independent; otherwise
-    :func:`delong_interval` on the logit scale, which holds the true area more often than the linear one.
+    Where groups are known it is a bootstrap over them, for rows of one group are not
+    independent; otherwise :func:`delong_interval`.
 
     Args:
         y_true, y_score: As for :func:`auroc`.
         groups: (N,) patient of each row; None: not known.
         draws: Of :func:`bootstrap_areas` with these groups, where they are at hand; None: made here.
         samples: Number of draws; with 0 it is DeLong's interval.
-        seed: Of the draws.
-
-    Raises: ValueError as :func:`as_columns`, or if ``groups`` do not fit.
     """
     if groups is None or not samples:
-        return AurocInterval(*delong_interval(y_true, y_score, scale='logit'), 'DeLong',
+        return AurocInterval(*delong_interval(y_true, y_score), 'DeLong',
                              "DeLong's on the logit scale, which takes images as independent")
     if draws is None:
-        draws = bootstrap_areas(y_true, y_score, groups=groups, samples=samples, seed=seed)
+        draws = bootstrap_areas(y_true, y_score, groups=groups, samples=samples)
     return AurocInterval(*percentile_interval(draws), 'bootstrap',
                          f'by percentiles of {samples} bootstrap draws of whole patients')
 
@@ -111,77 +116,48 @@ def group_numbers(patients: Sequence, files: Sequence) -> tuple[np.ndarray, bool
             any(patient is not None for patient in patients))
 
 
-def delong_interval(y_true, y_score, *, level: float = 0.95, scale: str = 'linear') -> tuple[np.ndarray, np.ndarray]:
-    """Confidence interval of :func:`auroc` by DeLong's variance: lower and upper ends, each (C,) float64 in [0, 1].
+def delong_interval(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval of :func:`auroc` by DeLong's variance: lower and upper ends, each (C,) float64 in [0, 1].
 
-    NaN where the area is NaN or a class has a single positive or negative. Rows are taken as independent;
-    :func:`auroc_interval` is for films of which several may show one patient.
+    NaN where the area is NaN or a class has a single positive or negative. Rows are
+    taken as independent. The interval is symmetric on the logit scale, where the
+    standard error is that of the area / (area (1 - area)). For areas of 1 and 0 one
+    end is exact instead: of n disjoint pairs of a positive and a negative, n the
+    number of the rarer, all are in order with probability area^n, so that 0.05^(1/n)
+    bounds an observed 1 (conservative).
 
-    Args:
-        y_true, y_score: As for :func:`auroc`.
-        level: Share of intervals that should hold the true area, in (0, 1).
-        scale: On which the interval is symmetric.
-
-            - 'linear': the area itself, cut at 0 and 1, as in R's pROC; it has no width where positives and negatives
-              are told apart without error.
-            - 'logit': log(area / (1 - area)), whose standard error is that of the area / (area (1 - area)). For areas
-              of 1 and 0 one end is exact instead: of n disjoint pairs of a positive and a negative, n the number of
-              the rarer, all are in order with probability area^n, so that (1 - level)^(1/n) is a lower bound of
-              an observed 1, and 1 minus it an upper bound of an observed 0 (conservative).
-
-            Held by intervals of level 0.95 in simulations with normal scores (positives / negatives, true area):
-            10 / 140, 0.95: 78 % linear and 88 % logit; 15 / 140, 0.90: 87 and 91 %; 30 / 140, 0.90: 91 and 94 %;
-            60 / 120, 0.76: 95 and 96 %.
-
-    Raises: ValueError as :func:`as_columns`, or if ``level`` or ``scale`` is out of range.
+    In simulations with normal scores it holds the true area (positives /
+    negatives, area): 10 / 140, 0.95: 88 %; 15 / 140, 0.90: 91 %; 30 / 140,
+    0.90: 94 %; 60 / 120, 0.76: 96 %.
     """
-    if scale not in ('linear', 'logit'):
-        raise ValueError(f'scale must be "linear" or "logit", got "{scale}"')
-    width = NormalDist().inv_cdf(0.5 + checked_level(level) / 2)
+    width = NormalDist().inv_cdf(0.975)
     ends = []
     for true, score in zip(*(a.T for a in as_columns(y_true, y_score))):
         area, of_positives, of_negatives = _placements(true, score)
         pairs = min(len(of_positives), len(of_negatives))
         if pairs < 2:
             ends.append((np.nan, np.nan))
-            continue
-        spread = np.sqrt(of_positives.var(ddof=1) / len(of_positives) + of_negatives.var(ddof=1) / len(of_negatives))
-        if scale == 'linear':
-            ends.append((max(area - width * spread, 0.), min(area + width * spread, 1.)))
         elif area in (0, 1):
-            bound = (1 - level) ** (1 / pairs)
+            bound = 0.05 ** (1 / pairs)
             ends.append((bound, 1.) if area else (0., 1 - bound))
         else:
+            spread = np.sqrt(sum(part.var(ddof=1) / len(part) for part in (of_positives, of_negatives)))
             odds, factor = area / (1 - area), np.exp(width * spread / (area * (1 - area)))
             ends.append((1 / (1 + factor / odds), 1 / (1 + 1 / (factor * odds))))
     low, high = np.array(ends).reshape(-1, 2).T
     return low, high
 
 
-def bootstrap_interval(y_true, y_score, *, groups=None, level: float = 0.95, samples: int = DRAWS,
-                       seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval of :func:`auroc` over resampled groups: lower and upper ends, each (C,) float64 in [0, 1].
+def bootstrap_areas(y_true, y_score, *, groups=None, samples: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """:func:`auroc` of resampled groups, (samples, C) float64; NaN where a draw lacks positives or negatives.
 
-    Whole groups are drawn with replacement, so that films of one patient stay together. Draws in which a class lacks
-    positives or negatives are left out for that class; NaN where that is all of them.
+    Groups are drawn with replacement. Percentiles of the areas are the interval of each
+    class; those of their means, draw by draw, the interval of the mean.
 
     Args:
-        y_true, y_score: As for :func:`auroc`.
         groups: (N,) group of each row, for example patient numbers. None: each row for itself.
-        level: Share of intervals that should hold the true area, in (0, 1).
-        samples: Number of draws.
-        seed: Of the draws.
 
-    Raises: ValueError as :func:`as_columns`, or if ``groups``, ``level`` or ``samples`` do not fit.
-    """
-    checked_level(level)
-    return percentile_interval(bootstrap_areas(y_true, y_score, groups=groups, samples=samples, seed=seed), level=level)
-
-
-def bootstrap_areas(y_true, y_score, *, groups=None, samples: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """The areas that :func:`bootstrap_interval` is made of, (samples, C) float64; NaN where a draw leaves none.
-
-    Their mean over classes, draw by draw, gives the interval of the mean. Arguments as for :func:`bootstrap_interval`.
+    Raises: ValueError as :func:`as_columns`, or if ``groups`` or ``samples`` do not fit.
     """
     true, score = as_columns(y_true, y_score)
     columns = [_sorted_sides(*pair) for pair in zip(true.T, score.T)]
@@ -192,7 +168,6 @@ def bootstrap_areas(y_true, y_score, *, groups=None, samples: int = DRAWS, seed:
 
 
 def _placements(true: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """The area, and DeLong's structural components of positives and negatives."""
     positive, negative = score[true == 1], score[true == 0]
     if not len(positive) or not len(negative):
         return np.nan, positive[:0], negative[:0]
@@ -212,15 +187,10 @@ def _sorted_sides(true: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _weighted_areas(times: np.ndarray, positive: np.ndarray, negative: np.ndarray, below: np.ndarray,
                     not_above: np.ndarray) -> np.ndarray:
-    """Areas (B,) under the ROC curves of rows, as :func:`_sorted_sides` gives them, counted ``times`` (N, B) times."""
+    """Areas (B,) of the rows of :func:`_sorted_sides`, counted ``times`` (N, B) times."""
     of_positives = times[positive]
     counted = np.zeros((len(negative) + 1, times.shape[1]), dtype=np.int32)
     np.cumsum(times[negative], axis=0, out=counted[1:])
     right = (of_positives.astype(np.float64) * (counted[below] + counted[not_above])).sum(axis=0) / 2
     pairs = of_positives.sum(axis=0) * counted[-1].astype(np.float64)
     return np.divide(right, pairs, out=np.full(times.shape[1], np.nan), where=pairs > 0)
-
-
-def _first(mask: np.ndarray) -> tuple[int, int] | None:
-    """Row and column of the first True."""
-    return tuple(np.argwhere(mask)[0].tolist()) if mask.any() else None

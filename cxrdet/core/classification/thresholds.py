@@ -1,16 +1,18 @@
-"""ROC curves and the thresholds that are read off them.
+"""ROC curves and the thresholds that are read off them; errors are those of
+:func:`cxrdet.core.classification.roc.as_columns`.
 
-Sources: W. J. Youden, "Index for rating diagnostic tests", Cancer 3, 1950 (sensitivity + specificity - 1); Z. C. Lipton
-et al., "Optimal thresholding of classifiers to maximize F1 measure", ECML 2014; vertical averaging of resampled curves:
-T. Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters 27, 2006.
+Sources: W. J. Youden, "Index for rating diagnostic tests", Cancer 3, 1950 (sensitivity
++ specificity - 1); Z. C. Lipton et al., "Optimal thresholding of classifiers to
+maximize F1 measure", ECML 2014; vertical averaging of resampled curves: T. Fawcett, "An
+introduction to ROC analysis", Pattern Recognition Letters 27, 2006.
 """
 import re
 
 import numpy as np
 
-from cxrdet.core.bootstrap import draws_of_groups
+from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
 from cxrdet.core.classification.multilabel import cumulated
-from cxrdet.core.classification.roc import as_columns
+from cxrdet.core.classification.roc import as_column, as_columns, last_of_ties
 
 __all__ = ['choose_thresholds', 'parse_rule', 'roc_band', 'roc_points']
 
@@ -18,9 +20,9 @@ _RULES = 'youden, F1 or sensitivity>=S with S in (0, 1]'
 
 
 def parse_rule(rule: str) -> tuple[str, float | None]:
-    """Split a rule into its name and number: ``'sensitivity>=0.9'`` -> ``('sensitivity', 0.9)``.
-
-    Raises: ValueError for anything but ``youden``, ``F1`` and ``sensitivity>=S`` with S in (0, 1].
+    """Split a rule into its name and number: ``'sensitivity>=0.9'`` ->
+    ``('sensitivity', 0.9)``; ValueError for anything but ``youden``, ``F1`` and
+    ``sensitivity>=S`` with S in (0, 1].
     """
     text = str(rule).strip()
     if text in ('youden', 'F1'):
@@ -36,8 +38,6 @@ def roc_points(y_true, y_score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     The first point calls nothing positive (threshold infinity); then one for each distinct score of a known label. A
     rate is NaN where there are no negatives, or no positives.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, or for more than one class.
     """
     hits, alarms, thresholds, positives, negatives = cumulated(y_true, y_score)
     rate = [np.append(0, counts) / total if total else np.full(len(counts) + 1, np.nan)
@@ -53,47 +53,33 @@ def choose_thresholds(y_true, y_score, rule: str) -> np.ndarray:
     - ``sensitivity>=S``: the highest threshold with at least this sensitivity, which has the best specificity.
 
     Of equally good thresholds the highest is taken. NaN for a class that lacks positives or negatives.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns` and :func:`parse_rule`.
     """
-    name, least = parse_rule(rule)
-    return np.array([_choose(true, score, name, least) for true, score in
-                     zip(*(array.T for array in as_columns(y_true, y_score)))])
+    return np.array([_choose(*pair, *parse_rule(rule)) for pair in zip(*(a.T for a in as_columns(y_true, y_score)))])
 
 
-def roc_band(y_true, y_score, *, groups=None, level: float = 0.95, samples: int = 200, seed: int = 0,
-             grid: int = 101) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pointwise bootstrap band of the ROC curve of one class: false positive rates, lower and upper ends, each (grid,).
+def roc_band(y_true, y_score, *, groups=None, samples: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pointwise 95 % bootstrap band of the ROC curve of one class: false positive
+    rates, lower and upper ends, each (101,).
 
-    Whole groups are drawn with replacement, as :func:`cxrdet.core.classification.roc.bootstrap_interval` does; the
-    curves are cut at the same false positive rates. NaN where a draw never holds both labels.
-
-    Raises: ValueError as :func:`cxrdet.core.classification.roc.bootstrap_interval`, or for more than one class.
+    Arguments as for :func:`cxrdet.core.classification.roc.bootstrap_areas`. NaN where a draw never holds both labels.
     """
-    true, score = as_columns(y_true, y_score)
-    if true.shape[1] != 1:
-        raise ValueError(f'expected the labels of one class, (N,), got {true.shape}')
-    at, curves = np.linspace(0, 1, grid), []
-    known = np.flatnonzero(~np.isnan(true[:, 0]))
-    order = known[np.argsort(-score[known, 0], kind='stable')]
-    last = np.flatnonzero(np.append(np.diff(score[order, 0]) != 0, True)[:len(order)])
-    positive = true[order, 0] == 1
-    for draws in draws_of_groups(len(true), groups=groups, samples=samples, seed=seed):
+    true, score = as_column(y_true, y_score)
+    at, curves = np.linspace(0, 1, 101), [np.zeros((0, 101))]
+    known = np.flatnonzero(~np.isnan(true))
+    order = known[np.argsort(-score[known], kind='stable')]
+    last, positive = last_of_ties(score[order]), true[order] == 1
+    for draws in draws_of_groups(len(true), groups=groups, samples=samples):
         for weights in draws[order].T:
             hits, alarms = (np.cumsum(weights * mask)[last] for mask in (positive, ~positive))
             if len(last) and hits[-1] and alarms[-1]:
-                curves.append(_heights(np.append(0, alarms) / alarms[-1], np.append(0, hits) / hits[-1], at))
-    if not curves:
-        return at, np.full(grid, np.nan), np.full(grid, np.nan)
-    low, high = np.quantile(curves, ((1 - level) / 2, (1 + level) / 2), axis=0)
-    return at, low, high
+                curves.append(_heights(np.append(0, alarms) / alarms[-1], np.append(0, hits) / hits[-1], at)[None])
+    return at, *percentile_interval(np.concatenate(curves))
 
 
 def _heights(false_rate: np.ndarray, true_rate: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """True positive rates at given false positive rates; on a vertical part of the curve, its upper end."""
+    """True positive rates at false ones; on a vertical part, its upper end."""
     upper = np.append(np.diff(false_rate) > 0, True)
-    rates, heights = false_rate[upper], true_rate[upper]
-    return np.interp(at, rates, heights)
+    return np.interp(at, false_rate[upper], true_rate[upper])
 
 
 def _choose(true: np.ndarray, score: np.ndarray, name: str, least: float | None) -> float:

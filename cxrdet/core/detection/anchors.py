@@ -1,14 +1,16 @@
 """Sizes and shapes of boxes against the anchors of a detector.
 
-Sources: J. Redmon, A. Farhadi, "YOLO9000: Better, Faster, Stronger", CVPR 2017, section 2 (k-means over widths and
-heights with the distance 1 - IoU); S. Ren et al., "Faster R-CNN", NeurIPS 2015, section 3.1.2 (an anchor learns a box
-from an IoU of 0.7, and every box takes its best one).
+Sources: J. Redmon, A. Farhadi, "YOLO9000: Better, Faster, Stronger", CVPR 2017, section
+2 (k-means over widths and heights with the distance 1 - IoU); S. Ren et al., "Faster
+R-CNN", NeurIPS 2015, section 3.1.2 (an anchor learns a box from an IoU of 0.7, and
+every box takes its best one).
 """
 import numpy as np
 
 __all__ = ['PERCENTILES', 'anchor_advice', 'anchor_shapes', 'cluster_shapes', 'shape_iou']
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+_GOOD = 0.7  # from this IoU of shapes on a box is well covered by an anchor
 
 
 def anchor_shapes(*, scales=(8., ), ratios=(0.5, 1., 2.), strides=(4, 8, 16, 32, 64)) -> np.ndarray:
@@ -47,31 +49,29 @@ def cluster_shapes(shapes, k: int = 5, *, seed: int = 0) -> np.ndarray:
     return centres[np.argsort(centres.prod(axis=1))]
 
 
-def anchor_advice(shapes, *, scale: float = 1., good_iou: float = 0.7, anchors=None) -> dict:
-    """Box sizes and aspect ratios, how well anchors fit them, and which would fit better.
+def anchor_advice(shapes) -> dict:
+    """Box sizes and aspect ratios, how well the anchors of Faster R-CNN with FPN fit them, and which would fit better.
 
     Args:
         shapes: (N, 2) width and height of the boxes, in pixels, all above 0.
-        scale: By how much training enlarges the images.
-        good_iou: From this IoU of shapes on a box is well covered by an anchor.
-        anchors: (A, 2) in training pixels. Default: :func:`anchor_shapes`, those of Faster R-CNN with FPN.
 
-    Returns: ``boxes`` (number), ``size`` and ``ratio`` (percentiles of sqrt(area) and height / width), ``covered``
-        (share of boxes with a good anchor), ``mean_iou`` (with the best one), ``clusters`` (five shapes), ``ratios``
-        and ``base_scale`` (proposed for MMDetection's generator with strides 4 … 64), ``covered_then``. Empty without
-        boxes.
+    Returns: ``boxes`` (number), ``size`` and ``ratio`` (percentiles of sqrt(area)
+        and height / width), ``covered`` (share of boxes with a good anchor),
+        ``mean_iou`` (with the best one), ``clusters`` (five shapes), ``ratios`` and
+        ``base_scale`` (proposed for MMDetection's generator with strides 4 … 64),
+        ``covered_then``. Empty without boxes.
     """
-    shapes = np.asarray(shapes, np.float64).reshape(-1, 2) * scale
+    shapes = np.asarray(shapes, np.float64).reshape(-1, 2)
     if not len(shapes):
         return {}
     size, ratio = np.sqrt(shapes.prod(axis=1)), shapes[:, 1] / shapes[:, 0]
-    best = shape_iou(shapes, anchor_shapes() if anchors is None else anchors).max(axis=1)
+    best = shape_iou(shapes, anchor_shapes()).max(axis=1)
     ratios = sorted({round(float(value), 2) for value in np.percentile(ratio, (10, 50, 90))})
     base = next((s for s in (8., 4., 2.) if 4 * s <= np.percentile(size, 5) * 1.25), 2.)
     then = shape_iou(shapes, anchor_shapes(scales=(base, base * 2 ** (1 / 3), base * 4 ** (1 / 3)), ratios=ratios))
     return {'boxes': len(shapes),
             'size': dict(zip(map(str, PERCENTILES), np.percentile(size, PERCENTILES).round(1).tolist())),
             'ratio': dict(zip(map(str, PERCENTILES), np.percentile(ratio, PERCENTILES).round(2).tolist())),
-            'covered': float((best >= good_iou).mean()), 'mean_iou': float(best.mean()),
+            'covered': float((best >= _GOOD).mean()), 'mean_iou': float(best.mean()),
             'clusters': cluster_shapes(shapes).round(1).tolist(), 'ratios': ratios, 'base_scale': base,
-            'covered_then': float((then.max(axis=1) >= good_iou).mean())}
+            'covered_then': float((then.max(axis=1) >= _GOOD).mean())}

@@ -15,8 +15,8 @@ _RECALLS = np.linspace(0, 1, 101)
 def average_precision(scores, is_hit, n_targets: int) -> float:
     """COCO's average precision in [0, 1]: mean of the best precision at recalls of at least 0, 0.01 … 1.
 
-    Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, and ``pycocotools``, whose numbers
-    it gives. Equal scores keep their order.
+    Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014,
+    and ``pycocotools``, whose numbers it gives. Equal scores keep their order.
 
     Args:
         scores: (N,) of any range, one entry a detection over the set.
@@ -41,12 +41,8 @@ def score_columns(scores, is_hit) -> tuple[np.ndarray, np.ndarray]:
 
 
 def class_precisions(labels, scores, is_hit, n_targets) -> np.ndarray:
-    """:func:`average_precision` of each class, (C,) float64, NaN without ground truth.
-
-    Args:
-        labels: (N,) int class of each detection.
-        scores, is_hit: (N,) as above.
-        n_targets: (C,) boxes of each class.
+    """:func:`average_precision` of each class, (C,) float64; ``labels`` (N,) int are
+    the classes of the detections, ``n_targets`` (C,) the boxes of each.
     """
     labels, scores, hit = np.asarray(labels, np.int64), np.asarray(scores, np.float64), np.asarray(is_hit, bool)
     return np.array([average_precision(scores[labels == k], hit[labels == k], n) for k, n in enumerate(n_targets)])

@@ -26,8 +26,9 @@ _WORDS = {  # of a file with widths and heights, of one with corners
 
 
 def likely_cause(values, sizes, *, corners: bool) -> tuple[str, bool]:
-    """What seems to be wrong with the boxes of a file, in a sentence ('' if nothing is seen), and whether that holds
-    for all of them, so that those which happen to lie within their images are wrong, too.
+    """What seems to be wrong with the boxes of a file, in a sentence ('' if nothing is
+    seen), and whether that holds for all of them, so that those which happen to lie
+    within their images are wrong, too.
 
     Args:
         values: (N, 4) as they stand in the file: x, y, width, height, or both corners.
@@ -67,12 +68,9 @@ def _masks(values: np.ndarray, height: np.ndarray, width: np.ndarray, corners: b
 
 
 def no_boxes_text(images: int, dropped: Counter, cause: str = '', *, training: bool) -> str:
-    """Text of the error for a set of ``images`` images without a box that could be used.
-
-    Args:
-        dropped: boxes that are there and cannot be used, by reason.
-        cause: from :func:`likely_cause`.
-        training: whether the set is learned from, or judged by.
+    """Text of the error for a set of so many images without a box that could be
+    used; ``dropped``: boxes that are there and cannot be used, by reason;
+    ``cause``: from :func:`likely_cause`.
     """
     number = sum(dropped.values())
     reasons = ', '.join(f'{count} {reason}' for reason, count in dropped.most_common())

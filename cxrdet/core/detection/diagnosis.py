@@ -1,8 +1,8 @@
 """Sections of the diagnosis of a detector, from its error tables
 (:func:`cxrdet.core.detection.error_types.error_table`).
 
-Gains and average precision look at all detections that the model gives; what a reader of the results would see, and so
-all that is counted here, goes by a table of the detections from a score on.
+Gains and average precision look at all detections; what a reader of the results would see, and so all that is counted,
+goes by a table of the detections from a score on (``shown``).
 """
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _GRID = np.arange(5, 96) / 100
 
 
 def score_curve(table: ErrorTable, scores=_GRID) -> list[dict]:
-    """``score``, ``precision``, ``recall``, ``F1`` over all classes (micro) at the lowest ``scores`` (0.05 … 0.95)."""
+    """``score``, ``precision``, ``recall``, ``F1`` over all classes (micro) at the lowest ``scores``."""
     counted = table.kind != IGNORED
     score, hit, asked = table.score[counted], table.kind[counted] == HIT, int((~table.ignore).sum())
     rows = []
@@ -38,16 +38,18 @@ def score_curve(table: ErrorTable, scores=_GRID) -> list[dict]:
 
 
 def best_score(curve: Sequence[Mapping]) -> float:
-    """The score of the best F1 of :func:`score_curve`, the lowest of equally good ones; 0.5 where nothing is found."""
+    """The score of the best F1 of :func:`score_curve`, the lowest of equal ones; 0.5 where nothing is found."""
     values = np.nan_to_num([row['F1'] for row in curve])
     return float(curve[int(values.argmax())]['score']) if values.any() else 0.5
 
 
 def class_rows(classes: Sequence[str], table: ErrorTable, shown: ErrorTable, *, train: ErrorTable | None = None,
                train_counts=None) -> list[dict[str, Any]]:
-    """A row a class: ``class``, ``train`` (boxes in the training set or None), ``val`` (boxes here), ``score`` (its
-    AP at the tables' IoU), ``train_score`` (on training images, or None), ``precision``, ``recall``, ``F1`` of what is
-    shown, and ``flag``: the score is below 0.3."""
+    """A row a class: ``class``, ``train`` (boxes in the training set or None),
+    ``val`` (boxes here), ``score`` (its AP at the tables' IoU), ``train_score`` (on
+    training images, or None), ``precision``, ``recall``, ``F1`` of what is shown, and
+    ``flag``: the score is below 0.3.
+    """
     asked = np.bincount(table.target_label[~table.ignore], minlength=table.num_classes)
     scores, train_scores = _precisions(table), None if train is None else _precisions(train)
     hits = np.bincount(shown.label[shown.kind == HIT], minlength=len(classes))
@@ -72,11 +74,14 @@ def _precisions(table: ErrorTable) -> np.ndarray:
 
 
 def error_section(table: ErrorTable, shown: ErrorTable) -> dict[str, Any]:
-    """``types``: for each type of error its ``count`` among what is shown, its ``share`` of all errors there,
-    ``count_all`` among all detections and ``gain``, the mAP that mending would give; further ``mAP``,
-    ``false_positive_gain`` and ``false_negative_gain`` (:func:`cxrdet.core.detection.error_types.mending_gains`); and
-    ``found_below``: boxes that are missed in what is shown and found by detections of a lower score;
-    ``sure_background``: background detections with scores from 0.9 on."""
+    """``types``: for each type of error its ``count`` among what is shown, its
+    ``share`` of all errors there, ``count_all`` among all detections and ``gain``,
+    the mAP that mending would give; further ``mAP``, ``false_positive_gain`` and
+    ``false_negative_gain``
+    (:func:`cxrdet.core.detection.error_types.mending_gains`); and ``found_below``:
+    boxes that are missed in what is shown and found by detections of a lower score;
+    ``sure_background``: background detections with scores from 0.9 on.
+    """
     gains, counts, everything = mending_gains(table), shown.counts(), table.counts()
     total = sum(counts.values())
     rows = [{'type': name, 'count': counts[name], 'share': counts[name] / total if total else float('nan'),
@@ -89,11 +94,7 @@ def error_section(table: ErrorTable, shown: ErrorTable) -> dict[str, Any]:
 def size_sections(shown: ErrorTable, image_areas) -> dict[str, list[dict]]:
     """``absolute`` (COCO's 32^2 and 96^2 pixels) and ``relative`` (:data:`RELATIVE_EDGES` of the image) ranges, three
     rows each: ``size``, ``low``, ``high`` (square pixels, or share) and the columns of
-    :func:`cxrdet.core.detection.error_types.errors_by_size`.
-
-    Args:
-        shown: table of the detections that are shown.
-        image_areas: (I,) width times height of each image in pixels.
+    :func:`cxrdet.core.detection.error_types.errors_by_size`. ``image_areas``: (I,) square pixels.
     """
     areas = np.asarray(image_areas, np.float64)
     relative = shown._replace(area=shown.area / areas[shown.image] if len(areas) else shown.area,
@@ -112,8 +113,8 @@ def detection_calibration(table: ErrorTable, shown: ErrorTable) -> dict[str, Any
     """Do scores tell the share of hits? :func:`cxrdet.core.diagnosis.calibration_section` of all detections, with the
     ``mean_score`` and ``share_right`` of those that are shown, and the number of all ``detections``.
 
-    A detection is right if it is a hit at the table's IoU. Source: F. Küppers et al., "Multivariate Confidence
-    Calibration for Object Detection", CVPR Workshops 2020 (of the score alone).
+    Source: F. Küppers et al., "Multivariate Confidence Calibration for Object
+    Detection", CVPR Workshops 2020 (of the score alone).
     """
     counted, seen = table.kind != IGNORED, shown.kind != IGNORED
     means = (shown.score[seen].mean(), (shown.kind[seen] == HIT).mean()) if seen.any() else (np.nan, np.nan)
@@ -124,8 +125,9 @@ def detection_calibration(table: ErrorTable, shown: ErrorTable) -> dict[str, Any
 def worst_images(shown: ErrorTable, classes: Sequence[str], images: Sequence[str], *, most: int = 10) -> list[dict]:
     """Images with the most errors: ``image``, ``index``, ``errors``, ``types`` (number of each), ``F1`` and ``why``.
 
-    An error is a detection that is no hit, or a box that was missed as :class:`ErrorTable` defines it, so that a
-    badly placed detection and its box are one error. Of equally many errors, the lower F1 comes first.
+    An error is a detection that is no hit, or a box that was missed as
+    :class:`ErrorTable` defines it, so that a badly placed detection and its box are one
+    error. Of equally many errors, the lower F1 comes first.
     """
     hit, asks = (np.bincount(column, minlength=len(images)) for column in (
         shown.image[shown.kind == HIT], shown.target_image[~shown.ignore]))
@@ -164,7 +166,7 @@ def _why(shown: ErrorTable, wrong: np.ndarray, missed: np.ndarray, classes: Sequ
 
 
 def detection_findings(report: Mapping) -> list[dict]:
-    """Findings from the sections ``errors``, ``by_size``, ``calibration``, ``score_thr`` … of a detector's report."""
+    """Findings from the sections of a detector's report."""
     found, total = [], sum(row['count'] for row in report['errors']['types'])
     texts = {'localisation': 'Boxes are badly placed (IoU 0.1 to 0.5 with their object)',
              'classification': 'Objects are found but given a wrong class',
@@ -186,8 +188,9 @@ def detection_findings(report: Mapping) -> list[dict]:
 
 
 def _size_findings(report: Mapping) -> list[dict]:
-    """The size that is found least, where that is at least 0.1 less than all others together; relative sizes where the
-    absolute ones do not tell the boxes apart."""
+    """The size that is found at least 0.1 less than all others together; relative sizes
+    where absolute ones tell nothing.
+    """
     for name, unit in (('absolute', ''), ('relative', ' (share of the image)')):
         rows = [row for row in report['by_size'][name] if row['boxes'] >= FEW]
         if len(rows) < 2:

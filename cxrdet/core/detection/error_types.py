@@ -1,7 +1,8 @@
 """What kind of mistakes a detector makes, and what mending each kind would be worth.
 
-Source: D. Bolya, S. Foley, J. Hays, J. Hoffman, "TIDE: A General Toolbox for Identifying Object Detection Errors",
-ECCV 2020. With t_f = 0.5 and t_b = 0.1, a false positive is, by the first rule that fits,
+Source: D. Bolya, S. Foley, J. Hays, J. Hoffman, "TIDE: A General Toolbox for
+Identifying Object Detection Errors", ECCV 2020. With t_f = 0.5 and t_b = 0.1, a false
+positive is, by the first rule that fits,
 
 - ``localisation``: t_b <= IoU <= t_f with a box of its class;
 - ``classification``: IoU >= t_f with a box of another class;
@@ -18,6 +19,7 @@ import numpy as np
 from cxrdet.core.detection.average_precision import class_precisions
 from cxrdet.core.detection.boxes import box_area
 from cxrdet.core.detection.matching import Pairing
+from cxrdet.core.rates import mean_of_known
 
 __all__ = ['ERROR_TYPES', 'HIT', 'IGNORED', 'ErrorTable', 'confusion_table', 'error_table', 'errors_by_size',
            'mending_gains']
@@ -28,31 +30,21 @@ HIT, IGNORED = -1, -2
 
 
 class ErrorTable(NamedTuple):
-    """Detections (N) and all ground-truth boxes (M) of a set, each with what became of it.
+    """Detections (N) and all ground-truth boxes (M) of a set, each with what became of it."""
 
-    Attributes:
-        row: (N,) int, the detection's row in the :class:`~cxrdet.core.detection.matching.Pairing`.
-        image: (N,) int, number of the image.
-        label, score, area: (N,) class, score and area in square pixels of the detections.
-        kind: (N,) int, index in :data:`ERROR_TYPES`, or :data:`HIT`, or :data:`IGNORED` (on an ignored region).
-        target: (N,) int, row of the ground truth that the detection took, or that its error is about; -1 for none.
-        target_image, target_label, target_area: (M,) of the ground truth.
-        ignore: (M,) bool.
-        num_classes: labels run from 0 to ``num_classes - 1``.
-    """
-
-    row: np.ndarray
-    image: np.ndarray
-    label: np.ndarray
-    score: np.ndarray
-    area: np.ndarray
+    row: np.ndarray  # (N,) int, of the :class:`~cxrdet.core.detection.matching.Pairing`
+    image: np.ndarray  # (N,) int, number of the image
+    label: np.ndarray  # (N,)
+    score: np.ndarray  # (N,)
+    area: np.ndarray  # (N,) square pixels
+    # (N,) int, index in :data:`ERROR_TYPES`, or :data:`HIT`, or :data:`IGNORED` (on an ignored region)
     kind: np.ndarray
-    target: np.ndarray
-    target_image: np.ndarray
-    target_label: np.ndarray
-    target_area: np.ndarray
-    ignore: np.ndarray
-    num_classes: int
+    target: np.ndarray  # (N,) int, row of the ground truth that it took, or that its error is about; -1 for none
+    target_image: np.ndarray  # (M,)
+    target_label: np.ndarray  # (M,)
+    target_area: np.ndarray  # (M,)
+    ignore: np.ndarray  # (M,) bool
+    num_classes: int  # labels run from 0 to ``num_classes - 1``
 
     @property
     def found(self) -> np.ndarray:
@@ -76,7 +68,7 @@ class ErrorTable(NamedTuple):
         return dict(zip(ERROR_TYPES, counts.tolist()))
 
     def from_score(self, score_thr: float) -> 'ErrorTable':
-        """The table of the detections with a score of at least ``score_thr``: better ones alone decide over each."""
+        """The table of the detections from a score on: better ones alone decide over each."""
         shown = self.score >= score_thr
         return ErrorTable(*(column[shown] for column in self[:7]), *self[7:])
 
@@ -86,9 +78,8 @@ def error_table(pairing: Pairing, *, foreground: float = 0.5, background: float 
 
     Args:
         pairing: of the set; what falls on an ignored box of its class is no error.
-        foreground, background: t_f and t_b, 0 < t_b < t_f <= 1; t_b not below the pairing's ``lowest``.
-
-    Raises: ValueError for thresholds out of range.
+        foreground, background: t_f and t_b, 0 < t_b < t_f <= 1, t_b not below the
+            pairing's ``lowest``; else ValueError.
     """
     if not pairing.lowest <= background < foreground <= 1:
         raise ValueError(f'expected {pairing.lowest:g} <= background < foreground <= 1, got {background} and '
@@ -108,7 +99,6 @@ def error_table(pairing: Pairing, *, foreground: float = 0.5, background: float 
 
 
 def _nearest(pairing: Pairing, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Highest overlap of each detection among some pairs (0 for none), and with which ground truth (-1)."""
     row, truth, overlap = pairing.row[pairs], pairing.truth[pairs], pairing.overlap[pairs]
     best, nearest = np.zeros(len(pairing.score)), np.full(len(pairing.score), -1)
     np.maximum.at(best, row, overlap)
@@ -120,46 +110,43 @@ def _nearest(pairing: Pairing, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def mending_gains(table: ErrorTable) -> dict[str, float]:
     """The mean average precision (``mAP``, at the table's t_f) and what it would gain without each type of error.
 
-    Mended, a localisation or classification error becomes a hit if its box was not found and it is the best of those
-    that point at it, and vanishes otherwise; duplicate, background and both vanish; a missed box is not asked for. Each
-    gain is for mending that type alone; they do not add up. A gain below 0, which the steps of the average precision
-    can give, is told as 0, as in TIDE. ``false_positive`` and ``false_negative`` are the paper's two further numbers:
-    all false positives below all hits, and no unfound box asked for. Classes without ground truth are left out; all is
-    NaN where none has any.
+    Mended, a localisation or classification error becomes a hit if its box was not
+    found and it is the best of those that point at it, and vanishes otherwise;
+    duplicate, background and both vanish; a missed box is not asked for. Each gain
+    is for mending that type alone, 0 where it would be below (as in TIDE).
+    ``false_positive`` and ``false_negative`` are the paper's two further numbers:
+    all false positives below all hits, and no unfound box asked for. Classes
+    without ground truth are left out.
 
-    Returns: {'mAP': …, 'classification': …, …, 'false_positive': …, 'false_negative': …}, values in [0, 1].
+    Returns: {'mAP': …, 'classification': …, …, 'false_positive': …, 'false_negative': …}, in [0, 1], or all NaN.
     """
     counted = table.kind != IGNORED
     label, score, kind = table.label[counted], table.score[counted], table.kind[counted]
     target, hit = table.target[counted], table.kind[counted] == HIT
     asked = np.bincount(table.target_label[~table.ignore], minlength=table.num_classes)
-
-    def mean_ap(label, score, hit, asked) -> float:
-        values = class_precisions(label, score, hit, asked)
-        return float(np.nanmean(values)) if not np.isnan(values).all() else float('nan')
-
-    base = mean_ap(label, score, hit, asked)
+    base = mean_of_known(class_precisions(label, score, hit, asked))
     mendable = _best_of_each(kind, target, score, table.found)
     gains = {'mAP': base}
     for number, name in enumerate(ERROR_TYPES[:-1]):
         becomes_hit = mendable & (kind == number)
         keep = (kind != number) | becomes_hit
         new_label = np.where(becomes_hit, table.target_label[target], label) if len(table.found) else label
-        gains[name] = mean_ap(new_label[keep], score[keep], (hit | becomes_hit)[keep], asked) - base
+        precisions = class_precisions(new_label[keep], score[keep], (hit | becomes_hit)[keep], asked)
+        gains[name] = mean_of_known(precisions) - base
     unfound = ~table.found & ~table.ignore
     for name, left_out in (('missed', table.missed), ('false_negative', unfound)):
         fewer = asked - np.bincount(table.target_label[left_out], minlength=table.num_classes)
         values = class_precisions(label, score, hit, fewer)
         # Nothing is asked for any more: detections of that class are all false (0, as in TIDE), or there are none (NaN)
         values[np.isnan(values) & (asked > 0) & np.isin(np.arange(len(asked)), label)] = 0
-        gains[name] = (float(np.nanmean(values)) if not np.isnan(values).all() else base) - base
-    gains['false_positive'] = mean_ap(label, np.where(hit, 1., 0.), hit, asked) - base
+        gains[name] = mean_of_known(values if not np.isnan(values).all() else [base]) - base
+    gains['false_positive'] = mean_of_known(class_precisions(label, np.where(hit, 1., 0.), hit, asked)) - base
     order = ('mAP', *ERROR_TYPES, 'false_positive', 'false_negative')
     return {name: gains[name] if name == 'mAP' or np.isnan(gains[name]) else max(gains[name], 0.) for name in order}
 
 
 def _best_of_each(kind, target, score, found) -> np.ndarray:
-    """Bool (N,): the errors that would become hits, at most one for each box that was not found."""
+    """The errors that would become hits, at most one for each box that was not found."""
     chosen = np.zeros(len(kind), bool)
     rows = np.flatnonzero((kind == _LOC) | (kind == _CLS))
     rows = rows[~found[target[rows]]]
@@ -171,10 +158,11 @@ def _best_of_each(kind, target, score, found) -> np.ndarray:
 def confusion_table(pairing: Pairing, *, score_thr: float = 0.5, iou_thr: float = 0.5) -> np.ndarray:
     """Confusion matrix (C + 1, C + 1) int64: rows are true classes, columns predicted ones, the last is background.
 
-    Every detection and every box counts once. Boxes are matched within their class first, so that the diagonal holds
-    the true positives of :meth:`cxrdet.core.detection.matching.LesionTable.counts`; what is left on both sides is then
-    matched whatever the class: these are confusions. A box that is left is missed (last column), a detection a false
-    alarm (last row). Detections below ``score_thr`` and those on ignored boxes are left out, ignored boxes too.
+    Every detection and every box counts once. Boxes are matched within their class
+    first, as everywhere; what is left on both sides is then matched whatever the class:
+    these are confusions. A box that is left is missed (last column), a detection a
+    false alarm (last row). Detections below ``score_thr`` and those on ignored boxes
+    are left out, ignored boxes too.
     """
     matrix = np.zeros((pairing.classes + 1, ) * 2, np.int64)
     taken, shown = pairing.taken(iou_thr), pairing.score >= score_thr
@@ -193,11 +181,11 @@ def errors_by_size(table: ErrorTable, *, edges=(32. ** 2, 96. ** 2)) -> list[dic
     """Errors by area of the box: false positives by their own area, ground truth by its own.
 
     Args:
-        table: of :func:`error_table`.
         edges: rising areas in square pixels that part the ranges; by default COCO's small, medium and large.
 
-    Returns: one mapping a range: ``area`` (low, high), ``boxes``, ``found``, ``recall`` (NaN without boxes),
-        ``detections``, ``hits`` and the number of each of :data:`ERROR_TYPES`.
+    Returns: one mapping a range: ``area`` (low, high), ``boxes``, ``found``,
+        ``recall`` (NaN without boxes), ``detections``, ``hits`` and the number
+        of each of :data:`ERROR_TYPES`.
     """
     bounds, rows = [0., *edges, float('inf')], []
     real = ~table.ignore

@@ -1,16 +1,18 @@
 """Free-response ROC: lesions found against false alarms an image, with intervals over images or patients.
 
-Sources: P. C. Bunch et al., "A free response approach to the measurement and characterization of radiographic observer
-performance", Proc. SPIE 127, 1977; B. van Ginneken et al., "Comparing and combining algorithms for computer-aided
-detection of pulmonary nodules … the ANODE09 study", Medical Image Analysis 14, 2010 (sensitivity at 1/8 … 8 false
-positives a scan, and their mean); B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993.
+Sources: P. C. Bunch et al., "A free response approach to the measurement and
+characterization of radiographic observer performance", Proc. SPIE 127, 1977; B. van
+Ginneken et al., "Comparing and combining algorithms for computer-aided detection of
+pulmonary nodules … the ANODE09 study", Medical Image Analysis 14, 2010 (sensitivity at
+1/8 … 8 false positives a scan, and their mean); B. Efron, R. Tibshirani, "An
+Introduction to the Bootstrap", 1993.
 """
 from typing import NamedTuple
 
 import numpy as np
 
 from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
-from cxrdet.core.classification.roc import auroc
+from cxrdet.core.classification.roc import auroc, last_of_ties
 from cxrdet.core.detection.average_precision import score_columns
 
 __all__ = ['RATES', 'Froc', 'FrocInterval', 'froc', 'froc_interval', 'image_auroc', 'lesion_auroc']
@@ -20,23 +22,14 @@ RATES = (1 / 8, 1 / 4, 1 / 2, 1., 2., 4., 8.)
 
 
 class Froc(NamedTuple):
-    """A FROC curve and what is read from it.
+    """A FROC curve and what is read from it."""
 
-    Attributes:
-        rates: (R,) false positives an image asked for.
-        sensitivity: (R,) in [0, 1], share of lesions found with at most that many false positives.
-        mean: Their mean, the score of ANODE09 and LUNA16 (which read it from lines between the points).
-        curve_rates: (K,) false positives an image of every threshold, rising; the first is 0: nothing is reported.
-        curve_sensitivity: (K,) sensitivity of every threshold.
-        thresholds: (K,) lowest score that counts there, falling; infinite at the first.
-    """
-
-    rates: np.ndarray
-    sensitivity: np.ndarray
-    mean: float
-    curve_rates: np.ndarray
-    curve_sensitivity: np.ndarray
-    thresholds: np.ndarray
+    rates: np.ndarray  # (R,) false positives an image asked for
+    sensitivity: np.ndarray  # (R,) in [0, 1], share of lesions found with at most that many
+    mean: float  # of these: the score of ANODE09 and LUNA16 (which read it from lines)
+    curve_rates: np.ndarray  # (K,) false positives an image of every threshold, rising from 0: nothing is reported
+    curve_sensitivity: np.ndarray  # (K,)
+    thresholds: np.ndarray  # (K,) lowest score that counts there, falling from infinity
 
 
 class FrocInterval(NamedTuple):
@@ -54,14 +47,14 @@ class FrocInterval(NamedTuple):
 def froc(scores, is_hit, n_images: int, n_lesions: int, *, rates=RATES) -> Froc:
     """FROC curve of all detections of a set, and its sensitivity at given numbers of false positives an image.
 
-    A threshold takes all detections of its score together, so ties do not depend on their order. The sensitivity at a
-    rate is that of a threshold that exists: the best one with at most so many false positives. (The scripts of LUNA16,
-    CAMELYON16 and MONAI draw lines between thresholds, which gives slightly more.) Beyond the last threshold it stays.
+    A threshold takes all detections of its score together, so ties do not depend on
+    their order. The sensitivity at a rate is that of the best threshold that exists
+    with at most so many false positives. (LUNA16, CAMELYON16 and MONAI draw lines
+    between thresholds, which gives slightly more.)
 
     Args:
-        scores: (N,) finite, of any range; one entry a detection over the whole set.
-        is_hit: (N,) bool, True for a detection matched one to one with a lesion; a second one on the same lesion is a
-            false positive. Leave out detections on ignored regions.
+        scores: (N,) finite, of any range; one entry a detection over the whole set, without those on ignored regions.
+        is_hit: (N,) bool, True for a detection matched one to one with a lesion.
         n_images: images of the set, those without detections or lesions included; at least 1.
         n_lesions: lesions of the set, found or not. Without any the sensitivity is NaN.
         rates: (R,) false positives an image.
@@ -73,7 +66,7 @@ def froc(scores, is_hit, n_images: int, n_lesions: int, *, rates=RATES) -> Froc:
         raise ValueError(f'expected at least one image and one lesion for each hit, got {n_images} images, {n_lesions} '
                          f'lesions and {hit.sum()} hits')
     order = np.argsort(-scores, kind='stable')
-    last = _last_of_ties(scores[order])
+    last = last_of_ties(scores[order])
     found, false = np.cumsum(hit[order])[last], np.cumsum(~hit[order])[last]
     curve_rates = np.append(0, false) / n_images
     curve = np.append(0, found) / n_lesions if n_lesions else np.full(len(last) + 1, np.nan)
@@ -92,10 +85,8 @@ def froc_interval(scores, is_hit, image, lesions, *, groups=None, rates=RATES, l
         image: (N,) int, number of the image of each detection, 0 to I - 1.
         lesions: (I,) int, lesions of each image, found or not.
         groups: (I,) group of each image, for example patient ids. None: each image for itself.
-        rates: (R,) false positives an image.
         level: share of intervals that should hold the truth, in (0, 1).
         samples: number of draws; those without any lesion are left out.
-        seed: of the draws.
 
     Raises: ValueError as :func:`froc`, for an image number out of range, or groups that do not fit.
     """
@@ -105,7 +96,7 @@ def froc_interval(scores, is_hit, image, lesions, *, groups=None, rates=RATES, l
         raise ValueError(f'expected one image number a detection, in 0..{len(lesions) - 1}, got {len(image)} for '
                          f'{len(scores)} detections')
     order = np.argsort(-scores, kind='stable')
-    last, image, hit = _last_of_ties(scores[order]), image[order], hit[order]
+    last, image, hit = last_of_ties(scores[order]), image[order], hit[order]
     asked = np.concatenate([np.asarray(rates, np.float64), np.geomspace(1 / 64, 16, 81)])
     drawn = []
     for draws in draws_of_groups(len(lesions), groups=groups, samples=samples, seed=seed):
@@ -126,8 +117,9 @@ def froc_interval(scores, is_hit, image, lesions, *, groups=None, rates=RATES, l
 def lesion_auroc(scores, is_hit, n_lesions: int) -> float:
     """Probability that a lesion scores above a false alarm, ties counted half; NaN without lesions or false alarms.
 
-    The score of a lesion is that of the detection that found it; a missed lesion lies below every false alarm, so that
-    1 needs all lesions found. Arguments and errors as for :func:`froc`.
+    The score of a lesion is that of the detection that found it; a missed lesion
+    lies below every false alarm, so that 1 needs all lesions found. Arguments
+    and errors as for :func:`froc`.
     """
     scores, hit = _checked(scores, is_hit)
     missed = int(n_lesions) - int(hit.sum())
@@ -154,8 +146,3 @@ def _checked(scores, is_hit) -> tuple[np.ndarray, np.ndarray]:
     if not np.isfinite(scores).all():
         raise ValueError(f'scores must be finite, got {scores[~np.isfinite(scores)][0]}')
     return scores, hit
-
-
-def _last_of_ties(falling: np.ndarray) -> np.ndarray:
-    """Positions after which the score changes."""
-    return np.flatnonzero(np.diff(falling, append=np.nan) != 0)

@@ -1,13 +1,15 @@
 """Fusion of the boxes that several models, or several views of one image, give for the same objects.
 
-Every function takes one entry per model: boxes (N_i, 4) xyxy in pixels or any other unit, scores (N_i,) and labels
-(N_i,); it returns the fused boxes (M, 4), scores (M,) and labels (M,) as the kind of array that came in (NumPy arrays,
-or torch tensors on the device of the first), in its precision. Only boxes of one label are ever brought together. Boxes
-without area are left out, as in the reference implementation; inverted or infinite ones are errors.
+Every function takes one entry per model: boxes (N_i, 4) xyxy in any unit, scores
+(N_i,) and labels (N_i,); it returns the fused boxes (M, 4), scores (M,) and labels
+(M,) as the kind of array that came in (NumPy arrays, or torch tensors on the device
+of the first), in its precision. Only boxes of one label are ever brought together.
+Boxes without area are left out; inverted or infinite ones, shapes that do not fit and
+values out of range are ValueErrors.
 
-The loops are compiled (:mod:`cxrdet.core.detection.fusion_kernels`) and run in double precision on the CPU. The results
-are those of the package ``ensemble-boxes`` 1.0.9 (R. Solovyev, MIT licence), ties included, with three differences:
-boxes need no normalisation, errors are raised instead of printed, and the arguments are left as they are.
+The loops are compiled (:mod:`cxrdet.core.detection.fusion_kernels`) and run in double
+precision on the CPU. The results are those of ``ensemble-boxes`` 1.0.9 (R. Solovyev,
+MIT licence), ties included, but boxes need no normalisation.
 """
 import sys
 from collections.abc import Callable, Sequence
@@ -30,31 +32,31 @@ def weighted_boxes_fusion(boxes: Sequence[Array], scores: Sequence[Array], label
                           weights: Sequence[float] | None = None, iou_thr: float = 0.55, skip_box_thr: float = 0.0,
                           conf_type: str = 'avg', allows_overflow: bool = False,
                           one_per_model: bool = False) -> Fused:
-    """Weighted boxes fusion: boxes that overlap become their mean, weighted by score.
+    """Weighted boxes fusion: boxes that overlap become their mean, weighted by score; best first.
 
-    Source: R. Solovyev, W. Wang, T. Gabruseva, "Weighted boxes fusion: Ensembling boxes from different object detection
-    models", Image and Vision Computing 107, 2021, section 3, equations 1 to 6. Boxes are taken by falling score; each
-    joins the cluster whose mean it overlaps most, or founds one.
+    Source: R. Solovyev, W. Wang, T. Gabruseva, "Weighted boxes fusion: Ensembling boxes
+    from different object detection models", Image and Vision Computing 107, 2021,
+    section 3, equations 1 to 6. Boxes are taken by falling score; each joins the
+    cluster whose mean it overlaps most, or founds one. Scores of clusters of several
+    boxes are in single precision.
 
     Args:
         boxes, scores, labels: one entry per model, see the head of this file; scores >= 0.
         weights: of the models, >= 0 and not all 0. Default: 1 each.
         iou_thr: overlap above which boxes are of one object, in [0, 1].
         skip_box_thr: boxes with a lower score are left out (before the weights are applied).
-        conf_type: the score of a cluster of n boxes from T models, where s_i includes the weight w_i of its model:
+        conf_type: the score of a cluster of n boxes from T models, s_i times the weight w_i of its model each:
             'avg': mean of s times min(T, n) / sum of all weights;
             'max': maximum of s / largest weight;
-            'box_and_model_avg': sum of s / sum of w over the boxes, times the share of the weights of the models that
-            took part;
-            'absent_model_aware_avg': sum of s / (sum of w over the boxes + weights of the models that took no part).
+            'box_and_model_avg': sum of s / sum of w over the boxes, times the share of the weights of the models
+            that took part;
+            'absent_model_aware_avg': sum of s / (sum of w over the boxes + weights of the models that
+            took no part).
         allows_overflow: with 'avg', n / sum of weights without the cap at T, so that a score may exceed 1.
-        one_per_model: a cluster takes one box of each model, its best; another box of that model at the same place
-            joins the next cluster or founds one (own addition; off: as in the paper). Models that end in soft-NMS give
-            such boxes with lowered scores, which pull the means of the paper's clusters down.
-
-    Returns: boxes, scores and labels, best first. Scores of clusters of several boxes are in single precision.
-    Raises:
-        ValueError: lengths or shapes that do not fit, values out of range, an unknown ``conf_type``.
+        one_per_model: a cluster takes one box of each model, its best; another box of
+            that model at the same place joins the next cluster or founds one (own
+            addition; off: as in the paper). Models that end in soft-NMS give such boxes
+            with lowered scores, which pull the means of the paper's clusters down.
     """
     if conf_type not in CONF_TYPES:
         raise ValueError(f'conf_type must be one of {", ".join(CONF_TYPES)}, got "{conf_type}".'
@@ -83,13 +85,10 @@ def non_maximum_weighted(boxes: Sequence[Array], scores: Sequence[Array], labels
                          skip_box_thr: float = 0.0) -> Fused:
     """Non-maximum weighted: the best box and those that overlap it become their mean, weighted by score times overlap.
 
-    Source: H. Zhou et al., "CAD: Scale invariant framework for real-time object detection", ICCV workshops 2017,
-    section 3.3. The score is the best one, times the weight of its model / largest weight.
-
-    Args: as for :func:`weighted_boxes_fusion`.
-
-    Returns: boxes, scores (in single precision) and labels, best first.
-    Raises: ValueError as :func:`weighted_boxes_fusion`.
+    Source: H. Zhou et al., "CAD: Scale invariant framework for real-time object
+    detection", ICCV workshops 2017, section 3.3. The score, in single precision, is the
+    best one, times the weight of its model / largest weight. Arguments and order as for
+    :func:`weighted_boxes_fusion`.
     """
     given = _gather(boxes, scores, labels, weights, iou_thr)
     part = given.part.where(given.part.scores >= skip_box_thr)
@@ -108,12 +107,8 @@ def nms(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array]
         weights: Sequence[float] | None = None, iou_thr: float = 0.5) -> Fused:
     """Greedy non-maximum suppression over the boxes of all models: of boxes that overlap, the best one stays.
 
-    Args:
-        boxes, scores, labels, iou_thr: as for :func:`weighted_boxes_fusion`.
-        weights: of the models; a score is multiplied by its model's share of their sum. Default: scores stay.
-
-    Returns: boxes, scores and labels, ordered by label, then best first.
-    Raises: ValueError as :func:`weighted_boxes_fusion`.
+    Arguments as for :func:`weighted_boxes_fusion`; with ``weights`` a score is multiplied by its model's share of their
+    sum. Boxes are ordered by label, then best first.
     """
     given = _gather(boxes, scores, labels, weights, iou_thr)
     part = given.shared().by_class()
@@ -126,20 +121,17 @@ def soft_nms(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[A
              method: str = 'gaussian', decayed: bool = False) -> Fused:
     """Soft-NMS over the boxes of all models: boxes that overlap a better one lose score, and go when little is left.
 
-    Source: N. Bodla et al., "Soft-NMS: Improving object detection with one line of code", ICCV 2017, section 3.
+    Source: N. Bodla et al., "Soft-NMS: Improving object detection with one line of code", ICCV 2017, section 3. Boxes
+    are ordered by label, then by falling lowered score.
 
     Args:
-        boxes, scores, labels: as for :func:`weighted_boxes_fusion`.
-        weights: as for :func:`nms`.
+        boxes, scores, labels, weights: as for :func:`nms`.
         iou_thr: for 'linear': overlap above which a score is lowered.
         sigma: for 'gaussian', > 0.
         thresh: boxes stay that have more score left.
         method: 'gaussian', exp(-iou^2 / sigma), or 'linear', 1 - iou.
-        decayed: return the lowered scores, as in the paper. Off: the scores that came in, as ``ensemble-boxes`` does
-            (they are no measure of rank any more).
-
-    Returns: boxes, scores and labels, ordered by label, then by falling lowered score.
-    Raises: ValueError as :func:`weighted_boxes_fusion`, or for an unknown method or sigma <= 0.
+        decayed: return the lowered scores, as in the paper. Off: the scores that came
+            in, as ``ensemble-boxes`` does (they are no measure of rank any more).
     """
     if method not in ('gaussian', 'linear') or not sigma > 0:
         raise ValueError(f'method must be gaussian or linear and sigma > 0, got {method!r} and {sigma}')
@@ -156,15 +148,11 @@ def soft_voting(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequenc
                 weights: Sequence[float] | None = None, iou_thr: float = 0.5, skip_box_thr: float = 0.0) -> Fused:
     """Soft voting: the score of an object is the mean of what all models say of it, 0 for a model that misses it.
 
-    Own definition, the sum rule of J. Kittler et al., "On combining classifiers", IEEE TPAMI 20(3), 1998, section 2.2,
-    with absent boxes as probability 0. Boxes that overlap a better box of their label are of the same object; there
-    each model votes once, with its best box. The box is the mean of these boxes, weighted by their votes. Unlike
-    weighted boxes fusion, several boxes of one model count once, and the best box, not the mean, draws others.
-
-    Args: as for :func:`weighted_boxes_fusion`.
-
-    Returns: boxes, scores (sum of weight times score / sum of weights) and labels, best first.
-    Raises: ValueError as :func:`weighted_boxes_fusion`.
+    Own definition, the sum rule of J. Kittler et al., "On combining classifiers", IEEE
+    TPAMI 20(3), 1998, section 2.2, with absent boxes as probability 0. Boxes that
+    overlap a better box of their label are of the same object; there each model votes
+    once, with its best box. The box is the mean of these boxes, weighted by their
+    votes. Arguments and order as for :func:`weighted_boxes_fusion`.
     """
     given = _gather(boxes, scores, labels, weights, iou_thr)
     part = given.part.where(given.part.scores >= skip_box_thr).weighted(given.weights).by_class(best_first=True)
@@ -220,19 +208,12 @@ class _Part(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """Checked arguments.
+    """Checked arguments."""
 
-    Attributes:
-        part: the boxes with an area.
-        weights: (T,) float64.
-        equal: whether no weights were given.
-        likes: boxes, scores and labels of one model, whose kind the results take.
-    """
-
-    part: _Part
-    weights: np.ndarray
-    equal: bool
-    likes: tuple[Array, Array, Array]
+    part: _Part  # the boxes with an area
+    weights: np.ndarray  # (T,) float64
+    equal: bool  # no weights were given
+    likes: tuple[Array, Array, Array]  # boxes, scores and labels of one model, whose kind the results take
 
     def shared(self) -> _Part:
         """Scores times the model's share of all weights, or as they are where no weights were given."""
@@ -245,7 +226,7 @@ class _Given(NamedTuple):
 
 def _gather(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array],
             weights: Sequence[float] | None, iou_thr: float) -> _Given:
-    """Check the arguments and join the models' arrays in double precision; boxes without area are left out."""
+    """Check the arguments and join the models' arrays in double precision."""
     models = len(boxes)
     if not models == len(scores) == len(labels):
         raise ValueError(f'expected boxes, scores and labels of the same models, got {models}, {len(scores)} and '
@@ -275,7 +256,6 @@ def _gather(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Ar
 
 
 def _model(i: int, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The arrays of one model; raises ValueError if their shapes do not fit."""
     boxes = boxes.reshape(0, 4) if boxes.size == 0 else boxes
     if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1] or labels.shape != scores.shape:
         raise ValueError(f'model {i}: expected boxes (N, 4), scores (N,) and labels (N,), got {boxes.shape}, '
@@ -284,7 +264,6 @@ def _model(i: int, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) ->
 
 
 def _refuse(part: _Part, labels: np.ndarray) -> None:
-    """Raise ValueError for the first box that cannot be used."""
     boxes, scores = part.boxes, part.scores
     faults = {'a corner is not finite': ~np.isfinite(boxes).all(1),
               'expected x1 <= x2 and y1 <= y2 (are these x, y, width, height?)': (boxes[:, 2:] < boxes[:, :2]).any(1),
@@ -309,7 +288,7 @@ def _numpy(array: Array) -> np.ndarray:
 
 
 def _like(result: np.ndarray, like: Array) -> Array:
-    """``result`` as the kind of array that ``like`` is; boxes and scores that came as whole numbers become floats."""
+    """``result`` as the kind of array that ``like`` is; of whole numbers floats."""
     if is_tensor(like):
         torch = sys.modules['torch']
         whole = result.dtype.kind == 'f' and not like.is_floating_point()
@@ -319,7 +298,6 @@ def _like(result: np.ndarray, like: Array) -> Array:
 
 
 def _single(values: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """``values`` rounded to single precision ``where`` it is True."""
     return np.where(where, values.astype(np.float32), values)
 
 
@@ -327,17 +305,13 @@ def fuse(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array
          weights: Sequence[float] | None = None, **options) -> Fused:
     """Fuse by name, best box first whatever the method.
 
-    A method goes by its own defaults, which are those of ``ensemble-boxes``; but for soft-NMS, which gives its lowered
-    scores here.
+    A method goes by its own defaults, which are those of ``ensemble-boxes``; but
+    soft-NMS gives its lowered scores here.
 
     Args:
         boxes, scores, labels, weights: as for :func:`weighted_boxes_fusion`.
-        fusion: a key of ``METHODS``, or of ``PRESETS``:
-            'wbf_one_per_model': weighted boxes fusion with ``one_per_model``, for models that end in soft-NMS;
-            'wbf_confident': at IoU 0.5 over boxes that score 0.3 and more. For pictures and counts: what is left out
-            counts as missed, so that average precision, which looks at all scores, falls.
-        **options: its other arguments (``iou_thr``, ``skip_box_thr``, ``conf_type``; ``method`` is that of soft-NMS);
-            they go before those of a preset.
+        fusion: a key of ``METHODS``, or of ``PRESETS``.
+        **options: its other arguments, which go before those of a preset.
 
     Raises: ValueError for an unknown name or option, and as the method itself.
     """

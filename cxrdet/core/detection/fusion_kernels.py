@@ -1,7 +1,7 @@
 """Loops over boxes for :mod:`cxrdet.core.detection.fusion`, compiled by Numba (:mod:`cxrdet.core.compiled`).
 
-All kernels take C-contiguous float64 arrays whose boxes stand class by class: class g has the rows ``starts[g]`` to
-``starts[g + 1]``.
+All kernels take C-contiguous float64 arrays whose boxes stand class by class: class g
+has the rows ``starts[g]`` to ``starts[g + 1]``.
 """
 import numpy as np
 
@@ -14,18 +14,19 @@ __all__ = ['cluster_by_seed', 'cluster_by_mean', 'greedy_nms', 'overlapping', 's
 def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_model):  # noqa: C901
     """Weighted boxes fusion: a box joins the cluster whose mean box it overlaps most, by more than ``iou_thr``.
 
-    The mean box that decides is kept in single precision, as in the reference implementation: where an overlap equals
-    the threshold up to rounding, both decide alike. What is returned is summed in double precision.
+    The mean box that decides is kept in single precision, as in the reference
+    implementation: where an overlap equals the threshold up to rounding, both decide
+    alike. What is returned is summed in double precision.
 
     Args:
         boxes, scores: (N, 4) xyxy with area and (N,), weights included; best score first within a class.
         owners: (N,) int64, index of the model that gave the box.
         weights: (T,) of the models.
-        starts, iou_thr, one_per_model: (G + 1,) int64; float; bool: a cluster takes one box of each model.
+        one_per_model: a cluster takes one box of each model.
 
-    Returns:
-        boxes (M, 4), sum and maximum of the scores (M,) each, number of boxes (M,), sum of their weights (M,), sum of
-        the weights of the models that took part (M,), index of the class (M,).
+    Returns: (M,) each, but for boxes (M, 4): boxes, sum and maximum of the scores,
+        number of boxes, sum of their weights, sum of the weights of the models that
+        took part, index of the class.
     """
     total, rounded = np.zeros((len(boxes), 4)), np.zeros((len(boxes), 4), np.float32)
     mean, area = np.zeros((len(boxes), 4)), np.zeros(len(boxes))
@@ -76,11 +77,8 @@ def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_mod
 def cluster_by_seed(boxes, scores, starts, iou_thr):
     """Give every box to the better box (the seed) that it overlaps most, by more than ``iou_thr``; else it is a seed.
 
-    Args: boxes, scores, starts, iou_thr as for :func:`cluster_by_mean`.
-
-    Returns:
-        seeds (M,) int64 as rows of ``boxes``; cluster (N,) int64 of each box; its overlap (N,) with the seed; index of
-        the class (M,).
+    Returns: seeds (M,) int64 as rows of ``boxes``; cluster (N,) int64 of each box; its
+        overlap (N,) with the seed; index of the class (M,).
     """
     seeds, group = np.zeros(len(boxes), np.int64), np.zeros(len(boxes), np.int64)
     cluster, overlaps = np.zeros(len(boxes), np.int64), np.ones(len(boxes))
@@ -107,14 +105,8 @@ def cluster_by_seed(boxes, scores, starts, iou_thr):
 
 @compiled
 def vote(boxes, scores, owners, cluster, clusters, models):
-    """Sum up the votes of soft voting: in each cluster, every model votes with the best of its boxes.
-
-    Args:
-        boxes, scores, owners: as for :func:`cluster_by_mean`.
-        cluster: (N,) int64, from :func:`cluster_by_seed`.
-        clusters, models: how many there are.
-
-    Returns: sum of the votes (M,) and of the boxes times the votes (M, 4).
+    """Sum of the votes (M,) of soft voting, and of the boxes times the votes (M, 4): in each of the clusters
+    (:func:`cluster_by_seed`), every model votes with the best of its boxes.
     """
     voted = np.zeros((clusters, models), np.bool_)
     score, total = np.zeros(clusters), np.zeros((clusters, 4))
@@ -130,9 +122,8 @@ def vote(boxes, scores, owners, cluster, clusters, models):
 
 @compiled
 def greedy_nms(boxes, scores, starts, iou_thr):
-    """Rows of the boxes that stay, class by class, best first: those that no better box overlaps by > ``iou_thr``.
-
-    Args: boxes, scores, starts, iou_thr as for :func:`cluster_by_mean`, but in any order within a class.
+    """Rows of the boxes that stay, class by class, best first: those that no better box overlaps by > ``iou_thr``. The
+    boxes of a class may stand in any order, here and below.
     """
     kept, count = np.zeros(len(boxes), np.int64), 0
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -158,10 +149,8 @@ def greedy_nms(boxes, scores, starts, iou_thr):
 def overlapping(boxes, starts):
     """The pairs of boxes of one class that share area.
 
-    Args: boxes, starts as for :func:`cluster_by_mean`.
-
     Returns: ``first`` (N + 1,) int64; for row i, ``other[first[i]:first[i + 1]]`` (int64) are the rows that overlap it
-    and ``iou``, in the same places, their overlaps.
+        and ``iou``, in the same places, their overlaps.
     """
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     first, other, iou = np.zeros(len(boxes) + 1, np.int64), np.zeros(0, np.int64), np.zeros(0)
@@ -187,7 +176,6 @@ def soften(scores, starts, first, other, factors):
     """Soft-NMS: take the best box, lower the scores of those that overlap it, and so on.
 
     Args:
-        scores, starts: as for :func:`cluster_by_mean`, but in any order within a class.
         first, other: from :func:`overlapping`.
         factors: in the places of ``other``, what a score is multiplied by.
 

@@ -1,11 +1,11 @@
 """The one place that pairs predicted boxes with ground truth: one to one, by COCO's rule, once for a whole split.
 
-:func:`pair_boxes` notes which predictions overlap which ground truth; every figure of a detector, at any overlap and
-from any score on, is derived from that table (:class:`Pairing`) without looking at the boxes again. A prediction's
-match depends on better ones only, so that those from a score on are matched as all of them are.
+:func:`pair_boxes` notes which predictions overlap which ground truth; every figure of a
+detector, at any overlap and from any score on, is derived from that table
+(:class:`Pairing`). A prediction's match depends on better ones only.
 
-Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, and the reference evaluation
-``pycocotools.cocoeval.COCOeval.evaluateImg``, whose decisions these functions repeat, ties included.
+Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, and
+``pycocotools.cocoeval``, whose decisions these functions repeat, ties included.
 """
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,21 +20,15 @@ __all__ = ['LesionTable', 'Pairing', 'as_boxes', 'overlaps', 'pair_boxes']
 
 
 class LesionTable(NamedTuple):
-    """What FROC and average precision are made of: all predictions (N) of a set of I images with C classes, those on
-    ignored boxes left out, matched at one overlap.
-
-    Attributes:
-        scores: (N,) float64.
-        hits: (N,) bool, matched one to one with a lesion of its class.
-        labels, image: (N,) int64, class and number of the image.
-        lesions: (I, C) int64, lesions of each image, found or not, without ignored ones.
+    """All predictions (N) of a set of I images with C classes, those on ignored boxes
+    left out, matched at one overlap.
     """
 
-    scores: np.ndarray
-    hits: np.ndarray
-    labels: np.ndarray
-    image: np.ndarray
-    lesions: np.ndarray
+    scores: np.ndarray  # (N,) float64
+    hits: np.ndarray  # (N,) bool, matched one to one with a lesion of its class
+    labels: np.ndarray  # (N,) int64
+    image: np.ndarray  # (N,) int64, number of the image
+    lesions: np.ndarray  # (I, C) int64, lesions of each image, found or not, without ignored ones
 
     def of_classes(self, labels: Sequence[int]) -> 'LesionTable':
         """The table of some classes, which rise and are numbered anew."""
@@ -52,35 +46,22 @@ class LesionTable(NamedTuple):
 
 @dataclass(eq=False)
 class Pairing:
-    """The predictions (N) of a split, its ground truth (M), and the pairs (P) that may match.
+    """The predictions (N) of a split, its ground truth (M), and the pairs (P) that may match."""
 
-    Attributes:
-        image, label: (N,) int64, number of the image and class of each prediction.
-        score: (N,) float64.
-        boxes: (N, 4) float64 xyxy, pixels.
-        truth_image, truth_label, truth_boxes: the same of the ground truth.
-        ignore: (M,) bool, crowd regions and difficult objects.
-        row, truth: (P,) int64, prediction and ground truth of each pair; in falling order of score, then the nearest
-            truth first, ignored ones last.
-        overlap: (P,) float64 in [0, 1], see :func:`overlaps`.
-        images, classes: I and C.
-        lowest: overlap from which pairs are noted.
-    """
-
-    image: np.ndarray
-    label: np.ndarray
-    score: np.ndarray
-    boxes: np.ndarray
-    truth_image: np.ndarray
-    truth_label: np.ndarray
-    truth_boxes: np.ndarray
-    ignore: np.ndarray
-    row: np.ndarray
-    truth: np.ndarray
-    overlap: np.ndarray
+    image: np.ndarray  # (N,) int64, number of the image
+    label: np.ndarray  # (N,) int64
+    score: np.ndarray  # (N,) float64
+    boxes: np.ndarray  # (N, 4) float64 xyxy, pixels
+    truth_image: np.ndarray  # (M,), as of the predictions
+    truth_label: np.ndarray  # (M,)
+    truth_boxes: np.ndarray  # (M, 4)
+    ignore: np.ndarray  # (M,) bool, crowd regions and difficult objects
+    row: np.ndarray  # (P,) int64, prediction of each pair, in falling order of score
+    truth: np.ndarray  # (P,) int64, ground truth, the nearest first, ignored ones last
+    overlap: np.ndarray  # (P,) float64 in [0, 1], see :func:`overlaps`
     images: int
     classes: int
-    lowest: float
+    lowest: float  # overlap from which pairs are noted
     _taken: dict[float, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
@@ -91,11 +72,11 @@ class Pairing:
     def taken(self, iou_thr: float = 0.5) -> np.ndarray:
         """(N,) int64: the ground truth that each prediction took within its class, -1 for none.
 
-        In falling order of score, each takes the free box of highest overlap >= ``iou_thr``. An ignored box is taken
-        only where no other fits and stays free for any number of predictions. Equal scores keep their order; of equal
-        overlaps the later box wins, as in pycocotools.
-
-        Raises: ValueError if ``iou_thr`` is not in (0, 1], or below what was noted.
+        In falling order of score, each takes the free box of highest overlap >=
+        ``iou_thr``. An ignored box is taken only where no other fits and stays free
+        for any number of predictions. Equal scores keep their order; of equal
+        overlaps the later box wins, as in pycocotools. ValueError if ``iou_thr`` is
+        not in (0, 1], or below what was noted.
         """
         if iou_thr not in self._taken:
             self._taken[iou_thr] = self.assign(iou_thr, self.same_class)
@@ -134,14 +115,13 @@ def pair_boxes(predictions: Iterable[Mapping], targets: Iterable[Mapping], num_c
 
     Args:
         predictions: one mapping an image with ``boxes`` (N, 4) xyxy in pixels, ``scores`` (N,) and ``labels`` (N,) int.
-        targets: one mapping an image, in the same order: ``boxes`` (M, 4), ``labels`` (M,) and optionally ``ignore``
-            (M,) bool.
+        targets: one mapping an image, in the same order: ``boxes`` (M, 4), ``labels``
+            (M,) and optionally ``ignore`` (M,) bool.
         num_classes: labels run from 0 to ``num_classes - 1``; None: to the highest there is.
         lowest: overlap from which a pair is noted, in (0, 1]; nothing can be asked below it.
         most: only so many of the best predictions of each image and class count (COCO: 100); None: all.
 
-    Raises: ValueError for different numbers of images, lengths that differ, boxes that are not finite, labels out of
-        range.
+    Raises: ValueError for numbers of images or lengths that differ, boxes that are not finite, labels out of range.
     """
     if not 0 < lowest <= 1:
         raise ValueError(f'lowest must lie in (0, 1], got {lowest}')
@@ -166,7 +146,6 @@ def pair_boxes(predictions: Iterable[Mapping], targets: Iterable[Mapping], num_c
 
 
 def _columns(number: int, prediction: Mapping, target: Mapping, num_classes: int | None, most: int | None) -> tuple:
-    """Boxes, scores and labels of an image; boxes, ignore flags and labels of its ground truth."""
     sides = []
     for what, part, name, kind in (('predicted', prediction, 'scores', np.float64),
                                    ('ground-truth', target, 'ignore', bool)):
@@ -191,9 +170,8 @@ def _columns(number: int, prediction: Mapping, target: Mapping, num_classes: int
 
 
 def as_boxes(boxes, name: str = 'boxes') -> np.ndarray:
-    """Return ``boxes`` as (N, 4) float64; an empty sequence becomes (0, 4).
-
-    Raises: ValueError if the shape is not (N, 4) or a value is not finite.
+    """``boxes`` as (N, 4) float64, an empty sequence as (0, 4); ValueError for another
+    shape or a value that is not finite.
     """
     array = np.asarray(boxes, dtype=np.float64)
     if array.size == 0:
@@ -209,8 +187,9 @@ def as_boxes(boxes, name: str = 'boxes') -> np.ndarray:
 def overlaps(boxes, targets, crowd) -> np.ndarray:
     """Overlap (N, M) in [0, 1] of boxes (N, 4) with targets (M, 4), xyxy in pixels, by COCO's two rules.
 
-    Intersection over union; for a target that is a crowd region ((M,) bool) intersection over the area of the box, so
-    that a small box inside a large region scores 1. Pairs without any area score 0.
+    Intersection over union; for a target that is a crowd region ((M,) bool)
+    intersection over the area of the box, so that a small box inside a large region
+    scores 1. Pairs without any area score 0.
     """
     boxes, targets, crowd = as_boxes(boxes), as_boxes(targets, 'targets'), np.asarray(crowd, bool)
     overlap = box_iou(boxes, targets)

@@ -16,12 +16,10 @@ def fuse_known(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence
     """Fuse the boxes of each label over the models that know it, so that the silence of the others counts for nothing.
 
     Args:
-        boxes, scores, labels, weights: as for :func:`cxrdet.core.detection.fusion.weighted_boxes_fusion`.
+        boxes, scores, labels, fusion, weights, **options: as for :func:`cxrdet.core.detection.fusion.fuse`.
         known: the labels that each model knows; its boxes of other labels are left out.
-        fusion, **options: as for :func:`cxrdet.core.detection.fusion.fuse`.
         most: how many of the fused boxes stay, the best. Default: all.
 
-    Returns: boxes (M, 4), scores (M,) and labels (M,), best first.
     Raises: ValueError if no model that has a weight knows a label, and as :func:`cxrdet.core.detection.fusion.fuse`.
     """
     if len({len(column) for column in (boxes, scores, labels, known, *([] if weights is None else [weights]))}) > 1:
@@ -45,17 +43,15 @@ def fuse_known(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence
 
 
 def fusable(boxes: Array, scores: Array) -> Array:
-    """Where boxes (N, 4) have finite corners in their order, x1 <= x2 and y1 <= y2, and scores (N,) are finite.
-
-    Returns: a mask (N,) of the kind of array that came in. Negative scores pass, as fusion refuses them with reason:
-        they are no scores.
+    """Where boxes (N, 4) have finite corners in their order, x1 <= x2 and y1 <= y2, and
+    scores (N,) are finite: a mask (N,) of the kind of array that came in. Negative
+    scores pass, as fusion refuses them with reason: they are no scores.
     """
     finite = (abs(boxes) < math.inf).all(1) & (abs(scores) < math.inf)
     return finite & (boxes[:, 2:] >= boxes[:, :2]).all(1)
 
 
 def _among(labels: Array, chosen: Sequence[int]) -> Array:
-    """Where ``labels`` are among the chosen, as a mask of their own kind."""
     if not is_tensor(labels):
         return np.isin(labels, chosen)
     return sys.modules['torch'].isin(labels, labels.new_tensor(chosen))

@@ -1,8 +1,9 @@
 """Objects cut out of one image and put into another one, for sets that have boxes and no masks.
 
-What is pasted is the ellipse inscribed in the box, which suits cells, with a rim that fades into the ground. Source:
-D. Dwibedi, I. Misra, M. Hebert, "Cut, paste and learn", ICCV 2017 (arXiv 1708.01642), and G. Ghiasi et al., "Simple
-copy-paste", CVPR 2021 (arXiv 2012.07177), with ellipses for masks.
+What is pasted is the ellipse inscribed in the box, which suits cells, with a rim that
+fades into the ground. Source: D. Dwibedi, I. Misra, M. Hebert, "Cut, paste and learn",
+ICCV 2017 (arXiv 1708.01642), and G. Ghiasi et al., "Simple copy-paste", CVPR 2021
+(arXiv 2012.07177), with ellipses for masks.
 """
 import numpy as np
 
@@ -14,16 +15,11 @@ _TRIES = 20  # places that are tried for an object before it is left out
 
 
 def pasteable_boxes(boxes: np.ndarray, ignore, size: tuple[int, int], *, max_cover: float = 0.3) -> np.ndarray:
-    """Rows of the boxes that can be taken out of an image.
+    """Rows of the boxes, (N, 4) float64 xyxy in pixels, that can be taken out of an image of ``size`` (height, width).
 
-    Not taken are boxes that are flagged to be ignored, touch the border (they may be cut off), are covered by another
-    box by more than ``max_cover``, or have a side under 2 px.
-
-    Args:
-        boxes: (N, 4) float64 xyxy in pixels.
-        ignore: (N,) bool.
-        size: Height and width of the image.
-        max_cover: Largest share of a box that another one may cover, within 0 .. 1.
+    Not taken are boxes that are flagged to be ignored, touch the border (they
+    may be cut off), are covered by another box by more than the share
+    ``max_cover``, or have a side under 2 px.
     """
     height, width = size
     found = []
@@ -51,8 +47,6 @@ def paste_patch(image: np.ndarray, patch: np.ndarray, boxes: np.ndarray, rng: np
         image: (H, W, 3) uint8; changed.
         patch: (h, w, 3) uint8.
         boxes: (N, 4) xyxy of what is there; a place is good if none is covered by more than ``max_cover`` of its area.
-        rng: Of the places.
-        max_cover: Within 0 .. 1.
         soft: Width of the fading rim as a share of the radius, within 0 .. 1; 0 cuts sharply.
 
     Returns: The box of what was pasted: x1, y1, x2, y2 in whole pixels.
@@ -72,13 +66,12 @@ def paste_patch(image: np.ndarray, patch: np.ndarray, boxes: np.ndarray, rng: np
 
 
 def _shared(boxes: np.ndarray, box) -> np.ndarray:
-    """Areas that boxes (N, 4) share with one box, (N,), in square pixels."""
     x1, y1, x2, y2 = box
     return box_area(clip_boxes(boxes - np.array([x1, y1, x1, y1]), y2 - y1, x2 - x1))
 
 
 def _ellipse(rows: int, columns: int, soft: float) -> np.ndarray:
-    """Opacity (rows, columns, 1) of the ellipse that fills a rectangle: 1 inside, falling to 0 over its rim."""
+    """Opacity (rows, columns, 1): 1 inside, falling to 0 over the rim."""
     y, x = ((np.arange(size) + 0.5) * 2 / size - 1 for size in (rows, columns))
     depth = 1 - np.hypot(x[None, :], y[:, None])
     return (np.clip(depth / soft, 0, 1) if soft else (depth >= 0).astype(np.float64))[..., None]

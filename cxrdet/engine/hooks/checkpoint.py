@@ -6,13 +6,13 @@ from os import path as osp
 from mmengine.dist import is_main_process, master_only
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.runner import IterBasedTrainLoop
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, publish
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.core.files import atomic_path, remove_leftovers, write_atomic
 from cxrdet.core.history import better_is
 from cxrdet.core.torch_files import add_digest
-from cxrdet.engine.resume import validate_resumed
 from cxrdet.registry import HOOKS
 
 _BACKEND = 'cxrdet.AtomicLocalBackend'
@@ -66,7 +66,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids = deque(self.keep_ckpt_ids)  # without its limit: one more stands while writing
         if runner._resume:
-            validate_resumed(runner)
+            _validate_resumed(runner)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         filename = self.filename_tmpl.format(step)
@@ -148,3 +148,17 @@ def _check_names(keys: list[str], metrics: dict) -> None:
         if key not in metrics:
             raise ConfigError(f'save_best="{key}" is no metric of this validation.{did_you_mean(key, metrics)} '
                               f'There are: {", ".join(metrics)}.')
+
+
+def _validate_resumed(runner) -> None:
+    """Run the validation that was due when the resumed checkpoint had been written, if there was one."""
+    loop = runner.train_loop
+    by_iter = isinstance(loop, IterBasedTrainLoop)
+    done, end = (loop.iter, loop.max_iters) if by_iter else (loop.epoch, loop.max_epochs)
+    if runner.val_loop is None or not done:
+        return
+    loop._decide_current_val_interval()  # as the loop does before it asks the same question
+    if done < loop.val_begin or (done % loop.val_interval and done != end):
+        return
+    runner.logger.info(f'Validating the resumed checkpoint ({"iteration" if by_iter else "epoch"} {done})')
+    runner.val_loop.run()

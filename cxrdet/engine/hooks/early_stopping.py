@@ -15,12 +15,10 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
 
         early_stopping=dict(type='cxrdet.EarlyStoppingHook', patience=15)
 
-    An improvement is counted from the last score that was one, so that many small steps add up to one. The count and
-    that score are in the checkpoint: a resumed run, which with :class:`cxrdet.CheckpointHook` repeats the validation of
-    its checkpoint, stops at the epoch at which an unbroken one stops. The weights of the best epoch come back with
-    :class:`cxrdet.RestoreBestHook`.
-
-    A score that is NaN or infinite counts as no improvement, and a warning says so.
+    An improvement is counted from the last score that was one, so that many small steps add up; a score that is NaN or
+    infinite is none, and a warning says so. Count and score are in the checkpoint: with
+    :class:`cxrdet.CheckpointHook` a resumed run stops where an unbroken one does. :class:`cxrdet.RestoreBestHook`
+    brings the best weights back.
 
     Args:
         monitor: name of a metric of the validation; by default the one by which the CheckpointHook chooses the best

@@ -24,14 +24,14 @@ class HistoryHook(Hook):
     """Write ``history.json``, ``metrics.json`` and ``training_plot.png`` into the work folder.
 
     ``history.json`` holds one record an epoch: means of the training's losses and accuracy over its iterations (with
-    augmentation and dropout, while the weights move; no second pass is made), validation loss and metrics, learning
-    rates by part of the model, seconds; ``metrics.json`` the best value of every metric with its epoch, and all metrics
-    of the epoch that is best by ``save_best`` (see :mod:`cxrdet.core.history`). The picture has loss, main scores and
-    learning rate. In iteration-based runs a record goes from one validation to the next.
+    augmentation and dropout, while the weights move), validation loss and metrics, learning rates by part of the model,
+    seconds; ``metrics.json`` the best value of every metric with its epoch, and all metrics of the epoch that is best
+    by ``save_best`` (:mod:`cxrdet.core.history`); the picture loss, main scores and rate. In iteration-based runs a
+    record goes from one validation to the next.
 
-    The records travel in the checkpoint: those of a resumed run equal those of an unbroken one, but for the seconds.
-    A run that is not resumed, in the work folder of an earlier one, moves the records and checkpoints of that aside.
-    Numbers are means over all processes; the main process writes, and every file is whole at any moment.
+    The records travel in the checkpoint: those of a resumed run equal those of an unbroken one, but for the seconds. A
+    new run in the work folder of an earlier one moves the records and checkpoints of that aside. Numbers are means over
+    all processes; every file is whole at any moment.
 
     Args:
         rules: whether more or less of a metric is better, where its name does not tell: part of the name -> 'greater'
@@ -173,11 +173,7 @@ def move_earlier_run(work_dir: str | os.PathLike, *, keep: str | os.PathLike | N
     """Move the records and checkpoints of an earlier run in ``work_dir`` into a folder there; nothing is overwritten.
 
     An earlier run is known by its ``history.json``, which is moved last, so that a move that was cut short is taken up
-    again. Logs lie in folders of their own for each run and stay.
-
-    Args:
-        work_dir: Work folder of the new run.
-        keep: A checkpoint that stays where it is: the one that the new run begins with.
+    again. The checkpoint ``keep``, with which the new run begins, stays; so do the folders of logs.
 
     Returns:
         The folder, ``earlier_<date>_<time>`` by when the earlier run wrote its records; None if there was no such run.

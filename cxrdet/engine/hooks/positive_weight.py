@@ -15,11 +15,9 @@ from cxrdet.registry import HOOKS
 class PositiveWeightHook(Hook):
     """Set ``pos_weight`` of the model's losses to negatives / positives of each class in the training set.
 
-    It replaces the ``pos_weight`` of every module of the model that has this attribute (MMPretrain's
-    ``CrossEntropyLoss`` with ``use_sigmoid`` and the multi-label losses of cxrdet), before the first iteration, and
-    logs the weights; the averaged copy of an ``EMAHook``, whose buffers have to match the model's, gets them as well.
-    The labels are those of the training set as it stands, whatever a sampler makes of it: weights
-    and a balancing sampler together correct twice.
+    Before the first iteration, in every module that has this attribute (MMPretrain's ``CrossEntropyLoss`` with
+    ``use_sigmoid``, the multi-label losses of cxrdet), and in the averaged copy of an ``EMAHook``; the weights are
+    logged. Labels count as they stand in the set, so that together with a balancing sampler they correct twice.
 
     Args:
         cap: Upper limit of a weight, see :func:`cxrdet.core.classification.labels.positive_weights`.

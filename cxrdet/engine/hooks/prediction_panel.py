@@ -23,10 +23,10 @@ class PredictionPanelHook(Hook):
         visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
 
     After every fifth epoch, the same four images of the validation set, evenly spaced over it, as
-    ``prediction_panel_1`` … ``_4``: all of one size, at the step that the validation's metrics have. A detector's panel
-    shows found, false and missed boxes; a classifier's the labels and the most probable classes. With an EMAHook they
-    are those of the averaged weights, as the metrics are. The main process draws; nothing depends on what was drawn
-    before, so a resumed run goes on at the same epochs.
+    ``prediction_panel_1`` … ``_4``, at the step of the validation's metrics. A detector's panel shows found, false
+    and missed boxes; a classifier's the labels and the most probable classes; with an EMAHook those of the averaged
+    weights. The main process draws; nothing depends on what was drawn before, so a resumed run goes on at the same
+    epochs.
 
     Args:
         interval: epochs from panel to panel; where validation is rarer, the first validation from then on. In

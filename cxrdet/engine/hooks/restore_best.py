@@ -14,13 +14,10 @@ from cxrdet.registry import HOOKS
 class RestoreBestHook(Hook):
     """After training, load the best checkpoint that the CheckpointHook has saved into ``runner.model``.
 
-    With several metrics in ``save_best`` the first one decides. With EMA, the best checkpoint holds the averaged
-    weights, which are those that were validated; they are loaded into the model and into the average, so that a
-    validation or test in the same process sees them as well; so do thresholds that were chosen with these weights.
-
-    Files stay as they are: ``best_*.pth`` is the best epoch; the last ``epoch_N.pth``, which ``last_checkpoint`` names,
-    is the state at the end, from which a run can be resumed and prolonged. Where no best checkpoint was saved, the last
-    weights stay and a warning says so.
+    Of several metrics in ``save_best`` the first decides. With EMA, the averaged weights, which were validated, are
+    loaded into the model and the average; so are thresholds that were chosen with them. Files stay as they are:
+    ``epoch_N.pth``, which ``last_checkpoint`` names, is the state at the end, from which a run can be resumed. Where
+    no best checkpoint was saved, the last weights stay and a warning says so.
 
     Args:
         enabled: with False the hook does nothing; a switch for recipes that carry it.

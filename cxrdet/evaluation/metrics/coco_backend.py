@@ -1,7 +1,6 @@
-"""COCO's average precision from arrays, through faster-coco-eval or pycocotools.
+"""COCO's average precision from arrays, through faster-coco-eval or pycocotools, which are imported when first used.
 
-Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014; https://cocodataset.org/#detection-eval.
-Both packages take and give the same tables, so that one function serves both; they are imported when first used.
+Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014.
 """
 import contextlib
 import importlib.util
@@ -14,7 +13,7 @@ from cxrdet.core.detection.boxes import xyxy_to_xywh
 from cxrdet.core.detection.matching import as_boxes
 from cxrdet.datasets.formats.coco import coco_annotation
 
-__all__ = ['AREAS', 'BACKENDS', 'coco_tables', 'mean_precision', 'precision_and_recall', 'resolve_backend']
+__all__ = ['AREAS', 'BACKENDS', 'coco_tables', 'precision_and_recall', 'resolve_backend']
 
 #: Module that stands behind each backend, in order of preference (the first is about ten times faster).
 BACKENDS = {'faster-coco-eval': 'faster_coco_eval', 'pycocotools': 'pycocotools'}
@@ -24,10 +23,7 @@ IOU_THRS = np.linspace(0.5, 0.95, 10)
 
 
 def resolve_backend(backend: str = 'auto') -> str:
-    """Return the name of an installed backend.
-
-    Raises: ValueError for an unknown name; ImportError if it, or none at all, is installed.
-    """
+    """Return the name of an installed backend; ImportError if it, or none at all, is installed."""
     if backend not in ('auto', *BACKENDS):
         raise ValueError(f'backend must be one of auto, {", ".join(BACKENDS)}, got "{backend}"')
     for name in BACKENDS if backend == 'auto' else [backend]:
@@ -42,9 +38,8 @@ def coco_tables(predictions: Sequence[Mapping], targets: Sequence[Mapping], clas
     """Return ground truth (a COCO file's content) and predictions (a COCO result file's content).
 
     Args:
-        predictions: one mapping an image: ``boxes`` (N, 4) xyxy in pixels, ``scores`` (N,), ``labels`` (N,) int.
-        targets: one mapping an image: ``boxes`` (M, 4), ``labels`` (M,) int and optionally ``ignore`` (M,) bool
-            (written as ``iscrowd``), ``width``, ``height`` and ``file_name``.
+        predictions, targets: as for :func:`cxrdet.core.detection.matching.pair_boxes`; ``ignore`` becomes ``iscrowd``,
+            and targets may have ``width``, ``height`` and ``file_name``, too.
         classes: names; the category id is the label.
         image_ids: default 0, 1, 2 ...
     """
@@ -66,12 +61,11 @@ def coco_tables(predictions: Sequence[Mapping], targets: Sequence[Mapping], clas
 
 def precision_and_recall(truth: dict, results: Sequence[dict], *, backend: str = 'auto',
                          max_dets: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """Precision by IoU threshold (0.50, 0.55 ... 0.95), recall (0, 0.01 ... 1), class and area (:data:`AREAS`), and
-    the highest recall by IoU threshold, class and area.
+    """Precision by IoU threshold (0.50, 0.55 ... 0.95), recall (0, 0.01 ... 1), class
+    and area (:data:`AREAS`), and the highest recall by IoU threshold, class and area.
 
     Args:
         truth, results: as :func:`coco_tables` gives them, with whole numbers as image ids.
-        backend: 'auto', 'faster-coco-eval' or 'pycocotools'.
         max_dets: detections of one class that count in an image, best first (COCO: 100).
 
     Returns: (10, 101, C, 4) and (10, C, 4) float64; NaN for a class without ground truth in that range of areas.
@@ -86,9 +80,8 @@ def precision_and_recall(truth: dict, results: Sequence[dict], *, backend: str =
         from faster_coco_eval import COCO
         from faster_coco_eval import COCOeval_faster as COCOeval
 
-    detections = []
-    for i, result in enumerate(results, start=1):
-        detections.append({**result, 'id': i, 'iscrowd': 0, 'area': result['bbox'][2] * result['bbox'][3]})
+    detections = [{**result, 'id': i, 'iscrowd': 0, 'area': result['bbox'][2] * result['bbox'][3]}
+                  for i, result in enumerate(results, start=1)]
     with contextlib.redirect_stdout(io.StringIO()):  # both print their progress
         evaluation = COCOeval(_index(COCO, truth, [dict(box) for box in truth['annotations']]),
                               _index(COCO, truth, detections), iouType='bbox')
@@ -101,12 +94,6 @@ def precision_and_recall(truth: dict, results: Sequence[dict], *, backend: str =
     # pycocotools adds 2.2e-16 to every denominator, faster-coco-eval does not: rounded, they are the same
     tables = (np.asarray(evaluation.eval[name], np.float64)[..., 0].round(12) for name in ('precision', 'recall'))
     return tuple(np.where(table < 0, np.nan, table) for table in tables)
-
-
-def mean_precision(precision: np.ndarray) -> float:
-    """Mean of a part of a table, of recall too, without its NaN; NaN if nothing is left."""
-    known = precision[~np.isnan(precision)]
-    return float(known.mean()) if known.size else float('nan')
 
 
 def _index(coco_type: type, truth: dict, annotations: list[dict]):

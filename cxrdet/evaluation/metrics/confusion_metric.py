@@ -1,4 +1,3 @@
-"""Confusion matrix, accuracy and a report of each class for single-label classifiers."""
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +8,11 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmengine.visualization import Visualizer
 
-from cxrdet.core.classification.confusion import ClassReport, class_report, confusion_matrix, top_confusions
+from cxrdet.core.classification.confusion import ClassReport, class_report, confusion_matrix, frequent_confusions
 from cxrdet.core.classification.roc import group_numbers
 from cxrdet.core.files import write_atomic
+from cxrdet.core.rates import mean_of_known
+from cxrdet.evaluation.metrics.log_tables import absent_text, rate_table
 from cxrdet.registry import METRICS
 from cxrdet.visualization.confusion import draw_confusion
 from cxrdet.visualization.panels import roc_panels
@@ -25,23 +26,21 @@ _LOCAL = 'LocalVisBackend'  # its folder is taken before those of others
 class ConfusionMatrixMetric(BaseMetric):
     """Accuracy, balanced accuracy, macro F1, precision, recall and F1 of each class, and the confusion matrix.
 
-    Scalars (with the prefix ``accuracy/``): ``top1`` (as MMPretrain's Accuracy names it, but in [0, 1], not per cent),
-    ``balanced`` (mean recall), ``macro_F1`` and, with ``classwise``, ``precision_<class>``, ``recall_<class>``,
-    ``F1_<class>``. So ``save_best='accuracy/top1'`` works. A class without images is NaN, stays out of the means and is
-    named in the log; so is the precision of a class that was never predicted, see
-    :class:`cxrdet.core.classification.confusion.ClassReport`.
-
-    After each evaluation ``matrix`` holds the counts, (C, C) int64, true classes in the rows (on the main process).
+    Scalars (with the prefix ``accuracy/``): ``top1`` (as MMPretrain's Accuracy names
+    it, but in [0, 1], not per cent), ``balanced`` (mean recall), ``macro_F1`` and, with
+    ``classwise``, ``precision_<class>``, ``recall_<class>``, ``F1_<class>``. What is
+    not defined (:class:`cxrdet.core.classification.confusion.ClassReport`) is NaN and
+    named in the log. After each evaluation ``matrix`` holds the counts, (C, C) int64,
+    true classes in the rows (on the main process).
 
     Args:
         classwise: give the scalars of each class too (the table in the log always has them).
-        picture: draw the matrix. ``True``: into ``vis_data/confusion_matrix.png`` of the run, beside its scalars, anew
-            at each evaluation (a visualizer that writes no files leaves it out, with a warning); a path: into this
-            file; ``False``: not at all.
-        out_dir: write ``roc.png``, the ROC curve of each class against all others, into this folder;
-            ``tools/test.py`` names one. Images of one ``patient_id`` or ``group`` (``meta_keys`` of PackInputs) are
-            resampled together.
-        collect_device, prefix: as for every MMEngine metric.
+        picture: draw the matrix. ``True``: into ``vis_data/confusion_matrix.png`` of
+            the run, anew at each evaluation (a visualizer that writes no files leaves
+            it out, with a warning); a path: into this file; ``False``: not at all.
+        out_dir: write ``roc.png``, the ROC curve of each class against all others, into
+            this folder. Images of one ``patient_id`` or ``group`` (``meta_keys`` of
+            PackInputs) are resampled together.
     """
 
     default_prefix = 'accuracy'
@@ -49,15 +48,10 @@ class ConfusionMatrixMetric(BaseMetric):
     def __init__(self, classwise: bool = True, *, picture: bool | str = True, out_dir: str | None = None,
                  collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.classwise = classwise
-        self.picture, self.out_dir = picture, out_dir
+        self.classwise, self.picture, self.out_dir = classwise, picture, out_dir
         self.matrix: np.ndarray | None = None
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
-        """Keep true and predicted class of each sample.
-
-        Raises: ValueError if a sample has no ``gt_label``, or more than one class.
-        """
         for sample in data_samples:
             if 'gt_label' not in sample:
                 raise ValueError(f'{type(self).__name__} needs the true class of each image, but the samples have no '
@@ -71,7 +65,6 @@ class ConfusionMatrixMetric(BaseMetric):
                                  sample.get('patient_id', sample.get('group')), sample.get('img_path')))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         classes = list(self.dataset_meta['classes'])
         pairs = np.array([entry[:2] for entry in results], np.int64).reshape(-1, 2)
         self.matrix = confusion_matrix(pairs[:, 0], pairs[:, 1], len(classes))
@@ -93,24 +86,18 @@ class ConfusionMatrixMetric(BaseMetric):
         return metrics
 
     def _log(self, classes: list[str], report: ClassReport) -> None:
-        width = max([len('class'), len('all (means)'), *map(len, classes)])
         rows = [(name, report.support[i], report.precision[i], report.recall[i], report.f1[i])
                 for i, name in enumerate(classes)]
-        known = report.precision[~np.isnan(report.precision)]
-        rows.append(('all (means)', report.support.sum(), known.mean() if known.size else np.nan,
-                     report.balanced_accuracy, report.macro_f1))
-        lines = [f'{"class":<{width}}  {"images":>7}' + ''.join(f'  {n:>9}' for n in ('precision', 'recall', 'F1'))]
-        lines += [f'{name:<{width}}  {count:>7}' + ''.join(f'  {value:>9.4f}' for value in values)
-                  for name, count, *values in rows]
-        confusions = '; '.join(f'{classes[true]} taken for {classes[predicted]}: {count}'
-                               for true, predicted, count in top_confusions(self.matrix))
+        rows.append(('all (means)', report.support.sum(), mean_of_known(report.precision), report.balanced_accuracy,
+                     report.macro_f1))
+        confusions = '; '.join(f'{row["true"]} taken for {row["predicted"]}: {row["count"]}'
+                               for row in frequent_confusions(self.matrix, classes, most=3))
+        table = rate_table(('class', 'images', 'precision', 'recall', 'F1'), rows)
         print_log(f'{report.support.sum()} images, accuracy {report.accuracy:.4f}, balanced '
-                  f'{report.balanced_accuracy:.4f}; most frequent errors: {confusions or "none"}\n' + '\n'.join(lines),
+                  f'{report.balanced_accuracy:.4f}; most frequent errors: {confusions or "none"}\n{table}',
                   logger='current')
-        absent = [name for i, name in enumerate(classes) if not report.support[i]]
-        if absent:
-            print_log(f'{len(absent)} of {len(classes)} classes have no image here; their values are NaN and left out '
-                      f'of the means: {", ".join(absent)}', logger='current', level=logging.WARNING)
+        if text := absent_text(classes, report.support, 'image'):
+            print_log(text, logger='current', level=logging.WARNING)
         idle = [name for i, name in enumerate(classes) if report.support[i] and np.isnan(report.precision[i])]
         if idle:
             print_log(f'{len(idle)} of {len(classes)} classes were never predicted; their precision is NaN: '
@@ -120,11 +107,9 @@ class ConfusionMatrixMetric(BaseMetric):
         path = self._picture_path()
         if path is None:
             return
-        title = f'{report.support.sum()} images, accuracy {report.accuracy:.3f}, ' \
-                f'balanced {report.balanced_accuracy:.3f}'
-        picture = draw_confusion(self.matrix, classes, title=title)
-        _, encoded = cv2.imencode('.png', picture[..., ::-1])
-        write_atomic(path, encoded.tobytes())
+        picture = draw_confusion(self.matrix, classes, title=f'{report.support.sum()} images, accuracy '
+                                 f'{report.accuracy:.3f}, balanced {report.balanced_accuracy:.3f}')
+        write_atomic(path, cv2.imencode('.png', picture[..., ::-1])[1].tobytes())
 
     def _picture_path(self) -> Path | None:
         if not isinstance(self.picture, bool):

@@ -1,4 +1,3 @@
-"""COCO average precision with precision, recall and F1 at a chosen score, for every detection data set."""
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -12,23 +11,17 @@ from cxrdet.core.detection.matching import pair_boxes
 from cxrdet.core.errors import check_numbers
 from cxrdet.core.files import write_atomic
 from cxrdet.core.predictions import boxes_of_truth
-from cxrdet.core.rates import Rates, precision_recall_f1
-from cxrdet.evaluation.metrics.coco_backend import (
-    AREAS,
-    coco_tables,
-    mean_precision,
-    precision_and_recall,
-    resolve_backend,
-)
+from cxrdet.core.rates import Rates, mean_of_known, precision_recall_f1
+from cxrdet.evaluation.metrics.coco_backend import AREAS, coco_tables, precision_and_recall, resolve_backend
+from cxrdet.evaluation.metrics.log_tables import absent_text, rate_table
 from cxrdet.registry import METRICS
 
 __all__ = ['DetectionMetric', 'compared_boxes']
 
 
 def compared_boxes(metric: BaseMetric, sample: Mapping, *more: str) -> tuple[dict, dict]:
-    """Predictions and ground truth of an image, as :func:`cxrdet.core.detection.matching.pair_boxes` takes them.
-
-    Raises: ValueError if the sample has no ``instances``, or lacks one of the keys ``more``.
+    """Predictions and ground truth of an image, as :func:`cxrdet.core.detection.matching.pair_boxes` takes them;
+    ValueError if the sample lacks ``instances`` or one of the keys ``more``.
     """
     for key in ('instances', *more):
         if key not in sample:
@@ -44,32 +37,30 @@ def compared_boxes(metric: BaseMetric, sample: Mapping, *more: str) -> tuple[dic
 class DetectionMetric(BaseMetric):
     """COCO mAP and AR, both per class too, and precision, recall and F1 at one score.
 
-    The ground truth is what the data set gives: ``instances`` of each sample, in pixels of the original image, boxes
-    with ``ignore_flag`` as COCO's crowds. So no annotation file is named, and COCO, VOC and any other reader are judged
-    alike. ``apis.train`` and ``apis.test`` let the pipeline pass it on; where it is run otherwise::
+    The ground truth is what the data set gives, boxes with ``ignore_flag`` as COCO's
+    crowds, so that COCO, VOC and any other reader are judged alike. ``apis.train`` and
+    ``apis.test`` let the pipeline pass it on; where it is run otherwise::
 
         dict(type='PackDetInputs',
              meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances'))
 
-    Scalars (with the prefix ``coco/``): ``bbox_mAP``, ``bbox_mAP_50``, ``bbox_mAP_75``, ``bbox_mAP_s``, ``bbox_mAP_m``,
-    ``bbox_mAP_l`` and ``bbox_AR@100`` (the number is ``max_dets``) as in MMDetection's CocoMetric, but neither rounded
-    nor -1; ``precision``, ``recall``, ``F1`` over the boxes of all classes (micro); with ``classwise`` also
-    ``AP_<class>``, ``AP50_<class>``, ``AR_<class>``, ``precision_<class>``, ``recall_<class>``, ``F1_<class>``. AR is
-    the recall that all counted detections reach, whatever their scores, averaged over the IoU thresholds of the mAP. A
-    class without ground truth is NaN, stays out of the means and is named in the log. Area ranges go by the area of the
-    box.
+    Scalars (with the prefix ``coco/``): ``bbox_mAP``, ``bbox_mAP_50``, ``bbox_mAP_75``,
+    ``bbox_mAP_s``, ``bbox_mAP_m``, ``bbox_mAP_l`` and ``bbox_AR@100`` (the number is
+    ``max_dets``) as in MMDetection's CocoMetric, but neither rounded nor -1;
+    ``precision``, ``recall``, ``F1`` over the boxes of all classes (micro); with
+    ``classwise`` also ``AP_<class>``, ``AP50_<class>``, ``AR_<class>``,
+    ``precision_<class>``, ``recall_<class>``, ``F1_<class>``. AR is the recall that all
+    counted detections reach, averaged over the IoU thresholds of the mAP. A class
+    without ground truth is NaN, stays out of the means and is named in the log.
 
     Args:
         score_thr: lowest score of the predictions that precision, recall and F1 are counted on.
         iou_thr: lowest overlap of a hit for precision, recall and F1.
         classwise: give the scalars of each class too (the table in the log always has them).
-        max_dets: detections of one class that count for mAP and AR in one image (COCO: 100). More are reported.
+        max_dets: detections of one class that count for mAP and AR in one image (COCO: 100).
         backend: 'faster-coco-eval', 'pycocotools' (identical numbers) or 'auto', the first that is installed.
-        outfile_prefix: write predictions and ground truth to ``<prefix>.bbox.json`` and ``<prefix>.gt.json`` in COCO's
-            format; the category id is the label.
-        collect_device, prefix: as for every MMEngine metric.
-
-    Raises: ValueError for values out of range or an unknown backend; ImportError if no backend is installed.
+        outfile_prefix: write predictions and ground truth to ``<prefix>.bbox.json`` and
+            ``<prefix>.gt.json`` in COCO's format; the category id is the label.
     """
 
     default_prefix = 'coco'
@@ -81,15 +72,10 @@ class DetectionMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         check_numbers(type(self).__name__, score_thr=(score_thr, '[0, 1]'), iou_thr=(iou_thr, '(0, 1]'),
                       max_dets=(max_dets, '[1, inf)'))
-        self.score_thr = score_thr
-        self.iou_thr = iou_thr
-        self.classwise = classwise
-        self.max_dets = max_dets
-        self.backend = resolve_backend(backend)
-        self.outfile_prefix = outfile_prefix
+        self.score_thr, self.iou_thr, self.classwise, self.max_dets = score_thr, iou_thr, classwise, max_dets
+        self.backend, self.outfile_prefix = resolve_backend(backend), outfile_prefix
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
-        """Keep predictions and ground truth of a batch as arrays; raises ValueError if ``instances`` is missing."""
         for sample in data_samples:
             height, width = sample['ori_shape'][:2]
             prediction, target = compared_boxes(self, sample)
@@ -97,7 +83,6 @@ class DetectionMetric(BaseMetric):
             self.results.append((sample.get('img_id'), prediction, target))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         image_ids, predictions, targets = zip(*results, strict=True) if results else ((), (), ())
         classes = list(self.dataset_meta['classes'])
         pairing = pair_boxes(predictions, targets, len(classes), lowest=self.iou_thr)
@@ -109,11 +94,11 @@ class DetectionMetric(BaseMetric):
 
         selections = {'': np.s_[..., 0], '_50': np.s_[0, ..., 0], '_75': np.s_[5, ..., 0],
                       **{f'_{name}': np.s_[..., i] for i, name in enumerate(AREAS) if i}}
-        metrics = {f'bbox_mAP{name}': mean_precision(table[where]) for name, where in selections.items()}
-        metrics[f'bbox_AR@{self.max_dets}'] = mean_precision(recall[..., 0])
+        metrics = {f'bbox_mAP{name}': mean_of_known(table[where]) for name, where in selections.items()}
+        metrics[f'bbox_AR@{self.max_dets}'] = mean_of_known(recall[..., 0])
         micro, rates = precision_recall_f1(counts.total()), precision_recall_f1(counts)
         metrics.update(precision=float(micro.precision), recall=float(micro.recall), F1=float(micro.f1))
-        average = [tuple(map(mean_precision, (table[:, :, i, 0], table[0, :, i, 0], recall[:, i, 0])))
+        average = [tuple(map(mean_of_known, (table[:, :, i, 0], table[0, :, i, 0], recall[:, i, 0])))
                    for i in range(len(classes))]
         if self.classwise:
             for i, name in enumerate(classes):
@@ -139,21 +124,14 @@ class DetectionMetric(BaseMetric):
              targets: Sequence[dict]) -> None:
         kept = [target['labels'][~target['ignore']] for target in targets]
         boxes = np.bincount(np.concatenate([np.zeros(0, np.int64), *kept]), minlength=len(classes))
-        width = max([len('class'), len('all (mean, micro)'), *map(len, classes)])
-        names = ('AP', 'AP50', 'AR', 'precision', 'recall', 'F1')
         rows = [(name, boxes[i], *average[i], *(rate[i] for rate in rates)) for i, name in enumerate(classes)]
         rows.append(('all (mean, micro)', boxes.sum(), metrics['bbox_mAP'], metrics['bbox_mAP_50'],
                      metrics[f'bbox_AR@{self.max_dets}'], metrics['precision'], metrics['recall'], metrics['F1']))
-        lines = [f'{"class":<{width}}  {"boxes":>7}' + ''.join(f'  {name:>9}' for name in names)]
-        lines += [f'{name:<{width}}  {count:>7}' + ''.join(f'  {value:>9.4f}' for value in values)
-                  for name, count, *values in rows]
+        table = rate_table(('class', 'boxes', 'AP', 'AP50', 'AR', 'precision', 'recall', 'F1'), rows)
         print_log(f'{len(targets)} images, {sum(len(p["scores"]) for p in predictions)} predictions; precision, recall '
-                  f'and F1 at score >= {self.score_thr:g}, IoU >= {self.iou_thr:g}\n' + '\n'.join(lines),
-                  logger='current')
-        absent = [name for i, name in enumerate(classes) if not boxes[i]]
-        if absent:
-            print_log(f'{len(absent)} of {len(classes)} classes have no ground truth here; their values are NaN and '
-                      f'left out of the means: {", ".join(absent)}', logger='current')
+                  f'and F1 at score >= {self.score_thr:g}, IoU >= {self.iou_thr:g}\n{table}', logger='current')
+        if text := absent_text(classes, boxes, 'ground truth'):
+            print_log(text, logger='current')
         crowded = sum(bool(len(p['labels'])) and np.bincount(p['labels']).max() > self.max_dets for p in predictions)
         if crowded:
             print_log(f'{crowded} images have more than max_dets={self.max_dets} detections of one class; those of '

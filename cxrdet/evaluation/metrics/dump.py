@@ -1,4 +1,3 @@
-"""Raw predictions as a file, for any model."""
 from collections.abc import Sequence
 
 from mmdet.evaluation import DumpDetResults
@@ -12,14 +11,9 @@ from cxrdet.registry import METRICS
 class DumpPredictions(DumpDetResults):
     """MMDetection's ``DumpDetResults``, for classifiers too, that notes the names of the classes with each sample.
 
-    So files of several models can be brought together by name (``tools/test.py --ensemble-predictions``). They hold
-    numbers and text (:mod:`cxrdet.core.sample_files`); MMDetection's own metric writes pickles.
-
-    Args:
-        out_file_path: a ``.npz`` file.
-        collect_device: as for every MMEngine metric.
-
-    Raises: ConfigError for a file of another name.
+    So files of several models can be brought together by name (``tools/test.py
+    --ensemble-predictions``). They hold numbers and text
+    (:mod:`cxrdet.core.sample_files`); MMDetection's own metric writes pickles.
     """
 
     def __init__(self, out_file_path: str, collect_device: str = 'cpu') -> None:

@@ -1,4 +1,3 @@
-"""FROC, lesion- and image-level AUROC and average precision at low overlaps, for every detection data set."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +8,7 @@ from cxrdet.core.detection.average_precision import precisions_by_overlap
 from cxrdet.core.detection.froc import RATES, froc, froc_interval, image_auroc, lesion_auroc
 from cxrdet.core.detection.matching import pair_boxes
 from cxrdet.core.errors import check_numbers
+from cxrdet.core.rates import mean_of_known
 from cxrdet.evaluation.metrics.detection_metric import compared_boxes
 from cxrdet.registry import METRICS
 
@@ -17,29 +17,22 @@ __all__ = ['FROCMetric']
 
 @METRICS.register_module()
 class FROCMetric(BaseMetric):
-    """Free-response ROC with intervals, as lesion detectors are judged.
+    """Free-response ROC with intervals, as lesion detectors are judged; ground truth as
+    for :class:`cxrdet.DetectionMetric`.
 
-    The ground truth is what the data set gives, as for :class:`cxrdet.DetectionMetric`: the pipeline passes
-    ``instances`` on; detections are matched one to one with boxes of their class. Boxes with ``ignore_flag`` count
-    neither way.
-
-    Scalars (with the prefix ``froc/``): ``sensitivity_0.125`` … ``sensitivity_8`` (at that many false positives an
-    image, lesions and detections of all classes together) and their ``mean``, with ``mean_low`` and ``mean_high``;
-    ``lesion_AUROC``, ``image_AUROC``; ``AP10`` … ``AP50``, mean over classes at IoU 0.1 … 0.5; with ``classwise`` also
-    ``mean_<class>``. See :mod:`cxrdet.core.detection.froc`. What has no lesions is NaN.
+    Scalars (with the prefix ``froc/``): ``sensitivity_0.125`` … ``sensitivity_8`` (at
+    that many false positives an image, lesions and detections of all classes
+    together) and their ``mean``, with ``mean_low`` and ``mean_high``;
+    ``lesion_AUROC``, ``image_AUROC``; ``AP10`` … ``AP50``, mean over classes at IoU
+    0.1 … 0.5; with ``classwise`` also ``mean_<class>``. See
+    :mod:`cxrdet.core.detection.froc`. What has no lesions is NaN.
 
     Args:
-        iou_thr: Lowest overlap of a hit. 0.5 as for DeepLesion (Yan et al., 2018); where a lesion has no clear border,
-            0.1 to 0.3 are usual.
+        iou_thr: Lowest overlap of a hit. 0.5 as for DeepLesion (Yan et al., 2018);
+            where a lesion has no clear border, 0.1 to 0.3 are usual.
         rates: False positives an image.
-        group_key: Key of the samples that names the patient, for intervals over patients; it must be among the
-            ``meta_keys``. None: over images.
-        level: Of the intervals.
+        group_key: Key of the samples, one of the ``meta_keys``, that names the patient, for intervals over patients.
         samples: Draws of the bootstrap; 0 leaves the intervals out.
-        classwise: Give the mean sensitivity of each class too.
-        collect_device, prefix: As for every MMEngine metric.
-
-    Raises: ValueError for values out of range, or samples without ``instances`` or ``group_key``.
     """
 
     default_prefix = 'froc'
@@ -55,13 +48,11 @@ class FROCMetric(BaseMetric):
         self.level, self.samples, self.classwise = level, samples, classwise
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
-        """Keep predictions and ground truth of a batch as arrays."""
         for sample in data_samples:
             prediction, target = compared_boxes(self, sample, *([self.group_key] if self.group_key else []))
             self.results.append((sample[self.group_key] if self.group_key else None, prediction, target))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         groups, predictions, targets = zip(*results, strict=True) if results else ((), (), ())
         classes = list(self.dataset_meta['classes'])
         pairing = pair_boxes(predictions, targets, len(classes), lowest=min(0.1, self.iou_thr))
@@ -79,7 +70,7 @@ class FROCMetric(BaseMetric):
         metrics['image_AUROC'] = image_auroc(table.scores, table.image, lesions)
         percents = (10, 20, 30, 40, 50)
         for percent, values in zip(percents, precisions_by_overlap(pairing, np.array(percents) / 100)):
-            metrics[f'AP{percent}'] = float(np.nanmean(values)) if not np.isnan(values).all() else float('nan')
+            metrics[f'AP{percent}'] = mean_of_known(values)
         per_class = [froc(table.scores[table.labels == k], table.hits[table.labels == k], images,
                           table.lesions[:, k].sum(), rates=self.rates).mean for k in range(len(classes))]
         if self.classwise:

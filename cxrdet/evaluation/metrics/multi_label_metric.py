@@ -1,6 +1,4 @@
-"""AUROC with intervals, average precision, rates at operating points and calibration of multi-label classifiers."""
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,31 +6,17 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from cxrdet.core.bootstrap import percentile_interval
+from cxrdet.core.classification import operating_points as op
 from cxrdet.core.classification.calibration import BINS, calibration_error, scale
 from cxrdet.core.classification.labels import are_findings
-from cxrdet.core.classification.multilabel import average_precision, confusion, macro_mean, pooled, rates
-from cxrdet.core.classification.operating_points import (
-    DEFAULT_POINTS,
-    OperatingPoints,
-    check_points,
-    choose_points,
-    given_thresholds,
-    is_rule,
-    read_points,
-    written,
-)
-from cxrdet.core.classification.roc import (
-    DRAWS,
-    AurocInterval,
-    auroc,
-    auroc_interval,
-    bootstrap_areas,
-    group_numbers,
-    percentile_interval,
-)
+from cxrdet.core.classification.multilabel import average_precision, confusion, pooled, rates
+from cxrdet.core.classification.roc import DRAWS, AurocInterval, auroc, auroc_interval, bootstrap_areas, group_numbers
+from cxrdet.core.diagnosis import plain
 from cxrdet.core.errors import check_numbers
 from cxrdet.core.files import write_atomic
-from cxrdet.evaluation.metrics.multi_label_table import class_table, point_table
+from cxrdet.core.rates import mean_of_known
+from cxrdet.evaluation.metrics.log_tables import class_table, point_table
 from cxrdet.registry import METRICS
 from cxrdet.visualization.panels import pr_panels, roc_panels
 
@@ -43,41 +27,39 @@ __all__ = ['MultiLabelMetric']
 class MultiLabelMetric(BaseMetric):
     """What multi-label classifiers are judged by; unknown labels (NaN) are left out.
 
-    Predictions are ``pred_score`` (C,) in [0, 1]; the ground truth is ``gt_score`` (C,) with 1, 0 or NaN, or else the
-    list ``gt_label`` of present classes. Films of one patient are resampled together where the samples carry a
-    ``patient_id`` among their meta data (``meta_keys`` of PackInputs); otherwise each image stands for itself.
+    Predictions are ``pred_score`` (C,) in [0, 1]; the ground truth is ``gt_score`` (C,)
+    with 1, 0 or NaN, or else the list ``gt_label`` of present classes. Films of one
+    patient are resampled together where the samples carry a ``patient_id`` among their
+    meta data (``meta_keys`` of PackInputs).
 
     Scalars (with the prefix ``multi-label/``):
 
-    - ``AUROC_mean``, ``AUROC_<class>``, each with the ends ``_low`` and ``_high`` of its 95 % interval: for the mean a
-      bootstrap by patient, for a class :func:`cxrdet.core.classification.roc.auroc_interval` (the bootstrap where
-      patients are known, else DeLong's); ``AUROC_micro`` over all entries. Where "No Finding"
-      is a class, ``AUROC_mean_findings``, with its interval, is the mean over the others: what the literature gives
-      for the 14 findings of NIH ChestX-ray14, while ``AUROC_mean`` is over all 15 classes.
+    - ``AUROC_mean``, ``AUROC_<class>``, each with the ends ``_low`` and ``_high`` of
+      its 95 % interval: for the mean a bootstrap by patient, for a class
+      :func:`cxrdet.core.classification.roc.auroc_interval`; ``AUROC_micro`` over all
+      entries. Where "No Finding" is a class, ``AUROC_mean_findings`` is the mean over
+      the others, which the literature gives.
     - ``AP_mean``, ``AP_micro``, ``AP_<class>``.
-    - ``accuracy``, ``precision``, ``recall``, ``specificity``, ``F1``, ``hamming`` at each operating point, e.g.
-      ``F1_macro@0.5``, ``F1_micro@youden``; with ``classwise`` also ``F1_<class>@youden``. ``hamming`` is the Hamming
-      loss (MMEngine's log shows names with "loss" in them as running means).
+    - ``accuracy``, ``precision``, ``recall``, ``specificity``, ``F1``, ``hamming``
+      (loss) at each operating point, e.g. ``F1_macro@0.5``, ``F1_micro@youden``; with
+      ``classwise`` also ``F1_<class>@youden``.
     - ``ECE`` over all entries, ``ECE_mean``, ``ECE_<class>``; ``temperature``, and with it ``ECE_scaled``.
-    - ``undefined_classes``, without positives or negatives; ``left_out_classes``, these and those with fewer than
-      ``min_positives``. Means (``_mean``, ``_macro``) are over the others, and of those over the classes for which the
-      rate is defined: ``precision_macro`` over those in which something was called positive (the log says how many).
+    - ``undefined_classes``, without positives or negatives; ``left_out_classes``, these
+      and those with fewer than ``min_positives``. Means (``_mean``, ``_macro``) are
+      over the others for which the rate is defined.
 
-    Thresholds that a rule chooses are chosen on the data at hand: this belongs to validation. For a test set
-    :meth:`use_operating_points` hands over those of a checkpoint (``tools/test.py`` does it), and none is chosen.
+    Thresholds that a rule chooses are chosen on the data at hand: this belongs to
+    validation. For a test set :meth:`use_operating_points` hands over those of a
+    checkpoint (``tools/test.py`` does it), and none is chosen.
 
     Args:
-        operating_points: by name, a threshold, one for each class, or a rule of
-            :mod:`cxrdet.core.classification.thresholds`. None: ``DEFAULT_POINTS`` of
-            :mod:`cxrdet.core.classification.operating_points`.
+        operating_points: by name, a threshold, one for each class, or a rule. None:
+            ``DEFAULT_POINTS`` of :mod:`cxrdet.core.classification.operating_points`.
         min_positives: classes with fewer positives stay out of the means; small validation sets need about 10.
         resamples: draws of the bootstrap; 0 leaves the intervals of the mean out, and those of classes are DeLong's.
         classwise: give the rates of each class at each operating point as scalars, too.
         bins: of the calibration error.
         out_dir: write ``metrics.json`` (with all rates of all classes), ``roc.png`` and ``pr.png`` into this folder.
-        collect_device, prefix: as for every MMEngine metric.
-
-    Raises: ValueError for values out of range, unknown rules, or samples without predictions or ground truth.
     """
 
     default_prefix = 'multi-label'
@@ -88,19 +70,20 @@ class MultiLabelMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         check_numbers('MultiLabelMetric', min_positives=(min_positives, '[1, inf)'), resamples=(resamples, '[0, inf)'),
                       bins=(bins, '[1, inf)'))
-        self.points = check_points(DEFAULT_POINTS if operating_points is None else operating_points)
+        self.points = op.check_points(op.DEFAULT_POINTS if operating_points is None else operating_points)
         self.min_positives, self.resamples = min_positives, resamples
         self.classwise, self.bins, self.out_dir = classwise, bins, out_dir
-        self.chosen: OperatingPoints | None = None  # on the last data that was judged; in the main process
+        self.chosen: op.OperatingPoints | None = None  # on the last data that was judged; in the main process
         self._stored: tuple[dict | None, str] | None = None
 
     def use_operating_points(self, content: dict | None, source: str) -> None:
-        """From now on take thresholds and temperature from ``content`` (``meta.operating_points`` of the checkpoint
-        ``source``), and choose none. With None, points that need choosing are left out."""
+        """From now on take thresholds and temperature from ``content``
+        (``meta.operating_points`` of the checkpoint ``source``), and choose none. With
+        None, points that need choosing are left out.
+        """
         self._stored = content, source
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
-        """Keep scores, labels and patient of a batch; raises ValueError where one of the former is missing."""
         for sample in data_samples:
             if sample.get('pred_score') is None:
                 raise ValueError(f'{type(self).__name__} needs pred_score, the probability of each class, but the '
@@ -118,7 +101,6 @@ class MultiLabelMetric(BaseMetric):
             self.results.append((score, label, patient, sample.get('img_path')))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         classes = [str(name) for name in self.dataset_meta['classes']]
         score, true = (np.array([entry[i] for entry in results]).reshape(len(results), -1) if results
                        else np.zeros((0, len(classes))) for i in (0, 1))
@@ -138,11 +120,18 @@ class MultiLabelMetric(BaseMetric):
         at = {name: rates(confusion(true, score, bounds)) for name, bounds in points.items()}
 
         metrics = {f'{name}{end}': areas[f'{name}{end}'] for name in means for end in ('', '_low', '_high')}
-        metrics.update(AUROC_micro=auroc(*pooled(true, score))[0], AP_mean=macro_mean(values['AP'], use),
+        metrics.update(AUROC_micro=auroc(*pooled(true, score))[0], AP_mean=mean_of_known(values['AP'], use),
                        AP_micro=average_precision(*pooled(true, score))[0])
-        metrics.update(self._calibration(true, score, values['ECE'], use, temperature))
+        metrics.update(ECE=calibration_error(*pooled(true, score), bins=self.bins)[0],
+                       ECE_mean=mean_of_known(values['ECE'], use))
+        if temperature is not None:
+            scaled = calibration_error(*pooled(true, scale(score, temperature)), bins=self.bins)[0]
+            metrics.update(ECE_scaled=scaled, temperature=temperature)
         for name, bounds in points.items():
-            metrics.update(_summary(name, at[name], rates(confusion(true, score, bounds).total()), use))
+            micro = rates(confusion(true, score, bounds).total())
+            for rate in micro._fields:
+                metrics[f'{_shown(rate)}_macro@{name}'] = mean_of_known(getattr(at[name], rate), use)
+                metrics[f'{_shown(rate)}_micro@{name}'] = getattr(micro, rate)[0]
         for i, name in enumerate(classes):
             metrics.update({f'AUROC_{name}': areas['AUROC'][i], f'AUROC_{name}_low': interval.low[i],
                             f'AUROC_{name}_high': interval.high[i], f'AP_{name}': values['AP'][i],
@@ -159,21 +148,20 @@ class MultiLabelMetric(BaseMetric):
         return metrics
 
     def _points(self, true: np.ndarray, score: np.ndarray, classes: list[str]) -> tuple[dict, float | None]:
-        """Thresholds (C,) by name, and the temperature: chosen here, or those of the checkpoint."""
         if self._stored is None:
-            self.chosen = choose_points(self.points, true, score, classes)
+            self.chosen = op.choose_points(self.points, true, score, classes)
             return self.chosen.thresholds, self.chosen.temperature
         content, source = self._stored
-        stored = None if content is None else read_points(content, classes, source)
+        stored = None if content is None else op.read_points(content, classes, source)
         points, left_out = {}, []
         for name, point in self.points.items():
-            if not is_rule(point):
-                points[name] = given_thresholds(name, point, len(classes))
-            elif stored is not None and stored.rules.get(name) == written(point):
+            if not op.is_rule(point):
+                points[name] = op.given_thresholds(name, point, len(classes))
+            elif stored is not None and stored.rules.get(name) == op.written(point):
                 points[name] = stored.thresholds[name]
             else:
                 left_out.append(name)
-        used = [name for name in points if is_rule(self.points[name])]
+        used = [name for name in points if op.is_rule(self.points[name])]
         text = [f'Thresholds of {", ".join(used)} and the temperature are those stored in {source}, chosen on '
                 f'{stored.images} validation images; none is chosen on this data'] if stored is not None else []
         text += [f'{source} holds no thresholds for {", ".join(left_out)}: left out, for they are not chosen on test '
@@ -183,31 +171,20 @@ class MultiLabelMetric(BaseMetric):
 
     def _areas(self, true: np.ndarray, score: np.ndarray, means: Mapping[str, np.ndarray], groups: np.ndarray,
                patients: bool) -> dict:
-        """AUROC (C,) with its ``interval``, and the means over the classes in ``means`` with the ends of their own."""
         found = {'AUROC': auroc(true, score)}
         draws = bootstrap_areas(true, score, groups=groups, samples=self.resamples) \
             if self.resamples else np.zeros((0, true.shape[1]))
         for name, classes in means.items():
-            found[name] = macro_mean(found['AUROC'], classes)
+            found[name] = mean_of_known(found['AUROC'], classes)
             found[f'{name}_low'], found[f'{name}_high'] = percentile_interval(
-                np.array([macro_mean(draw, classes) for draw in draws]))
+                np.array([mean_of_known(draw, classes) for draw in draws]))
         found['interval'] = auroc_interval(true, score, groups=groups if patients else None, draws=draws,
                                            samples=self.resamples)
         return found
 
-    def _calibration(self, true: np.ndarray, score: np.ndarray, of_classes: np.ndarray, use: np.ndarray,
-                     temperature: float | None) -> dict[str, float]:
-        errors = {'ECE': calibration_error(*pooled(true, score), bins=self.bins)[0],
-                  'ECE_mean': macro_mean(of_classes, use)}
-        if temperature is not None:
-            scaled = scale(score, temperature)
-            errors.update(ECE_scaled=calibration_error(*pooled(true, scaled), bins=self.bins)[0],
-                          temperature=temperature)
-        return errors
-
     def _log(self, classes: list[str], true: np.ndarray, metrics: dict, areas: dict, values: dict, points: dict,
              at: dict, use: np.ndarray) -> None:
-        shown = next((name for name in points if is_rule(self.points[name])), next(iter(points), None))
+        shown = next((name for name in points if op.is_rule(self.points[name])), next(iter(points), None))
         text = [f'{len(true)} images; the interval of a class is {areas["interval"].about}',
                 class_table(classes, true, areas, values, metrics, shown, points.get(shown), at.get(shown)),
                 point_table(metrics, points, at, use)]
@@ -223,9 +200,8 @@ class MultiLabelMetric(BaseMetric):
                interval: AurocInterval, metrics: dict, points: dict) -> None:
         from cxrdet.visualization.panel_pictures import draw_panels  # matplotlib is slow to import
         folder = Path(self.out_dir)
-        content = {'images': len(true), 'classes': classes, 'interval': interval.about, 'metrics': _plain(metrics),
-                   'thresholds': {name: _plain(dict(zip(classes, bounds, strict=True))) for name, bounds in
-                                  points.items()}}
+        content = {'images': len(true), 'classes': classes, 'interval': interval.about, 'metrics': plain(metrics),
+                   'thresholds': {name: plain(dict(zip(classes, bounds))) for name, bounds in points.items()}}
         write_atomic(folder / 'metrics.json', json.dumps(content, indent=1, ensure_ascii=False))
         samples = min(self.resamples, 200)
         draw_panels(folder / 'roc.png', roc_panels(true, score, classes, groups=groups, samples=samples,
@@ -236,17 +212,3 @@ class MultiLabelMetric(BaseMetric):
 
 def _shown(rate: str) -> str:
     return 'F1' if rate == 'f1' else rate
-
-
-def _summary(point: str, by_class, micro, use: np.ndarray) -> dict[str, float]:
-    summary = {}
-    for rate in by_class._fields:
-        summary[f'{_shown(rate)}_macro@{point}'] = macro_mean(getattr(by_class, rate), use)
-        summary[f'{_shown(rate)}_micro@{point}'] = getattr(micro, rate)[0]
-    return summary
-
-
-def _plain(numbers: Mapping) -> dict:
-    """NaN as null, for JSON has none."""
-    return {key: None if math.isnan(value) else value if isinstance(value, int) else float(value)
-            for key, value in numbers.items()}

@@ -1,4 +1,3 @@
-"""What a report tells, apart from how it looks."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -9,59 +8,35 @@ __all__ = ['Content', 'Picture']
 
 
 class Picture(NamedTuple):
-    """A picture of the gallery.
+    """A picture of the gallery."""
 
-    Attributes:
-        jpeg: the file's bytes.
-        size: width and height in pixels.
-        name: file name of the image.
-        text: what is right or wrong in it, in words; it is the alternative text, too.
-        marks: (number of the class, kind of error) for each of its errors, by which it is filtered.
-    """
-
-    jpeg: bytes
-    size: tuple[int, int]
-    name: str
-    text: str
+    jpeg: bytes  # the file's bytes
+    size: tuple[int, int]  # width and height in pixels
+    name: str  # file name of the image
+    text: str  # what is right or wrong in it, in words; it is the alternative text, too
+    # (number of the class, kind of error) for each of its errors, by which it is filtered
     marks: Sequence[tuple[int, str]]
 
 
 @dataclass
 class Content:
-    """All that stands on the page.
-
-    Attributes:
-        title: of the page.
-        about: one sentence below it.
-        diagnosis: from :func:`cxrdet.core.model_diagnosis.diagnosis_of`.
-        scores: ``name``, ``value``, ``low``, ``high`` of each main score.
-        scores_note: how they and their intervals were made.
-        data, model, reproduce: (name, value) facts.
-        command: that makes the report again.
-        rows: a dict a class: the diagnosis' row, with intervals where there are.
-        training: panels of the curves of training; without any, ``training_note`` says why.
-        curves: title of a group -> its panels; ``curves_note`` says how they were made.
-        calibration: panels.
-        pictures: worst first.
-        kinds: kind of error -> its name in the gallery's filter.
-        pictures_note: how they were chosen.
-    """
+    """All that stands on the page."""
 
     title: str
-    about: str
-    diagnosis: Mapping[str, Any]
-    scores: Sequence[Mapping] = ()
-    scores_note: str = ''
-    data: Sequence[tuple[str, Any]] = ()
+    about: str  # one sentence below the title
+    diagnosis: Mapping[str, Any]  # from :func:`cxrdet.core.model_diagnosis.diagnosis_of`
+    scores: Sequence[Mapping] = ()  # ``name``, ``value``, ``low``, ``high`` of each main score
+    scores_note: str = ''  # how they and their intervals were made
+    data: Sequence[tuple[str, Any]] = ()  # (name, value) facts, as the next two
     model: Sequence[tuple[str, Any]] = ()
     reproduce: Sequence[tuple[str, Any]] = ()
-    command: str = ''
-    rows: Sequence[Mapping] = ()
-    training: Sequence[Panel] = ()
-    training_note: str = ''
-    curves: Mapping[str, Sequence[Panel]] = field(default_factory=dict)
-    curves_note: str = ''
+    command: str = ''  # that makes the report again
+    rows: Sequence[Mapping] = ()  # a dict a class: the diagnosis' row, with intervals where there are
+    training: Sequence[Panel] = ()  # curves of training
+    training_note: str = ''  # where they are from, or why there are none
+    curves: Mapping[str, Sequence[Panel]] = field(default_factory=dict)  # title of a group -> its panels
+    curves_note: str = ''  # how they were made
     calibration: Sequence[Panel] = ()
-    pictures: Sequence[Picture] = ()
-    kinds: Mapping[str, str] = field(default_factory=dict)
-    pictures_note: str = ''
+    pictures: Sequence[Picture] = ()  # worst first
+    kinds: Mapping[str, str] = field(default_factory=dict)  # kind of error -> its name in the gallery's filter
+    pictures_note: str = ''  # how they were chosen

@@ -21,22 +21,14 @@ _SCORE_HELP = {'AP@0.5': 'average precision at IoU 0.5', 'AUROC': 'area under th
 
 
 class Column(NamedTuple):
-    """A column of a table.
+    """A column of a table."""
 
-    Attributes:
-        key: in the rows.
-        title: in its head.
-        help: what it means, shown when the pointer rests on the head, and listed below the table.
-        low, high: keys of the ends of an interval that is written behind the value.
-        text: holds words, not numbers.
-    """
-
-    key: str
-    title: str
-    help: str = ''
-    low: str = ''
+    key: str  # in the rows
+    title: str  # in its head
+    help: str = ''  # what it means, shown when the pointer rests on the head, and listed below the table
+    low: str = ''  # keys of the ends of an interval that is written behind the value
     high: str = ''
-    text: bool = False
+    text: bool = False  # holds words, not numbers
 
 
 def render_page(content: Content) -> str:
@@ -49,7 +41,7 @@ def render_page(content: Content) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number as text: whole ones in groups of thousands, others with ``digits`` decimals; '–' for None, NaN."""
+    """Whole numbers in groups of thousands, others with ``digits`` decimals; '–' for None, NaN."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return '–'
     if isinstance(value, int):
@@ -58,7 +50,6 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def _columns(diagnosis: Mapping[str, Any]) -> dict[str, list[Column]]:
-    """Columns of the tables that sort; those of the table of classes by the task."""
     name, decided = diagnosis['score_name'], diagnosis.get('operating_point', '')
     unit = 'boxes' if diagnosis['task'] == 'detection' else 'images'
     of_class = Column('class', 'Class', text=True)
@@ -100,7 +91,6 @@ def _wrong_calls(diagnosis: Mapping[str, Any]) -> list[dict]:
 
 
 def _filters(content: Content) -> list[tuple[str, str, list]]:
-    """Name, title and choices, (value, text) each, of the filters of the gallery: what its pictures have."""
     marks = {mark for picture in content.pictures for mark in picture.marks}
     labels, kinds = ({mark[part] for mark in marks} for part in (0, 1))
     return [('class', 'Class', [(label, content.diagnosis['classes'][label]) for label in sorted(labels)]),
@@ -108,7 +98,6 @@ def _filters(content: Content) -> list[tuple[str, str, list]]:
 
 
 def _shown(value: Any) -> Any:
-    """What the templates write of a value: nothing of None, no control character; markup as it is."""
     return '' if value is None else value if hasattr(value, '__html__') else visible(value)
 
 

@@ -24,12 +24,10 @@ _MOST_BYTES = 7 * 2 ** 20  # of all pictures; base64 adds a third
 
 
 def choose(marks: Sequence[set], most: int) -> list[int]:
-    """Which images to show, in their order: the first half of ``most`` are the first ones; then those which bring pairs
-    of class and kind of error that are still rare, so that no filter finds nothing.
-
-    Args:
-        marks: the pairs of each image, the worst image first; images without any are left out.
-        most: how many at most.
+    """Which images to show, in their order: the first half of ``most`` are the first
+    ones; then those which bring pairs of class and kind of error that are still rare,
+    so that no filter finds nothing. ``marks`` are the pairs of each image, the worst
+    first; images without any are left out.
     """
     able = [i for i, mark in enumerate(marks) if mark]
     chosen = able[:(most + 1) // 2]
@@ -45,15 +43,8 @@ def choose(marks: Sequence[set], most: int) -> list[int]:
 
 def detection_pictures(pairing: Pairing, images: Sequence[str], classes: Sequence[str],
                        read: Callable[[str], np.ndarray], *, score_thr: float, most: int) -> list[Picture]:
-    """The images with the most errors, with found, false and missed boxes; names stand at errors only.
-
-    Args:
-        pairing: of a detector's boxes with the ground truth.
-        images: I paths.
-        classes: C names.
-        read: gives the image of a path, (H, W, 3) uint8, BGR.
-        score_thr: lowest score that is shown.
-        most: pictures at most.
+    """At most so many images with the most errors, with found, false and missed boxes; names stand at errors only.
+    ``read`` gives the image of a path, (H, W, 3) uint8, BGR.
     """
     table = error_table(pairing).from_score(score_thr)
     marks = _box_marks(table, len(images))
@@ -75,11 +66,8 @@ def label_pictures(true: np.ndarray, prob: np.ndarray, called: np.ndarray, image
     Args:
         true, prob: (N, C) labels 1, 0 or NaN, and probabilities.
         called: (N, C) bool, decisions.
-        images: N paths.
-        classes: C names.
         draw: called with path, probabilities and decisions of an image, gives its picture.
         single: one class an image.
-        most: pictures at most.
     """
     order = [row['index'] for row in wrong_images(classes, true, prob, images, single=single, most=len(images))]
     order += sorted(set(range(len(images))) - set(order))
@@ -136,6 +124,5 @@ def _picture(image: np.ndarray, path: str, text: str, marks: set) -> Picture:
 
 
 def _within_budget(pictures: Sequence[Picture]) -> list[Picture]:
-    """The first pictures that together stay below the limit of bytes."""
     total = np.cumsum([len(picture.jpeg) for picture in pictures])
     return [picture for picture, size in zip(pictures, total) if size <= _MOST_BYTES]

@@ -1,4 +1,4 @@
-"""Where the parts of a panel of curves stand in the SVG that the template draws: sharp at any size, and small."""
+"""Where the parts of a panel of curves stand in the SVG that the template draws."""
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -52,7 +52,6 @@ def _places(values, *, ends: tuple[float, float], log: bool, span: tuple[float, 
 
 
 def _ends(panel: Panel, axis: int) -> tuple[float, float]:
-    """Ends of an axis; where the panel names none, those of its values with some air."""
     given, log = ((panel.x_range, panel.log_x), (panel.y_range, panel.log_y))[axis]
     if given is not None:
         return given
@@ -87,7 +86,6 @@ def _log_ticks(low: float, high: float, *, binary: bool) -> list[float]:
 
 
 def _line(line: Line, alone: str, to_x: Callable, to_y: Callable) -> dict[str, Any]:
-    """Path data of a line's ``curve`` and ``band``, and the places of its ``marks`` and their ``bars``."""
     points, band, bars = np.stack([to_x(line.x), to_y(line.y)], axis=1), None, []
     if line.band is not None:
         ends = np.stack([to_x(line.band[0]), to_y(line.band[1]), to_y(line.band[2])], axis=1)
@@ -109,7 +107,7 @@ def _stairs(points: np.ndarray) -> np.ndarray:
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
-    """Path data with gaps where a value is missing; points that share a place at this precision are left out."""
+    """Path data with gaps where a value is missing."""
     parts, last, pen = [], None, 'M'
     for x, y in points:
         if not (math.isfinite(x) and math.isfinite(y)):

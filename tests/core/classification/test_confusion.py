@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from cxrdet.core.classification.confusion import class_report, confusion_matrix, frequent_confusions, top_confusions
+from cxrdet.core.classification.confusion import class_report, confusion_matrix, frequent_confusions
 
 
 @pytest.mark.parametrize(('classes', 'images'), [(2, 50), (3, 200), (11, 233), (30, 2000)])
@@ -45,9 +45,10 @@ def test_no_image():
 
 def test_most_frequent_errors():
     matrix = [[9, 2, 0], [5, 9, 0], [0, 1, 9]]
-    assert top_confusions(matrix) == [(1, 0, 5), (0, 1, 2), (2, 1, 1)]
-    assert top_confusions(matrix, 1) == [(1, 0, 5)]
-    assert top_confusions(np.eye(3, dtype=int)) == []
+    found = [(row['true'], row['predicted'], row['count']) for row in frequent_confusions(matrix, 'abc')]
+    assert found == [('b', 'a', 5), ('a', 'b', 2), ('c', 'b', 1)]
+    assert [row['count'] for row in frequent_confusions(matrix, 'abc', most=1)] == [5]
+    assert frequent_confusions(np.eye(3, dtype=int), 'abc') == []
 
 
 @pytest.mark.parametrize(('true', 'predicted', 'number', 'expected'), [

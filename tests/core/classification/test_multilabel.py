@@ -14,11 +14,11 @@ from sklearn.metrics import (
 from cxrdet.core.classification.multilabel import (
     average_precision,
     confusion,
-    macro_mean,
+    cumulated,
     pooled,
-    precision_recall_points,
     rates,
 )
+from cxrdet.core.rates import mean_of_known
 
 NAN = np.nan
 KINDS = ['random', 'tied', 'unknown', 'all equal', 'rare']
@@ -70,7 +70,7 @@ def test_averages_are_those_of_scikit_learn_over_many_labels(average):
     true, score = draw(4, 'random')
     called = (score >= 0.4).astype(float)
     counts = confusion(true, score, 0.4)
-    ours = {name: macro_mean(getattr(rates(counts), name)) if average == 'macro'
+    ours = {name: mean_of_known(getattr(rates(counts), name)) if average == 'macro'
             else getattr(rates(counts.total()), name)[0] for name in SKLEARN}
     assert ours['precision'] == pytest.approx(precision_score(true, called, average=average), abs=1e-12)
     assert ours['recall'] == pytest.approx(recall_score(true, called, average=average), abs=1e-12)
@@ -92,13 +92,14 @@ def test_average_precision_equals_scikit_learn(kind):
                                [average_precision_score(flat_true[known], flat_score[known])], rtol=0, atol=1e-9)
 
 
-def test_curve_equals_scikit_learn():
+def test_counts_at_each_score_equal_scikit_learn():
     true, score = draw(6, 'tied', c=1)
-    precision, recall, thresholds = precision_recall_points(true, score)
+    hits, alarms, thresholds, positives, negatives = cumulated(true, score)
     expected = precision_recall_curve(true[:, 0], score[:, 0])
-    np.testing.assert_allclose(precision, expected[0][-2::-1], atol=1e-12)
-    np.testing.assert_allclose(recall, expected[1][-2::-1], atol=1e-12)
+    np.testing.assert_allclose(hits / (hits + alarms), expected[0][-2::-1], atol=1e-12)
+    np.testing.assert_allclose(hits / positives, expected[1][-2::-1], atol=1e-12)
     np.testing.assert_array_equal(thresholds, expected[2][::-1])
+    assert positives + negatives == len(true)
 
 
 @pytest.mark.parametrize(('true', 'score', 'expected'), [
@@ -125,19 +126,19 @@ def test_empty_input():
     assert [values.tolist() for values in counts] == [[0, 0, 0]] * 4
     assert np.isnan(np.array(rates(counts))).all()
     assert np.isnan(average_precision(np.zeros((0, 3)), np.zeros((0, 3)))).tolist() == [True] * 3
-    assert np.isnan(macro_mean([]))
+    assert np.isnan(mean_of_known([]))
 
 
-def test_macro_mean():
-    assert macro_mean([0.2, NAN, 0.6]) == pytest.approx(0.4)
-    assert macro_mean([0.2, NAN, 0.6], [True, True, False]) == 0.2
-    assert np.isnan(macro_mean([NAN, 1], [True, False]))
+def test_mean_of_known():
+    assert mean_of_known([0.2, NAN, 0.6]) == pytest.approx(0.4)
+    assert mean_of_known([0.2, NAN, 0.6], [True, True, False]) == 0.2
+    assert np.isnan(mean_of_known([NAN, 1], [True, False]))
 
 
 @pytest.mark.parametrize(('call', 'message'), [
     (lambda: confusion([[0, 1]], [[0, 1]], [0.5]), 'expected one threshold or 2, one a class, got shape \\(1,\\)'),
     (lambda: confusion([0, 2], [0, 1]), 'must be 1, 0 or NaN'),
-    (lambda: precision_recall_points([[0, 1]], [[0, 1]]), 'the labels of one class'),
+    (lambda: cumulated([[0, 1]], [[0, 1]]), 'the labels of one class'),
 ])
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):

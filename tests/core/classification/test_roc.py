@@ -11,7 +11,6 @@ from sklearn.metrics import roc_auc_score
 from cxrdet.core.classification.roc import (
     auroc,
     bootstrap_areas,
-    bootstrap_interval,
     delong_interval,
     draws_of_groups,
     midrank,
@@ -19,6 +18,10 @@ from cxrdet.core.classification.roc import (
 )
 
 NAN = np.nan
+
+
+def bootstrap_interval(true, score, samples=1000, **options):
+    return percentile_interval(bootstrap_areas(true, score, samples=samples, **options))
 
 
 def draw(seed: int, kind: str, n: int = 300, c: int = 5):
@@ -67,50 +70,38 @@ def test_midrank():
 
 def test_delong_by_hand():
     # positives 2, 3; negatives 1, 2. Share of negatives below each positive: 3/4, 1; of positives above each
-    # negative: 1, 3/4. Both variances are 1/32, hence the standard error sqrt(1/64 + 1/64) = 0.17678 around 7/8.
-    low, high = delong_interval([0, 1, 0, 1], [1, 2, 2, 3], level=0.5)
-    assert low[0] == pytest.approx(0.875 - 0.67448975 * np.sqrt(1 / 32))
-    assert high[0] == pytest.approx(0.875 + 0.67448975 * np.sqrt(1 / 32))
-    assert delong_interval([0, 1, 0, 1], [1, 2, 2, 3])[1][0] == 1
-    np.testing.assert_array_equal(delong_interval([0, 0, 1], [1, 2, 3]), [[NAN], [NAN]])  # one positive: no variance
-
-
-def test_delong_on_the_logit_scale_by_hand():
-    # The numbers of the test above: logit(7/8) = ln 7, and its standard error is sqrt(1/32) / (7/8 x 1/8).
+    # negative: 1, 3/4. Both variances are 1/32, hence the standard error sqrt(1/64 + 1/64) = 0.17678 around 7/8,
+    # on the logit scale sqrt(1/32) / (7/8 x 1/8) around ln 7.
     true, score = [0, 1, 0, 1], [1, 2, 2, 3]
-    for level, width in ((0.5, 0.67448975), (0.95, 1.95996398)):
-        low, high = delong_interval(true, score, level=level, scale='logit')
-        assert logit(low[0]) == pytest.approx(np.log(7) - width * np.sqrt(1 / 32) * 64 / 7)
-        assert logit(high[0]) == pytest.approx(np.log(7) + width * np.sqrt(1 / 32) * 64 / 7)
-    turned = delong_interval(true, -np.array(score), scale='logit')
-    np.testing.assert_allclose([1 - turned[1], 1 - turned[0]], delong_interval(true, score, scale='logit'))
-    np.testing.assert_array_equal(delong_interval([0, 0, 1], [1, 2, 3], scale='logit'), [[NAN], [NAN]])
-    low, high = delong_interval([0, 1, 0, 1], [7, 7, 7, 7], scale='logit')
+    low, high = delong_interval(true, score)
+    assert logit(low[0]) == pytest.approx(np.log(7) - 1.95996398 * np.sqrt(1 / 32) * 64 / 7)
+    assert logit(high[0]) == pytest.approx(np.log(7) + 1.95996398 * np.sqrt(1 / 32) * 64 / 7)
+    turned = delong_interval(true, -np.array(score))
+    np.testing.assert_allclose([1 - turned[1], 1 - turned[0]], [low, high])
+    np.testing.assert_array_equal(delong_interval([0, 0, 1], [1, 2, 3]), [[NAN], [NAN]])  # one positive: no variance
+    low, high = delong_interval([0, 1, 0, 1], [7, 7, 7, 7])
     assert low[0] == high[0] == expit(0)
 
 
-@pytest.mark.parametrize(('positives', 'negatives', 'level'), [(2, 9, 0.95), (10, 140, 0.95), (40, 12, 0.8)])
-def test_bound_of_a_perfect_area(positives, negatives, level):
+@pytest.mark.parametrize(('positives', 'negatives'), [(2, 9), (10, 140), (40, 12)])
+def test_bound_of_a_perfect_area(positives, negatives):
     """As many disjoint pairs as the rarer kind has films were all in order: Clopper-Pearson's one-sided bound."""
     true, score = np.repeat([1., 0.], [positives, negatives]), np.arange(positives + negatives, 0., -1)
     pairs = min(positives, negatives)
-    bound = binomtest(pairs, pairs, alternative='greater').proportion_ci(level, 'exact').low
-    np.testing.assert_allclose(delong_interval(true, score, level=level, scale='logit'), [[bound], [1]])
-    np.testing.assert_allclose(delong_interval(true, -score, level=level, scale='logit'), [[0], [1 - bound]],
-                               atol=1e-15)
-    np.testing.assert_array_equal(delong_interval(true, score, level=level), [[1], [1]])
+    bound = binomtest(pairs, pairs, alternative='greater').proportion_ci(0.95, 'exact').low
+    np.testing.assert_allclose(delong_interval(true, score), [[bound], [1]])
+    np.testing.assert_allclose(delong_interval(true, -score), [[0], [1 - bound]], atol=1e-15)
 
 
-@pytest.mark.parametrize(('positives', 'negatives', 'area', 'linear', 'on_logits'), [
-    (10, 140, 0.95, 0.78, 0.88), (15, 140, 0.90, 0.87, 0.91), (30, 140, 0.90, 0.91, 0.94), (60, 120, 0.76, 0.95, 0.96)])
-def test_share_that_holds_the_truth_with_few_positives(positives, negatives, area, linear, on_logits):
+@pytest.mark.parametrize(('positives', 'negatives', 'area', 'share'), [
+    (10, 140, 0.95, 0.88), (15, 140, 0.90, 0.91), (30, 140, 0.90, 0.94), (60, 120, 0.76, 0.96)])
+def test_share_that_holds_the_truth_with_few_positives(positives, negatives, area, share):
     """What the docstring says, of 1000 draws: a standard deviation of the share is about 1 %."""
     rng = np.random.default_rng(5)
     true = np.repeat([1., 0.], [positives, negatives])[:, None].repeat(1000, axis=1)
     score = rng.normal(size=true.shape) + true * np.sqrt(2) * NormalDist().inv_cdf(area)
-    for scale, expected in (('linear', linear), ('logit', on_logits)):
-        low, high = delong_interval(true, score, scale=scale)
-        assert np.mean((low <= area) & (area <= high)) == pytest.approx(expected, abs=0.03)
+    low, high = delong_interval(true, score)
+    assert np.mean((low <= area) & (area <= high)) == pytest.approx(share, abs=0.03)
 
 
 def test_intervals_hold_the_truth_at_their_rate():
@@ -188,9 +179,8 @@ def test_areas_make_no_call_a_film(function, calls):
     (lambda: auroc([0, 1], [1]), r'one shape, \(N,\) or \(N, C\), got \(2,\) and \(1,\)'),
     (lambda: auroc([0, 2], [1, 1]), 'must be 1, 0 or NaN .* got 2.0 in row 1, column 0'),
     (lambda: auroc([[0, 1]], [[1, NAN]]), 'must be finite, got nan in row 0, column 1'),
-    (lambda: delong_interval([0, 1], [1, 1], level=95), 'between 0 and 1, got 95'),
-    (lambda: delong_interval([0, 1], [1, 1], scale='log'), 'scale must be "linear" or "logit", got "log"'),
-    (lambda: bootstrap_interval([0, 1], [1, 1], groups=[1]), 'expected 2 groups'),
+    (lambda: percentile_interval([1.], level=95), 'between 0 and 1, got 95'),
+    (lambda: bootstrap_areas([0, 1], [1, 1], groups=[1]), 'expected 2 groups'),
 ])
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):

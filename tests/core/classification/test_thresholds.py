@@ -70,7 +70,8 @@ def test_band_is_that_of_resampled_curves():
 
 
 def test_band_of_tied_scores_and_of_nothing():
-    _, low, high = roc_band([1, 0, 1, 0], [.5, .5, .5, .5], grid=3)
+    _, low, high = roc_band([1, 0, 1, 0], [.5, .5, .5, .5])
+    low, high = low[::50], high[::50]
     np.testing.assert_allclose([low, high], [[0, .5, 1]] * 2)
     assert np.isnan(roc_band([], [])[1]).all() and np.isnan(roc_band([1, 1], [0, 1])[1]).all()
 

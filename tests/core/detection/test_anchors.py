@@ -32,4 +32,3 @@ def test_advice():
     small = anchor_advice([(9, 27), (10, 30), (11, 33)])
     assert small['covered'] == 0 and small['base_scale'] == 4 and small['ratios'] == [3.0]
     assert small['covered_then'] == 1
-    assert anchor_advice([(16, 16)], scale=2)['covered'] == 1

@@ -12,7 +12,7 @@ from mmpretrain.structures import DataSample
 from sklearn.metrics import average_precision_score, f1_score, hamming_loss, recall_score, roc_auc_score
 
 from cxrdet.core.classification.operating_points import choose_points
-from cxrdet.core.classification.roc import bootstrap_interval, delong_interval
+from cxrdet.core.classification.roc import bootstrap_areas, delong_interval, percentile_interval
 from cxrdet.evaluation.metrics.multi_label_metric import MultiLabelMetric
 from cxrdet.registry import METRICS
 
@@ -77,7 +77,7 @@ def test_values_are_those_of_scikit_learn():
         assert found[f'hamming_micro@{name}'] == pytest.approx(hamming_loss(true, called), abs=1e-9)
         assert found[f'accuracy_macro@{name}'] == pytest.approx(1 - hamming_loss(true, called), abs=1e-9)
         assert found[f'F1_Edema@{name}'] == pytest.approx(f1_score(true[:, 1], called[:, 1]), abs=1e-9)
-    low, high = delong_interval(true, score, scale='logit')
+    low, high = delong_interval(true, score)
     for i, name in enumerate(CLASSES):
         assert found[f'AUROC_{name}'] == pytest.approx(areas[i], abs=1e-9)
         assert (found[f'AUROC_{name}_low'], found[f'AUROC_{name}_high']) == (low[i], high[i])
@@ -189,7 +189,7 @@ def test_patients_are_resampled_together():
     copies = np.repeat(true, 3, axis=0), np.repeat(score, 3, axis=0)
     patients = [f'{i // 3:05d}' for i in range(180)]
     found, _ = run(samples_of(*copies, patients), resamples=80)
-    expected = bootstrap_interval(*copies, groups=patients, samples=80)
+    expected = percentile_interval(bootstrap_areas(*copies, groups=patients, samples=80))
     for i, name in enumerate(CLASSES):
         ends = (found[f'multi-label/AUROC_{name}_low'], found[f'multi-label/AUROC_{name}_high'])
         assert ends == pytest.approx((expected[0][i], expected[1][i]))

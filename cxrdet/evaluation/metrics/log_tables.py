@@ -1,13 +1,29 @@
-"""The tables that MultiLabelMetric writes into the log."""
+"""The tables that metrics write into the log."""
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from cxrdet.core.classification.multilabel import Rates
 
-__all__ = ['class_table', 'point_table']
+__all__ = ['absent_text', 'class_table', 'point_table', 'rate_table']
 
 _RATES = ('accuracy', 'precision', 'recall', 'specificity', 'F1', 'hamming')
+
+
+def rate_table(head: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """A line for each of ``rows``: name, count and numbers, under the titles ``head``."""
+    width = max(len(str(row[0])) for row in (head, *rows))
+    lines = [f'{head[0]:<{width}}  {head[1]:>7}' + ''.join(f'  {name:>9}' for name in head[2:])]
+    lines += [f'{name:<{width}}  {count:>7}' + ''.join(f'  {value:>9.4f}' for value in values)
+              for name, count, *values in rows]
+    return '\n'.join(lines)
+
+
+def absent_text(classes: Sequence[str], counts, what: str) -> str:
+    """Which classes do not occur, '' if all do."""
+    absent = [name for name, count in zip(classes, counts) if not count]
+    return f'{len(absent)} of {len(classes)} classes have no {what} here; their values are NaN and left out of the ' \
+           f'means: {", ".join(absent)}' if absent else ''
 
 
 def class_table(classes: Sequence[str], true: np.ndarray, areas: Mapping, values: Mapping, metrics: Mapping,
@@ -36,10 +52,9 @@ def class_table(classes: Sequence[str], true: np.ndarray, areas: Mapping, values
 
 
 def point_table(metrics: Mapping, points: Mapping, at: Mapping[str, Rates], use: np.ndarray) -> str:
-    """Two lines for each operating point: rates averaged over classes (macro) and pooled (micro).
-
-    A line below them says where the mean precision is over fewer classes than ``use`` (C,): a class in which nothing is
-    called positive has none.
+    """Two lines for each operating point: rates averaged over classes (macro) and
+    pooled (micro), and where the mean precision is over fewer classes than ``use``
+    (C,): a class in which nothing is called positive has none.
     """
     if not points:
         return ''
