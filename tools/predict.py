@@ -47,7 +47,8 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     from cxrdet.core.errors import CxrdetError
     from cxrdet.core.terminal import guard_output, say, say_error
-    from cxrdet.inference.predict import CamChoice, predict, summary
+    from cxrdet.inference.predict import CamChoice, predict
+    from cxrdet.inference.tasks import summary
     from cxrdet.preflight.config import load_config
     guard_output()
     cam = None

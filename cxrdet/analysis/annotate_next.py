@@ -18,8 +18,6 @@ from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.inference.predict import find_images, raw_predictions
 
-__all__ = ['annotate_next']
-
 _LOWEST = 0.05  # score of a detection that is looked at
 _HEADER = ('rank', 'image', 'priority', 'uncertainty', 'class', 'weakness')
 

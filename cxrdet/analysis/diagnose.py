@@ -11,8 +11,6 @@ from cxrdet.core.model_diagnosis import diagnosis_of
 from cxrdet.inference.split_predictions import judge
 from cxrdet.preflight.data import training_quality
 
-__all__ = ['diagnose']
-
 
 def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str = 'val', train_images: int = 200,
              score_thr: float | None = None, out: str | Path | None = None, seed: int = 0, device: str = 'auto',

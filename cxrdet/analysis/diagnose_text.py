@@ -7,8 +7,6 @@ from typing import Any
 from cxrdet.core.diagnosis import listed, quality_text
 from cxrdet.core.terminal import visible
 
-__all__ = ['WIDTH', 'diagnosis_text']
-
 WIDTH = 110
 _NAME = 20  # longest class name that is shown whole
 _MATRIX = 12  # most columns of a confusion matrix that is shown

@@ -54,8 +54,6 @@ from cxrdet.visualization.report.pictures import (
     reduced,
 )
 
-__all__ = ['content_of', 'fingerprint', 'report', 'training_panels']
-
 CURVES = ('Precision and recall of boxes at IoU 0.5', 'FROC at IoU 0.5', 'ROC', 'Precision and recall', 'Calibration')
 _MOST_PANELS = 24
 _MOST_CAMS, _CAM_CLASSES = 24, 3

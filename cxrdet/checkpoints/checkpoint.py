@@ -36,9 +36,6 @@ from cxrdet.core.torch_files import (
     read_torch_file,
 )
 
-__all__ = ['Checkpoint', 'Load', 'check_share', 'find_resumable', 'install_safe_loader', 'packed', 'publish',
-           'reading_ahead', 'recorded_loads']
-
 _RESUMABLE_KEYS = ('meta', 'state_dict', 'message_hub', 'optimizer')
 _EXAMPLES = 3
 _NEEDED = 0.5

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from cxrdet.core.evidence import Evidence, evidence_for, tell, worth
 
-__all__ = ['ADVICE', 'KINDS', 'Switch', 'advice_for']
-
 #: What a switch is: a config file, a tool, a plugin of ours, or a setting
 #: that the config in ``where`` has.
 KINDS = ('config', 'tool', 'plugin', 'setting')

@@ -3,8 +3,6 @@ import math
 
 import numpy as np
 
-__all__ = ['sampling_matrix']
-
 
 def sampling_matrix(height: int, width: int, *, rotation: float = 0.0, shift: tuple[float, float] = (0.0, 0.0),
                     shear: float = 0.0, zoom: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:

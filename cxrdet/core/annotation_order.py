@@ -11,9 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ['MEASURES', 'Priorities', 'class_weakness', 'detection_priorities', 'multi_label_priorities', 'ranking',
-           'single_label_priorities']
-
 MEASURES = ('entropy', 'margin')
 
 

@@ -7,8 +7,6 @@ import numpy as np
 
 from cxrdet.core.issues import DataTable, Finding
 
-__all__ = ['BOX_FAULTS', 'MAX_FAULTY', 'annotation_quality']
-
 #: Findings that make a box a faulty one: inverted, without area, out of bounds, tiny, there twice; and
 #: what cannot be read.
 BOX_FAULTS = ('inverted_box', 'zero_area_box', 'outside_box', 'out_of_bounds_box', 'tiny_box', 'duplicate_box',

@@ -3,8 +3,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ['checked_level', 'draws_of_groups', 'percentile_interval']
-
 
 def percentile_interval(draws, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """The middle ``level`` of resampled values, (samples, C) or (samples,): lower and upper ends, (C,) or ().

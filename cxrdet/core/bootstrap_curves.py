@@ -17,8 +17,6 @@ from cxrdet.core.classification.roc import last_of_ties
 from cxrdet.core.detection.average_precision import score_columns
 from cxrdet.core.detection.matching import LesionTable
 
-__all__ = ['CalibrationCurve', 'bootstrap_average_precision', 'calibration_curve', 'pr_band', 'pr_curve']
-
 _RECALLS = np.linspace(0, 1, 101)
 
 

@@ -1,7 +1,5 @@
 """Where the config of a model counts the classes of the data set, and where something else."""
 
-__all__ = ['COUNT_KEYS', 'OTHER_COUNTS']
-
 #: Keys that hold the number of classes of the data set.
 COUNT_KEYS = ('num_classes', 'num_things_classes')
 

@@ -2,8 +2,6 @@
 import torch
 from torch import Tensor
 
-__all__ = ['rgb_to_lab']
-
 _TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _WHITE = (0.950456, 1.0, 1.088754)  # D65, the sums of the rows above
 _STEP = 6 / 29

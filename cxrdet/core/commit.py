@@ -3,8 +3,6 @@ import os
 import subprocess
 from pathlib import Path
 
-__all__ = ['commit_of']
-
 
 def commit_of(package: Path) -> tuple[str, bool] | None:
     """The commit that is checked out (40 hex digits), and whether files of its repository have changed since.

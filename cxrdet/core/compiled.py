@@ -6,8 +6,6 @@ is none, each process compiles for itself.
 import functools
 from collections.abc import Callable
 
-__all__ = ['compiled']
-
 
 def compiled(function: Callable) -> Callable:
     """Compile ``function`` at its first call; neither Numba is imported nor anything written before that."""

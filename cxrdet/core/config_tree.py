@@ -1,8 +1,6 @@
 """The dicts within a config, in the order in which they stand there."""
 from collections.abc import Iterator
 
-__all__ = ['DATALOADERS', 'DATASET_KEYS', 'datasets_of', 'innermost', 'walk']
-
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 DATASET_KEYS = ('ann_file', 'data_prefix', 'data_root')
 

@@ -18,9 +18,6 @@ from cxrdet.core.classification.calibration import (
     to_logit,
 )
 
-__all__ = ['FEW', 'LIMITS', 'calibration_section', 'finding', 'fit_findings', 'fit_verdict', 'flags_of',
-           'imbalance_findings', 'listed', 'plain', 'quality_findings', 'quality_text', 'weak_findings']
-
 #: gap: train minus validation, above it a model overfits; low: a training score below it is underfitting; weak: scores
 #: of classes below it are flagged; ratio: largest class over smallest; ece: expected calibration error; gain: of mAP.
 LIMITS = {'gap': 0.1, 'low': 0.5, 'weak': 0.3, 'ratio': 5., 'ece': 0.1, 'gain': 0.02}

@@ -4,8 +4,6 @@ from collections.abc import Callable, Hashable, Iterable
 
 from cxrdet.core.files import sha256_of
 
-__all__ = ['equal_files']
-
 _SAMPLE = 4096  # bytes from the middle
 
 

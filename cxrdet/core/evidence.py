@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ['FILE', 'Evidence', 'evidence_for', 'tell', 'worth']
-
 FILE = Path(__file__).with_name('evidence.csv')
 
 

@@ -19,8 +19,6 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.files import open_locked, read_text, sha256_of, write_atomic
 from cxrdet.core.paths import name_fault, within
 
-__all__ = ['OutputFolder', 'keep_apart', 'results_of']
-
 HOME = '.cxrdet'
 _HALF_WRITTEN = re.compile(r'\..+\.(part|partial|tmp)(\.\w+)?')
 

@@ -21,8 +21,6 @@ from pathlib import Path
 
 from cxrdet.core.errors import DataError
 
-__all__ = ['Recorder', 'better_is', 'named_rates', 'number', 'read_history', 'scalars', 'series', 'summary', 'to_json']
-
 _RULES = ('greater', 'less')
 _KINDS = ((None, r'thresholds?|temperature|count|num|undefined'),
           ('less', r'loss|error|err|hamming|ece|brier|nll|mae|mse|rmse'),

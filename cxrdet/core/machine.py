@@ -9,8 +9,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-__all__ = ['cpu_share', 'local_processes', 'memory_limit', 'shared_memory_free', 'usable_cpus']
-
 _UNLIMITED = 2 ** 62  # bytes; cgroup v1 writes "no limit" as a number above
 
 

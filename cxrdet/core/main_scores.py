@@ -20,8 +20,6 @@ from cxrdet.core.detection.froc import froc, froc_interval
 from cxrdet.core.detection.matching import LesionTable, Pairing
 from cxrdet.core.rates import mean_of_known
 
-__all__ = ['detection_scores', 'multi_label_scores', 'single_label_scores']
-
 
 def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples: int = 200, seed: int = 0,
                      ious: Sequence[float] = IOUS) -> tuple[list[dict], list[dict]]:

@@ -54,8 +54,6 @@ from cxrdet.core.diagnosis import (
 from cxrdet.core.predictions import Collected
 from cxrdet.core.rates import mean_of_known
 
-__all__ = ['diagnosis_of']
-
 PREDICT_SCORE = 0.3  # what tools/predict.py shows unasked
 
 

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-__all__ = ['paired_difference']
-
 
 def paired_difference(values: Sequence[float], baseline: Sequence[float], *, test_to_train: float = 0.0,
                       level: float = 0.95) -> tuple[float, float, float]:

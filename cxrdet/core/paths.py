@@ -6,8 +6,6 @@ from pathlib import Path
 
 from cxrdet.core.errors import DataError
 
-__all__ = ['check_names', 'is_outside', 'join_inside', 'name_fault', 'within']
-
 _DRIVE = re.compile(r'[A-Za-z]:')
 _SEPARATORS = re.compile(r'[/\\]')
 

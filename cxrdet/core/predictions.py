@@ -9,8 +9,6 @@ import numpy as np
 from cxrdet.core.classification.roc import group_numbers
 from cxrdet.core.detection.matching import Pairing, pair_boxes
 
-__all__ = ['Collected', 'boxes_of_truth']
-
 
 def boxes_of_truth(instances: Iterable[Mapping]) -> dict[str, np.ndarray]:
     """``boxes`` (M, 4) float64, ``labels`` (M,) int64 and ``ignore`` (M,) bool of what

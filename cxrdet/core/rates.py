@@ -3,8 +3,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ['Counts', 'Rates', 'mean_of_known', 'precision_recall_f1']
-
 
 def mean_of_known(values, use=True) -> float:
     """Mean of the values of any shape that are not NaN, as a class without ground truth is; NaN where none is left.

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from cxrdet.core.errors import DataError
 from cxrdet.core.history import number
 
-__all__ = ['read_logs']
-
 _NO_LOSS = {'lr', 'base_lr', 'data_time', 'time', 'epoch', 'iter', 'step', 'memory', 'grad_norm'}
 
 

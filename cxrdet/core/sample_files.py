@@ -11,8 +11,6 @@ import torch
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import atomic_path
 
-__all__ = ['check_sample_path', 'read_samples', 'write_samples']
-
 
 def check_sample_path(path: str | os.PathLike) -> None:
     """Raise ConfigError for a name that is none of such a file."""

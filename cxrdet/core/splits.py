@@ -15,8 +15,6 @@ import numpy as np
 
 from cxrdet.core.errors import DataError
 
-__all__ = ['check_disjoint', 'grouped_folds', 'grouped_split', 'shared_groups']
-
 _SWEEPS = 20  # rounds of moves; three or four are enough before nothing moves any more
 _VISITS = 20_000  # groups to be placed in all starts together, and at most
 _STARTS = 20

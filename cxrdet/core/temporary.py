@@ -8,8 +8,6 @@ from pathlib import Path
 
 from cxrdet.core.files import lock_file
 
-__all__ = ['remove_stale', 'worker_folder']
-
 _PREFIX = 'cxrdet-'
 _LONGEST = 74  # characters; in it come /pymp-12345678/listener-12345678, and a socket's path may have 107
 

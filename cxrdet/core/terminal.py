@@ -10,8 +10,6 @@ import sys
 import traceback
 import warnings
 
-__all__ = ['guard_output', 'say', 'say_error', 'visible']
-
 _MARKS = '\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f'
 _CONTROL = re.compile(f'[\x00-\x08\x0b-\x1f\x7f-\x9f{_MARKS}\ud800-\udfff]')
 _IN_A_LINE = re.compile(f'[\x00-\x1f\x7f-\x9f{_MARKS}\ud800-\udfff]')

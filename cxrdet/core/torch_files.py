@@ -25,9 +25,6 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import torch
 
-__all__ = ['Call', 'DamagedFileError', 'ForeignFileError', 'PickledCodeError', 'add_digest', 'check_undamaged',
-           'read_torch_file']
-
 _MAGIC, _PROTOCOL = 0x1950a86a20f9469cfc6c, 1001  # what legacy files begin with
 _DIGEST = '.digest'
 _CHUNK = 1 << 18  # bytes that are read and summed up while they are in the processor's cache

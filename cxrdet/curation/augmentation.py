@@ -6,8 +6,6 @@ import numpy as np
 from cxrdet.core.detection.matching import as_boxes
 from cxrdet.core.errors import ConfigError
 
-__all__ = ['FILL', 'PRESETS', 'augment', 'augment_marked', 'make_augmenter', 'only_window', 'paint_over']
-
 PRESETS = ('cell', 'mild')
 MEAN_COLOUR = (124, 116, 104)  # RGB
 FILL = {'cell': MEAN_COLOUR[::-1], 'mild': (0, 0, 0)}

@@ -15,8 +15,6 @@ from cxrdet.datasets.formats.files import image_paths
 from cxrdet.datasets.formats.images import read_image
 from cxrdet.datasets.formats.sets import find_format, read_set
 
-__all__ = ['Backgrounds', 'Found', 'find_backgrounds']
-
 
 @dataclass
 class Backgrounds:

@@ -40,8 +40,6 @@ from cxrdet.curation.repaired_set import copy_names, free_name, name_key, voc_na
 from cxrdet.curation.set_writers import FOLDERS, add_image, write_set
 from cxrdet.datasets.formats.sets import read_set
 
-__all__ = ['balance_data', 'balance_text']
-
 
 def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targets: Mapping[str, int] | None = None,
                  most: int | None = None, split: str = 'train', backgrounds: Backgrounds | str | Path | None = None,

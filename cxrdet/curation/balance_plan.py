@@ -6,8 +6,6 @@ copies that there are of the same object.
 """
 import numpy as np
 
-__all__ = ['best_copy', 'image_to_leave_out']
-
 
 def best_copy(added, source, have, targets, *, used, room=None, max_repeats: int = 20, tie=None) -> int | None:
     """Number of the copy that is worth most now, or None where no class that lacks boxes can be served.

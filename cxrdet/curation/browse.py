@@ -17,8 +17,6 @@ from cxrdet.preflight.check import check_config
 from cxrdet.preflight.data import follow_classes
 from cxrdet.visualization.boxes import Look, class_look, draw_boxes, draw_legend, grid
 
-__all__ = ['browse', 'draw_sample']
-
 SPLITS = ('train', 'val', 'test')
 _IGNORED = Look((90, 90, 90), 'dotted')
 _SMALLEST = 240  # pixels of the shorter side of a picture

@@ -10,8 +10,6 @@ from cxrdet.core.issues import DataTable
 from cxrdet.curation.augmentation import FILL, augment_marked, only_window, paint_over
 from cxrdet.datasets.formats.images import read_image
 
-__all__ = ['MAX_REPEATS', 'Copier', 'Copy']
-
 MAX_REPEATS = 20  # copies that one object may be in
 
 

@@ -6,8 +6,6 @@ import numpy as np
 from cxrdet.core.detection.boxes import box_area
 from cxrdet.core.detection.windows import Detected, visible_shares, window_around
 
-__all__ = ['HardNegative', 'free_windows', 'hard_negatives']
-
 
 class HardNegative(NamedTuple):
     """What a detector took for an object where none is annotated, and a window (4,) int

@@ -7,8 +7,6 @@ of one kind (two chest films) can have like hashes by chance, so pairs are held 
 import cv2
 import numpy as np
 
-__all__ = ['hamming_pairs', 'near_equal_pairs', 'perceptual_hash', 'thumbnail']
-
 _BLOCK = 2048  # rows compared at a time: 2048 x N distances bound the memory
 
 

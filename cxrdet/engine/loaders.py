@@ -18,8 +18,6 @@ from cxrdet.core.machine import cpu_share, local_processes, memory_limit, shared
 from cxrdet.core.temporary import worker_folder
 from cxrdet.engine.process import set_threads
 
-__all__ = ['SHARED_MEMORY_RESERVE', 'fit_loaders', 'fit_to_machine', 'spare_shared_memory']
-
 SHARED_MEMORY_RESERVE = 256 * 2 ** 20  # bytes
 
 _MIB = 2 ** 20

@@ -12,8 +12,6 @@ from mmengine.logging import print_log
 from cxrdet.core.errors import ConfigError, TrainingError
 from cxrdet.core.files import lock_file, open_locked
 
-__all__ = ['RunLock']
-
 NAME = 'training.lock'
 _LOOK_EVERY = 15  # s
 

@@ -16,8 +16,6 @@ from cxrdet.core.errors import ConfigError
 from cxrdet.engine.process import evaluation_precision, unwrap
 from cxrdet.registry import LOOPS
 
-__all__ = ['ValLossLoop']
-
 
 @LOOPS.register_module()
 class ValLossLoop(ValLoop):

@@ -36,10 +36,6 @@ from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import ConfigError, MemoryShortageError, did_you_mean
 from cxrdet.core.machine import cpu_share
 
-__all__ = ['PRECISIONS', 'VARIABLE', 'Precision', 'asked_precision', 'build_model', 'choose_precision', 'evaluate_in',
-           'evaluation_precision', 'memory_told', 'param_groups', 'pick_device', 'set_device', 'set_threads',
-           'set_training_precision', 'training_precision', 'unwrap']
-
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
 VARIABLE = 'CXRDET_PRECISION'
 OURS = 'cxrdet.MixedPrecisionOptimWrapper'

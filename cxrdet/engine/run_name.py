@@ -6,8 +6,6 @@ from pathlib import Path
 
 from cxrdet.core.errors import ConfigError
 
-__all__ = ['RUN_TIME', 'run_folder']
-
 AUTO = 'auto'
 _LONGEST = 200  # bytes; file systems take 255, and files beside the folder may be named after it
 RUN_TIME = 'CXRDET_RUN_TIME'  # set by the launchers, so that all processes of a run name the same folder

@@ -13,8 +13,6 @@ from cxrdet.engine.optimizers.no_weight_decay import exempt_from_decay
 from cxrdet.engine.process import unwrap
 from cxrdet.engine.schedule import check_resumed, hyperparameters, restart_schedule, resumed_changes, tell_changes
 
-__all__ = ['GuardedRunner', 'TestRunner']
-
 
 class TestRunner(Runner):
     """A Runner for testing, in everything MMEngine's, but: the config that a training left in the work folder stays.

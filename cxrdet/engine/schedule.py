@@ -12,9 +12,6 @@ from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine.process import param_groups
 
-__all__ = ['changed_settings', 'check_resumed', 'hyperparameters', 'read_config_text', 'restart_schedule',
-           'resumed_changes', 'tell_changes']
-
 _COMPARED = ('param_scheduler', 'optim_wrapper', 'auto_scale_lr', 'train_cfg', 'train_dataloader.batch_size')
 _IN_CHECKPOINT = ('param_scheduler', 'optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg', 'auto_scale_lr')
 _EPOCH = 'iterations of an epoch'

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from cxrdet.core.errors import ConfigError, did_you_mean
 
-__all__ = ['LAYOUTS', 'Layout', 'backbone_stages', 'select_parts']
-
 
 @dataclass(frozen=True)
 class Layout:

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 from cxrdet.core.errors import ConfigError
 
-__all__ = ['check_views', 'tta_model', 'tta_pipeline']
-
 DIRECTIONS = ('horizontal', 'vertical', 'diagonal')
 
 

@@ -14,8 +14,6 @@ from torch import nn
 
 from cxrdet.core.errors import ConfigError, did_you_mean
 
-__all__ = ['CamChoice', 'GradCam', 'check_installed', 'default_layer']
-
 
 class CamChoice(NamedTuple):
     """What of Grad-CAM is asked for.

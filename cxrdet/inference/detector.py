@@ -9,8 +9,6 @@ from cxrdet.core.detection.windows import Detected
 from cxrdet.core.errors import ConfigError
 from cxrdet.inference.predict import raw_predictions
 
-__all__ = ['detector']
-
 
 def detector(config: Config | str | Path, checkpoint: str | Path, *, device: str = 'auto', trust: bool = False,
              progress: Callable[[int, int], None] | None = None) -> Callable[[Sequence[str]], Iterator[Detected]]:

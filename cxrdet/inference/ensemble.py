@@ -20,8 +20,6 @@ from cxrdet.models.ensemble_members import class_orders, inner_pipeline
 from cxrdet.preflight.check import Examined, check_config, examine, named_classes, set_classes
 from cxrdet.preflight.config import drop_helpers, load_config
 
-__all__ = ['Fusion', 'bundle', 'classes_of_data', 'data_classes', 'ensemble_classes', 'ensemble_config', 'parse_member']
-
 MEANS = ('probs', 'logits')
 
 

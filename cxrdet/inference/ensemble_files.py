@@ -20,8 +20,6 @@ from cxrdet.inference.ensemble import MEANS, Fusion, classes_of_data
 from cxrdet.models.ensemble_members import MAX_PER_IMG, checked_weights, class_orders, known_labels
 from cxrdet.preflight.data import check_run, follow_classes
 
-__all__ = ['Predictions', 'read_predictions', 'test_predictions']
-
 MOST_THR = 0.05  # a usual threshold of detectors themselves
 
 

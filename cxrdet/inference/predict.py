@@ -36,11 +36,9 @@ from cxrdet.datasets.transforms.loading import refused, unfold_loading
 from cxrdet.engine.process import build_model, memory_told, pick_device
 from cxrdet.inference.cam import CamChoice, check_installed
 from cxrdet.inference.exports import check_exports, write_exports
-from cxrdet.inference.tasks import Options, Task, detection_record, summary, task_of
+from cxrdet.inference.tasks import Options, Task, task_of
 from cxrdet.preflight.check import check_config, set_classes
 from cxrdet.preflight.config import load_config
-
-__all__ = ['CamChoice', 'detection_record', 'pick_device', 'predict', 'raw_predictions', 'summary']
 
 _RESULTS = ('predictions.json', 'predictions.csv', 'pictures')
 _DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written as PNG

@@ -26,8 +26,6 @@ from cxrdet.preflight.check import examine, set_classes
 from cxrdet.preflight.config import load_config
 from cxrdet.preflight.data import check_splits
 
-__all__ = ['SPLITS', 'TASKS', 'Collected', 'LoadedModel', 'collect', 'judge', 'load_model']
-
 SPLITS = ('train', 'val', 'test')
 TASKS = ('detection', 'multi-label', 'single-label')
 _FACTS = ('img_id', 'patient_id', 'view', 'sex', 'age', 'group')

@@ -14,8 +14,6 @@ from cxrdet.inference.cam import CamChoice, GradCam
 from cxrdet.visualization.boxes import draw_boxes
 from cxrdet.visualization.cam import cam_sheet
 
-__all__ = ['CLASSIFICATION', 'DETECTION', 'Options', 'Task', 'detection_record', 'summary', 'task_of']
-
 _SAME_VIEW = {'LoadImage', 'LoadImageFromFile', 'Resize', 'ResizeEdge', 'CLAHE', 'Denoise', 'Sharpen', 'ZScore',
               'Normalize', 'PackInputs'}  # steps of a pipeline that neither crop nor move the image
 

@@ -11,8 +11,6 @@ from cxrdet.core.errors import ConfigError, check_numbers, did_you_mean
 from cxrdet.models.ensemble_members import build_member
 from cxrdet.registry import MODELS
 
-__all__ = ['Adapter', 'Distilled', 'recorded', 'scaled']
-
 
 class Distilled(BaseModule):
     """What distilled detectors and classifiers share.

@@ -18,9 +18,6 @@ from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.tta import tta_model as usual_tta_model
 from cxrdet.engine.tta import tta_pipeline
 
-__all__ = ['MAX_PER_IMG', 'Member', 'build_member', 'build_members', 'checked_weights', 'class_orders',
-           'inner_pipeline', 'known_labels']
-
 MAX_PER_IMG = 300  # boxes that an ensemble keeps of an image
 KEYS = ('config', 'model', 'checkpoint', 'classes', 'pipeline', 'scope', 'tta_model')
 

@@ -6,8 +6,6 @@ from mmengine.structures import InstanceData
 
 from cxrdet.core.detection.member_fusion import fusable
 
-__all__ = ['FusableBoxes']
-
 
 class FusableBoxes:
     """Leaves out boxes that are inverted or not finite, as an untrained or diverging model gives them now and then.

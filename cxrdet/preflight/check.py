@@ -30,8 +30,6 @@ from cxrdet.core.errors import ConfigError, CxrdetError, did_you_mean
 from cxrdet.preflight.config import key_problems, misfit, shape_problems
 from cxrdet.preflight.rules import RULES, SCOPES, SURE
 
-__all__ = ['Examined', 'Part', 'check_config', 'config_problems', 'examine', 'refuse', 'set_classes', 'told_by_place']
-
 _TOP = {rule.where[1:-1]: rule.what for rule in RULES if rule.kind == 'registry' and rule.where[1:-1].isidentifier()}
 _INNER, _TAKEN_OFF, _VALUES = ([(re.compile(rule.where), rule.what) for rule in RULES if rule.kind == kind]
                                for kind in ('registry', 'takes off', 'value'))

@@ -20,9 +20,6 @@ from cxrdet.core.config_tree import DATALOADERS, DATASET_KEYS, datasets_of, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.preflight.rules import HELPERS, RULES, RUNNER_KEYS, Expected
 
-__all__ = ['drop_helpers', 'key_problems', 'load_config', 'misfit', 'parse_cfg_options', 'set_data_root',
-           'shape_problems']
-
 
 def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_root: str | Path | None = None,
                 work_dir: str | Path | None = None, train_limit: int | None = None,

@@ -39,8 +39,6 @@ from cxrdet.preflight.check import (
 )
 from cxrdet.preflight.rules import RULES
 
-__all__ = ['Contents', 'check_run', 'contents_of', 'follow_classes', 'pack_for_metrics', 'training_quality']
-
 ACCEPT = 'allow_shared_images'
 _NO_COCO = ('bad_category', 'bad_image', 'bad_annotation')  # of which no reader could make anything
 _REMOTE = re.compile(r'^[\w+.-]+://|^(torchvision|open-mmlab|openmmlab|mmcls|local|jhu|modelcloud)://|^data:')

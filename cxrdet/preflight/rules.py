@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from mmengine import registry as root
 
-__all__ = ['HELPERS', 'RULES', 'RUNNER_KEYS', 'SCOPES', 'SURE', 'Expected', 'Rule']
-
 
 class Rule(NamedTuple):
     """One row: at the places that ``where`` finds, as the function or class ``mirrors`` has it,

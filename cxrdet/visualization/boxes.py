@@ -12,9 +12,6 @@ import numpy as np
 from cxrdet.core.detection.matching import Pairing, as_boxes
 from cxrdet.core.terminal import visible
 
-__all__ = ['LEGEND', 'Look', 'PALETTE', 'STATES', 'STYLES', 'class_look', 'compare_boxes', 'draw_boxes', 'draw_legend',
-           'grid', 'side_by_side']
-
 #: Okabe and Ito's colours as BGR: blue, vermillion, bluish green, reddish purple, orange, sky blue, yellow.
 PALETTE = ((178, 114, 0), (0, 94, 213), (115, 158, 0), (167, 121, 204), (0, 159, 230), (233, 180, 86), (66, 228, 240))
 STYLES = ('solid', 'dashed', 'dotted')

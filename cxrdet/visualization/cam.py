@@ -6,8 +6,6 @@ import numpy as np
 
 from cxrdet.visualization.boxes import grid
 
-__all__ = ['cam_sheet', 'overlay_heat']
-
 _STRENGTH = 0.6
 
 

@@ -4,8 +4,6 @@ import numpy as np
 
 from cxrdet.visualization.text import plain
 
-__all__ = ['draw_confusion']
-
 
 def draw_confusion(matrix, classes: Sequence[str], *, title: str = '') -> np.ndarray:
     """Draw a confusion matrix (C, C): true classes in the rows, predicted ones in the columns, (H, W, 3) uint8 RGB.

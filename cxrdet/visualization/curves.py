@@ -14,8 +14,6 @@ from cxrdet.core.history import better_is, position, scalars, series
 from cxrdet.visualization.boxes import PALETTE
 from cxrdet.visualization.text import plain
 
-__all__ = ['chosen_series', 'compare_histories', 'draw_history', 'save_figure']
-
 _COLORS = ['#{2:02x}{1:02x}{0:02x}'.format(*color) for color in PALETTE[:6]]  # yellow is too faint on white
 _LINES = ('-', '--', ':', '-.')
 #: What a picture shows first, by the last part of the name; values of single classes stay out.

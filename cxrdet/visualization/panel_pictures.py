@@ -13,8 +13,6 @@ from cxrdet.visualization.boxes import PALETTE
 from cxrdet.visualization.panels import Line, Panel
 from cxrdet.visualization.text import plain
 
-__all__ = ['draw_panels']
-
 _COLORS = tuple(tuple(value / 255 for value in color[::-1]) for color in PALETTE)
 _STYLES = ('solid', 'dashed', 'dashdot')
 _PANEL = 2.6  # inches

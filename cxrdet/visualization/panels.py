@@ -17,9 +17,6 @@ from cxrdet.core.detection.froc import froc, froc_interval
 from cxrdet.core.detection.matching import LesionTable
 from cxrdet.core.history import series
 
-__all__ = ['Line', 'Panel', 'calibration_panel', 'detection_pr_panels', 'froc_panels', 'history_panels', 'pr_panels',
-           'roc_panels']
-
 
 class Line(NamedTuple):
     """A line of a panel."""

@@ -8,8 +8,6 @@ from cxrdet.core.detection.matching import as_boxes, pair_boxes
 from cxrdet.core.terminal import visible
 from cxrdet.visualization.boxes import LEGEND, PALETTE, Look, draw_boxes, draw_legend, side_by_side
 
-__all__ = ['classification_panel', 'detection_panel', 'fit_square']
-
 _INK = (40, 40, 40)
 _STATES = {'found': Look(PALETTE[2]), 'wrong': Look(PALETTE[1], 'dashed')}
 

@@ -1,8 +1,6 @@
 """Names in figures of matplotlib."""
 from cxrdet.core.terminal import visible
 
-__all__ = ['plain']
-
 
 def plain(text: object) -> str:
     """The text on one line, control characters written out, and dollar signs drawn."""

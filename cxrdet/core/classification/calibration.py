@@ -12,9 +12,6 @@ import numpy as np
 from cxrdet.core.classification.multilabel import pooled
 from cxrdet.core.classification.roc import as_column, as_columns
 
-__all__ = ['BINS', 'CalibrationBins', 'calibration_bins', 'calibration_error', 'fit_softmax_temperature',
-           'fit_temperature', 'scale', 'to_logit']
-
 #: Bins of every calibration error, plot and table, as in Guo et al.
 BINS = 15
 

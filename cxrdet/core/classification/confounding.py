@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ['confounded_labels', 'cramers_v']
-
 
 def cramers_v(counts) -> float:
     """Corrected Cramér's V of a table of counts (R, S), in [0, 1]: 0 for independence, 1 where one gives the other.

@@ -12,8 +12,6 @@ import numpy as np
 
 from cxrdet.core.rates import Counts, mean_of_known, precision_recall_f1
 
-__all__ = ['ClassReport', 'class_report', 'confusion_matrix', 'frequent_confusions']
-
 
 class ClassReport(NamedTuple):
     """Per class, each (C,): ``precision``, ``recall``, ``f1`` in [0, 1] float64, ``support`` int64; and their sums.

@@ -14,9 +14,6 @@ from cxrdet.core.classification.multilabel import average_precision, confusion, 
 from cxrdet.core.classification.roc import AurocInterval, auroc, auroc_interval
 from cxrdet.core.diagnosis import FEW, LIMITS, calibration_section, finding, listed
 
-__all__ = ['WEAK_AUROC', 'classifier_findings', 'confounding', 'label_rows', 'multi_label_fit',
-           'single_label_calibration', 'single_label_fit', 'single_label_rows', 'wrong_calls', 'wrong_images']
-
 #: The limit 0.3 of a class's score for 2 AUROC - 1.
 WEAK_AUROC = (1 + LIMITS['weak']) / 2
 

@@ -10,10 +10,6 @@ import numpy as np
 
 from cxrdet.core.errors import ConfigError
 
-__all__ = ['NO_FINDING', 'are_findings', 'as_labels', 'class_balanced_weights', 'imbalance', 'label_count_weights',
-           'positive_weights']
-
-
 #: What NIH ChestX-ray14 calls a film on which nothing was found; where it is a class, it is none of the findings.
 NO_FINDING = 'No Finding'
 

@@ -15,8 +15,6 @@ import numpy as np
 
 from cxrdet.core.classification.roc import as_column, as_columns, last_of_ties
 
-__all__ = ['Counts', 'Rates', 'average_precision', 'confusion', 'cumulated', 'pooled', 'rates']
-
 
 class Counts(NamedTuple):
     """Entries of the confusion matrix of each class, each (C,) int64."""

@@ -13,8 +13,6 @@ from cxrdet.core.classification.calibration import fit_temperature, to_logit
 from cxrdet.core.classification.thresholds import choose_thresholds, parse_rule
 from cxrdet.core.errors import CheckpointError, ConfigError, did_you_mean
 
-__all__ = ['DEFAULT_POINTS', 'OperatingPoints', 'check_points', 'choose_points', 'read_points']
-
 #: Screening misses little, surgery calls little that is not there; between them the best F1. Youden and a sensitivity
 #: of 0.9 are the field's customary choices.
 DEFAULT_POINTS: dict[str, float | str] = {'0.5': 0.5, 'screening': 0.3, 'surgery': 0.7, 'youden': 'youden',

@@ -19,9 +19,6 @@ import numpy as np
 
 from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
 
-__all__ = ['DRAWS', 'AurocInterval', 'as_column', 'as_columns', 'auroc', 'auroc_interval', 'bootstrap_areas',
-           'delong_interval', 'group_numbers', 'last_of_ties', 'midrank']
-
 #: Bootstrap draws of an interval.
 DRAWS = 1000
 

@@ -14,8 +14,6 @@ from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
 from cxrdet.core.classification.multilabel import cumulated
 from cxrdet.core.classification.roc import as_column, as_columns, last_of_ties
 
-__all__ = ['choose_thresholds', 'parse_rule', 'roc_band', 'roc_points']
-
 _RULES = 'youden, F1 or sensitivity>=S with S in (0, 1]'
 
 

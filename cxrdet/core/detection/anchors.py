@@ -7,8 +7,6 @@ every box takes its best one).
 """
 import numpy as np
 
-__all__ = ['PERCENTILES', 'anchor_advice', 'anchor_shapes', 'cluster_shapes', 'shape_iou']
-
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _GOOD = 0.7  # from this IoU of shapes on a box is well covered by an anchor
 

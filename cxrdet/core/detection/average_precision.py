@@ -5,8 +5,6 @@ import numpy as np
 
 from cxrdet.core.detection.matching import Pairing
 
-__all__ = ['IOUS', 'average_precision', 'class_precisions', 'precisions_by_overlap', 'score_columns']
-
 #: Overlaps that COCO's mAP is the mean over.
 IOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 _RECALLS = np.linspace(0, 1, 101)

@@ -3,8 +3,6 @@ from collections import Counter
 
 import numpy as np
 
-__all__ = ['likely_cause', 'no_boxes_text']
-
 _MOST, _ALL = 0.5, 0.999  # share of boxes that show a mistake: for it to be named; to hold for the whole file
 _OUTSIDE = 'lie outside of their images: they seem to be those of images of another size, or x and y are exchanged.'
 _SMALL = 'are less than a pixel wide or high.'

@@ -14,9 +14,6 @@ from cxrdet.core.detection.average_precision import class_precisions
 from cxrdet.core.detection.error_types import ERROR_TYPES, HIT, IGNORED, ErrorTable, errors_by_size, mending_gains
 from cxrdet.core.diagnosis import FEW, LIMITS, calibration_section, finding
 
-__all__ = ['RELATIVE_EDGES', 'best_score', 'class_rows', 'detection_calibration', 'detection_findings', 'error_section',
-           'score_curve', 'size_sections', 'worst_images']
-
 #: Shares of the image that part small, medium and large: those of COCO's 32^2 and 96^2 pixels in an image of 640 x 480.
 RELATIVE_EDGES = (32. ** 2 / (640 * 480), 96. ** 2 / (640 * 480))
 SIZES = ('small', 'medium', 'large')

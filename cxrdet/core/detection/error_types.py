@@ -21,9 +21,6 @@ from cxrdet.core.detection.boxes import box_area
 from cxrdet.core.detection.matching import Pairing
 from cxrdet.core.rates import mean_of_known
 
-__all__ = ['ERROR_TYPES', 'HIT', 'IGNORED', 'ErrorTable', 'confusion_table', 'error_table', 'errors_by_size',
-           'mending_gains']
-
 ERROR_TYPES = ('classification', 'localisation', 'both', 'duplicate', 'background', 'missed')
 _CLS, _LOC, _BOTH, _DUP, _BKG, _MISS = range(6)
 HIT, IGNORED = -1, -2

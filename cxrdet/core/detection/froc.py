@@ -15,8 +15,6 @@ from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
 from cxrdet.core.classification.roc import auroc, last_of_ties
 from cxrdet.core.detection.average_precision import score_columns
 
-__all__ = ['RATES', 'Froc', 'FrocInterval', 'froc', 'froc_interval', 'image_auroc', 'lesion_auroc']
-
 #: False positives an image at which the sensitivity is told.
 RATES = (1 / 8, 1 / 4, 1 / 2, 1., 2., 4., 8.)
 

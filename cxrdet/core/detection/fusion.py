@@ -20,9 +20,6 @@ import numpy as np
 from cxrdet.core.detection import fusion_kernels as kernels
 from cxrdet.core.errors import ConfigError, did_you_mean
 
-__all__ = ['CONF_TYPES', 'FUSIONS', 'METHODS', 'PRESETS', 'best_first', 'check_fusion', 'check_options', 'fuse',
-           'is_tensor', 'nms', 'non_maximum_weighted', 'soft_nms', 'soft_voting', 'weighted_boxes_fusion']
-
 Array = Any  # numpy.ndarray or torch.Tensor
 Fused = tuple[Array, Array, Array]
 CONF_TYPES = ('avg', 'max', 'box_and_model_avg', 'absent_model_aware_avg')

@@ -7,8 +7,6 @@ import numpy as np
 
 from cxrdet.core.compiled import compiled
 
-__all__ = ['cluster_by_seed', 'cluster_by_mean', 'greedy_nms', 'overlapping', 'soften', 'vote']
-
 
 @compiled
 def cluster_by_mean(boxes, scores, owners, weights, starts, iou_thr, one_per_model):  # noqa: C901

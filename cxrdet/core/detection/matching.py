@@ -16,8 +16,6 @@ import numpy as np
 from cxrdet.core.detection.boxes import box_area, box_iou
 from cxrdet.core.rates import Counts
 
-__all__ = ['LesionTable', 'Pairing', 'as_boxes', 'overlaps', 'pair_boxes']
-
 
 class LesionTable(NamedTuple):
     """All predictions (N) of a set of I images with C classes, those on ignored boxes

@@ -7,8 +7,6 @@ import numpy as np
 
 from cxrdet.core.detection.fusion import Array, Fused, best_first, fuse, is_tensor
 
-__all__ = ['fusable', 'fuse_known']
-
 
 def fuse_known(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array],
                known: Sequence[Collection[int]], *, fusion: str = 'wbf', weights: Sequence[float] | None = None,

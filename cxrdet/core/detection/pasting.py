@@ -9,8 +9,6 @@ import numpy as np
 
 from cxrdet.core.detection.boxes import box_area, clip_boxes
 
-__all__ = ['paste_patch', 'pasteable_boxes', 'turned_patch']
-
 _TRIES = 20  # places that are tried for an object before it is left out
 
 

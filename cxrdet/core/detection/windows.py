@@ -7,8 +7,6 @@ import numpy as np
 from cxrdet.core.detection.boxes import box_area, clip_boxes
 from cxrdet.core.detection.matching import as_boxes
 
-__all__ = ['Detected', 'cut_boxes', 'visible_shares', 'window_around']
-
 
 class Detected(NamedTuple):
     """What a detector found in an image file of ``size`` (height, width): boxes (N, 4) xyxy, scores (N,), N names."""

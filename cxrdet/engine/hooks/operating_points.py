@@ -4,8 +4,6 @@ from mmengine.hooks import Hook
 from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.registry import HOOKS
 
-__all__ = ['OperatingPointHook', 'hand_over']
-
 
 @HOOKS.register_module()
 class OperatingPointHook(Hook):

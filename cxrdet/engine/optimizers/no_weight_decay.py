@@ -5,8 +5,6 @@ from torch.optim import Optimizer
 
 from cxrdet.engine.process import unwrap
 
-__all__ = ['exempt_from_decay']
-
 
 def exempt_from_decay(model: nn.Module, optim_wrapper):
     """Set the weight decay of those parameters to 0 whose modules ask for it by timm's ``no_weight_decay()``.

@@ -13,8 +13,6 @@ from cxrdet.core.detection.boxes import xyxy_to_xywh
 from cxrdet.core.detection.matching import as_boxes
 from cxrdet.datasets.formats.coco import coco_annotation
 
-__all__ = ['AREAS', 'BACKENDS', 'coco_tables', 'precision_and_recall', 'resolve_backend']
-
 #: Module that stands behind each backend, in order of preference (the first is about ten times faster).
 BACKENDS = {'faster-coco-eval': 'faster_coco_eval', 'pycocotools': 'pycocotools'}
 #: Third axis of the table: all boxes, area < 32^2, 32^2..96^2, > 96^2 pixels of the original image.

@@ -17,8 +17,6 @@ from cxrdet.registry import METRICS
 from cxrdet.visualization.confusion import draw_confusion
 from cxrdet.visualization.panels import roc_panels
 
-__all__ = ['ConfusionMatrixMetric']
-
 _LOCAL = 'LocalVisBackend'  # its folder is taken before those of others
 
 

@@ -16,8 +16,6 @@ from cxrdet.evaluation.metrics.coco_backend import AREAS, coco_tables, precision
 from cxrdet.evaluation.metrics.log_tables import absent_text, rate_table
 from cxrdet.registry import METRICS
 
-__all__ = ['DetectionMetric', 'compared_boxes']
-
 
 def compared_boxes(metric: BaseMetric, sample: Mapping, *more: str) -> tuple[dict, dict]:
     """Predictions and ground truth of an image, as :func:`cxrdet.core.detection.matching.pair_boxes` takes them;

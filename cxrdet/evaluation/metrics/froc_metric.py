@@ -12,8 +12,6 @@ from cxrdet.core.rates import mean_of_known
 from cxrdet.evaluation.metrics.detection_metric import compared_boxes
 from cxrdet.registry import METRICS
 
-__all__ = ['FROCMetric']
-
 
 @METRICS.register_module()
 class FROCMetric(BaseMetric):

@@ -5,8 +5,6 @@ import numpy as np
 
 from cxrdet.core.classification.multilabel import Rates
 
-__all__ = ['absent_text', 'class_table', 'point_table', 'rate_table']
-
 _RATES = ('accuracy', 'precision', 'recall', 'specificity', 'F1', 'hamming')
 
 

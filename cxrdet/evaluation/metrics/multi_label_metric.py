@@ -20,8 +20,6 @@ from cxrdet.evaluation.metrics.log_tables import class_table, point_table
 from cxrdet.registry import METRICS
 from cxrdet.visualization.panels import pr_panels, roc_panels
 
-__all__ = ['MultiLabelMetric']
-
 
 @METRICS.register_module()
 class MultiLabelMetric(BaseMetric):

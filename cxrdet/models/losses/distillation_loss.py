@@ -6,8 +6,6 @@ from torch.nn import functional
 from cxrdet.core.errors import check_numbers
 from cxrdet.registry import MODELS
 
-__all__ = ['DistillationLoss', 'correlation_distance', 'sigmoid_kl', 'softmax_kl']
-
 
 def softmax_kl(student: Tensor, teacher: Tensor, temperature: float = 3.0) -> Tensor:
     """``T^2 KL(p_t || p_s)`` of each row, with ``p = softmax(z / T)``, in float32.

@@ -4,8 +4,6 @@ from typing import Any, NamedTuple
 
 from cxrdet.visualization.panels import Panel
 
-__all__ = ['Content', 'Picture']
-
 
 class Picture(NamedTuple):
     """A picture of the gallery."""

@@ -10,8 +10,6 @@ from cxrdet.core.terminal import visible
 from cxrdet.visualization.report.content import Content
 from cxrdet.visualization.report.svg import drawn, look_of, place
 
-__all__ = ['Column', 'TEMPLATES', 'number', 'render_page']
-
 #: Macro of ``sections.html`` -> title, in the order of the page.
 SECTIONS = {'summary': 'Scores', 'advice': 'What to do', 'data': 'Data', 'model': 'Model', 'training': 'Training',
             'classes': 'Classes', 'curves': 'Curves', 'confusion': 'Confusion matrix', 'errors': 'Errors',

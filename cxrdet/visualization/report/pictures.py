@@ -13,8 +13,6 @@ from cxrdet.core.diagnosis import listed
 from cxrdet.visualization.boxes import STATES, draw_boxes
 from cxrdet.visualization.report.content import Picture
 
-__all__ = ['BOX_KINDS', 'LABEL_KINDS', 'choose', 'detection_pictures', 'label_pictures']
-
 BOX_KINDS = {'missed': 'missed', 'background': 'nothing is there', 'localisation': 'badly placed',
              'classification': 'wrong class', 'both': 'badly placed and wrong class', 'duplicate': 'twice'}
 LABEL_KINDS = {'missed': 'missed', 'false': 'false alarm'}

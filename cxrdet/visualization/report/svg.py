@@ -8,8 +8,6 @@ import numpy as np
 
 from cxrdet.visualization.panels import Line, Panel
 
-__all__ = ['drawn', 'look_of', 'place']
-
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 310, 12, 206  # the frame in a picture of 320 x 250, as in the template
 _STYLES = 6  # looks that the style sheet tells apart by colour and dashes
 
