@@ -41,6 +41,9 @@ def annotate_next(config: Config | str | Path, checkpoint: str | Path, images: s
         ``rank`` from 1, ``image`` (relative to ``images``), ``priority``,
         ``uncertainty``, ``class`` (the name of the one that adds most, empty where
         nothing is found) and its ``weakness`` in 0..1.
+
+    Raises: ConfigError, DataError, CheckpointError with what was found wrong; ConfigError if the classes of the
+        model are not those of the diagnosis.
     """
     root, files = find_images(images)
     task, names = diagnosis['task'], list(diagnosis['classes'])

@@ -25,6 +25,9 @@ def compare(cfg: Config, checkpoint: str | Path, *, out: str | Path, images: int
         score_thr: Lowest score of a prediction that is shown, in [0, 1].
         worst: Take the images with the most errors instead, the worst first, and write above each what is wrong.
         device, trust: See :func:`cxrdet.inference.split_predictions.load_model`.
+
+    Raises: ConfigError for an argument, a model that is no detector, or ``worst`` where no image has an error;
+        DataError, CheckpointError with what was found wrong.
     """
     if Path(out).suffix.lower() not in ('.png', '.jpg', '.jpeg') or images < 1:
         raise ConfigError(f'expected a .png or .jpg file and at least one image, got {out} and {images}')

@@ -15,6 +15,10 @@ def plot_curves(runs: Sequence[str | os.PathLike], out: str | os.PathLike, *,
             folders, with as many of those above as tell them apart.
         out: picture; the suffix says which kind (.png, .svg, .pdf).
         keys: one panel each, e.g. ``train/loss``, ``coco/bbox_mAP``, ``lr/all``; by default losses and main scores.
+
+    Raises:
+        DataError: a run has no history, or its file is none.
+        ConfigError: there is no run, no run has a key, or the kind of picture is not known.
     """
     histories = [read_history(run) for run in runs]
     return save_figure(compare_histories(dict(zip(_short_names(runs), histories, strict=True)), keys), out)

@@ -27,6 +27,8 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
         score_thr: detectors: lowest score of a detection that is shown. None: the one of the best F1 on the split.
         out: write the result to this JSON file.
         worst: how many of the worst images are named, at least 10.
+
+    Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
     if worst < 0:
         raise ConfigError(f'expected worst of 0 or more, got {worst}')

@@ -75,11 +75,13 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
         score_thr: detectors: lowest score of a box that is counted and drawn. None: that of the best F1.
         history: work folder or ``history.json`` of the training; by default it is
             looked for beside the checkpoint and in the work folder of the config.
-        pictures: at most so many in the gallery.
+        pictures: at most so many in the gallery, 0 or more.
         cam: classifiers: Grad-CAM overlays; None: where they can be drawn.
-        samples: draws of the bootstrap.
+        samples: draws of the bootstrap, 1 or more.
         curves: also write the curves as ``.png`` files into this folder; those of an earlier report in it are replaced.
         command: that made the report, as it stands on the page.
+
+    Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
     if Path(out).suffix.lower() not in ('.html', '.htm'):
         raise ConfigError(f'--out {out}: the report is an HTML file; expected a name that ends in .html')
@@ -105,7 +107,10 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
 def content_of(loaded: LoadedModel, judged: Collected, train: Collected | None = None, *,
                score_thr: float | None = None, pictures: int = 60, cam: bool | None = None, samples: int = 200,
                seed: int = 0, quality: Mapping | None = None) -> Content:
-    """What the report tells, from predictions that were collected before; arguments as for :func:`report`."""
+    """What the report tells, from predictions that were collected before; arguments as for :func:`report`.
+
+    Raises: ConfigError if no image was judged.
+    """
     if not judged.records:
         raise ConfigError(f'The {judged.split} set has no image to judge.')
     diagnosis = diagnosis_of(judged, train, points=loaded.meta.get('operating_points'), source=loaded.checkpoint,
@@ -334,7 +339,10 @@ def _reproduce_facts(loaded: LoadedModel, judged: Collected, *, seed: int, sampl
 
 
 def fingerprint(records: Sequence[Mapping]) -> str:
-    """SHA-256 over names and sizes in bytes of the image files and their ground truth, whatever the folder."""
+    """SHA-256 over names and sizes in bytes of the image files and their ground truth, whatever the folder.
+
+    Two sets with the same fingerprint have the same files by name and size, and the same boxes or labels.
+    """
     lines = []
     for record in records:
         path = Path(record['image'])
@@ -349,6 +357,8 @@ def training_panels(cfg: Config, checkpoint: str | Path,
                     history: str | os.PathLike | None = None) -> tuple[list[Panel], str]:
     """Curves of training, and where they are from or why there are none: of
     ``history``, which must be there, or looked for.
+
+    Raises: DataError if ``history`` is given and cannot be read.
     """
     folders = [Path(checkpoint).parent, Path(cfg.get('work_dir') or '.')]
     found = history or next((folder for folder in folders if (folder / 'history.json').is_file()), None)

@@ -20,6 +20,13 @@ def make_augmenter(preset: str = 'cell', *, min_visibility: float = 0.3, seed: i
     colour that batches are padded with. ``mild``: shift 0.05, scale 0.1, rotation 5
     degrees, brightness and contrast, no mirroring, black borders, for chest films. A
     box of which less than ``min_visibility`` is left goes.
+
+    Args:
+        preset: One of :data:`PRESETS`.
+        min_visibility: Share of a box's area, in 0..1.
+        seed: Of all draws.
+
+    Raises: ConfigError for an unknown preset.
     """
     os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
     import albumentations as A
@@ -46,6 +53,12 @@ def _moves(share: float) -> dict:
 def augment(augmenter, image: np.ndarray, boxes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One augmented copy of an image (H, W, 3) uint8, BGR: image, boxes (K, 4) float64
     xyxy in pixels, and the row that each came from (K,).
+
+    Args:
+        augmenter: Of :func:`make_augmenter`.
+        boxes: (N, 4) xyxy in pixels.
+
+    Raises: ValueError if the boxes are not (N, 4) and finite.
     """
     boxes = as_boxes(boxes)
     result = augmenter(image=image[..., ::-1].copy(), bboxes=boxes, rows=np.arange(len(boxes)))
@@ -56,6 +69,10 @@ def augment(augmenter, image: np.ndarray, boxes) -> tuple[np.ndarray, np.ndarray
 def augment_marked(preset: str, image: np.ndarray, boxes, *, min_visibility: float, seed: int) -> tuple:
     """As :func:`augment`, with the number of places where what is left of a box that
     goes was painted over: nothing is to be seen without its box.
+
+    Arguments as for :func:`make_augmenter` and :func:`augment`.
+
+    Returns: image, boxes (K, 4), the row that each came from (K,), and the number of places.
     """
     new, moved, rows = augment(make_augmenter(preset, min_visibility=0., seed=seed), image, boxes)
     if not len(rows):
@@ -69,6 +86,11 @@ def augment_marked(preset: str, image: np.ndarray, boxes, *, min_visibility: flo
 def paint_over(image: np.ndarray, places, spare, colour) -> int:
     """Fill rectangles (R, 4) xyxy of an image (H, W, 3), which is changed, to the last
     pixel that they touch, but for what lies in others; number of those filled.
+
+    Args:
+        places: (R, 4) xyxy in pixels.
+        spare: (K, 4) xyxy, what stays as it is.
+        colour: Three values.
     """
     places = as_boxes(places)
     if not len(places):

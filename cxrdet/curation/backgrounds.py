@@ -60,8 +60,11 @@ class Found:
 
 
 def find_backgrounds(given: Backgrounds, table: DataTable, rows: list[int], *, seed: int) -> Found:
-    """The images without boxes that are added to the images ``rows`` of a set;
-    DataError if there is none in the folder, or all of them were refused.
+    """The images without boxes that are added to the images ``rows`` of a set.
+
+    Raises:
+        DataError: There is no image in the folder, or all of them were refused.
+        ConfigError: A number is out of range, or the model is no detector.
     """
     if given.most < 0 or not 0 <= given.score_thr <= 1:
         raise ConfigError('expected most of 0 or more and a score within 0 .. 1 for images without boxes, got '

@@ -52,17 +52,21 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
 
     Args:
         path: Folder of a COCO or VOC set without errors (see ``tools/check_data.py``).
+        out: Folder of the new set.
         target: Boxes of each class that are wanted.
         targets: Class -> its own target; 0 leaves it as it is, whatever ``most`` says.
         most: Boxes of a class at most; None: no image is left out.
+        split: The split to balance.
         backgrounds: Where images without boxes come from; a folder stands for ``Backgrounds(folder)``.
         preset, min_visibility: See :func:`cxrdet.curation.augmentation.make_augmenter`.
         paste: Objects of lacking classes at most that are pasted into a copy.
+        seed: Of all draws: the same seed gives the same set.
         allow_outside: Take images too that the annotations name outside the set, see :func:`read_set`.
         progress: Called with (done, total) for each new image.
 
-    Raises: DataError for a set that cannot be taken, or where ``out`` holds files of
-        others; ConfigError for an argument.
+    Raises:
+        DataError: The set has errors, lacks the split, or ``out`` holds files of others, or what is read.
+        ConfigError: A class is unknown, a number out of range, or the format is neither COCO nor VOC.
     """
     given = backgrounds if isinstance(backgrounds, Backgrounds) else Backgrounds(backgrounds)
     table = read_set(path, allow_outside=allow_outside)

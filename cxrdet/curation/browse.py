@@ -35,10 +35,12 @@ def browse(cfg: Config, out_dir: str | Path, *, split: str = 'train', number: in
         split: ``train``, ``val`` or ``test``: whose dataloader's data set is looked at.
         number: Of samples, drawn at random; if there are fewer images, they come again, with other random numbers.
         columns: Pictures side by side.
-        seed: Of the choice and of the augmentation.
+        seed: Of the choice and of the augmentation: the same seed gives the same sheets.
         progress: Called with (done, number) after each sample.
 
-    Raises: ConfigError for the config or a number, DataError for the data set or files of others in the folder.
+    Raises:
+        ConfigError: The config is faulty or has no such data set, its pipeline packs nothing, or a number is below 1.
+        DataError: The data set cannot be read, or files of others bear the names of the sheets.
     """
     if split not in SPLITS or not cfg.get(f'{split}_dataloader'):
         raise ConfigError(f'the split must be one of {", ".join(SPLITS)} and have a dataloader in the config, got '
@@ -77,6 +79,12 @@ def draw_sample(sample: dict, classes: Sequence[str] | None = None) -> tuple[np.
     Of boxes, the ignored ones are dotted and grey. Floating point images are stretched
     to 0..255. The title of a classifier holds the labels, unknown ones with a question
     mark; those that are returned have boxes that are drawn.
+
+    Args:
+        sample: ``inputs`` (C, H, W) of 1 or 3 channels and ``data_samples``.
+        classes: Name of each label.
+
+    Raises: ConfigError if there is nothing packed in it.
     """
     if not isinstance(sample, dict) or 'inputs' not in sample or 'data_samples' not in sample:
         raise ConfigError('the pipeline must end with PackDetInputs or PackInputs; its samples have no "inputs" and '

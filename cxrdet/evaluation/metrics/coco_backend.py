@@ -21,7 +21,10 @@ IOU_THRS = np.linspace(0.5, 0.95, 10)
 
 
 def resolve_backend(backend: str = 'auto') -> str:
-    """Return the name of an installed backend; ImportError if it, or none at all, is installed."""
+    """Return the name of an installed backend.
+
+    Raises: ValueError for an unknown name; ImportError if it is not installed, or none at all.
+    """
     if backend not in ('auto', *BACKENDS):
         raise ValueError(f'backend must be one of auto, {", ".join(BACKENDS)}, got "{backend}"')
     for name in BACKENDS if backend == 'auto' else [backend]:
@@ -64,9 +67,12 @@ def precision_and_recall(truth: dict, results: Sequence[dict], *, backend: str =
 
     Args:
         truth, results: as :func:`coco_tables` gives them, with whole numbers as image ids.
+        backend: 'auto', 'faster-coco-eval' or 'pycocotools'.
         max_dets: detections of one class that count in an image, best first (COCO: 100).
 
     Returns: (10, 101, C, 4) and (10, C, 4) float64; NaN for a class without ground truth in that range of areas.
+
+    Raises: as :func:`resolve_backend`.
     """
     num_classes = len(truth['categories'])
     if not truth['images'] or not num_classes:

@@ -39,6 +39,8 @@ class ConfusionMatrixMetric(BaseMetric):
         out_dir: write ``roc.png``, the ROC curve of each class against all others, into
             this folder. Images of one ``patient_id`` or ``group`` (``meta_keys`` of
             PackInputs) are resampled together.
+
+    Raises: ValueError if a sample has no ``gt_label``, or more than one class.
     """
 
     default_prefix = 'accuracy'
@@ -50,6 +52,7 @@ class ConfusionMatrixMetric(BaseMetric):
         self.matrix: np.ndarray | None = None
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+        """Keep true and predicted class of each sample; ValueError without ``gt_label``, or for more than one class."""
         for sample in data_samples:
             if 'gt_label' not in sample:
                 raise ValueError(f'{type(self).__name__} needs the true class of each image, but the samples have no '
@@ -63,6 +66,7 @@ class ConfusionMatrixMetric(BaseMetric):
                                  sample.get('patient_id', sample.get('group')), sample.get('img_path')))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         classes = list(self.dataset_meta['classes'])
         pairs = np.array([entry[:2] for entry in results], np.int64).reshape(-1, 2)
         self.matrix = confusion_matrix(pairs[:, 0], pairs[:, 1], len(classes))

@@ -50,15 +50,19 @@ class DetectionMetric(BaseMetric):
     ``precision_<class>``, ``recall_<class>``, ``F1_<class>``. AR is the recall that all
     counted detections reach, averaged over the IoU thresholds of the mAP. A class
     without ground truth is NaN, stays out of the means and is named in the log.
+    Area ranges go by the area of the box.
 
     Args:
-        score_thr: lowest score of the predictions that precision, recall and F1 are counted on.
-        iou_thr: lowest overlap of a hit for precision, recall and F1.
+        score_thr: lowest score of the predictions that precision, recall and F1 are counted on, in [0, 1].
+        iou_thr: lowest overlap of a hit for precision, recall and F1, in (0, 1].
         classwise: give the scalars of each class too (the table in the log always has them).
         max_dets: detections of one class that count for mAP and AR in one image (COCO: 100).
         backend: 'faster-coco-eval', 'pycocotools' (identical numbers) or 'auto', the first that is installed.
         outfile_prefix: write predictions and ground truth to ``<prefix>.bbox.json`` and
             ``<prefix>.gt.json`` in COCO's format; the category id is the label.
+
+    Raises: ConfigError for values out of range; ValueError for an unknown backend, or samples without ``instances``;
+        ImportError if no backend is installed.
     """
 
     default_prefix = 'coco'
@@ -74,6 +78,7 @@ class DetectionMetric(BaseMetric):
         self.backend, self.outfile_prefix = resolve_backend(backend), outfile_prefix
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+        """Keep predictions and ground truth of a batch; ValueError if a sample has no ``instances``."""
         for sample in data_samples:
             height, width = sample['ori_shape'][:2]
             prediction, target = compared_boxes(self, sample)
@@ -81,6 +86,7 @@ class DetectionMetric(BaseMetric):
             self.results.append((sample.get('img_id'), prediction, target))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         image_ids, predictions, targets = zip(*results, strict=True) if results else ((), (), ())
         classes = list(self.dataset_meta['classes'])
         pairing = pair_boxes(predictions, targets, len(classes), lowest=self.iou_thr)

@@ -26,11 +26,15 @@ class FROCMetric(BaseMetric):
     :mod:`cxrdet.core.detection.froc`. What has no lesions is NaN.
 
     Args:
-        iou_thr: Lowest overlap of a hit. 0.5 as for DeepLesion (Yan et al., 2018);
+        iou_thr: Lowest overlap of a hit, in (0, 1]. 0.5 as for DeepLesion (Yan et al., 2018);
             where a lesion has no clear border, 0.1 to 0.3 are usual.
-        rates: False positives an image.
+        rates: False positives an image, above 0.
         group_key: Key of the samples, one of the ``meta_keys``, that names the patient, for intervals over patients.
+        level: Of the intervals, in (0, 1).
         samples: Draws of the bootstrap; 0 leaves the intervals out.
+        classwise: Give the mean sensitivity of each class too.
+
+    Raises: ConfigError for values out of range; ValueError for samples without ``instances`` or ``group_key``.
     """
 
     default_prefix = 'froc'
@@ -46,11 +50,13 @@ class FROCMetric(BaseMetric):
         self.level, self.samples, self.classwise = level, samples, classwise
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+        """Keep predictions and ground truth of a batch; ValueError if ``instances`` or ``group_key`` is missing."""
         for sample in data_samples:
             prediction, target = compared_boxes(self, sample, *([self.group_key] if self.group_key else []))
             self.results.append((sample[self.group_key] if self.group_key else None, prediction, target))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         groups, predictions, targets = zip(*results, strict=True) if results else ((), (), ())
         classes = list(self.dataset_meta['classes'])
         pairing = pair_boxes(predictions, targets, len(classes), lowest=min(0.1, self.iou_thr))

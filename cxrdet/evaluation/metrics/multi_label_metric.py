@@ -53,11 +53,14 @@ class MultiLabelMetric(BaseMetric):
     Args:
         operating_points: by name, a threshold, one for each class, or a rule. None:
             ``DEFAULT_POINTS`` of :mod:`cxrdet.core.classification.operating_points`.
-        min_positives: classes with fewer positives stay out of the means; small validation sets need about 10.
+        min_positives: classes with fewer positives (at least 1) stay out of the means; small validation sets need 10.
         resamples: draws of the bootstrap; 0 leaves the intervals of the mean out, and those of classes are DeLong's.
         classwise: give the rates of each class at each operating point as scalars, too.
         bins: of the calibration error.
         out_dir: write ``metrics.json`` (with all rates of all classes), ``roc.png`` and ``pr.png`` into this folder.
+
+    Raises: ConfigError for numbers out of range; ValueError for a threshold out of [0, 1], an unknown rule, or samples
+        without predictions or ground truth.
     """
 
     default_prefix = 'multi-label'
@@ -82,6 +85,7 @@ class MultiLabelMetric(BaseMetric):
         self._stored = content, source
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+        """Keep scores, labels and patient of a batch; ValueError where one of the former is missing."""
         for sample in data_samples:
             if sample.get('pred_score') is None:
                 raise ValueError(f'{type(self).__name__} needs pred_score, the probability of each class, but the '
@@ -99,6 +103,7 @@ class MultiLabelMetric(BaseMetric):
             self.results.append((score, label, patient, sample.get('img_path')))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return the scalars named in the class's docstring; ``results`` are those of all processes."""
         classes = [str(name) for name in self.dataset_meta['classes']]
         score, true = (np.array([entry[i] for entry in results]).reshape(len(results), -1) if results
                        else np.zeros((0, len(classes))) for i in (0, 1))
