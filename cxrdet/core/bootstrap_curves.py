@@ -37,6 +37,8 @@ def pr_curve(scores, is_hit, n_targets: int) -> tuple[np.ndarray, np.ndarray]:
         scores: (N,) of any range, one entry a detection (or an image, for a classifier).
         is_hit: (N,) bool, whether it took a target, one to one (or is a positive).
         n_targets: targets of the set, found or not.
+
+    Raises: ValueError for differing lengths.
     """
     scores, hit = score_columns(scores, is_hit)
     order = np.argsort(-scores, kind='stable')
@@ -74,6 +76,9 @@ def bootstrap_average_precision(tables: Sequence[LesionTable], *, groups=None, s
     Args:
         tables: T matchings of one set, e.g. at IoU 0.5, 0.55 … 0.95.
         groups: as for :func:`pr_band`.
+        samples, seed: number of draws, their seed.
+
+    Raises: ValueError as :func:`pr_band`.
     """
     out = []
     for table in tables:
@@ -94,8 +99,10 @@ def calibration_curve(y_true, y_prob, *, groups=None, bins: int = BINS, samples:
         y_true: (N,) labels: 1, 0 or NaN (left out).
         y_prob: (N,) probabilities in [0, 1].
         groups: (N,) group of each entry, drawn as a whole; None: each entry for itself.
+        bins: number of bins.
+        samples: draws of the bootstrap.
 
-    Raises: ValueError as ``calibration_bins``.
+    Raises: ValueError as ``calibration_bins``, or if ``groups`` do not fit.
     """
     found = calibration_bins(y_true, y_prob, bins=bins)
     known, used = found.place >= 0, np.flatnonzero(found.count)

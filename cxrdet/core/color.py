@@ -15,6 +15,7 @@ def rgb_to_lab(image: Tensor) -> Tensor:
 
     Returns: (..., 3, H, W) float32: L in 0..100; a, b in about -100..100 and 0 for greys. White point D65.
     Source: CIE 15:2004, section 8.2.1; IEC 61966-2-1 for sRGB.
+    Raises: ValueError if the third axis from the end is not of length 3.
     """
     if image.ndim < 3 or image.shape[-3] != 3:
         raise ValueError(f'expected an image of shape (..., 3, H, W), got {tuple(image.shape)}')

@@ -51,7 +51,9 @@ def csv_text(rows: Iterable[Sequence]) -> str:
 
 class read_csv(Iterator[list[str]]):
     """The rows of a CSV text, line ends of any kind, cells by :func:`unescape_cell`; as ``csv.reader``, with its
-    options, its ``line_num`` and its ``csv.Error``.
+    options and its ``line_num``.
+
+    Raises: csv.Error as ``csv.reader``.
     """
 
     def __init__(self, text: str, *, strict: bool = False, **options) -> None:

@@ -63,7 +63,7 @@ class Recorder:
 
     def close(self, *, iteration: int, epoch: int | None, rates: Mapping[str, float],
               precision: str | None = None) -> None:
-        """End a record."""
+        """End a record; ``rates`` are those of all parameters, which :func:`named_rates` shortens."""
         self._stop_clock()
         self.records.append({
             **({} if epoch is None else {'epoch': epoch}), 'iter': iteration,
@@ -73,6 +73,7 @@ class Recorder:
         self._sums, self._counts, self._seconds = {}, {}, 0.0
 
     def add_validation(self, metrics: Mapping[str, float]) -> None:
+        """Put the metrics into the last record."""
         record = self.records[-1]
         record['val'] = {name: number(value) for name, value in metrics.items()}
         record['time']['val'] = round(time.monotonic() - self._since, 3)
@@ -143,6 +144,8 @@ def better_is(name: str, rules: Mapping[str, str] | None = None) -> str | None:
     word after the prefix decides if it tells; but not in ``train/`` and ``val/``, where
     losses are (``train/iou_loss``). Then any word does. Of ``rules``, part of a name ->
     'greater' or 'less', the longest that is in ``name`` decides before all else.
+
+    ``name`` is e.g. ``coco/bbox_mAP_50``; its words are what stands between ``/ _ - .`` and blanks.
     """
     fitting = [part for part in rules or {} if part in name]
     if fitting:
@@ -167,6 +170,7 @@ def summary(records: Sequence[Mapping], *, main: str | None = None, rules: Mappi
     ``best`` is null and has no place.
 
     Args:
+        records: of the run.
         main: the metric by which the best checkpoint is chosen.
         rules: as for :func:`better_is`.
     """

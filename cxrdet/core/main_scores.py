@@ -26,6 +26,16 @@ def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples
     """Scores of a detector: mAP, mAP at IoU 0.5 and 0.75, FROC, and precision, recall
     and F1 of boxes from ``score_thr`` on; and a dict a class with ``AP``, ``AP_low``,
     ``AP_high``, ``AP50``, ``AP50_low``, ``AP50_high``.
+
+    Args:
+        pairing: of the set; all its detections count.
+        score_thr: lowest score of what precision, recall and F1 are of.
+        groups: (I,) patient of each image; None: each image for itself.
+        samples, seed: draws of the bootstrap, their seed.
+        ious: overlaps, the first 0.5; their mean is mAP. That at 0.75 is given if it is among them.
+
+    Returns: the scores, each ``name``, ``value``, ``low``, ``high`` (NaN where not defined), and
+        the dicts of the classes.
     """
     values, first = precisions_by_overlap(pairing, ious), pairing.lesions(ious[0])
     draws = bootstrap_average_precision([pairing.lesions(iou) for iou in ious], groups=groups, samples=samples,
@@ -57,6 +67,8 @@ def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups
         thresholds: (C,) lowest probability of a positive decision.
         use: (C,) bool, classes that the means are over.
         findings: (C,) bool; the mean AUROC over those of them that are in ``use`` is given, too.
+
+    ``groups`` (N,), ``samples``, ``seed`` and the scores are as for :func:`detection_scores`.
     """
     true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)
     use = np.asarray(use, bool)
@@ -82,6 +94,8 @@ def single_label_scores(y_true, y_prob, *, groups=None, samples: int = 200, seed
     """Scores of a single-label classifier: accuracy, balanced accuracy, mean F1
     and mean AUROC of one against all. ``y_true``: (N, C), a single 1 a row;
     ``y_prob``: (N, C) probabilities.
+
+    ``groups`` (N,), ``samples``, ``seed`` and the scores are as for :func:`detection_scores`.
     """
     true, prob = np.asarray(y_true, np.float64), np.asarray(y_prob, np.float64)
     number = true.shape[1]

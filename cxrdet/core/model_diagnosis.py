@@ -70,6 +70,9 @@ def diagnosis_of(judged: Collected, train: Collected | None = None, *, points: M
         score_thr: detectors: lowest score of a detection that is shown. None: the one of the best F1.
         worst: how many of the worst images are named.
         quality: :func:`cxrdet.core.annotation_quality.annotation_quality` of the training set.
+
+    Returns: plain dicts, lists, strings and numbers, None for what is not defined (NaN) or infinite.
+    Raises: CheckpointError if ``points`` cannot be used.
     """
     report: dict[str, Any] = {
         'task': judged.task, 'classes': list(judged.classes), 'split': judged.split,

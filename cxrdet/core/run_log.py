@@ -15,7 +15,9 @@ def read_logs(paths: Sequence[str | os.PathLike]) -> list[dict]:
     The losses of a record are means over the lines of its epoch, whose values MMEngine
     has smoothed over the last iterations. Runs that count iterations, not epochs, get a
     record a validation. Of ``paths``, in the order of time, a later one replaces what
-    it holds again. DataError if a line is no JSON, or there is no line of training.
+    it holds again.
+
+    Raises: DataError if a line is no JSON, or there is no line of training.
     """
     training: dict[int, dict[int, dict]] = {}
     validation: dict[int, dict] = {}

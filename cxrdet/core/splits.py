@@ -33,6 +33,8 @@ def grouped_split(labels, groups, shares: Sequence[float], *, seed: int = 0, str
         strata: Further (N,) columns of names or numbers whose values are spread like labels, for example the view.
 
     Raises: ValueError if lengths do not fit, or a share is not above 0; DataError if a part stays empty.
+
+    Returns: (N,) int64 number of the part of each row, 0 to P-1; no group is in two parts.
     """
     shares = np.asarray(shares, dtype=np.float64)
     if shares.ndim != 1 or not len(shares) or not (np.isfinite(shares) & (shares > 0)).all():
@@ -59,14 +61,20 @@ def grouped_split(labels, groups, shares: Sequence[float], *, seed: int = 0, str
 
 
 def grouped_folds(labels, groups, folds: int, *, seed: int = 0, strata=()) -> np.ndarray:
-    """:func:`grouped_split` into ``folds`` parts of equal size: fold k is the validation set of run k."""
+    """:func:`grouped_split` into ``folds`` parts of equal size: fold k is the validation set of run k.
+
+    Arguments and errors as for :func:`grouped_split`; ValueError for less than two folds.
+
+    Returns: (N,) int64 fold of each row, 0 to ``folds`` - 1.
+    """
     if folds < 2:
         raise ValueError(f'expected at least 2 folds, got {folds}')
     return grouped_split(labels, groups, np.ones(folds), seed=seed, strata=strata)
 
 
 def shared_groups(parts: Mapping[str, Iterable[Hashable]]) -> dict[tuple[str, str], list]:
-    """Groups that stand in two parts: (name, name) -> the sorted groups that both hold.
+    """Groups that stand in two parts: (name, name) -> the sorted groups that both hold;
+    pairs that share none are left out.
     ``parts`` maps the name of a part to its groups, repeated or not.
     """
     sets = {name: set(groups) for name, groups in parts.items()}

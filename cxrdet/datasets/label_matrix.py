@@ -10,7 +10,7 @@ def label_matrix(dataset) -> np.ndarray:
     ``dataset`` is a data set, or a wrapper of MMEngine's around some, whose ``get_data_info(index)`` holds ``gt_score``
     (C values) or ``gt_label`` (the number of a class, or a list of numbers).
 
-    Raises: DataError if the samples have neither, or unequal numbers of classes.
+    Raises: DataError if the samples have neither, or unequal numbers of classes, or a label lies beyond their number.
     """
     rows, number = [], len((getattr(dataset, 'metainfo', None) or {}).get('classes') or ())
     for index in range(len(dataset)):

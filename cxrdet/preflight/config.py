@@ -32,7 +32,8 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
             (:func:`expand_shortcuts`). ``data_root=DIR`` is the argument below.
         data_root: Replaces ``data_root`` of every data set.
         work_dir: Where logs and checkpoints go; by default ``work_dirs/<config name>``.
-        train_limit: Use N training samples only: the first, or those that the data set chooses for ``indices=N``.
+        train_limit: Use N training samples only: the first, or those that the data set chooses for ``indices=N``
+            (``CSVImageDataset`` keeps the classes balanced). 1 or more.
         valid_limit: Use N validation and test samples only.
 
     Raises:
@@ -107,8 +108,9 @@ def merge_options(cfg: Config, options: dict) -> None:
     """Put options, shortcuts among them, into ``cfg``.
 
     Raises:
-        ConfigError: If nothing reads a first key, a place cannot be set, or a checkpoint is given for a part that does
-            not begin with pretrained weights.
+        ConfigError: If a first key is neither in the config, nor a shortcut, nor a key of MMEngine's Runner; if
+            a place cannot be set; or if a checkpoint is given for a part that does not
+            begin with pretrained weights.
     """
     offered, options = offered_shortcuts(cfg), dict(options)
     known = {*cfg, *offered, *runner_keys()}
@@ -183,7 +185,10 @@ def _has(node: object, place: str) -> bool:
 
 
 def set_data_root(cfg: Config, data_root: str | Path) -> None:
-    """Replace ``data_root`` in every data set, and in evaluators' file names that begin with the old one."""
+    """Replace ``data_root`` in every data set, and in evaluators' file names that begin with the old one.
+
+    Raises: ConfigError if the config has data loaders, but no data set in them.
+    """
     new = str(data_root)
     sets = _sets_of(cfg, DATALOADERS, f'--data-root {new}') if any(map(cfg.get, DATALOADERS)) else []
     old = {cfg.get('data_root')} | {data.get('data_root') for data in sets}
@@ -198,7 +203,10 @@ def set_data_root(cfg: Config, data_root: str | Path) -> None:
 
 
 def set_limits(cfg: Config, train_limit: int | None, valid_limit: int | None) -> None:
-    """Keep only so many samples of the training and of the validation and test sets."""
+    """Keep only so many samples of the training and of the validation and test sets.
+
+    Raises: ConfigError if a limit is below 1, or there is no data set that it could be put on.
+    """
     for option, limit, keys in (('--train-limit', train_limit, DATALOADERS[:1]),
                                 ('--valid-limit', valid_limit, DATALOADERS[1:])):
         if limit is not None and limit < 1:

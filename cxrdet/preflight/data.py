@@ -60,6 +60,7 @@ def check_run(cfg: Config, *, mode: Literal['train', 'test']) -> Examined:
 
     Raises:
         ConfigError: One line for every problem, each with its place in the config.
+        ValueError: For another mode.
     """
     if mode not in ('train', 'test'):
         raise ValueError(f"mode: expected 'train' or 'test', got {mode!r}")
@@ -298,7 +299,9 @@ def _read(found: Examined, side: str, fact: str) -> list[tuple[Part, object]]:
 def group_problems(found: Examined) -> list[str]:
     """One line for each two of training, validation and test that share patients (or other groups), or images.
 
-    Validation and test may be the very same images: the config has no other set for the test. A data set class may say
+    Validation and test may be the very same images: the config has no other set for the test. Any data
+    set class with ``read_groups(cfg)``, which returns image -> patient for the set that its config describes
+    (``None`` for an unknown patient: such an image is looked for itself), is asked; it may say
     in ``SPLIT_HINT`` how its sets are kept apart; sets of different classes have nothing to do with each other.
     """
     sides: dict[str, dict[type, set]] = {'train': {}, 'val': {}, 'test': {}}
@@ -361,6 +364,12 @@ def copy_problems(found: Examined) -> list[str]:
 def follow_classes(cfg: Config | Examined, classes: Sequence[str] | None = None) -> tuple[str, ...] | None:
     """:func:`cxrdet.preflight.check.set_classes`, by default with the classes that the training sets name, or else
     those of their annotation files, in the files' order.
+
+    Args:
+        cfg: A checked config, which is changed.
+        classes: The names that a checkpoint was trained with.
+
+    Returns: The names, or ``None`` where no data set of the config tells its classes (``read_classes``).
 
     Raises:
         DataError: If an annotation file lacks a class that the config names, or training sets disagree.

@@ -40,7 +40,7 @@ def class_look(label: int) -> Look:
 
 def draw_boxes(image: np.ndarray, boxes, labels, scores=None, *, classes: Sequence[str] | None = None,
                looks: Sequence[Look] | None = None, names: bool = True, width: int | None = None) -> np.ndarray:
-    """Return a copy (H, W, 3) of ``image`` with its boxes, each with a label above it.
+    """Return a copy (H, W, 3) uint8 of ``image`` with its boxes, each with a label above it.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3) uint8, BGR.
@@ -51,6 +51,8 @@ def draw_boxes(image: np.ndarray, boxes, labels, scores=None, *, classes: Sequen
         looks: N looks that replace those of the classes.
         names: write names and scores.
         width: of the lines in pixels; by default it follows the size of the image.
+
+    Raises: ValueError if shapes or lengths do not fit, or the image is not uint8.
     """
     canvas = _as_picture(image)
     boxes, labels = as_boxes(boxes), np.asarray(labels, np.int64).reshape(-1)
@@ -75,10 +77,12 @@ def compare_boxes(image: np.ndarray, pairing: Pairing, number: int = 0, *, class
     """Return a copy of ``image`` with hits, false alarms and missed objects in the looks of :data:`STATES`.
 
     Args:
+        image: as for :func:`draw_boxes`.
         pairing: of predictions and ground truth, in pixels of the image; a hit
             has an IoU of 0.5 or more. Ignored boxes are not drawn, nor are
             predictions that fall on them.
         number: of the image in the pairing.
+        classes: name of each label.
         score_thr: predictions below it are left out.
     """
     taken, shown = pairing.taken(), (pairing.image == number) & (pairing.score >= score_thr)
@@ -94,7 +98,10 @@ def compare_boxes(image: np.ndarray, pairing: Pairing, number: int = 0, *, class
 
 def side_by_side(image: np.ndarray, pairing: Pairing, number: int = 0, *, classes: Sequence[str] | None = None,
                  score_thr: float = 0.5) -> np.ndarray:
-    """Ground truth at the left, :func:`compare_boxes` at the right, in the looks of :data:`LEGEND`."""
+    """Ground truth at the left, :func:`compare_boxes` at the right, in the looks of :data:`LEGEND`.
+
+    Arguments as for :func:`compare_boxes`.
+    """
     mine = (pairing.truth_image == number) & ~pairing.ignore
     left = draw_boxes(image, pairing.truth_boxes[mine], pairing.truth_label[mine], classes=classes,
                       looks=[LEGEND['ground truth']] * int(mine.sum()))
@@ -106,8 +113,11 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, gap: int | None = 
     """Return a contact sheet: pictures in rows of ``columns`` on white, each centred in a cell of the largest size.
 
     Args:
+        pictures: images as for :func:`draw_boxes`, of any sizes.
         gap: white pixels around the pictures; by default it follows their size.
         titles: one line above each picture, cut off with three dots where it is longer than the cell.
+
+    Raises: ValueError if there is no picture or column, or not one title a picture.
     """
     if not pictures or columns < 1:
         raise ValueError(f'expected at least one picture and one column, got {len(pictures)} and {columns}')
@@ -130,7 +140,12 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, gap: int | None = 
 
 
 def draw_legend(picture: np.ndarray, entries: Mapping[str, Look]) -> np.ndarray:
-    """Return ``picture`` with a white strip below it that shows each look with its name."""
+    """Return ``picture`` with a white strip below it that shows each look with its name.
+
+    Args:
+        picture: image as for :func:`draw_boxes`.
+        entries: name -> look: :data:`LEGEND`, or ``{name: class_look(i) for i, name in enumerate(classes)}``.
+    """
     picture = _as_picture(picture)
     text = max(7, round(picture.shape[1] / 95))  # height of a capital letter in pixels
     sign, line, width = 4 * text, round(2.4 * text), picture.shape[1]

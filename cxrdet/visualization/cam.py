@@ -43,6 +43,10 @@ def cam_sheet(image: np.ndarray, heats: Sequence[np.ndarray], titles: Sequence[s
     """Return one sheet: the image as it is, then one overlay for each of
     ``heats``, each under its title. ``name`` is the title of the image, ``size``
     the long side of each panel in pixels.
+
+    ``image`` and each of ``heats`` are as for :func:`overlay_heat`.
+
+    Raises: ValueError as :func:`overlay_heat`, or if there is not one title a heat map.
     """
     if len(heats) != len(titles):
         raise ValueError(f'expected one title a heat map, got {len(titles)} for {len(heats)}')

@@ -13,6 +13,13 @@ def draw_confusion(matrix, classes: Sequence[str], *, title: str = '') -> np.nda
     One hue from light to dark, which colour-blind people and grey prints tell
     apart. Rows carry the number of images; a class without any is hatched. Names
     longer than 24 characters are cut.
+
+    Args:
+        matrix: (C, C) counts.
+        classes: C names.
+        title: a line above it.
+
+    Raises: ValueError if the names do not fit the matrix, or there is no class.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -29,6 +29,8 @@ def draw_history(records: Sequence[Mapping], *, main: str | None = None,
     """Loss, main scores and learning rate of one run, side by side. ``main`` is the
     metric by which the best checkpoint is chosen, drawn first, with its best value
     marked; ``rules``: see :func:`cxrdet.core.history.better_is`.
+
+    ``records`` of the run: at least one.
     """
     shown = chosen_series(records, main)
     figure = Figure(figsize=(15, 4.5), dpi=100, layout='constrained')
@@ -90,7 +92,10 @@ def compare_histories(runs: Mapping[str, Sequence[Mapping]], keys: Sequence[str]
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> Path:
-    """Write a picture so that it is whole at any moment; ConfigError if matplotlib does not know the suffix."""
+    """Write a picture so that it is whole at any moment; return ``path``, whose suffix says which kind.
+
+    Raises: ConfigError if matplotlib does not know the suffix.
+    """
     kinds = figure.canvas.get_supported_filetypes()
     if Path(path).suffix[1:].lower() not in kinds:
         raise ConfigError(f'{path}: pictures can be written as {", ".join(f".{kind}" for kind in sorted(kinds))}.')

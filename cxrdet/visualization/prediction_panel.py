@@ -16,6 +16,8 @@ def fit_square(image: np.ndarray, size: int) -> tuple[np.ndarray, float, tuple[i
     """Scale an image to a long side of ``size`` pixels and centre it on white.
 
     Returns: the (size, size, 3) uint8 picture, the scale, and where the left upper corner of the image went (x, y).
+
+    Raises: ValueError if the image is not (H, W) or (H, W, 3) uint8.
     """
     image = draw_boxes(image, [], [])  # checks it and gives it three channels
     scale = size / max(image.shape[:2])
@@ -35,7 +37,12 @@ def detection_panel(image: np.ndarray, prediction: Mapping, target: Mapping, cla
         image: (H, W) or (H, W, 3) uint8.
         prediction: ``boxes`` (N, 4) xyxy in pixels, ``scores``, ``labels`` (N,).
         target: ``boxes`` (M, 4), ``labels`` (M,) and optionally ``ignore``.
+        classes: C names.
+        score_thr: lowest score that is shown.
         size: side of each half in pixels; the size of the picture depends on it alone.
+
+    Returns: (H, W, 3) uint8.
+    Raises: ValueError for an image, boxes or lengths that do not fit.
     """
     canvas, scale, (left, top) = fit_square(image, size)
     shift = np.array([left, top, left, top])
@@ -55,7 +62,11 @@ def classification_panel(image: np.ndarray, truth, probabilities, classes: Seque
         image: (H, W) or (H, W, 3) uint8.
         truth: (C,) 1, 0 or NaN for unknown.
         probabilities: (C,) in [0, 1].
+        classes: C names.
         size: side of each half in pixels; the size of the picture depends on it alone.
+
+    Returns: (H, W, 3) uint8.
+    Raises: ValueError if there is not one label and probability a class.
     """
     truth, probabilities = np.asarray(truth, np.float64), np.asarray(probabilities, np.float64)
     if not len(truth) == len(probabilities) == len(classes):

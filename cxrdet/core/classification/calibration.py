@@ -28,7 +28,7 @@ class CalibrationBins(NamedTuple):
     share: np.ndarray  # (K,) share of positives
 
     def error(self) -> float:
-        """The mean gap between ``mean`` and ``share``, by ``count``; NaN of nothing."""
+        """Expected calibration error: the mean gap between ``mean`` and ``share``, by ``count``; NaN of nothing."""
         used = self.count > 0
         return float(np.average(np.abs(self.mean - self.share)[used], weights=self.count[used])) if used.any() \
             else float('nan')
@@ -43,6 +43,7 @@ def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
     Args:
         y_true: (N,) labels: 1, 0 or NaN (left out).
         y_prob: (N,) probabilities in [0, 1].
+        bins: Number of bins, 1 or more.
 
     Raises: ValueError as :func:`cxrdet.core.classification.roc.as_column`, for
         probabilities out of range or less than one bin.
@@ -68,19 +69,29 @@ def calibration_error(y_true, y_prob, *, bins: int = BINS) -> np.ndarray:
     That over all classes together is the one of
     :func:`cxrdet.core.classification.multilabel.pooled` arrays. Arguments and errors as
     for :func:`calibration_bins`, (N, C) or (N,).
+
+    In each of the bins the gap between the mean probability and the share of positives counts by the number of
+    its entries (Guo et al., section 2).
+
+    Raises: ValueError as :func:`calibration_bins`.
     """
     return np.array([calibration_bins(*pair, bins=bins).error()
                      for pair in zip(*(array.T for array in as_columns(y_true, y_prob)))])
 
 
 def to_logit(prob) -> np.ndarray:
-    """Logits of probabilities, float64, cut at -17 and 17."""
+    """Logits of probabilities, float64, cut at -17 and 17 (a float32 sigmoid reaches 0 and 1)."""
     prob = np.clip(np.asarray(prob, dtype=np.float64), 2.**-25, 1 - 2.**-25)
     return np.log(prob) - np.log1p(-prob)
 
 
 def scale(prob, temperature) -> np.ndarray:
-    """Probabilities after division of their logits by ``temperature``: one, or (C,)."""
+    """Probabilities after division of their logits by ``temperature``: one, or (C,).
+
+    The order of scores stays. Probabilities are in [0, 1], of any shape.
+
+    Raises: ValueError for a temperature that is not above 0.
+    """
     if not np.all(np.asarray(temperature) > 0):
         raise ValueError(f'expected a temperature above 0, got {temperature}')
     return _sigmoid(to_logit(prob) / temperature)
@@ -92,6 +103,13 @@ def fit_temperature(y_true, logits) -> np.float64:
 
     The cross-entropy is convex in 1 / T, so its slope is bisected. T lies in [0.01,
     100], and is 1 where there is nothing to go by: no known label, or all logits 0.
+
+    Args:
+        y_true: (N, C) or (N,) labels: 1, 0 or NaN.
+        logits: Of the same shape.
+
+    Returns: one number for all classes.
+    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`.
     """
     true, value = as_column(*pooled(y_true, logits))
     known = ~np.isnan(true)
@@ -102,7 +120,9 @@ def fit_temperature(y_true, logits) -> np.float64:
 
 
 def fit_softmax_temperature(y_true, logits) -> float:
-    """The same of softmax(logits / T), for one class an image (Guo et al.).
+    """Temperature T that minimises the cross-entropy of softmax(logits / T), for one class an image (Guo et al.).
+
+    As :func:`fit_temperature`: convex in 1 / T, T in [0.01, 100], 1 where there is nothing to go by.
 
     Args:
         y_true: (N,) class ids, 0 to C - 1.

@@ -18,7 +18,7 @@ class ClassReport(NamedTuple):
 
     NaN where a value is not defined: all three of a class without images, and the
     precision of a class that was never predicted (its recall and F1 are 0). The means,
-    of recall and of F1, leave NaN out.
+    of recall and of F1, leave NaN out; they are NaN if there is no image at all.
     """
 
     precision: np.ndarray
@@ -33,7 +33,9 @@ class ClassReport(NamedTuple):
 def confusion_matrix(y_true, y_pred, num_classes: int) -> np.ndarray:
     """Count images by true class (rows) and predicted class (columns), (C, C) int64.
 
-    ``y_true`` and ``y_pred`` are (N,) class ids, whole numbers from 0 to ``num_classes - 1``; ValueError otherwise.
+    ``y_true`` and ``y_pred`` are (N,) class ids, whole numbers from 0 to ``num_classes - 1``.
+
+    Raises: ValueError if shapes differ, an id is no whole number or out of range, or ``num_classes`` is below 1.
     """
     if num_classes < 1:
         raise ValueError(f'num_classes must be 1 or more, got {num_classes}')
@@ -53,7 +55,9 @@ def confusion_matrix(y_true, y_pred, num_classes: int) -> np.ndarray:
 
 def class_report(matrix) -> ClassReport:
     """Rates of each class and their means from a confusion matrix, (C, C) with the true
-    classes in the rows; ValueError if it is not square or holds a negative count.
+    classes in the rows.
+
+    Raises: ValueError if it is not square or holds a negative count.
     """
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or (matrix < 0).any():

@@ -40,6 +40,12 @@ def label_count_weights(labels, offset: float = 0.04) -> np.ndarray:
     """Weight of each film to be drawn: number of its positive labels + ``offset``, 0 or more; (N,) float64.
 
     Source: own project, a classifier of NIH ChestX-ray14 (offset 0.04).
+
+    Args:
+        labels: (N, C) of 1, 0 or NaN.
+        offset: Weight of a film without any positive label, 0 or more.
+
+    Raises: ValueError as :func:`as_labels`; ConfigError if ``offset`` is below 0.
     """
     if not 0 <= offset < np.inf:
         raise ConfigError(f'offset must be 0 or more, got {offset}')
@@ -53,11 +59,14 @@ def class_balanced_weights(labels, power: float = 1.0) -> np.ndarray:
     Drawing by these weights is the same as drawing a class and then one of its n
     films, each equally likely, where the probability of a class goes with n^(1 -
     power). Films without any positive label are one more class; one of which no
-    label is known is never drawn.
+    label is known is never drawn. The share of films that show a class is larger
+    than its probability, since films of other classes show it too.
 
     Args:
         labels: (N, C) of 1, 0 or NaN.
         power: 1: all classes equally likely; 0: by their numbers of films; 0.5 (square root) lies between.
+
+    Raises: ValueError as :func:`as_labels`; ConfigError if ``power`` is not within 0 and 1.
     """
     if not 0 <= power <= 1:
         raise ConfigError(f'power must lie within 0 and 1, got {power}')
@@ -75,6 +84,10 @@ def positive_weights(labels, *, cap: float | None = None) -> np.ndarray:
     A class that lacks positives or negatives has the weight 1. ``labels``: (N, C) of 1,
     0 or NaN, of the training split only; ``cap``: upper limit, above 0, for a class of
     few films would otherwise weigh hundreds.
+
+    Without ``cap`` there is no limit. It is what torch's ``BCEWithLogitsLoss(pos_weight=...)`` takes.
+
+    Raises: ValueError as :func:`as_labels`; ConfigError if ``cap`` is not above 0.
     """
     if cap is not None and not cap > 0:
         raise ConfigError(f'cap must be above 0, got {cap}')
@@ -87,6 +100,7 @@ def positive_weights(labels, *, cap: float | None = None) -> np.ndarray:
 def imbalance(classes: Sequence[str], counts) -> dict[str, Any]:
     """Numbers of the classes of a training set: ``largest``, ``smallest`` (of those
     that occur), their ``ratio`` and ``absent``, the names of those that do not.
+    ``classes``: C names;
     ``counts``: (C,) boxes, or positive images, of each.
     """
     counts = np.asarray(counts, np.int64)

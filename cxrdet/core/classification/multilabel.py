@@ -50,6 +50,8 @@ def confusion(y_true, y_score, thresholds=0.5) -> Counts:
         y_true: (N, C) or (N,) labels: 1, 0 or NaN for unknown.
         y_score: Scores of the same shape.
         thresholds: One for all classes or (C,). A class whose threshold is NaN gets no decisions: its counts are 0.
+
+    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, or if the thresholds are neither one nor C.
     """
     true, score = as_columns(y_true, y_score)
     bounds = np.asarray(thresholds, dtype=np.float64)
@@ -64,7 +66,7 @@ def confusion(y_true, y_score, thresholds=0.5) -> Counts:
 
 
 def rates(counts: Counts) -> Rates:
-    """Rates of each class, NaN for 0/0; those of ``counts.total()`` are the micro ones."""
+    """Rates of each class, as scikit-learn's but NaN for 0/0; those of ``counts.total()`` are the micro ones."""
     tp, fp, fn, tn = (np.asarray(values, dtype=np.float64) for values in counts)
     return Rates(accuracy=_share(tp + tn, tp + fp + fn + tn), precision=_share(tp, tp + fp), recall=_share(tp, tp + fn),
                  specificity=_share(tn, tn + fp), f1=_share(2 * tp, 2 * tp + fp + fn),
@@ -76,6 +78,12 @@ def average_precision(y_true, y_score) -> np.ndarray:
 
     The sum of precision times gain in recall over the distinct scores, without
     interpolation (as scikit-learn). The micro value is that of :func:`pooled` arrays.
+
+    Args:
+        y_true: (N, C) or (N,) labels: 1, 0 or NaN (left out).
+        y_score: Scores of the same shape, any range.
+
+    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`.
     """
     values = []
     for pair in zip(*(array.T for array in as_columns(y_true, y_score))):

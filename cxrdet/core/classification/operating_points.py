@@ -29,13 +29,16 @@ class OperatingPoints(NamedTuple):
     images: int  # on which they were chosen
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, which any checkpoint loader reads."""
         return {'classes': list(self.classes), 'rules': dict(self.rules), 'temperature': float(self.temperature),
                 'images': int(self.images), 'thresholds': {name: np.asarray(values, np.float64).tolist()
                                                            for name, values in self.thresholds.items()}}
 
     def pick(self, name: str | None = None) -> tuple[str, np.ndarray]:
-        """Name and thresholds (C,) of the point called ``name``, else ConfigError; for
-        None of the first that a rule chose.
+        """Name and thresholds (C,) of the point called ``name``; for None of the first
+        that a rule chose, or the first of all.
+
+        Raises: ConfigError if there is no such point.
         """
         if name is None:
             name = next((name for name, rule in self.rules.items() if is_rule(rule)), next(iter(self.rules)))
@@ -76,8 +79,10 @@ def check_points(points: Mapping[str, float | str | Sequence[float]]) -> dict[st
 
 def choose_points(points: Mapping[str, Any], y_true: np.ndarray, y_score: np.ndarray,
                   classes: Sequence[str]) -> OperatingPoints:
-    """Thresholds of all ``points`` and the temperature, chosen on the labels and probabilities given, (N, C) each;
-    ValueError if a list of thresholds has not C of them.
+    """Thresholds of all ``points`` and the temperature, chosen on the labels and probabilities given, (N, C) each.
+
+    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns`, or if a list of thresholds has not C of
+        them.
     """
     thresholds = {name: choose_thresholds(y_true, y_score, point) if is_rule(point) else given_thresholds(
         name, point, len(classes)) for name, point in points.items()}
@@ -86,7 +91,7 @@ def choose_points(points: Mapping[str, Any], y_true: np.ndarray, y_score: np.nda
 
 
 def given_thresholds(name: str, point: Any, classes: int) -> np.ndarray:
-    """A given point as (C,) thresholds."""
+    """A given point as (C,) thresholds; ValueError if it is a list of another length."""
     values = np.asarray(point, dtype=np.float64)
     if values.shape not in ((), (classes,)):
         raise ValueError(f'operating point "{name}": expected one threshold or {classes}, one a class, '

@@ -67,6 +67,8 @@ def auroc(y_true, y_score) -> np.ndarray:
     Args:
         y_true: (N, C) or (N,) labels: 1, 0 or NaN for unknown.
         y_score: Scores of the same shape, any range; higher means more likely positive.
+
+    Raises: ValueError as :func:`as_columns`.
     """
     return np.array([_placements(*pair)[0] for pair in zip(*(a.T for a in as_columns(y_true, y_score)))])
 
@@ -91,6 +93,8 @@ def auroc_interval(y_true, y_score, *, groups=None, draws=None, samples: int = D
         groups: (N,) patient of each row; None: not known.
         draws: Of :func:`bootstrap_areas` with these groups, where they are at hand; None: made here.
         samples: Number of draws; with 0 it is DeLong's interval.
+
+    Raises: ValueError as :func:`as_columns`, or if ``groups`` do not fit.
     """
     if groups is None or not samples:
         return AurocInterval(*delong_interval(y_true, y_score), 'DeLong',
@@ -126,6 +130,11 @@ def delong_interval(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
     In simulations with normal scores it holds the true area (positives /
     negatives, area): 10 / 140, 0.95: 88 %; 15 / 140, 0.90: 91 %; 30 / 140,
     0.90: 94 %; 60 / 120, 0.76: 96 %.
+
+    Args:
+        y_true, y_score: As for :func:`auroc`.
+
+    Raises: ValueError as :func:`as_columns`.
     """
     width = NormalDist().inv_cdf(0.975)
     ends = []

@@ -36,6 +36,8 @@ def roc_points(y_true, y_score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     The first point calls nothing positive (threshold infinity); then one for each distinct score of a known label. A
     rate is NaN where there are no negatives, or no positives.
+
+    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_column`, so for more than one class.
     """
     hits, alarms, thresholds, positives, negatives = cumulated(y_true, y_score)
     rate = [np.append(0, counts) / total if total else np.full(len(counts) + 1, np.nan)
@@ -51,6 +53,8 @@ def choose_thresholds(y_true, y_score, rule: str) -> np.ndarray:
     - ``sensitivity>=S``: the highest threshold with at least this sensitivity, which has the best specificity.
 
     Of equally good thresholds the highest is taken. NaN for a class that lacks positives or negatives.
+
+    Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns` and :func:`parse_rule`.
     """
     return np.array([_choose(*pair, *parse_rule(rule)) for pair in zip(*(a.T for a in as_columns(y_true, y_score)))])
 
@@ -60,6 +64,8 @@ def roc_band(y_true, y_score, *, groups=None, samples: int = 200) -> tuple[np.nd
     rates, lower and upper ends, each (101,).
 
     Arguments as for :func:`cxrdet.core.classification.roc.bootstrap_areas`. NaN where a draw never holds both labels.
+
+    Raises: ValueError as :func:`cxrdet.core.classification.roc.bootstrap_areas`, or for more than one class.
     """
     true, score = as_column(y_true, y_score)
     at, curves = np.linspace(0, 1, 101), [np.zeros((0, 101))]

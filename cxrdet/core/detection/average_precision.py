@@ -20,6 +20,8 @@ def average_precision(scores, is_hit, n_targets: int) -> float:
         scores: (N,) of any range, one entry a detection over the set.
         is_hit: (N,) bool, whether it took a ground-truth box, one to one.
         n_targets: boxes to be found; without any the result is NaN.
+
+    Raises: ValueError for differing lengths.
     """
     scores, hit = score_columns(scores, is_hit)
     if not n_targets:
@@ -41,6 +43,8 @@ def score_columns(scores, is_hit) -> tuple[np.ndarray, np.ndarray]:
 def class_precisions(labels, scores, is_hit, n_targets) -> np.ndarray:
     """:func:`average_precision` of each class, (C,) float64; ``labels`` (N,) int are
     the classes of the detections, ``n_targets`` (C,) the boxes of each.
+
+    NaN for a class without ground truth; ``scores`` and ``is_hit`` are (N,), as for :func:`average_precision`.
     """
     labels, scores, hit = np.asarray(labels, np.int64), np.asarray(scores, np.float64), np.asarray(is_hit, bool)
     return np.array([average_precision(scores[labels == k], hit[labels == k], n) for k, n in enumerate(n_targets)])

@@ -20,15 +20,20 @@ def _boxes(boxes, name: str = 'boxes') -> np.ndarray:
 
 
 def box_area(boxes) -> np.ndarray:
-    """Areas (N,) of boxes, in square pixels; 0 for an inverted box."""
+    """Areas (N,) of boxes (N, 4) xyxy, in square pixels; 0 for an inverted box.
+
+    Raises: ValueError if the shape is not (N, 4).
+    """
     boxes = _boxes(boxes)
     return (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(-1)
 
 
 def box_iou(a, b) -> np.ndarray:
-    """Intersection over union (N, M) in [0, 1] of every box of ``a`` (N, 4) with every box of ``b`` (M, 4).
+    """Intersection over union (N, M) in [0, 1] of every box of ``a`` (N, 4) with every box of ``b`` (M, 4), xyxy.
 
     Two boxes without area have IoU 0 (and not NaN as by the bare quotient), even where they coincide.
+
+    Raises: ValueError if the shape is not (N, 4).
     """
     a, b = _boxes(a, 'a'), _boxes(b, 'b')
     sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
@@ -38,19 +43,28 @@ def box_iou(a, b) -> np.ndarray:
 
 
 def clip_boxes(boxes, height: float, width: float) -> np.ndarray:
-    """Boxes with x held to [0, width] and y to [0, height]."""
+    """Boxes (N, 4) xyxy with x held to [0, width] and y to [0, height].
+
+    Raises: ValueError if the shape is not (N, 4).
+    """
     boxes = _boxes(boxes)
     return np.clip(boxes, 0, np.array([width, height, width, height], boxes.dtype))
 
 
 def xywh_to_xyxy(boxes) -> np.ndarray:
-    """Boxes as x1, y1, width, height (COCO) to x1, y1, x2, y2."""
+    """Boxes (N, 4) as x1, y1, width, height (COCO) to x1, y1, x2, y2.
+
+    Raises: ValueError if the shape is not (N, 4).
+    """
     boxes = _boxes(boxes)
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], -1)
 
 
 def xyxy_to_xywh(boxes) -> np.ndarray:
-    """Boxes as x1, y1, x2, y2 to x1, y1, width, height (COCO)."""
+    """Boxes (N, 4) as x1, y1, x2, y2 to x1, y1, width, height (COCO).
+
+    Raises: ValueError if the shape is not (N, 4).
+    """
     boxes = _boxes(boxes)
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], -1)
 
@@ -58,6 +72,10 @@ def xyxy_to_xywh(boxes) -> np.ndarray:
 def box_fault(box: tuple[float, float, float, float], height: float, width: float) -> str:
     """Why one box cannot be used: ``'degenerate'`` (a side below one pixel, or a corner that is not finite),
     ``'outside'`` (it shares no area with the image), or ``''`` (it can).
+
+    Args:
+        box: x1, y1, x2, y2 in pixels.
+        height, width: of the image, in pixels.
     """
     x1, y1, x2, y2 = box
     if not (x2 - x1 >= 1 and y2 - y1 >= 1 and all(map(math.isfinite, box))):

@@ -160,6 +160,11 @@ def confusion_table(pairing: Pairing, *, score_thr: float = 0.5, iou_thr: float 
     these are confusions. A box that is left is missed (last column), a detection a
     false alarm (last row). Detections below ``score_thr`` and those on ignored boxes
     are left out, ignored boxes too.
+
+    Args:
+        pairing: of the set.
+        score_thr: lowest score of a detection that counts, in [0, 1].
+        iou_thr: lowest overlap of a match, in (0, 1].
     """
     matrix = np.zeros((pairing.classes + 1, ) * 2, np.int64)
     taken, shown = pairing.taken(iou_thr), pairing.score >= score_thr
@@ -178,6 +183,7 @@ def errors_by_size(table: ErrorTable, *, edges=(32. ** 2, 96. ** 2)) -> list[dic
     """Errors by area of the box: false positives by their own area, ground truth by its own.
 
     Args:
+        table: of :func:`error_table`.
         edges: rising areas in square pixels that part the ranges; by default COCO's small, medium and large.
 
     Returns: one mapping a range: ``area`` (low, high), ``boxes``, ``found``,

@@ -54,6 +54,9 @@ def weighted_boxes_fusion(boxes: Sequence[Array], scores: Sequence[Array], label
             that model at the same place joins the next cluster or founds one (own
             addition; off: as in the paper). Models that end in soft-NMS give such boxes
             with lowered scores, which pull the means of the paper's clusters down.
+
+    Returns: boxes (M, 4), scores (M,) and labels (M,), best first.
+    Raises: ValueError for lengths or shapes that do not fit, values out of range, or an unknown ``conf_type``.
     """
     if conf_type not in CONF_TYPES:
         raise ValueError(f'conf_type must be one of {", ".join(CONF_TYPES)}, got "{conf_type}".'
@@ -86,6 +89,8 @@ def non_maximum_weighted(boxes: Sequence[Array], scores: Sequence[Array], labels
     detection", ICCV workshops 2017, section 3.3. The score, in single precision, is the
     best one, times the weight of its model / largest weight. Arguments and order as for
     :func:`weighted_boxes_fusion`.
+
+    Raises: ValueError as :func:`weighted_boxes_fusion`.
     """
     given = _gather(boxes, scores, labels, weights, iou_thr)
     part = given.part.where(given.part.scores >= skip_box_thr)
@@ -106,6 +111,8 @@ def nms(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array]
 
     Arguments as for :func:`weighted_boxes_fusion`; with ``weights`` a score is multiplied by its model's share of their
     sum. Boxes are ordered by label, then best first.
+
+    Raises: ValueError as :func:`weighted_boxes_fusion`.
     """
     given = _gather(boxes, scores, labels, weights, iou_thr)
     part = given.shared().by_class()
@@ -129,6 +136,8 @@ def soft_nms(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[A
         method: 'gaussian', exp(-iou^2 / sigma), or 'linear', 1 - iou.
         decayed: return the lowered scores, as in the paper. Off: the scores that came
             in, as ``ensemble-boxes`` does (they are no measure of rank any more).
+
+    Raises: ValueError as :func:`weighted_boxes_fusion`, or for an unknown method or sigma <= 0.
     """
     if method not in ('gaussian', 'linear') or not sigma > 0:
         raise ValueError(f'method must be gaussian or linear and sigma > 0, got {method!r} and {sigma}')
@@ -149,7 +158,11 @@ def soft_voting(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequenc
     TPAMI 20(3), 1998, section 2.2, with absent boxes as probability 0. Boxes that
     overlap a better box of their label are of the same object; there each model votes
     once, with its best box. The box is the mean of these boxes, weighted by their
-    votes. Arguments and order as for :func:`weighted_boxes_fusion`.
+    votes; the score is the sum of weight times score / sum of weights. Unlike weighted
+    boxes fusion, several boxes of one model count once, and the best box, not the
+    mean, draws others. Arguments and order as for :func:`weighted_boxes_fusion`.
+
+    Raises: ValueError as :func:`weighted_boxes_fusion`.
     """
     given = _gather(boxes, scores, labels, weights, iou_thr)
     part = given.part.where(given.part.scores >= skip_box_thr).weighted(given.weights).by_class(best_first=True)
@@ -307,7 +320,10 @@ def fuse(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array
 
     Args:
         boxes, scores, labels, weights: as for :func:`weighted_boxes_fusion`.
-        fusion: a key of ``METHODS``, or of ``PRESETS``.
+        fusion: a key of ``METHODS``, or of ``PRESETS``:
+            'wbf_one_per_model': weighted boxes fusion with ``one_per_model``, for models that end in soft-NMS;
+            'wbf_confident': at IoU 0.5 over boxes that score 0.3 and more. For pictures and counts: what is left out
+            counts as missed, so that average precision, which looks at all scores, falls.
         **options: its other arguments, which go before those of a preset.
 
     Raises: ValueError for an unknown name or option, and as the method itself.

@@ -19,6 +19,8 @@ def fuse_known(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence
         most: how many of the fused boxes stay, the best. Default: all.
 
     Raises: ValueError if no model that has a weight knows a label, and as :func:`cxrdet.core.detection.fusion.fuse`.
+
+    Returns: boxes (M, 4), scores (M,) and labels (M,), best first.
     """
     if len({len(column) for column in (boxes, scores, labels, known, *([] if weights is None else [weights]))}) > 1:
         raise ValueError('expected boxes, scores, labels, known labels and weights of the same models')

@@ -30,7 +30,10 @@ def window_around(box, avoid, size: tuple[int, int], *, margin: float = 0.25) ->
         box: (4,) xyxy in pixels, with a part inside the image.
         avoid: (M, 4) xyxy.
         size: Height and width of the image.
-        margin: Width of the rim around ``box`` as a share of its longer side.
+        margin: Width of the rim around ``box`` as a share of its longer side; it is given up where a box of ``avoid``
+            stands in it that can be left out otherwise.
+
+    Returns: x1, y1, x2, y2 in whole pixels within the image.
     """
     height, width = size
     box = np.asarray(box, np.float64)
@@ -62,6 +65,8 @@ def _cuts(window: np.ndarray, other: np.ndarray) -> np.ndarray:
 def visible_shares(boxes, window) -> tuple[np.ndarray, np.ndarray]:
     """The parts of boxes (N, 4) xyxy that lie in a window, (N, 4), and their shares of
     the boxes' areas, (N,) in 0..1.
+
+    A box without any part in the window has the share 0.
     """
     boxes, window = as_boxes(boxes), np.asarray(window, np.float64)
     parts = np.concatenate([np.maximum(boxes[:, :2], window[:2]), np.minimum(boxes[:, 2:], window[2:])], axis=1)

@@ -46,7 +46,10 @@ class CLAHE(_Preprocess):
 
     Args:
         clip_limit: limit of contrast, above 0; 1 leaves the contrast of flat regions nearly as it is.
-        tile_grid_size: tiles across and down.
+        tile_grid_size: tiles across and down, each 1 or more.
+        enabled: False: leave images as they are.
+
+    Raises: ConfigError for a value out of range, or an image that is not uint8 of one or three channels.
     """
 
     def __init__(self, clip_limit: float = 2.0, tile_grid_size: tuple[int, int] = (8, 8), *,
@@ -81,6 +84,9 @@ class Denoise(_Preprocess):
         strength, colour_strength: in grey levels above 0; larger removes more noise, and more detail. The second is of
             the colours of colour images.
         patch_size, search_size: sides in pixels, odd, of the patches that are compared and of the window of the search.
+        enabled: False: leave images as they are.
+
+    Raises: ConfigError for a value out of range, or an image that is not uint8 of one or three channels.
     """
 
     def __init__(self, strength: float = 10, colour_strength: float = 10, *, patch_size: int = 7, search_size: int = 21,
@@ -107,6 +113,12 @@ class Sharpen(_Preprocess):
     """Raise each pixel over its neighbours: ``image + amount * (8 * image - sum of the 8 neighbours)``, cut to 0..255.
 
     With the default ``amount`` (0 or more) it is the usual 3x3 kernel of 9 and -1; borders are reflected.
+
+    Args:
+        amount: 0 or more.
+        enabled: False: leave images as they are.
+
+    Raises: ConfigError for a value out of range, or an image that is not uint8 of one or three channels.
     """
 
     def __init__(self, amount: float = 1.0, *, enabled: bool = True) -> None:
@@ -129,6 +141,9 @@ class ZScore(Transform):
     All channels share one mean and one deviation, so that a grey image stays grey. A constant image becomes 0. Place
     it last before packing, in place of the normalisation by the mean and deviation of ImageNet: set
     ``data_preprocessor = dict(mean=[0, 0, 0], std=[1, 1, 1])`` beside it.
+
+    Args:
+        enabled: False: leave images as they are.
     """
 
     def __init__(self, enabled: bool = True) -> None:

@@ -30,7 +30,9 @@ class LinearBoTAttention(PositionAttention):
     of phi(q_a), or of all phi(k), stands above and below the line: phi(q_a) is brought to the sum 1 and phi(k) to the
     maximum 1, so that float16 holds all sums. The denominator, as a mean over b, is then held at 1e-6 or more; that
     matters only where phi(q) or all phi(k) have vanished.
-    Arguments and what they raise: :class:`cxrdet.models.layers.bot_attention.PositionAttention`.
+    Arguments: :class:`cxrdet.models.layers.bot_attention.PositionAttention`.
+
+    Raises: ConfigError if an argument is out of range, or ``num_heads`` does not divide the channels of q, k and v.
     """
     _abbr_ = 'bot_linear'
 

@@ -43,6 +43,12 @@ def detection_pictures(pairing: Pairing, images: Sequence[str], classes: Sequenc
                        read: Callable[[str], np.ndarray], *, score_thr: float, most: int) -> list[Picture]:
     """At most so many images with the most errors, with found, false and missed boxes; names stand at errors only.
     ``read`` gives the image of a path, (H, W, 3) uint8, BGR.
+
+    Args:
+        pairing: of the set.
+        images: path of each image.
+        score_thr: lowest score that is shown.
+        most: pictures at most.
     """
     table = error_table(pairing).from_score(score_thr)
     marks = _box_marks(table, len(images))
@@ -66,6 +72,7 @@ def label_pictures(true: np.ndarray, prob: np.ndarray, called: np.ndarray, image
         called: (N, C) bool, decisions.
         draw: called with path, probabilities and decisions of an image, gives its picture.
         single: one class an image.
+        most: pictures at most.
     """
     order = [row['index'] for row in wrong_images(classes, true, prob, images, single=single, most=len(images))]
     order += sorted(set(range(len(images))) - set(order))
