@@ -53,7 +53,7 @@ class MultiLabelMetric(BaseMetric):
     Args:
         operating_points: by name, a threshold, one for each class, or a rule. None:
             ``DEFAULT_POINTS`` of :mod:`cxrdet.core.classification.operating_points`.
-        min_positives: 1 or more; classes with fewer positives stay out of the means; small validation sets need about 10.
+        min_positives: 1 or more; classes with fewer stay out of the means; small validation sets need about 10.
         resamples: draws of the bootstrap; 0 leaves the intervals of the mean out, and those of classes are DeLong's.
         classwise: give the rates of each class at each operating point as scalars, too.
         bins: of the calibration error.
