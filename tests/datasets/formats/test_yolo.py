@@ -93,6 +93,20 @@ def test_defective_files(tmp_path, write_png, codes_of):
                                             'unreadable_annotations': 1, 'bad_box': 1}
 
 
+@pytest.mark.parametrize('of', [str, os.path.relpath], ids=['absolute', 'relative'])
+@pytest.mark.parametrize('entry', ['../other/images', 'list.txt'])
+def test_images_outside(tmp_path, write_png, codes_of, monkeypatch, of, entry):
+    """They are told however the set is named."""
+    write(tmp_path, {'set/data.yaml': f'train: images\nval: {entry}\nnames: [a]', 'set/labels/a.txt': BOX,
+                     'set/list.txt': '../other/images/b.png\n'})
+    for name in ('set/images/a.png', 'other/images/b.png'):
+        write_png(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    table = read_set(of(str(tmp_path / 'set')))
+    assert codes_of(table)['outside_file'] == 1 and table.outside == {1}
+    assert 'outside_file' not in codes_of(read_set(of(str(tmp_path / 'set')), allow_outside=True))
+
+
 def test_without_names_classes_are_numbers(tmp_path, write_png, codes_of):
     write(tmp_path, {'labels/a.txt': f'10 0.5 0.5 1 1\n2{BOX[1:]}'})
     write_png(tmp_path / 'images' / 'a.png')
