@@ -35,6 +35,10 @@ LAYOUTS = {  # name: (files, images, what is read)
     'no data.yaml, texts beside the images': (
         {'train/classes.txt': 'x', 'classes.txt': 'cell\nclump\n', 'train/a.txt': BOX, 'val/b.txt': '1 0.5 0.5 1 1'},
         ['train/a.png', 'val/b.png'], ''),
+    'Label Studio': (
+        {'classes.txt': 'cell\nclump\n', 'notes.json': '{"categories": [{"id": 0, "name": "cell"}], "info": {}}',
+         'labels/train/a.txt': BOX, 'labels/val/b.txt': '1 0.5 0.5 1 1'},
+        ['images/train/a.png', 'images/val/b.png'], ''),
 }
 
 
