@@ -1,8 +1,9 @@
 """YOLO: a text file an image, a line a box: number of the class, then x and y of the centre, width and height, as
 shares of the image. Format: https://docs.ultralytics.com/datasets/detect/.
 
-``data.yaml`` names the classes and where each split is. Lines may also hold a confidence behind the box, the corners of
-a turned box (8 numbers), the outline of a segment, or, where ``kpt_shape`` says so, a box and key points.
+``data.yaml`` names the classes and where each split is, or ``obj.data`` of Darknet, as CVAT writes it. Lines may also
+hold a confidence behind the box, the corners of a turned box (8 numbers), the outline of a segment, or, where
+``kpt_shape`` says so, a box and key points.
 """
 import math
 import os
@@ -23,21 +24,26 @@ from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, measu
 _SPLITS = ('train', 'val', 'valid', 'validation', 'test')
 _NAME_FILES = ('classes.txt', 'obj.names', '_darknet.labels', 'predefined_classes.txt')
 _YAML = ('.yaml', '.yml')
-_NAMES = re.compile(r'^(names|nc)\s*:', re.MULTILINE)
+_NAMES = {**dict.fromkeys(_YAML, re.compile(r'^(names|nc)\s*:', re.MULTILINE)),
+          '.data': re.compile(r'^\s*(names|train|valid)\s*=', re.MULTILINE)}
 _MOST_CLASSES = 100_000
 
 
 def recognises(path: Path) -> bool:
-    """A ``.yaml`` file with ``names``, a folder with one, or a folder of images with label files of numbers."""
-    return _find_yaml(path) is not None or (path.is_dir() and any(map(_is_label, annotation_files(path, '.txt'))))
+    """A ``.yaml`` file with ``names``, an ``obj.data``, a folder with one, or a folder of images with label files."""
+    return _find_file(path) is not None or (path.is_dir() and any(map(_is_label, annotation_files(path, '.txt'))))
 
 
-def _find_yaml(path: Path) -> Path | None:
+def _find_file(path: Path) -> Path | None:
     if path.is_file():
-        return path if path.suffix.lower() in _YAML else None
-    files = sorted(path.glob('*'), key=lambda file: (file.stem != 'data', file.name))
-    return next((file for file in files if file.suffix.lower() in _YAML and _NAMES.search(first_bytes(file, 2 ** 16))),
-                None)
+        return path if path.suffix.lower() in _YAML or _describes(path) else None
+    files = sorted(path.glob('*'), key=lambda file: (file.suffix == '.data', file.stem != 'data', file.name))
+    return next(filter(_describes, files), None)
+
+
+def _describes(file: Path) -> bool:
+    words = _NAMES.get(file.suffix.lower())
+    return words is not None and words.search(first_bytes(file, 2 ** 16)) is not None
 
 
 def _is_label(file: Path) -> bool:
@@ -54,9 +60,9 @@ def read(path: Path, images: Path | None = None) -> DataTable:
 
     Raises: DataError if ``data.yaml`` cannot be read, or there are no images or no labels.
     """
-    file = _find_yaml(path)
+    file = _find_file(path)
     build = TableBuilder('yolo', file or path, images)
-    content = _load_yaml(file) if file else {}
+    content = _load(file) if file else {}
     names = _class_names(content, build.root)
     build.declared = names or []
     if names is None:
@@ -83,7 +89,9 @@ def read(path: Path, images: Path | None = None) -> DataTable:
     return build.done()
 
 
-def _load_yaml(file: Path) -> dict:
+def _load(file: Path) -> dict:
+    if file.suffix.lower() == '.data':
+        return _load_darknet(file)
     try:
         content = yaml.safe_load(read_text(file))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -91,6 +99,19 @@ def _load_yaml(file: Path) -> dict:
     if not isinstance(content, dict):
         raise DataError(f'{file}: expected "names" and the folders of the splits, as "train: images/train".')
     return content
+
+
+def _load_darknet(file: Path) -> dict:
+    pairs = (line.partition('=') for line in read_text(file).splitlines())
+    content: dict[str, Any] = {key.strip(): value.strip() for key, _, value in pairs}
+    named = str(content.pop('names', ''))
+    places = [os.path.join(file.parent, name) for name in (named, named.removeprefix('data/')) if name]
+    found = next(filter(os.path.isfile, places), None)
+    return content | ({'names': _lines(found)} if found else {})
+
+
+def _lines(file: str | Path) -> list[str]:
+    return [line.strip() for line in read_text(file).splitlines() if line.strip()]
 
 
 def _class_names(content: dict, root: Path) -> list[str] | None:
@@ -107,7 +128,7 @@ def _class_names(content: dict, root: Path) -> list[str] | None:
         return [str(names.get(number, number)) for number in range(max(names, default=-1) + 1)]
     for file in (folder / name for folder in (root, root / 'labels') for name in _NAME_FILES):
         if file.is_file():
-            return [line.strip() for line in read_text(file).splitlines() if line.strip()]
+            return _lines(file)
     return None
 
 
@@ -115,7 +136,8 @@ def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, s
     base = file.parent / next(iter(_as_list(content.get('path'))), '')
     folders, listed = build.table.folders, []
     for key, entry in [(split, entry) for split in _SPLITS for entry in _as_list(content.get(split))]:
-        places = [base / entry, file.parent / entry, file.parent / entry.removeprefix('../')]  # the last: Roboflow
+        inside = [file.parent / entry.removeprefix(start) for start in ('../', 'data/')]  # of Roboflow, of CVAT
+        places = [base / entry, file.parent / entry, *inside]
         place = next((os.path.normpath(place) for place in places if os.path.exists(place)), None)
         around = place is not None and within(build.root, [place]) and not within(place, [build.root])
         if place is None or around:
@@ -125,8 +147,9 @@ def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, s
             folders += [] if within(place, folders) else [place]
             listed += [(split_of(f'{key}/'), image) for image in image_paths(place)]
         else:
-            for line in filter(None, map(str.strip, (build.attempt(read_text, place) or '').splitlines())):
-                ways = [os.path.normpath(folder / line) for folder in (Path(place).parent, base)]
+            for line in build.attempt(_lines, place) or ():
+                ways = [os.path.normpath(folder / name) for name in (line, line.removeprefix('data/'))
+                        for folder in (Path(place).parent, base)]
                 listed.append((split_of(f'{key}/'), next(filter(os.path.isfile, ways), ways[0])))
     return listed
 

@@ -35,6 +35,11 @@ LAYOUTS = {  # name: (files, images, what is read)
     'no data.yaml, texts beside the images': (
         {'train/classes.txt': 'x', 'classes.txt': 'cell\nclump\n', 'train/a.txt': BOX, 'val/b.txt': '1 0.5 0.5 1 1'},
         ['train/a.png', 'val/b.png'], ''),
+    'CVAT with subsets': (
+        {'obj.data': 'classes = 2\ntrain = data/Train.txt\nvalid = data/Validation.txt\nnames = data/obj.names\n',
+         'obj.names': 'cell\nclump\n', 'Train.txt': 'data/obj_Train_data/a.png\n',
+         'Validation.txt': 'data/obj_Validation_data/b.png\n', 'obj_Train_data/a.txt': BOX,
+         'obj_Validation_data/b.txt': '1 0.5 0.5 1 1'}, ['obj_Train_data/a.png', 'obj_Validation_data/b.png'], ''),
     'Label Studio': (
         {'classes.txt': 'cell\nclump\n', 'notes.json': '{"categories": [{"id": 0, "name": "cell"}], "info": {}}',
          'labels/train/a.txt': BOX, 'labels/val/b.txt': '1 0.5 0.5 1 1'},
