@@ -70,14 +70,20 @@ def read(path: Path, images: Path | None = None) -> DataTable:
                    'by their numbers', Place(str(file or path)))
     listed = _listed(build, content, file) if file and images is None else []
     listed = listed or [('', image) for image in image_paths(images or build.root)]
-    seen = set()
+    seen, bare = set(), []
     for split, image in listed:
         inside = None if images is None else Path(image).relative_to(images).with_suffix('.txt')
         label = Path(_label_of(image)) if inside is None else build.root / 'labels' / inside
-        seen |= {label} if _read_labels(build, split, image, label, _key_points(content)) else set()
+        if _read_labels(build, split, image, label, _key_points(content)):
+            seen.add(label)
+        elif os.path.isfile(image):
+            bare.append((image, label))
     if not seen:
         raise DataError(f'{path}: no image of this YOLO set has a file of labels; {len(listed)} images are there'
                         + (f', looked for {label} and others.' if listed else '.'))
+    if bare:
+        build.tell('warning', 'no_label_file', f'{len(bare)} of {len(listed)} images have no file of labels and count '
+                   f'as images without boxes; the first is {bare[0][0]}', Place(str(bare[0][1])))
     for name, number in Counter(build.declared).items():
         if number > 1:
             build.tell('error', 'bad_category', f'{number} classes are named "{name}"', Place(str(file or path)))
@@ -175,7 +181,7 @@ def _key_points(content: dict) -> int:
 def _read_labels(build: TableBuilder, split: str, image: str, label: Path, key_points: int) -> bool:
     size = measured(image)
     row = build.add_image(image, Place(str(label)), size=size, split=split)
-    if not label.is_file():
+    if not os.path.isfile(label):  # unlike Path.is_file, False for a name that is too long
         return False
     for number, line in enumerate((build.attempt(read_text, label, image=row) or '').splitlines(), 1):
         if line.strip():

@@ -116,6 +116,19 @@ def test_images_outside(tmp_path, write_png, codes_of, monkeypatch, of, entry):
     assert 'outside_file' not in codes_of(read_set(of(str(tmp_path / 'set')), allow_outside=True))
 
 
+def test_missing_files_of_labels(tmp_path, write_png, codes_of):
+    """They are counted, with the first; a blank file says that there is no box. A line may be no name of a file."""
+    write(tmp_path, {'data.yaml': 'train: [images, list.txt]\nnames: [a]', 'labels/a.txt': BOX, 'labels/b.txt': '',
+                     'list.txt': f'{"x" * 5000}.png\n'})
+    for name in 'abcd':
+        write_png(tmp_path / 'images' / f'{name}.png')
+    table = read_set(tmp_path)
+    finding, = table.findings
+    assert (finding.level, finding.code) == ('warning', 'no_label_file')
+    assert finding.file == str(tmp_path / 'labels' / 'c.txt')
+    assert finding.text.startswith('2 of 5') and len(table.names) == 5
+
+
 def test_without_names_classes_are_numbers(tmp_path, write_png, codes_of):
     write(tmp_path, {'labels/a.txt': f'10 0.5 0.5 1 1\n2{BOX[1:]}'})
     write_png(tmp_path / 'images' / 'a.png')
