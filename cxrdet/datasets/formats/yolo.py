@@ -65,6 +65,10 @@ def read(path: Path, images: Path | None = None) -> DataTable:
     content = _load(file) if file else {}
     names = _class_names(content, build.root)
     build.declared = names or []
+    number = content.get('nc')
+    if isinstance(number, int) and names is not None and number != len(names):
+        build.tell('warning', 'class_count', f'nc: {number}, but {len(names)} classes have names',
+                   Place(str(file), 'nc'))
     if names is None:
         build.tell('warning', 'no_class_names', 'neither data.yaml nor classes.txt names the classes; they are called '
                    'by their numbers', Place(str(file or path)))
@@ -100,10 +104,14 @@ def _load(file: Path) -> dict:
         return _load_darknet(file)
     try:
         content = yaml.safe_load(read_text(file))
+        written = yaml.load(read_text(file), yaml.BaseLoader)  # all as text: a class "no" is not False
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise DataError(f'{file}: no YAML: {" ".join(str(error).split())}.') from None
     if not isinstance(content, dict):
         raise DataError(f'{file}: expected "names" and the folders of the splits, as "train: images/train".')
+    names = content.get('names')
+    if isinstance(names, (list, dict)) and None not in (names.values() if isinstance(names, dict) else names):
+        content['names'] = written.get('names', names)
     return content
 
 
@@ -128,9 +136,10 @@ def _class_names(content: dict, root: Path) -> list[str] | None:
     elif names is None and isinstance(content.get('nc'), int):
         names = {content['nc'] - 1: content['nc'] - 1}
     if names is not None:
-        if not isinstance(names, dict) or not all(isinstance(key, int) and 0 <= key < _MOST_CLASSES and isinstance(
-                name, (str, int, float)) for key, name in names.items()):
+        if not isinstance(names, dict) or not all(re.fullmatch('[0-9]{1,9}', str(key)) and isinstance(
+                name, (str, int)) for key, name in names.items()) or max(map(int, names), default=0) >= _MOST_CLASSES:
             raise DataError(f'{root}: "names" in data.yaml must be a list of names, or whole numbers with names.')
+        names = {int(key): name for key, name in names.items()}
         return [str(names.get(number, number)) for number in range(max(names, default=-1) + 1)]
     for file in (folder / name for folder in (root, root / 'labels') for name in _NAME_FILES):
         if file.is_file():

@@ -129,6 +129,17 @@ def test_missing_files_of_labels(tmp_path, write_png, codes_of):
     assert finding.text.startswith('2 of 5') and len(table.names) == 5
 
 
+@pytest.mark.parametrize('names, classes', [
+    ('[yes, no, 1.10, 010]', ('yes', 'no', '1.10', '010')), ('{"0": on, 1: 2024-01-01}', ('on', '2024-01-01'))])
+def test_names_stay_as_they_are_written(tmp_path, write_png, codes_of, names, classes):
+    write(tmp_path, {'data.yaml': f'train: images\nnc: {len(classes)}\nnames: {names}', 'labels/a.txt': BOX})
+    write_png(tmp_path / 'images' / 'a.png')
+    table = read_set(tmp_path)
+    assert table.classes == classes and not codes_of(table)
+    write(tmp_path, {'data.yaml': f'train: images\nnc: 7\nnames: {names}'})
+    assert codes_of(read_set(tmp_path)) == {'class_count': 1}
+
+
 def test_without_names_classes_are_numbers(tmp_path, write_png, codes_of):
     write(tmp_path, {'labels/a.txt': f'10 0.5 0.5 1 1\n2{BOX[1:]}'})
     write_png(tmp_path / 'images' / 'a.png')
@@ -144,7 +155,8 @@ def test_images_elsewhere(tmp_path, write_png, boxes_of):
 
 
 @pytest.mark.parametrize('text', ['names: [a', 'a', 'train: images\nnames: 3', 'names: {x: a}', 'nc: 9999999999',
-                                  'names: {9999999999: a}', 'names: [[a]]', 'train: images\nnames: [a]', ''])
+                                  'names: [a, ~]', 'names: {9999999999: a}', 'names: [[a]]',
+                                  'train: images\nnames: [a]', ''])
 def test_nothing_to_read(tmp_path, write_png, text):
     """The file is named; no images, or none with labels, too."""
     write_png(tmp_path / 'images' / 'a.png')
