@@ -38,7 +38,8 @@ def _find_file(path: Path) -> Path | None:
     if path.is_file():
         return path if path.suffix.lower() in _YAML or _describes(path) else None
     files = sorted(path.glob('*'), key=lambda file: (file.suffix == '.data', file.stem != 'data', file.name))
-    return next(filter(_describes, files), None)
+    below = [file for file in sorted(path.glob('*/data.y*ml')) if _describes(file)]  # as an archive is unpacked
+    return next(filter(_describes, files), below[0] if len(below) == 1 else None)
 
 
 def _describes(file: Path) -> bool:
@@ -52,7 +53,8 @@ def _is_label(file: Path) -> bool:
 
 
 def read(path: Path, images: Path | None = None) -> DataTable:
-    """``data.yaml`` or its folder; without one, all images of a folder, with ``classes.txt`` for the names.
+    """``data.yaml``, its folder or the one around it; without one, all images of a folder, with ``classes.txt`` for
+    the names.
 
     The labels of ``…/images/…/a.jpg`` are ``…/labels/…/a.txt``, else ``a.txt`` beside the image; with ``images``, a
     folder where there is none beside ``labels/``, they are ``labels/a.txt``. Of segments and turned boxes the upright

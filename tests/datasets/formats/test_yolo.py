@@ -148,6 +148,14 @@ def test_without_names_classes_are_numbers(tmp_path, write_png, codes_of):
     assert codes_of(table) == {'no_class_names': 1}
 
 
+def test_a_set_in_a_folder(tmp_path, write_png, boxes_of):
+    """As an archive is unpacked: one data.yaml, a folder further down."""
+    write(tmp_path, {'set/data.yaml': 'val: images\nnames: [cell]', 'set/labels/a.txt': BOX})
+    write_png(tmp_path / 'set' / 'images' / 'a.png')
+    table = read_set(tmp_path)
+    assert boxes_of(table) == [('a.png', 'cell', [80, 30, 120, 70])] and table.splits == ['val']
+
+
 def test_images_elsewhere(tmp_path, write_png, boxes_of):
     write(tmp_path, {'set/data.yaml': 'names: [a]', 'set/labels/sub/a.txt': BOX})
     write_png(tmp_path / 'films' / 'sub' / 'a.png')
