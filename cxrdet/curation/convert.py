@@ -16,6 +16,7 @@ from cxrdet.curation.repaired_set import coco_content, copy_names, voc_names
 from cxrdet.datasets.cell import match_classes
 from cxrdet.datasets.formats import voc
 from cxrdet.datasets.formats.coco import write_json
+from cxrdet.datasets.formats.images import read_image_size
 from cxrdet.datasets.formats.sets import read_set
 from cxrdet.datasets.formats.table_builder import measured
 from cxrdet.datasets.phantoms.files import prepared_folder
@@ -84,7 +85,7 @@ def _convert(table: DataTable, source: str | Path, out_dir: str | Path, made_fro
     splits = _splits(table, val_share, seed, source)
     rows = [row for members in splits.values() for row in members]
     check_images([names[row] for row in rows], [table.files[row] for row in rows], f'the splits of {source}')
-    _measure(table, rows)
+    _tell_other_sizes(table, rows)
     bad = table.raise_errors(on_bad=on_bad)
     if table.kind == 'voc' and classes is None:  # which declares none: those of the images that are converted
         used = set(table.box_label[np.isin(table.box_image, rows)].tolist())
@@ -125,20 +126,23 @@ def _splits(table: DataTable, val_share: float | None, seed: int, source: str | 
             'val': [row for k, row in enumerate(rows) if k in chosen]}
 
 
-def _measure(table: DataTable, rows: Sequence[int]) -> None:
-    """Give images whose size is not stated that of their files, and tell which is stated otherwise."""
-    for row in rows:
+def _tell_other_sizes(table: DataTable, rows: Sequence[int]) -> None:
+    for row in rows if table.sizes_of_files else ():
         stated, found = table.sizes[row], np.array(measured(table.files[row]))
-        if np.isnan(stated).any():
-            table.sizes[row] = found
-        elif table.sizes_of_files and not np.isnan(found).any() and (stated != found).any():
+        if not np.isnan([*stated, *found]).any() and (stated != found).any():
             table.tell_image('error', 'size_mismatch', f'"{table.names[row]}" has {found[1]:g} x {found[0]:g} px, its '
-                             f'annotation says {stated[1]:g} x {stated[0]:g}; check_data --fix corrects it', row)
+                             f'annotation says {stated[1]:g} x {stated[0]:g}', row)
 
 
 def _usable_boxes(table: DataTable, rows: set[int], classes: Sequence[str],
                   bad: dict[int, str]) -> tuple[list[tuple[int, int]], Counter]:
-    """Row and label of the boxes of ``rows`` that can be used, and the number of the others by reason."""
+    """Row and label of the boxes of ``rows`` that can be used, and the number of the others by reason.
+
+    Images whose size is not stated are measured.
+    """
+    for row in rows:
+        if np.isnan(table.sizes[row]).any():
+            table.sizes[row] = read_image_size(table.files[row])
     labels = {number: classes.index(name) for number, name in enumerate(table.classes) if name in classes}
     boxes, dropped = [], Counter()
     faults = box_faults(table.boxes, table.sizes[table.box_image])
