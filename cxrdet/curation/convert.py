@@ -18,6 +18,7 @@ from cxrdet.datasets.formats import voc
 from cxrdet.datasets.formats.coco import write_json
 from cxrdet.datasets.formats.images import read_image_size
 from cxrdet.datasets.formats.sets import read_set
+from cxrdet.datasets.formats.table_builder import measured
 from cxrdet.datasets.phantoms.files import prepared_folder
 
 
@@ -84,6 +85,7 @@ def _convert(table: DataTable, source: str | Path, out_dir: str | Path, made_fro
     splits = _splits(table, val_share, seed, source)
     rows = [row for members in splits.values() for row in members]
     check_images([names[row] for row in rows], [table.files[row] for row in rows], f'the splits of {source}')
+    _tell_other_sizes(table, rows)
     bad = table.raise_errors(on_bad=on_bad)
     if table.kind == 'voc' and classes is None:  # which declares none: those of the images that are converted
         used = set(table.box_label[np.isin(table.box_image, rows)].tolist())
@@ -122,6 +124,14 @@ def _splits(table: DataTable, val_share: float | None, seed: int, source: str | 
     chosen = set(np.random.default_rng(seed).permutation(len(rows))[:count].tolist())
     return {'train': [row for k, row in enumerate(rows) if k not in chosen],
             'val': [row for k, row in enumerate(rows) if k in chosen]}
+
+
+def _tell_other_sizes(table: DataTable, rows: Sequence[int]) -> None:
+    for row in rows if table.sizes_of_files else ():
+        stated, found = table.sizes[row], np.array(measured(table.files[row]))
+        if not np.isnan([*stated, *found]).any() and (stated != found).any():
+            table.tell_image('error', 'size_mismatch', f'"{table.names[row]}" has {found[1]:g} x {found[0]:g} px, its '
+                             f'annotation says {stated[1]:g} x {stated[0]:g}', row)
 
 
 def _usable_boxes(table: DataTable, rows: set[int], classes: Sequence[str],

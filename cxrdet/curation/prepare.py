@@ -155,7 +155,7 @@ def check_images(names: Sequence[str], files: Sequence[str | Path], named_in: st
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
         raise DataError(f'{named_in} names {len(twice)} images more than once: {", ".join(twice[:5])}.')
-    missing = [str(file) for file in files if not Path(file).is_file()]
+    missing = [str(file) for file in files if not os.path.isfile(file)]
     if missing:
         raise DataError(f'{len(missing)} of the {len(names)} images that {named_in} names are not there: '
                         f'{", ".join(missing[:5])}{", …" if len(missing) > 5 else ""}.')

@@ -123,6 +123,21 @@ def test_what_cannot_be_done(tmp_path, options, error, text):
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize('make', [cvat, roboflow_coco])
+def test_stated_sizes_that_are_not_those_of_the_files(tmp_path, make):
+    """An error, as check_data has it."""
+    root = tmp_path / 'set'
+    root.mkdir()
+    make(root)
+    for path in root.rglob('*.png'):
+        write_png(path, 240, 100)
+    assert 'size_mismatch' in {finding.code for finding in check_data(root).findings if finding.level == 'error'}
+    for on_bad in ('error', 'drop'):
+        with pytest.raises(DataError, match='size_mismatch'):
+            convert_set(root, tmp_path / 'out', on_bad=on_bad)
+    assert not (tmp_path / 'out').exists()
+
+
 @pytest.mark.parametrize('make', [yolo, cvat, labelme, label_studio, roboflow_coco, roboflow_voc])
 def test_mended_copies(tmp_path, make):
     """Of an image that is gone the boxes go too; what is left is a clean set with the same splits."""

@@ -24,7 +24,8 @@ from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import name_fault
 from cxrdet.datasets.formats.files import add_image, annotation_files, files_below, first_bytes, split_of
 
-_COCO = re.compile(r'^\{.*"(images|annotations|categories)"\s*:\s*\[', re.DOTALL)
+_COCO = re.compile(r'^\{.*"(images|annotations)"\s*:\s*\[', re.DOTALL)
+_LONG_CLASSES = re.compile(r'^\{.*"categories"\s*:\s*\[.{60000}', re.DOTALL)  # they may come first
 GROUP_KEYS = ('patient_id', 'patient', 'group')
 VIEW_KEYS = ('view', 'view_position', 'View Position')
 
@@ -41,7 +42,8 @@ def _published(path: Path) -> list[Path]:
 
 
 def _is_coco(file: str | Path) -> bool:
-    return _COCO.search(first_bytes(file, 2 ** 16)) is not None
+    text = first_bytes(file, 2 ** 16)
+    return bool(_COCO.search(text) or _LONG_CLASSES.search(text))
 
 
 def _split_of_file(file: Path, root: Path) -> str:

@@ -34,7 +34,7 @@ def read(path: Path, images: Path | None = None) -> DataTable:
 
     Of a task with several annotations the one marked as ground truth is taken, else the newest; a task without any but
     with predictions gives those. Of turned boxes, polygons and ellipses the upright extent is taken, and brushes and
-    key points are left out. Each is told.
+    key points are left out. Of a task with several images, a shape is of the one that ``to_name`` names. Each is told.
 
     Raises:
         DataError: There is no such file, or no task with an image in it.
@@ -49,20 +49,44 @@ def read(path: Path, images: Path | None = None) -> DataTable:
 
 def _read_task(build: TableBuilder, task: dict, place: Place) -> None:
     data = task['data'] if isinstance(task.get('data'), dict) else task
-    urls = {key: url for key, url in data.items() if isinstance(url, str) and (
-        key == 'image' or _file_name(url).lower().endswith(IMAGE_SUFFIXES))}
-    if not any(urls.values()):
+    urls = {key: url for key, url in sorted(data.items(), key=lambda entry: entry[0] != 'image')
+            if isinstance(url, str) and url and (key == 'image' or _file_name(url).lower().endswith(IMAGE_SUFFIXES))}
+    if not urls:
         build.tell('error', 'bad_image', 'the task names no image', place)
         return
-    found = build.find(_file_name(urls.get('image') or next(filter(None, urls.values()))))
     shapes = _result(build, task, place)
-    size = next(([as_number(item.get(f'original_{side}')) for side in ('height', 'width')] for item in shapes
-                 if item.get('original_width')), None) or measured(found)
-    image = build.add_image(found, place, size=size)
+    owners = _owners(list(urls), shapes)
+    rows: dict[str, tuple[int, Sequence[float]]] = {}
+    for key in dict.fromkeys([next(iter(urls)), *filter(None, owners)]):
+        found = build.find(_file_name(urls[key]))
+        size = next(([as_number(item.get(f'original_{side}')) for side in ('height', 'width')]
+                     for item, owner in zip(shapes, owners) if owner == key and item.get('original_width')), None)
+        size = size or measured(found)
+        at = place if not rows else Place(place.file, f'{place.row}, {key}', place.number)
+        rows[key] = build.add_image(found, at, size=size), size
     labelled = {_id(item) for item in shapes if _labels(item)}
-    for number, item in enumerate(shapes):
-        if _labels(item) or _id(item) is None or _id(item) not in labelled:  # else it comes again, with a label
-            _read_shape(build, image, item, Place(place.file, f'{place.row}, result[{number}]', number), size)
+    for number, (item, owner) in enumerate(zip(shapes, owners)):
+        at = Place(place.file, f'{place.row}, result[{number}]', number)
+        if not owner:
+            build.tell('error', 'unknown_image', f'the task names {", ".join(urls)} as images, and of which '
+                       f'this shape is cannot be known (to_name: {str(item.get("to_name")):.40}); it is left out', at)
+        elif _labels(item) or _id(item) is None or _id(item) not in labelled:  # else it comes again, with a label
+            _read_shape(build, rows[owner][0], item, at, rows[owner][1])
+
+
+def _owners(urls: list[str], shapes: list[dict]) -> list[str]:
+    """Key in ``urls`` of the image of each shape, ``''`` for unknown: the only one, for an only name; the one that
+    ``to_name`` names; or the only other one, for the only other name. What has no place in an image is of the first."""
+    placed = [bool({'x', 'y', 'points'} & _value(item).keys()) for item in shapes]
+    names = list(dict.fromkeys(
+        str(item['to_name']) for item, lies in zip(shapes, placed) if lies and item.get('to_name')))
+    known = {name: name for name in names if name in urls}
+    other_urls, other_names = [key for key in urls if key not in known], [name for name in names if name not in known]
+    if known and len(other_urls) == len(other_names) == 1:
+        known[other_names[0]] = other_urls[0]
+    alone = len(urls) == 1 and len(names) < 2
+    return [known.get(str(item.get('to_name')), '') if lies and not alone else urls[0]
+            for item, lies in zip(shapes, placed)]
 
 
 def _file_name(url: str) -> str:
@@ -100,13 +124,17 @@ def _id(item: dict) -> int | str | None:
     return item['id'] if isinstance(item.get('id'), (int, str)) else None
 
 
+def _value(item: dict) -> dict:
+    return item['value'] if isinstance(item.get('value'), dict) else {}
+
+
 def _labels(item: dict) -> list:
-    value = item.get('value') if isinstance(item.get('value'), dict) else {}
-    return next((names for key, names in value.items() if _LABELS.fullmatch(key) and isinstance(names, list)), [])
+    return next((names for key, names in _value(item).items()
+                 if _LABELS.fullmatch(key) and isinstance(names, list)), [])
 
 
 def _read_shape(build: TableBuilder, image: int, item: dict, place: Place, size: Sequence[float]) -> None:
-    value, labels = item.get('value') if isinstance(item.get('value'), dict) else {}, _labels(item)
+    value, labels = _value(item), _labels(item)
     label = str(labels[0]).strip() if labels else ''
     high, wide = size
     x, w, across = (as_number(value.get(name)) * wide / 100 for name in ('x', 'width', 'radiusX'))
@@ -123,7 +151,9 @@ def _read_shape(build: TableBuilder, image: int, item: dict, place: Place, size:
         return
     elif angle:
         points, shape = turned_box(points, angle, about_corner=True), 'turned box'
-    build.add_box(image, label, points, place, shape=shape)
+    turned = as_number(item.get('image_rotation') or 0)
+    fault = f'the image was shown turned by {turned:g} degrees, image_rotation: where the box lies in it is unknown'
+    build.add_box(image, label, points, place, shape=shape, fault=fault if turned else '')
     if len(labels) > 1:
         build.tell('warning', 'several_labels', f'the shape has {len(labels)} labels; the first, "{label}", was taken',
                    place, image=image)

@@ -9,7 +9,7 @@ on the errors of that list (:meth:`DataTable.raise_errors`), ``check_data`` prin
 from pathlib import Path
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.core.issues import DataTable
+from cxrdet.core.issues import DataTable, Place
 from cxrdet.datasets.formats import coco, csv_labels, cvat, folder, label_studio, labelme, nih, tfrecord, voc, yolo
 from cxrdet.datasets.formats.files import annotation_files, tell_outside
 
@@ -17,6 +17,10 @@ FORMATS = {'nih': nih, 'voc': voc, 'cvat': cvat, 'label-studio': label_studio, '
            'yolo': yolo, 'csv': csv_labels, 'tfrecord': tfrecord, 'folder': folder}
 """In this order they are asked; the first that recognises a path reads it."""
 
+_KNOWN = ', '.join(name for name in FORMATS if name != 'folder')
+_OTHER_SUFFIXES = ('.mat', '.pkl', '.pickle', '.parquet', '.feather', '.jsonl', '.ndjson', '.yaml', '.yml', '.tsv',
+                   '.h5', '.hdf5', '.npy', '.npz', '.xlsx', '.xls', '.sqlite')
+"""Files that may hold annotations, of formats that are not read."""
 _NO_ANNOTATIONS = ('readme', 'license', 'licence', 'copying', 'changelog', 'citation', 'requirements')
 
 
@@ -30,14 +34,19 @@ def find_format(path: str | Path) -> str:
     if not path.exists():
         raise DataError(f'{path}: no such file or folder.')
     kind = next((kind for kind, known in FORMATS.items() if known.recognises(path)), None)
-    odd = [file for file in annotation_files(path, '.json', '.xml', '.txt', '.csv')
-           if not file.name.lower().startswith(_NO_ANNOTATIONS)] if kind == 'folder' else []
+    odd = _unread(path, '.json', '.xml', '.txt', '.csv') if kind == 'folder' else []
     if kind is None or odd:
-        which = f' of {", ".join(map(str, odd[:3]))}{f" and {len(odd) - 3} more" if odd[3:] else ""}' if odd else ''
-        known = ', '.join(name for name in FORMATS if name != 'folder')
-        raise DataError(f'{path}: the format{which} is none that is known: {known}. Name it (--format), or take the '
-                        'files away; "folder" looks at the images alone.')
+        raise DataError(f'{path}: the format{f" of {_few(odd)}" if odd else ""} is none that is known: {_KNOWN}. Name '
+                        'it (--format), or take the files away; "folder" looks at the images alone.')
     return kind
+
+
+def _unread(path: Path, *suffixes: str) -> list[Path]:
+    return [file for file in annotation_files(path, *suffixes) if not file.name.lower().startswith(_NO_ANNOTATIONS)]
+
+
+def _few(files: list[Path]) -> str:
+    return ', '.join(map(str, files[:3])) + (f' and {len(files) - 3} more' if files[3:] else '')
 
 
 def read_set(path: str | Path, kind: str = 'auto', *, images: str | Path | None = None,
@@ -58,10 +67,16 @@ def read_set(path: str | Path, kind: str = 'auto', *, images: str | Path | None 
     """
     if kind not in ('auto', *FORMATS):
         raise ConfigError(f'the format must be one of auto, {", ".join(FORMATS)}, got "{kind}".')
-    kind = find_format(path) if kind == 'auto' else kind
+    odd = []
+    if kind == 'auto':
+        kind = find_format(path)
+        odd = _unread(Path(path), *_OTHER_SUFFIXES) if kind == 'folder' else []
     if images is not None and not Path(images).is_dir():
         raise DataError(f'{images}: no such folder of images.')
     table = FORMATS[kind].read(Path(path), None if images is None else Path(images))
+    if odd:
+        table.tell('warning', 'unread_annotations', f'{_few(odd)}: not looked at, only the images are; if these are '
+                   f'annotations, turn them into a format that is known: {_KNOWN}', Place(str(odd[0])))
     path = Path(path)
     root = path if path.is_dir() else path.parent.parent if path.parent.name == 'annotations' else path.parent
     tell_outside(table, [root, *([] if images is None else [images])], allowed=allow_outside)

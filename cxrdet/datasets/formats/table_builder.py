@@ -47,13 +47,13 @@ class TableBuilder:
                   split: str = '') -> int:
         """Add an image with its (height, width), NaN for unknown; returns its row.
 
-        Its name is the path below the folder of images or of the set, without folders ``images``; the path itself where
-        it lies outside. Where ``split`` is empty, a folder in it may say it.
+        Its name is the path below the folder of images or of the set, without folders ``images``; the absolute path
+        where it lies outside. Where ``split`` is empty, a folder in it may say it.
         """
         ways = (Path(os.path.relpath(file, folder)).parts for folder in self._folders)
         name = next(('/'.join(part for part in way if part != 'images') for way in ways if os.pardir not in way), '')
         self._sizes.append(size)
-        return self.table.add_image(name or file, file, place, split=split or split_of(name))
+        return self.table.add_image(name or os.path.abspath(file), file, place, split=split or split_of(name))
 
     def add_box(self, image: int, label: str, points: Sequence[float], place: Place, *, shape: str = '',
                 fault: str = '') -> None:

@@ -1,8 +1,9 @@
 """YOLO: a text file an image, a line a box: number of the class, then x and y of the centre, width and height, as
 shares of the image. Format: https://docs.ultralytics.com/datasets/detect/.
 
-``data.yaml`` names the classes and where each split is. Lines may also hold a confidence behind the box, the corners of
-a turned box (8 numbers), the outline of a segment, or, where ``kpt_shape`` says so, a box and key points.
+``data.yaml`` names the classes and where each split is, or ``obj.data`` of Darknet, as CVAT writes it. Lines may also
+hold a confidence behind the box, the corners of a turned box (8 numbers), the outline of a segment, or, where
+``kpt_shape`` says so, a box and key points.
 """
 import math
 import os
@@ -23,21 +24,27 @@ from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, measu
 _SPLITS = ('train', 'val', 'valid', 'validation', 'test')
 _NAME_FILES = ('classes.txt', 'obj.names', '_darknet.labels', 'predefined_classes.txt')
 _YAML = ('.yaml', '.yml')
-_NAMES = re.compile(r'^(names|nc)\s*:', re.MULTILINE)
+_NAMES = {**dict.fromkeys(_YAML, re.compile(r'^(names|nc)\s*:', re.MULTILINE)),
+          '.data': re.compile(r'^\s*(names|train|valid)\s*=', re.MULTILINE)}
 _MOST_CLASSES = 100_000
 
 
 def recognises(path: Path) -> bool:
-    """A ``.yaml`` file with ``names``, a folder with one, or a folder of images with label files of numbers."""
-    return _find_yaml(path) is not None or (path.is_dir() and any(map(_is_label, annotation_files(path, '.txt'))))
+    """A ``.yaml`` file with ``names``, an ``obj.data``, a folder with one, or a folder of images with label files."""
+    return _find_file(path) is not None or (path.is_dir() and any(map(_is_label, annotation_files(path, '.txt'))))
 
 
-def _find_yaml(path: Path) -> Path | None:
+def _find_file(path: Path) -> Path | None:
     if path.is_file():
-        return path if path.suffix.lower() in _YAML else None
-    files = sorted(path.glob('*'), key=lambda file: (file.stem != 'data', file.name))
-    return next((file for file in files if file.suffix.lower() in _YAML and _NAMES.search(first_bytes(file, 2 ** 16))),
-                None)
+        return path if path.suffix.lower() in _YAML or _describes(path) else None
+    files = sorted(path.glob('*'), key=lambda file: (file.suffix == '.data', file.stem != 'data', file.name))
+    below = [file for file in sorted(path.glob('*/data.y*ml')) if _describes(file)]  # as an archive is unpacked
+    return next(filter(_describes, files), below[0] if len(below) == 1 else None)
+
+
+def _describes(file: Path) -> bool:
+    words = _NAMES.get(file.suffix.lower())
+    return words is not None and words.search(first_bytes(file, 2 ** 16)) is not None
 
 
 def _is_label(file: Path) -> bool:
@@ -46,7 +53,8 @@ def _is_label(file: Path) -> bool:
 
 
 def read(path: Path, images: Path | None = None) -> DataTable:
-    """``data.yaml`` or its folder; without one, all images of a folder, with ``classes.txt`` for the names.
+    """``data.yaml``, its folder or the one around it; without one, all images of a folder, with ``classes.txt`` for
+    the names.
 
     The labels of ``…/images/…/a.jpg`` are ``…/labels/…/a.txt``, else ``a.txt`` beside the image; with ``images``, a
     folder where there is none beside ``labels/``, they are ``labels/a.txt``. Of segments and turned boxes the upright
@@ -54,24 +62,34 @@ def read(path: Path, images: Path | None = None) -> DataTable:
 
     Raises: DataError if ``data.yaml`` cannot be read, or there are no images or no labels.
     """
-    file = _find_yaml(path)
+    file = _find_file(path)
     build = TableBuilder('yolo', file or path, images)
-    content = _load_yaml(file) if file else {}
+    content = _load(file) if file else {}
     names = _class_names(content, build.root)
     build.declared = names or []
+    number = content.get('nc')
+    if isinstance(number, int) and names is not None and number != len(names):
+        build.tell('warning', 'class_count', f'nc: {number}, but {len(names)} classes have names',
+                   Place(str(file), 'nc'))
     if names is None:
         build.tell('warning', 'no_class_names', 'neither data.yaml nor classes.txt names the classes; they are called '
                    'by their numbers', Place(str(file or path)))
     listed = _listed(build, content, file) if file and images is None else []
     listed = listed or [('', image) for image in image_paths(images or build.root)]
-    seen = set()
+    seen, bare = set(), []
     for split, image in listed:
         inside = None if images is None else Path(image).relative_to(images).with_suffix('.txt')
         label = Path(_label_of(image)) if inside is None else build.root / 'labels' / inside
-        seen |= {label} if _read_labels(build, split, image, label, _key_points(content)) else set()
+        if _read_labels(build, split, image, label, _key_points(content)):
+            seen.add(label)
+        elif os.path.isfile(image):
+            bare.append((image, label))
     if not seen:
         raise DataError(f'{path}: no image of this YOLO set has a file of labels; {len(listed)} images are there'
                         + (f', looked for {label} and others.' if listed else '.'))
+    if bare:
+        build.tell('warning', 'no_label_file', f'{len(bare)} of {len(listed)} images have no file of labels and count '
+                   f'as images without boxes; the first is {bare[0][0]}', Place(str(bare[0][1])))
     for name, number in Counter(build.declared).items():
         if number > 1:
             build.tell('error', 'bad_category', f'{number} classes are named "{name}"', Place(str(file or path)))
@@ -83,14 +101,33 @@ def read(path: Path, images: Path | None = None) -> DataTable:
     return build.done()
 
 
-def _load_yaml(file: Path) -> dict:
+def _load(file: Path) -> dict:
+    if file.suffix.lower() == '.data':
+        return _load_darknet(file)
     try:
         content = yaml.safe_load(read_text(file))
+        written = yaml.load(read_text(file), yaml.BaseLoader)  # all as text: a class "no" is not False
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise DataError(f'{file}: no YAML: {" ".join(str(error).split())}.') from None
     if not isinstance(content, dict):
         raise DataError(f'{file}: expected "names" and the folders of the splits, as "train: images/train".')
+    names = content.get('names')
+    if isinstance(names, (list, dict)) and None not in (names.values() if isinstance(names, dict) else names):
+        content['names'] = written.get('names', names)
     return content
+
+
+def _load_darknet(file: Path) -> dict:
+    pairs = (line.partition('=') for line in read_text(file).splitlines())
+    content: dict[str, Any] = {key.strip(): value.strip() for key, _, value in pairs}
+    named = str(content.pop('names', ''))
+    places = [os.path.join(file.parent, name) for name in (named, named.removeprefix('data/')) if name]
+    found = next(filter(os.path.isfile, places), None)
+    return content | ({'names': _lines(found)} if found else {})
+
+
+def _lines(file: str | Path) -> list[str]:
+    return [line.strip() for line in read_text(file).splitlines() if line.strip()]
 
 
 def _class_names(content: dict, root: Path) -> list[str] | None:
@@ -101,13 +138,14 @@ def _class_names(content: dict, root: Path) -> list[str] | None:
     elif names is None and isinstance(content.get('nc'), int):
         names = {content['nc'] - 1: content['nc'] - 1}
     if names is not None:
-        if not isinstance(names, dict) or not all(isinstance(key, int) and 0 <= key < _MOST_CLASSES and isinstance(
-                name, (str, int, float)) for key, name in names.items()):
+        if not isinstance(names, dict) or not all(re.fullmatch('[0-9]{1,9}', str(key)) and isinstance(
+                name, (str, int)) for key, name in names.items()) or max(map(int, names), default=0) >= _MOST_CLASSES:
             raise DataError(f'{root}: "names" in data.yaml must be a list of names, or whole numbers with names.')
+        names = {int(key): name for key, name in names.items()}
         return [str(names.get(number, number)) for number in range(max(names, default=-1) + 1)]
     for file in (folder / name for folder in (root, root / 'labels') for name in _NAME_FILES):
         if file.is_file():
-            return [line.strip() for line in read_text(file).splitlines() if line.strip()]
+            return _lines(file)
     return None
 
 
@@ -115,7 +153,8 @@ def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, s
     base = file.parent / next(iter(_as_list(content.get('path'))), '')
     folders, listed = build.table.folders, []
     for key, entry in [(split, entry) for split in _SPLITS for entry in _as_list(content.get(split))]:
-        places = [base / entry, file.parent / entry, file.parent / entry.removeprefix('../')]  # the last: Roboflow
+        inside = [file.parent / entry.removeprefix(start) for start in ('../', 'data/')]  # of Roboflow, of CVAT
+        places = [base / entry, file.parent / entry, *inside]
         place = next((os.path.normpath(place) for place in places if os.path.exists(place)), None)
         around = place is not None and within(build.root, [place]) and not within(place, [build.root])
         if place is None or around:
@@ -125,8 +164,9 @@ def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, s
             folders += [] if within(place, folders) else [place]
             listed += [(split_of(f'{key}/'), image) for image in image_paths(place)]
         else:
-            for line in filter(None, map(str.strip, (build.attempt(read_text, place) or '').splitlines())):
-                ways = [os.path.normpath(folder / line) for folder in (Path(place).parent, base)]
+            for line in build.attempt(_lines, place) or ():
+                ways = [os.path.normpath(folder / name) for name in (line, line.removeprefix('data/'))
+                        for folder in (Path(place).parent, base)]
                 listed.append((split_of(f'{key}/'), next(filter(os.path.isfile, ways), ways[0])))
     return listed
 
@@ -152,7 +192,7 @@ def _key_points(content: dict) -> int:
 def _read_labels(build: TableBuilder, split: str, image: str, label: Path, key_points: int) -> bool:
     size = measured(image)
     row = build.add_image(image, Place(str(label)), size=size, split=split)
-    if not label.is_file():
+    if not os.path.isfile(label):  # unlike Path.is_file, False for a name that is too long
         return False
     for number, line in enumerate((build.attempt(read_text, label, image=row) or '').splitlines(), 1):
         if line.strip():

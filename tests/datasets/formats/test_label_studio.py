@@ -73,6 +73,31 @@ def test_several_annotations(tmp_path, boxes_of, codes_of):
     assert codes_of(table) == {'several_annotations': 2, 'skipped_annotation': 1, 'predictions_only': 1}
 
 
+@pytest.mark.parametrize('names, data, boxes, codes', [
+    (('image', 'img2'), {'image': 'a.png', 'image2': 'b.png'}, [('a.png', 80), ('b.png', 100)], {}),
+    (('right', 'left'), {'left': 'a.png', 'right': 'b.png'}, [('b.png', 80), ('a.png', 100)], {}),
+    (('one', 'two'), {'image': 'a.png', 'image2': 'b.png'}, [], {'unknown_image': 2}),
+    ((None, 'image'), {'image': 'a.png', 'image2': 'b.png'}, [('a.png', 100)], {'unknown_image': 1}),
+    (('image', 'img2'), {'image': 'a.png', 'image2': 'https://host/7'}, [('a.png', 80)], {'unknown_image': 1}),
+    (('img', 'img'), {'picture': 'a.png'}, [('a.png', 80), ('a.png', 100)], {})])
+def test_several_images(tmp_path, write_png, codes_of, names, data, boxes, codes):
+    """A box is of the image that it names, or left out and told."""
+    shapes = [shape(x=x, y=30, width=20, height=40) | {'id': str(x), 'to_name': name}
+              for x, name in zip((40, 50), names)]
+    for name in ('a.png', 'b.png'):
+        write_png(tmp_path / name)
+    write(tmp_path, {'id': 3, 'data': data, 'annotations': [{'result': shapes}]})
+    table = read_set(tmp_path)
+    assert [(table.names[image], box[0]) for image, box in zip(table.box_image, table.boxes.tolist())] == boxes
+    assert codes_of(table) == codes
+
+
+def test_a_turned_image(tmp_path, codes_of):
+    write(tmp_path, task(RECTANGLE | {'image_rotation': 90}), task(RECTANGLE | {'image_rotation': 0}, number=8,
+                                                                   image='b.png'))
+    assert codes_of(read_set(tmp_path)) == {'bad_box': 1}
+
+
 def test_a_shape_is_taken_once(tmp_path, codes_of):
     """With <Rectangle> and <Labels> a box comes as a bare rectangle and again with its label, of one id."""
     write(tmp_path, task(shape('rectangle', '', x=40, y=30, width=20, height=40),

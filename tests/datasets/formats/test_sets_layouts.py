@@ -80,3 +80,13 @@ def test_what_is_not_understood_is_an_error(tmp_path, write_png, name, text):
     with pytest.raises(DataError, match=f'{name}.*yolo'):
         read_set(tmp_path)
     assert len(read_set(tmp_path, 'folder').names) == 1
+
+
+@pytest.mark.parametrize('suffix', ['mat', 'pkl', 'parquet', 'jsonl', 'yaml', 'tsv', 'h5'])
+def test_files_that_no_format_reads_are_told(tmp_path, write_png, suffix):
+    write_png(tmp_path / 'a.png')
+    (tmp_path / f'boxes.{suffix}').write_text('x')
+    finding, = read_set(tmp_path).findings
+    assert (finding.level, finding.code) == ('warning', 'unread_annotations')
+    assert f'boxes.{suffix}' in finding.text and 'coco' in finding.text
+    assert not read_set(tmp_path, 'folder').findings

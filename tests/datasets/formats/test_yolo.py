@@ -35,6 +35,15 @@ LAYOUTS = {  # name: (files, images, what is read)
     'no data.yaml, texts beside the images': (
         {'train/classes.txt': 'x', 'classes.txt': 'cell\nclump\n', 'train/a.txt': BOX, 'val/b.txt': '1 0.5 0.5 1 1'},
         ['train/a.png', 'val/b.png'], ''),
+    'CVAT with subsets': (
+        {'obj.data': 'classes = 2\ntrain = data/Train.txt\nvalid = data/Validation.txt\nnames = data/obj.names\n',
+         'obj.names': 'cell\nclump\n', 'Train.txt': 'data/obj_Train_data/a.png\n',
+         'Validation.txt': 'data/obj_Validation_data/b.png\n', 'obj_Train_data/a.txt': BOX,
+         'obj_Validation_data/b.txt': '1 0.5 0.5 1 1'}, ['obj_Train_data/a.png', 'obj_Validation_data/b.png'], ''),
+    'Label Studio': (
+        {'classes.txt': 'cell\nclump\n', 'notes.json': '{"categories": [{"id": 0, "name": "cell"}], "info": {}}',
+         'labels/train/a.txt': BOX, 'labels/val/b.txt': '1 0.5 0.5 1 1'},
+        ['images/train/a.png', 'images/val/b.png'], ''),
 }
 
 
@@ -93,12 +102,58 @@ def test_defective_files(tmp_path, write_png, codes_of):
                                             'unreadable_annotations': 1, 'bad_box': 1}
 
 
+@pytest.mark.parametrize('of', [str, os.path.relpath], ids=['absolute', 'relative'])
+@pytest.mark.parametrize('entry', ['../other/images', 'list.txt'])
+def test_images_outside(tmp_path, write_png, codes_of, monkeypatch, of, entry):
+    """They are told however the set is named."""
+    write(tmp_path, {'set/data.yaml': f'train: images\nval: {entry}\nnames: [a]', 'set/labels/a.txt': BOX,
+                     'set/list.txt': '../other/images/b.png\n'})
+    for name in ('set/images/a.png', 'other/images/b.png'):
+        write_png(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    table = read_set(of(str(tmp_path / 'set')))
+    assert codes_of(table)['outside_file'] == 1 and table.outside == {1}
+    assert 'outside_file' not in codes_of(read_set(of(str(tmp_path / 'set')), allow_outside=True))
+
+
+def test_missing_files_of_labels(tmp_path, write_png, codes_of):
+    """They are counted, with the first; a blank file says that there is no box. A line may be no name of a file."""
+    write(tmp_path, {'data.yaml': 'train: [images, list.txt]\nnames: [a]', 'labels/a.txt': BOX, 'labels/b.txt': '',
+                     'list.txt': f'{"x" * 5000}.png\n'})
+    for name in 'abcd':
+        write_png(tmp_path / 'images' / f'{name}.png')
+    table = read_set(tmp_path)
+    finding, = table.findings
+    assert (finding.level, finding.code) == ('warning', 'no_label_file')
+    assert finding.file == str(tmp_path / 'labels' / 'c.txt')
+    assert finding.text.startswith('2 of 5') and len(table.names) == 5
+
+
+@pytest.mark.parametrize('names, classes', [
+    ('[yes, no, 1.10, 010]', ('yes', 'no', '1.10', '010')), ('{"0": on, 1: 2024-01-01}', ('on', '2024-01-01'))])
+def test_names_stay_as_they_are_written(tmp_path, write_png, codes_of, names, classes):
+    write(tmp_path, {'data.yaml': f'train: images\nnc: {len(classes)}\nnames: {names}', 'labels/a.txt': BOX})
+    write_png(tmp_path / 'images' / 'a.png')
+    table = read_set(tmp_path)
+    assert table.classes == classes and not codes_of(table)
+    write(tmp_path, {'data.yaml': f'train: images\nnc: 7\nnames: {names}'})
+    assert codes_of(read_set(tmp_path)) == {'class_count': 1}
+
+
 def test_without_names_classes_are_numbers(tmp_path, write_png, codes_of):
     write(tmp_path, {'labels/a.txt': f'10 0.5 0.5 1 1\n2{BOX[1:]}'})
     write_png(tmp_path / 'images' / 'a.png')
     table = read_set(tmp_path)
     assert table.classes == ('2', '10') and table.box_label.tolist() == [1, 0]
     assert codes_of(table) == {'no_class_names': 1}
+
+
+def test_a_set_in_a_folder(tmp_path, write_png, boxes_of):
+    """As an archive is unpacked: one data.yaml, a folder further down."""
+    write(tmp_path, {'set/data.yaml': 'val: images\nnames: [cell]', 'set/labels/a.txt': BOX})
+    write_png(tmp_path / 'set' / 'images' / 'a.png')
+    table = read_set(tmp_path)
+    assert boxes_of(table) == [('a.png', 'cell', [80, 30, 120, 70])] and table.splits == ['val']
 
 
 def test_images_elsewhere(tmp_path, write_png, boxes_of):
@@ -108,7 +163,8 @@ def test_images_elsewhere(tmp_path, write_png, boxes_of):
 
 
 @pytest.mark.parametrize('text', ['names: [a', 'a', 'train: images\nnames: 3', 'names: {x: a}', 'nc: 9999999999',
-                                  'names: {9999999999: a}', 'names: [[a]]', 'train: images\nnames: [a]', ''])
+                                  'names: [a, ~]', 'names: {9999999999: a}', 'names: [[a]]',
+                                  'train: images\nnames: [a]', ''])
 def test_nothing_to_read(tmp_path, write_png, text):
     """The file is named; no images, or none with labels, too."""
     write_png(tmp_path / 'images' / 'a.png')
