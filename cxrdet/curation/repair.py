@@ -105,7 +105,7 @@ def _one_line_each(changes: list[Change]) -> list[Change]:
             lost = next((one for one in (first, change) if one.what.startswith('dropped')), None)
             codes, texts = (list(dict.fromkeys((getattr(first.finding, name), getattr(finding, name))))
                             for name in ('code', 'text'))
-            lines[key] = replace(lost or first, finding=replace(
+            lines[key] = replace(lost or (change if change.after else first), finding=replace(
                 first.finding, code=', '.join(codes), text='; '.join(texts)), what=lost.what if lost else ' and '.join(
                     dict.fromkeys((first.what, what))))
     return list(lines.values())

@@ -331,6 +331,21 @@ def test_a_box_is_one_line_however_many_faults_it_has(tmp_path, pictures):
     assert check_data(tmp_path / 'out').numbers['boxes'] == 2
 
 
+def test_a_box_that_gets_an_id_and_is_clipped_is_one_line_with_its_corners(tmp_path, pictures):
+    (tmp_path / 'set' / 'annotations').mkdir(parents=True)
+    (tmp_path / 'set' / 'images').mkdir()
+    (tmp_path / 'set' / 'images' / 'a.png').write_bytes(pictures[0])
+    (tmp_path / 'set' / 'annotations' / 'train.json').write_text(json.dumps({
+        'images': [{'id': 1, 'file_name': 'a.png', 'width': 128, 'height': 96}],
+        'annotations': [{'image_id': 1, 'category_id': 1, 'bbox': [100, 50, 60, 20]}],
+        'categories': [{'id': 1, 'name': 'RBC'}]}))
+    report = check_data(tmp_path / 'set', fix=tmp_path / 'out')
+    change, = report.plan.changes
+    assert (change.before, change.after) == ([100, 50, 160, 70], [100, 50, 128, 70])
+    assert 'new id' in change.what and 'clipped box' in change.what
+    assert not check_data(tmp_path / 'out').failed
+
+
 def test_what_no_list_names_stays_and_is_not_told_as_left_out(tmp_path, pictures):
     root = tmp_path / 'voc'
     for number, name in enumerate('ab'):
