@@ -12,6 +12,8 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.splits import shared_groups
 
 LEVELS = ('error', 'warning', 'info')
+EACH_TOLD = ('other_shape', )
+"""Codes of findings that stand for many things each: none of them is behind "and 4 more"."""
 _SHOWN = 10
 
 
@@ -93,10 +95,13 @@ def _told(finding: Finding) -> str:
 
 
 def told(findings: Iterable[Finding]) -> dict[str, str]:
-    """A line for each kind of finding, by code: the first, and how many more there are."""
+    """A line for each kind of finding, by code: the first, and how many more there are; of :data:`EACH_TOLD`, all."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
-        groups.setdefault(finding.code, []).append(finding)
+        key = finding.code
+        while finding.code in EACH_TOLD and key in groups:
+            key = f'{finding.code} {int(key.partition(" ")[2] or 1) + 1}'
+        groups.setdefault(key, []).append(finding)
     return {code: f'{os.path.basename(first.file)} {_told(first)}' + (f' … and {len(rest)} more' if rest else '')
             for code, (first, *rest) in groups.items()}
 
@@ -122,6 +127,7 @@ class DataTable:
         sizes_of_files: Whether ``sizes`` should be those of the files (not so for the boxes of NIH).
         folders: Folders of images; a file in them that no image refers to is an orphan.
         outside: Rows of images that the annotations name outside the set, and that are not to be looked at.
+        other_shapes: What became of shapes that are no upright boxes: a finding of each image and kind.
         findings: What reading has found.
         source: Contents of the files, as the reader needs them to write a mended copy.
     """
@@ -145,6 +151,7 @@ class DataTable:
     sizes_of_files: bool = True
     folders: list[str] = field(default_factory=list)
     outside: set[int] = field(default_factory=set)
+    other_shapes: list[Finding] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     source: Any = None
 

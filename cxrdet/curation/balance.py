@@ -209,8 +209,8 @@ def _goals(table: DataTable, path, split: str, target: int, targets: Mapping[str
         raise ConfigError(f'{path}: a set of the format "{table.kind}" cannot be balanced by copies; expected COCO or '
                           'VOC. For labels of whole images use the sampler cxrdet.ClassBalancedSampler.')
     if split not in table.splits:
-        raise DataError(f'{path}: no split "{split}".{did_you_mean(split, table.splits)} There are: '
-                        f'{", ".join(sorted(set(table.splits)))}.')
+        there = ', '.join(name or '"" (none)' for name in sorted(set(table.splits)))
+        raise DataError(f'{path}: no split "{split}".{did_you_mean(split, table.splits)} There are: {there}.')
     for name, number in targets.items():
         if name not in table.classes:
             raise ConfigError(f'no class "{name}".{did_you_mean(name, table.classes)} There are: '

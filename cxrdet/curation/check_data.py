@@ -11,7 +11,7 @@ from cxrdet.core.annotation_checks import check_table, class_counts
 from cxrdet.core.detection.anchors import anchor_advice
 from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder, keep_apart
-from cxrdet.core.issues import LEVELS, DataTable, Finding, has_errors
+from cxrdet.core.issues import EACH_TOLD, LEVELS, DataTable, Finding, has_errors
 from cxrdet.core.terminal import visible
 from cxrdet.curation.pixels import check_files, check_pixels
 from cxrdet.curation.repair import Plan, plan_mending
@@ -66,12 +66,13 @@ class DataReport:
         lines += ['', f'{"level":<8} {"count":>6}  finding']
         for (level, code), group in self.counts().items():
             lines.append(f'{level:<8} {len(group):>6}  {code}')
-            for finding in group[:examples]:
+            shown = len(group) if code in EACH_TOLD else examples
+            for finding in group[:shown]:
                 where = ' '.join(part for part in (_short(finding.file, self.path), finding.row,
                                                    '' if finding.id is None else f'(id {finding.id})') if part)
                 lines.append(f'{"":<17}{where}: {finding.text}' if where else f'{"":<17}{finding.text}')
-            if len(group) > examples:
-                lines.append(f'{"":<17}… and {len(group) - examples} more')
+            if len(group) > shown:
+                lines.append(f'{"":<17}… and {len(group) - shown} more')
         if not self.findings:
             lines.append('nothing was found')
         lines += _anchor_lines(numbers.get('anchors') or {})
@@ -92,7 +93,7 @@ def check_data(path: str | Path, *, kind: str = 'auto', images: str | Path | Non
         path, kind, images, allow_outside: Of :func:`cxrdet.datasets.formats.sets.read_set`; images
             outside the set are not looked at unless they are allowed.
         pixels: Look at the image files: there, orphaned, decodable, of the stated size, equal and
-            near-equal.
+            near-equal. A mended copy needs the first two, so that they are looked at with ``fix`` in any case.
         workers: Processes that open images.
         fix: Write a mended copy to this folder; as a COCO set where the format is none of COCO,
             VOC, NIH and CSV.
@@ -109,8 +110,10 @@ def check_data(path: str | Path, *, kind: str = 'auto', images: str | Path | Non
     table = read_set(path, kind, images=images, allow_outside=allow_outside)
     mended = None if fix is None else _mended_folder(fix, table, path, images)  # before the long part
     findings = check_table(table, **limits)
+    if pixels or fix is not None:  # a copy needs them
+        findings += check_files(table)
     if pixels:
-        findings += check_files(table) + check_pixels(table, workers=workers, progress=progress)
+        findings += check_pixels(table, workers=workers, progress=progress)
     report = DataReport(str(path), table.kind, sorted(findings, key=lambda item: LEVELS.index(item.level)),
                         _numbers(table))
     if mended is not None:

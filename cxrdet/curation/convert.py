@@ -11,6 +11,7 @@ from cxrdet.core.folders import keep_apart
 from cxrdet.core.issues import DataTable, told
 from cxrdet.core.paths import join_inside
 from cxrdet.core.progress import TimedProgressBar
+from cxrdet.curation.pixels import check_files
 from cxrdet.curation.prepare import check_images, count_boxes, place_image
 from cxrdet.curation.repaired_set import coco_content, copy_names, voc_names
 from cxrdet.datasets.cell import match_classes
@@ -40,8 +41,8 @@ def convert_set(source: str | Path, out_dir: str | Path, *, kind: str = 'auto', 
             make symbolic links to the images instead of copies. ``force``: replace another prepared
             set.
 
-    Returns: by split: number of images, boxes, boxes by class; then boxes dropped by reason, and
-        what the reader has told.
+    Returns: by split: number of images, boxes, boxes by class; then boxes dropped by reason,
+        what the reader has told, and images that no annotation names.
 
     Raises:
         DataError: A file is missing or defective, or ``out_dir`` holds something else or overlaps
@@ -107,7 +108,8 @@ def _convert(table: DataTable, source: str | Path, out_dir: str | Path, made_fro
             report[split] = count_boxes(coco)
     left = len(table.names) - len(rows)
     return report | ({'dropped boxes': dict(dropped)} if dropped else {}) | (
-        {'images without a split, left out': str(left)} if left else {}) | told(table.findings)
+        {'images without a split, left out': str(left)} if left else {}) | told(table.findings + [
+            finding for finding in check_files(table) if finding.code == 'orphan_file'])
 
 
 def _splits(table: DataTable, val_share: float | None, seed: int, source: str | Path) -> dict[str, list[int]]:

@@ -1,7 +1,7 @@
 """What can be mended in a data set without guessing: from findings to a plan for the writers."""
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,19 +20,20 @@ _ACROSS = ('image_across_splits', 'equal_images_across_splits')
 _ORDER = ('test', 'val', 'valid')
 #: Nothing to do: left out of the copy by its nature.
 _NOT_COPIED = ('orphan_file', 'bad_image', 'bad_annotation', 'bad_row', 'unreadable_annotations', 'missing_annotation',
-               'listed_twice', 'empty_list', 'rows_without_image', 'boxes_without_image', 'not_listed')
+               'listed_twice', 'empty_list', 'rows_without_image', 'boxes_without_image')
 #: The copy names the image as its file is called, or gives it a name of its own.
 _RENAMED = ('image_name', 'image_name_twice')
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change: what was done, for which finding, and the values before and after where there are any."""
+    """One change: what was done, for which finding, values before and after where there are any, and to how many."""
 
     what: str
     finding: Finding
     before: list | None = None
     after: list | None = None
+    number: int = 1
 
     def as_dict(self) -> dict:
         """For the log."""
@@ -79,12 +80,35 @@ def plan_mending(table: DataTable, findings: Iterable[Finding]) -> Plan:
             plan.drop_boxes.add(box)
             gone = table.about_box('info', 'box_of_dropped_image', f'box of "{table.names[table.box_image[box]]}"', box)
             plan.changes.append(Change('dropped box with its image', gone, before=_numbers(table.boxes[box])))
+    plan.changes = _one_line_each(plan.changes)
+    for shape in table.other_shapes:
+        if shape.image not in plan.drop_images:
+            what = 'left out shape' if 'left out' in shape.text else 'box around shape'
+            plan.changes.append(Change(what, shape, number=int(shape.text.split()[0])))
     if table.names and len(plan.drop_images) == len(table.names):
         kinds = Counter(change.finding.code for change in plan.changes if change.finding.image in plan.drop_images)
         raise DataError(f'nothing would be left: all {len(table.names)} images of the set would be dropped '
                         f'({counts(kinds)}); the first: {plan.changes[0].finding.text}. If the images lie elsewhere, '
                         'name their folder (images, --images), or let names lead out (allow_outside, --allow-outside).')
     return plan
+
+
+def _one_line_each(changes: list[Change]) -> list[Change]:
+    """One change for a box or an image with several faults, their codes and texts joined; dropped is dropped."""
+    lines: dict[tuple, Change] = {}
+    for number, change in enumerate(changes):
+        finding, what = change.finding, change.what
+        key = ('box', finding.box) if finding.box >= 0 else ('image', finding.image) if what == 'dropped image' else (
+            number, )
+        first = lines.setdefault(key, change)
+        if first is not change:
+            lost = next((one for one in (first, change) if one.what.startswith('dropped')), None)
+            codes, texts = (list(dict.fromkeys((getattr(first.finding, name), getattr(finding, name))))
+                            for name in ('code', 'text'))
+            lines[key] = replace(lost or (change if change.after else first), finding=replace(
+                first.finding, code=', '.join(codes), text='; '.join(texts)), what=lost.what if lost else ' and '.join(
+                    dict.fromkeys((first.what, what))))
+    return list(lines.values())
 
 
 def _mend(table: DataTable, plan: Plan, finding: Finding) -> bool:

@@ -308,4 +308,7 @@ _WRITERS = {'coco': _write_coco, 'voc': _write_voc, 'csv': _write_csv, 'nih': _w
 
 def summary(plan: Plan) -> dict[str, int]:
     """Number of changes by what was done."""
-    return dict(Counter(change.what.split(' "')[0] for change in plan.changes))
+    done: Counter = Counter()
+    for change in plan.changes:
+        done[change.what.split(' "')[0]] += change.number
+    return dict(done)

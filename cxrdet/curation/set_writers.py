@@ -57,6 +57,7 @@ def write_set(table: DataTable, names: list[str], out: Path, split: str, added: 
     boxes = np.flatnonzero(np.isin(table.box_image, list(left_out))).tolist()
     plan = Plan(drop_images=set(left_out), drop_boxes=set(boxes))
     if table.kind == 'coco':
+        split = split or 'train'  # as its file is named
         write_coco_files(replace(table, names=names), plan, out, {split: _coco_entries(table, split, added)})
         return
     for image in added:

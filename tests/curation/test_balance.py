@@ -63,6 +63,19 @@ def test_coco(source, tmp_path):
     assert len(new) == report['copies'] and (new[0]['height'], new[0]['width']) == (120, 160)
 
 
+def test_a_set_without_splits(source, tmp_path):
+    """As CVAT exports it: one file, which names no split."""
+    root = tmp_path / 'set'
+    (root / 'annotations').mkdir(parents=True)
+    (root / 'images').symlink_to(source / 'images')
+    (root / 'annotations' / 'instances_default.json').write_bytes((source / 'annotations' / 'train.json').read_bytes())
+    with pytest.raises(DataError, match='There are: "" '):
+        balance_data(root, tmp_path / 'out', target=10, targets={'a': 0})
+    report = balance_data(root, tmp_path / 'out', target=10, targets={'a': 0}, split='')
+    content = json.loads((tmp_path / 'out' / 'annotations' / 'train.json').read_text())
+    assert sum('_copy' in image['file_name'] for image in content['images']) == report['copies'] > 0
+
+
 def test_the_same_seed_gives_the_same_set(source, tmp_path):
     for name, seed in (('one', 3), ('two', 3), ('other', 4)):
         balance_data(source, tmp_path / name, target=4, targets={'a': 0}, seed=seed)

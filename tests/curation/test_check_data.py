@@ -306,6 +306,59 @@ def test_voc_with_defects(tmp_path, pictures):
     assert '<xmax>128</xmax>' in (tmp_path / 'out/Annotations/a.xml').read_text()
 
 
+def voc_objects(folder, name, *objects):
+    """Write an annotation; an object is its class and its corners."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = ''.join(f'<object><name>{label}</name><bndbox>' + ''.join(
+        f'<{side}>{value}</{side}>' for side, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), corners))
+        + '</bndbox></object>' for label, corners in objects)
+    (folder / f'{name}.xml').write_text(
+        f'<annotation><size><width>128</width><height>96</height></size>{text}</annotation>')
+
+
+def test_a_box_is_one_line_however_many_faults_it_has(tmp_path, pictures):
+    root = tmp_path / 'voc'
+    (root / 'images').mkdir(parents=True)
+    (root / 'images' / 'a.png').write_bytes(pictures[0])
+    voc_objects(root / 'Annotations', 'a', ('RBC', (1, 1, 40, 40)), ('', (50, 50, 'x', 80)), ('', (50, 50, 50, 80)),
+                ('RBC', (140, 80, 90, 50)))
+    report = check_data(root, fix=tmp_path / 'out')
+    lines = [json.loads(line) for line in (tmp_path / 'out' / 'mended.jsonl').read_text().splitlines()]
+    by_box = Counter(line['row'] for line in lines if line['change'] != 'none')
+    assert set(by_box.values()) == {1} and set(by_box) == {'object 2', 'object 3', 'object 4'}
+    assert 'mended copy: 2 dropped box, ' in report.text()
+    assert next(line['code'] for line in lines if line['row'] == 'object 2') == 'bad_box, no_category'
+    assert check_data(tmp_path / 'out').numbers['boxes'] == 2
+
+
+def test_a_box_that_gets_an_id_and_is_clipped_is_one_line_with_its_corners(tmp_path, pictures):
+    (tmp_path / 'set' / 'annotations').mkdir(parents=True)
+    (tmp_path / 'set' / 'images').mkdir()
+    (tmp_path / 'set' / 'images' / 'a.png').write_bytes(pictures[0])
+    (tmp_path / 'set' / 'annotations' / 'train.json').write_text(json.dumps({
+        'images': [{'id': 1, 'file_name': 'a.png', 'width': 128, 'height': 96}],
+        'annotations': [{'image_id': 1, 'category_id': 1, 'bbox': [100, 50, 60, 20]}],
+        'categories': [{'id': 1, 'name': 'RBC'}]}))
+    report = check_data(tmp_path / 'set', fix=tmp_path / 'out')
+    change, = report.plan.changes
+    assert (change.before, change.after) == ([100, 50, 160, 70], [100, 50, 128, 70])
+    assert 'new id' in change.what and 'clipped box' in change.what
+    assert not check_data(tmp_path / 'out').failed
+
+
+def test_what_no_list_names_stays_and_is_not_told_as_left_out(tmp_path, pictures):
+    root = tmp_path / 'voc'
+    for number, name in enumerate('ab'):
+        (root / 'JPEGImages' / name).mkdir(parents=True)
+        (root / 'JPEGImages' / name / 'x.png').write_bytes(pictures[number])
+        voc_objects(root / 'Annotations' / name, 'x', ('RBC', (1, 1, 40, 40)))
+    (root / 'ImageSets' / 'Main').mkdir(parents=True)
+    (root / 'ImageSets' / 'Main' / 'train.txt').write_text('a/x\n')
+    report = check_data(root, fix=tmp_path / 'out')
+    assert 'not_listed' in report.text() and not report.plan.changes
+    assert (tmp_path / 'out' / 'JPEGImages' / 'b' / 'x.png').is_file()
+
+
 def test_folder(tmp_path, pictures):
     for name in ('train/x/0.png', 'train/y/1.png', 'test/x/2.png'):
         (tmp_path / 'f' / name).parent.mkdir(parents=True, exist_ok=True)

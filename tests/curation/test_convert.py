@@ -151,3 +151,46 @@ def test_mended_copies(tmp_path, make):
     again = check_data(out)
     assert not again.failed and again.kind == ('voc' if make is roboflow_voc else 'coco')
     assert (again.numbers['images'], again.numbers['boxes'], list(again.numbers['classes'])) == (1, 1, ['train'])
+
+
+def shapes_of_all_kinds(root):
+    """Two images and a third that nothing names; four kinds of shapes that are no boxes, one of them in both images."""
+    kinds = [('rectangle', [[10, 10], [60, 60]]), ('polygon', [[10, 10], [60, 10], [60, 70]]),
+             ('circle', [[50, 50], [70, 50]]), ('point', [[3, 3]]), ('line', [[3, 3], [9, 9]])]
+    for name, shapes in (('a', [*kinds, kinds[3]]), ('b', [kinds[0], kinds[3]])):
+        write_png(root / f'{name}.png')
+        (root / f'{name}.json').write_text(json.dumps({'version': '5', 'imagePath': f'{name}.png', 'shapes': [
+            {'label': 'x', 'shape_type': kind, 'points': points} for kind, points in shapes]}))
+    write_png(root / 'orphan.png')
+
+
+def test_every_kind_of_shape_and_every_image_that_is_left_out_is_told(tmp_path):
+    root = tmp_path / 'set'
+    shapes_of_all_kinds(root)
+    told = '\n'.join(map(str, convert_set(root, tmp_path / 'coco').values()))
+    text = check_data(root).text()
+    for number, kind in ((1, 'polygon'), (1, 'circle'), (3, 'point'), (1, 'line')):
+        assert f'{number} x {kind}: ' in told and f'{number} x {kind}: ' in text
+    assert 'orphan.png' in told
+
+
+@pytest.mark.parametrize('pixels', [True, False])
+def test_a_mended_copy_tells_shapes_and_images(tmp_path, pixels):
+    """A line for each kind and image; images that nothing names and those that are gone, with or without pixels."""
+    root = tmp_path / 'set'
+    shapes_of_all_kinds(root)
+    write_png(root / 'c.png')
+    (root / 'c.json').write_text((root / 'b.json').read_text().replace('b.png', 'gone.png'))
+    report = check_data(root, fix=tmp_path / 'out', pixels=pixels)
+    lines = [json.loads(line) for line in (tmp_path / 'out' / 'mended.jsonl').read_text().splitlines()]
+    shapes = [(line['file'][-6:], line['text'].split(':')[0], line['change']) for line in lines
+              if line['code'] == 'other_shape']
+    assert sorted(shapes) == [
+        ('a.json', '1 x circle', 'box around shape'), ('a.json', '1 x line', 'left out shape'),
+        ('a.json', '1 x polygon', 'box around shape'), ('a.json', '2 x point', 'left out shape'),
+        ('b.json', '1 x point', 'left out shape')]
+    assert {line['file'][-10:]: line['change'] for line in lines if line['code'] == 'orphan_file'} == {
+        'orphan.png': 'left out', str(root / 'c.png')[-10:]: 'left out'}
+    assert [line['change'] for line in lines if line['code'] == 'missing_file'] == ['dropped image']
+    assert '2 box around shape' in report.text() and '4 left out shape' in report.text()
+    assert sorted(path.name for path in (tmp_path / 'out' / 'images').iterdir()) == ['a.png', 'b.png']

@@ -22,10 +22,12 @@ from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.files import read_text, write_atomic
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import name_fault
-from cxrdet.datasets.formats.files import add_image, annotation_files, files_below, first_bytes, split_of
+from cxrdet.datasets.formats.files import add_image, annotation_files, files_below, find_by_name, first_bytes, split_of
 
 _COCO = re.compile(r'^\{.*"(images|annotations)"\s*:\s*\[', re.DOTALL)
 _LONG_CLASSES = re.compile(r'^\{.*"categories"\s*:\s*\[.{60000}', re.DOTALL)  # they may come first
+_KIND = re.compile('^(instances|person_keypoints)_')
+_NO_BOXES = ('captions_', 'person_keypoints_', 'panoptic_', 'stuff_', 'image_info_')
 GROUP_KEYS = ('patient_id', 'patient', 'group')
 VIEW_KEYS = ('view', 'view_position', 'View Position')
 
@@ -41,6 +43,22 @@ def _published(path: Path) -> list[Path]:
     return sorted((path / 'annotations').glob('*.json')) or sorted(path.glob('annotations*.json'))
 
 
+def _published_splits(table: DataTable, path: Path) -> dict[Path, str]:
+    """Files of ``annotations/`` and their splits; what COCO publishes beside the boxes is told instead."""
+    files = _published(path)
+    read = [file for file in files if not file.name.startswith(_NO_BOXES)] or files
+    for file in files:
+        if file not in read:
+            table.tell('info', 'other_file', 'no boxes of objects, by its name; it was not read', Place(str(file)))
+    return {file: _split_by_name(file.stem) for file in read}
+
+
+def _split_by_name(stem: str) -> str:
+    """``train2017`` and ``Train`` are the split ``train`` behind ``instances_``, ``default`` is none; else the name."""
+    name = _KIND.sub('', stem)
+    return stem if name == stem else '' if name == 'default' else split_of(f'{name.rstrip("0123456789")}/') or name
+
+
 def _is_coco(file: str | Path) -> bool:
     text = first_bytes(file, 2 ** 16)
     return bool(_COCO.search(text) or _LONG_CLASSES.search(text))
@@ -54,11 +72,13 @@ def _split_of_file(file: Path, root: Path) -> str:
 
 
 def image_folder(file: Path, names: Iterable[Any] = ()) -> Path:
-    """Where the images of an annotation file lie: ``images/`` beside it or beside its folder, or its own folder.
+    """Where the images of an annotation file lie: ``images/`` beside it or beside its folder, its own folder, or a
+    folder called as its split in or beside ``images/`` (``val2017`` for ``annotations/instances_val2017.json``).
 
     The first of these that is there and holds one of ``names``, the first that is there if none does.
     """
-    folders = [file.parent / 'images', file.parent.parent / 'images', file.parent]
+    root, split = file.parent.parent, _KIND.sub('', file.stem)
+    folders = [file.parent / 'images', root / 'images', file.parent, root / 'images' / split, root / split]
     folders = [folder for folder in folders if folder.is_dir()] or [file.parent]
     return next((folder for folder in folders for name in names if isinstance(name, str) and os.path.isfile(
         folder / name.replace('\\', '/'))), folders[0])
@@ -68,8 +88,9 @@ def read(path: Path, images: Path | None = None) -> DataTable:
     """One COCO file, or all of ``annotations/*.json`` in a folder (else ``annotations*.json``); a file is a split.
 
     Where there are none of these, all COCO files below the folder are read, as Roboflow writes them
-    (``train/_annotations.coco.json``). An image entry may name its patient (``patient_id``) and its view (``view``).
-    Geometry is not judged here.
+    (``train/_annotations.coco.json``). An image that is not where its entry says is taken from anywhere in the set (or
+    in ``images``) if one file alone has its name. An image entry may name its patient (``patient_id``) and its view
+    (``view``). Geometry is not judged here.
 
     Args:
         path: The file or the folder.
@@ -79,9 +100,8 @@ def read(path: Path, images: Path | None = None) -> DataTable:
         DataError: No file can be read as COCO.
     """
     table = DataTable('coco', source={}, box_entries=[])
-    files = {file: file.stem for file in (_published(path) if path.is_dir() else [path])}
-    published = bool(files)
-    for file in () if published else map(Path, filter(_is_coco, files_below(path, ('.json',)))):
+    files = _published_splits(table, path) if path.is_dir() else {path: _split_by_name(path.stem)}
+    for file in () if files else map(Path, filter(_is_coco, files_below(path, ('.json',)))):
         files[file] = _split_of_file(file, path)
     table.source = {file: content for file in files if (content := table.attempt(_load, file)) is not None}
     if not table.source:
@@ -98,11 +118,16 @@ def read(path: Path, images: Path | None = None) -> DataTable:
             table.folders.append(str(folder))
         ids = _read_images(table, sizes, content, file, folder, files[file])
         _read_annotations(table, columns, content, str(file), ids, categories[file])
-    if len(table.folders) > 1 and not published:  # whose images may have the same names
-        table.names = [name if name_fault(name) else Path(os.path.relpath(file, path)).as_posix()
-                       for name, file in zip(table.names, table.files)]
+    if len(table.folders) > 1:  # whose images may have the same names
+        below = (Path(os.path.relpath(file, path)).as_posix().removeprefix('images/') for file in table.files)
+        table.names = [name if name_fault(name) else way for name, way in zip(table.names, below)]
+    find_by_name(table, images or (path if path.is_dir() else _root(path)))
     table.finish(sizes, xywh_to_xyxy(np.array(columns[0], np.float64).reshape(-1, 4)), *columns[1:])
     return table
+
+
+def _root(file: Path) -> Path:
+    return file.parent.parent if file.parent.name == 'annotations' else file.parent
 
 
 def load_json(path: str | Path) -> Any:

@@ -100,6 +100,27 @@ def add_image(table: DataTable, folder: str | Path, name: str, place: Place, **c
     return row
 
 
+def find_by_name(table: DataTable, folder: str | Path) -> None:
+    """For images that are not where the annotations say: the file in ``folder`` or below that alone has their name
+    and is no other image of the set. A name that leads out is left as it is."""
+    listings: dict[str, set[str]] = {}
+    named: dict[str, list[str]] | None = None
+    for row, file in enumerate(table.files):
+        where, name = os.path.split(file)
+        if where not in listings:
+            with suppress(OSError, ValueError):
+                listings[where] = set(os.listdir(where or os.curdir))
+        if name in listings.setdefault(where, set()) or name_fault(table.names[row]) or os.path.lexists(file):
+            continue
+        if named is None:
+            named, taken = {}, set(map(os.path.abspath, table.files))
+            for path in image_paths(folder):
+                named.setdefault(os.path.basename(path), []).append(path)
+        found = named.get(name.replace('\\', '/').rpartition('/')[2], ())
+        if len(found) == 1 and os.path.abspath(found[0]) not in taken:
+            table.files[row] = found[0]
+
+
 def spelled_on_disk(name: str, folder: str | Path) -> str:
     """A name from data as the file is called: itself if there is such a file, else the only one that is there with
     slashes for backslashes, without percent encoding, or with its accents encoded the other way (NFC, NFD)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrdet.core.errors import DataError, did_you_mean
-from cxrdet.core.issues import DataTable, Place
+from cxrdet.core.issues import DataTable, Finding, Place
 from cxrdet.datasets.formats.files import image_paths, split_of
 from cxrdet.datasets.formats.images import read_image_size
 
@@ -39,8 +39,8 @@ class TableBuilder:
         self._folders = [self.root] if images is None else [images, self.root]
         self._sizes: list[Sequence[float]] = []
         self._boxes: list[tuple] = []  # corners, row of the image, name of the class
-        self._shapes: Counter = Counter()  # (shape, what became of it)
-        self._first: dict[tuple[str, str], Place] = {}
+        self._shapes: Counter = Counter()  # (row of the image, shape, what became of it)
+        self._first: dict[tuple[int, str, str], Place] = {}
         self._listing: dict[str, list[str]] | None = None
 
     def add_image(self, file: str, place: Place, *, size: Sequence[float] = (math.nan, math.nan),
@@ -82,9 +82,10 @@ class TableBuilder:
                       f'{did_you_mean(label, self.declared)}', place, **told)
 
     def count(self, shape: str, fate: str, place: Place) -> None:
-        """Note what became of a shape that is no upright box; they are told together."""
-        self._shapes[shape, fate] += 1
-        self._first.setdefault((shape, fate), place)
+        """Note what became of a shape of the last image that is no upright box; they are told together."""
+        key = len(self.table.names) - 1, shape, fate
+        self._shapes[key] += 1
+        self._first.setdefault(key, place)
 
     def find(self, name: str, *folders: Path) -> str:
         """Path of the image that annotations name: in ``folders`` or the set, as it stands there; or below the set,
@@ -101,6 +102,18 @@ class TableBuilder:
         found = (self._listing.get(wanted, ()) for wanted in (last, _UPLOADED.sub('', last, count=1)))
         return next((paths[0] for paths in found if len(paths) == 1), f'{[*folders, *self._folders][0]}/{name}')
 
+    def _tell_shapes(self) -> None:
+        kinds: Counter = Counter()
+        first: dict[tuple[str, str], Place] = {}
+        for (image, shape, fate), number in self._shapes.items():
+            place = self._first[image, shape, fate]
+            kinds[shape, fate] += number
+            first.setdefault((shape, fate), place)
+            self.table.other_shapes.append(Finding('info', 'other_shape', f'{number} x {shape}: {fate}', place.file,
+                                                   place.row, place.id, image=image))
+        for (shape, fate), number in kinds.items():
+            self.tell('info', 'other_shape', f'{number} x {shape}: {fate}; the first is here', first[shape, fate])
+
     def done(self) -> DataTable:
         """The table, with a line for each kind of shape that is no box.
 
@@ -115,8 +128,7 @@ class TableBuilder:
         table.classes = tuple(dict.fromkeys(self.declared) or sorted(
             set(labels) - {''}, key=lambda name: name.zfill(9) if name.isdigit() else name))
         numbers = {name: number for number, name in enumerate(table.classes)}
-        for (shape, fate), number in self._shapes.items():
-            self.tell('info', 'other_shape', f'{number} x {shape}: {fate}; the first is here', self._first[shape, fate])
+        self._tell_shapes()
         table.finish(self._sizes, boxes, owners, [numbers.get(label, -1) for label in labels])
         return table
 

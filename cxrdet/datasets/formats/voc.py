@@ -21,7 +21,14 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Finding, Place, raise_errors
 from cxrdet.core.paths import within
-from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, annotation_files, files_below, first_bytes, split_of
+from cxrdet.datasets.formats.files import (
+    IMAGE_SUFFIXES,
+    annotation_files,
+    files_below,
+    find_by_name,
+    first_bytes,
+    split_of,
+)
 
 _VOC = re.compile(r'<annotation[\s>]')
 _IMAGE_FOLDERS = ('JPEGImages', 'images', 'Images', 'imgs', 'img')
@@ -71,9 +78,10 @@ def read(path: Path, images: Path | None = None, *, annotations: Path | None = N
     """
     check_corners(corners)
     if annotations is None and not _is_published(path) and (places := list(_places_below(path, images))):
-        return _read_places(places, lists, corners)
-    place = path, images or path / 'JPEGImages', annotations or path / 'Annotations', None
-    return _read_places([place], lists, corners)
+        return _read_places(places, lists, corners, images or path)
+    there = next((path / name for name in _IMAGE_FOLDERS if (path / name).is_dir()), path / _IMAGE_FOLDERS[0])
+    place = path, images or there, annotations or path / 'Annotations', None
+    return _read_places([place], lists, corners, images or path)
 
 
 def _places_below(path: Path, images: Path | None) -> Iterator[tuple[Path, Path, Path, str]]:
@@ -93,9 +101,10 @@ def _places_below(path: Path, images: Path | None) -> Iterator[tuple[Path, Path,
 
 
 def _read_places(places: Iterable[tuple[Path, Path, Path, str | None]], lists: Mapping[Path, str] | None,
-                 corners: str) -> DataTable:
+                 corners: str, around: Path) -> DataTable:
     """One table of VOC folders: the folder of each, of its images, of its XML files, and what stands before the names
-    of its images; the folders in a name tell its split then, not so where it is None."""
+    of its images; the folders in a name tell its split then, not so where it is None. What is not among its images is
+    looked for by name ``around``."""
     table = DataTable('voc', source={})
     sizes: list[list[float]] = []
     boxes: list[tuple] = []
@@ -113,6 +122,7 @@ def _read_places(places: Iterable[tuple[Path, Path, Path, str | None]], lists: M
             sizes.append([_size(table, image, root, side) for side in ('height', 'width')])
             for number, element in enumerate(() if root is None else root.findall('object')):
                 boxes.append(_read_object(table, element, Place(file, f'object {number + 1}', number), image))
+    find_by_name(table, around)
     names, corner_values, image_rows, difficult = zip(*boxes) if boxes else ((), (), (), ())
     table.classes = tuple(sorted(set(names) - {''}))
     labels = {name: number for number, name in enumerate(table.classes)}

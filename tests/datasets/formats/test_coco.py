@@ -155,6 +155,40 @@ def test_missing_file_and_folder(tmp_path):
         read(tmp_path / 'annotations.json')
 
 
+@pytest.mark.parametrize('files, images, splits', [
+    (['instances_default'], ['images/default/a.png'], ['']),
+    (['instances_Train', 'instances_Validation'], ['images/Train/a.png', 'images/Validation/a.png'], ['train', 'val']),
+    (['instances_train2017', 'instances_val2017'], ['train2017/a.png', 'val2017/a.png'], ['train', 'val']),
+    (['train', 'valid'], ['images/train/a.png', 'images/valid/a.png'], ['train', 'valid']),
+    (['train'], ['elsewhere/deep/a.png'], ['train']),
+    (['person_keypoints_default'], ['images/default/a.png'], [''])])
+def test_images_are_found_where_tools_put_them(tmp_path, files, images, splits):
+    """CVAT's export, COCO as published, folders of splits; by name where it is unique below the set."""
+    for name in (*files, *(['captions_x', 'person_keypoints_x'] if files[0].startswith('instances') else ())):
+        write_json(tmp_path / 'annotations' / f'{name}.json', coco(
+            images=[{'id': 7, 'file_name': 'a.png', 'height': 40, 'width': 60}], annotations=[]))
+    for image in images:
+        (tmp_path / image).parent.mkdir(parents=True)
+        (tmp_path / image).write_bytes(b'x')
+    table = reader.read(tmp_path)
+    assert [str(tmp_path / image) for image in images] == table.files and table.splits == splits
+    assert len(set(table.names)) == len(images)
+    told = {finding.code for finding in table.findings}
+    assert told == ({'other_file'} if files[0].startswith('instances') else set())
+    if len(files) == 1:
+        assert reader.read(tmp_path / 'annotations' / f'{files[0]}.json').files == table.files
+
+
+def test_a_name_that_is_not_unique_or_of_another_image_finds_none(tmp_path):
+    for image in ('x/a.png', 'y/a.png', 'images/s/b.png'):
+        (tmp_path / image).parent.mkdir(parents=True)
+        (tmp_path / image).write_bytes(b'x')
+    write_json(tmp_path / 'annotations' / 'train.json', coco(annotations=[], images=[
+        {'id': number, 'file_name': name} for number, name in enumerate(['a.png', 's/b.png', 'lost/b.png'])]))
+    assert reader.read(tmp_path).files == [str(tmp_path / 'images' / name) for name in (
+        'a.png', 's/b.png', 'lost/b.png')]
+
+
 def test_an_annotation_of_corners():
     assert coco_annotation(3, 7, 4, (1, 2, 4, 6.5)) == {'id': 3, 'image_id': 7, 'category_id': 4, 'iscrowd': 0,
                                                         'bbox': [1, 2, 3, 4.5], 'area': 13.5}

@@ -126,3 +126,13 @@ def test_lists_that_cannot_be_used(tmp_path, content, text):
         read_list(path)
     with pytest.raises(DataError, match='cannot read the list of images: No such file'):
         read_list(tmp_path / 'val.txt')
+
+
+@pytest.mark.parametrize('folder', ['JPEGImages', 'images', 'elsewhere/deep'])
+def test_images_beside_annotations(tmp_path, folder):
+    """As Label Studio's VOC export has them; by name where it is unique below the set."""
+    (tmp_path / 'Annotations').mkdir()
+    (tmp_path / 'Annotations' / 'a.xml').write_text(f'<annotation>{SIZE}{OBJECT}</annotation>')
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / 'a.jpg').write_bytes(b'x')
+    assert voc.read(tmp_path).files == [str(tmp_path / folder / 'a.jpg')]
