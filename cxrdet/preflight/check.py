@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.registry import OPTIMIZERS, TRANSFORMS, DefaultScope, Registry
+from mmengine.registry import DATASETS, OPTIMIZERS, TRANSFORMS, DefaultScope, Registry
 
 from cxrdet.core.class_counts import COUNT_KEYS, OTHER_COUNTS
 from cxrdet.core.config_tree import DATALOADERS, walk
@@ -120,9 +120,15 @@ def examine(cfg: Config | Examined) -> Examined:
         found.values.append((key, key, cfg[key]))
         if key in _TOP:
             _walk(found, cfg[key], key, key, scope, _TOP[key])
-        elif isinstance(cfg[key], dict):
-            found.values += [(f'{key}.{name}', f'{key}.{name}', value) for name, value in cfg[key].items()]
+        else:
+            found.values += _below(key, cfg[key])
     return found
+
+
+def _below(place: str, node: object) -> Iterator[tuple[str, str, object]]:
+    for name, value in node.items() if isinstance(node, dict) else ():
+        yield f'{place}.{name}', f'{place}.{name}', value
+        yield from _below(f'{place}.{name}', value)
 
 
 def _walk(found: Examined, node: object, path: str, place: str, scope: str, places: tuple) -> None:
@@ -296,6 +302,9 @@ def part_problems(found: Examined) -> Iterator[str]:
         kinds = getattr(part.places[0], 'name', '') or getattr(part.places[0], '__name__', '')
         yield f'{part.path}.type: "{part.name}" is no known {kinds}.{suggest(part)}'
     for part in found.parts:
+        kind = part.cfg.get('type')
+        if not (kind is None or isinstance(kind, str) or callable(kind)):
+            yield f'{part.path}.type: expected the name of a class, got {kind!r:.60}.'
         yield from (f'{part.path}.{name}: {part.name} takes no argument "{name}".'
                     f'{did_you_mean(name, takes(part.found).defaults)}' for name in unknown_arguments(part))
         yield from (f'{part.path}.{name}: {part.name} needs this argument.' for name in missing_arguments(part))
@@ -335,6 +344,32 @@ def _empty_pipelines(found: Examined) -> Iterator[str]:
             other for other in found.parts if part.path.startswith(f'{other.path}.'))
         if not own and not any(other.cfg.get('pipeline') for other in outer):
             yield f'{part.path}.pipeline: expected transforms that load and pack an image, got {own!r}.'
+
+
+def _packed_too_early(found: Examined) -> Iterator[str]:
+    """Transforms that pack an image, which drops all else, before one that loads it."""
+    steps = [(part, *part.path.rpartition('.')[::2], part.name.rpartition('.')[2]) for part in found.parts
+             if part.places[0] is TRANSFORMS and part.path[-1].isdigit()]
+    for part, place, number, name in steps:
+        if re.match('Pack.*Inputs$', name):
+            later = [load for load, beside, at, other in steps
+                     if other.startswith('Load') and beside == place and int(at) > int(number)]
+            yield from (f'{part.path}: {part.name} packs what the transforms before it give, but {load.name}, which '
+                        f'gives it, comes later (at {load.path}). Put {part.name} last.' for load in later[:1])
+
+
+def file_problems(found: Examined) -> Iterator[str]:
+    """What MMEngine's ``BaseDataset`` joins to the root: one file of annotations, and a dict of folders."""
+    for part in found.parts:
+        if not part.is_a('BaseDataset') or part.places[0] is not DATASETS:
+            continue
+        file, prefix = part.cfg.get('ann_file'), part.cfg.get('data_prefix')
+        if file is not None and not isinstance(file, (str, Path)):
+            yield f'{part.path}.ann_file: expected the path of one file, got {file!r:.60}.'
+        if isinstance(prefix, (str, Path)) and not any(
+                base.__module__.startswith('mmpretrain') for base in part.found.__mro__):
+            yield (f'{part.path}.data_prefix: expected a dict of folders, such as dict(img={str(prefix)!r}), got '
+                   f'{prefix!r:.60}.')
 
 
 def _scheduler_ends(found: Examined) -> Iterator[str]:

@@ -233,8 +233,8 @@ def misfit(value: object, expected: Expected) -> str | None:
     if any(type(value) is type(other) and value == other for other in expected.also):
         return None
     limits = [(word, limit, compare) for word, limit, compare in (
-        ('at least', expected.low, operator.ge), ('at most', expected.high, operator.le),
-        ('below', expected.below, operator.lt)) if limit is not None]
+        ('more than', expected.above, operator.gt), ('at least', expected.low, operator.ge),
+        ('at most', expected.high, operator.le), ('below', expected.below, operator.lt)) if limit is not None]
     if (isinstance(value, (list, tuple)) or not listed) and all(
             _is(item, single) and all(compare(item, limit) for _, limit, compare in limits)
             for item in (value if listed else [value])):
