@@ -40,6 +40,7 @@ def said(tool, tmp_path, capfd):
     ('a.json', '', 'expected a JSON file'), ('a.json', '[1]', 'expected a JSON file of names and values'),
     ('a.yaml', 'a: [1, {', 'expected a YAML file of names and values'),
     ('a.py', b"a = '\xff\xfe'\n", 'expected text in UTF-8, found the byte 0xff at 5'),
+    ('a.py', b'\xef\xbb\xbfx = 1 / 0\n', 'division by zero'),
     ('a.py', b'a = 1\0\n', 'null bytes'), ('a.py', 'x = 1\ny = 1 / 0\n', r'division by zero \(.*a\.py, line 2\)'),
     ('a.py', "x = 'a'.foo\n", "'str' object has no attribute 'foo'"), ('a.py', 'x = [][0]\n', 'IndexError'),
     ('a.py', "x = int('a')\n", 'invalid literal for int'), ('a.py', 'assert False\n', 'AssertionError'),
@@ -57,6 +58,18 @@ def test_unreadable(said, name, text, expected):
     words = said(text, name)
     assert re.search(f'{name}: the config cannot be read: .*{expected}', words)
     assert words.count('\n') == 1
+
+
+@pytest.mark.parametrize('lines', [
+    "_base_ = ['./b.py']\n", 'from mmengine.config import read_base\nwith read_base():\n    from .b import *\n'])
+def test_a_mark_of_the_order_of_bytes(tmp_path, lines):
+    """Python reads a file with one; bases may have one as well."""
+    mark = '\ufeff'
+    (tmp_path / 'b.py').write_text(f'{mark}b = 2\n')
+    (tmp_path / 'a.py').write_text(f'{mark}{lines}x = 1\n')
+    exec(compile((tmp_path / 'b.py').read_bytes(), 'b.py', 'exec'), space := {})
+    cfg = load_config(tmp_path / 'a.py')
+    assert (cfg.x, cfg.b) == (1, space['b'])
 
 
 D, H = 'train_dataloader', 'default_hooks'
@@ -131,6 +144,8 @@ D, H = 'train_dataloader', 'default_hooks'
     (f"{D}['dataset']['pipeline'].insert(0, {D}['dataset']['pipeline'].pop())", f'{D}.dataset.pipeline.0',
      'packs what the transforms before it give'),
     # parts
+    (f"{D}['dataset']['pipeline'][2] = dict(type='RandomFlip', prob=1.5)", f'{D}.dataset.pipeline.2',
+     'RandomFlip .*AssertionError: assert .*prob=1.5'),
     ("model['backbone'] = dict(type=3)", 'model.backbone.type', 'the name of a class, got 3'),
     ("model['type'] = ''", 'model.type', '"" is no known model'), ("model.pop('type')", 'model.type', 'missing'),
     (f"{D}['dataset']['pipeline'] = []", f'{D}.dataset.pipeline', 'transforms that load and pack'),
@@ -152,6 +167,43 @@ def test_value(said, whole, lines, place, expected):
     assert re.search(f'^  {re.escape(place)}: .*{expected}', words, re.M)
     places = re.findall(r'^  ([\w.]+): ', words, re.M)
     assert all(other.startswith(place) or place.startswith(other) for other in places), places
+
+
+@pytest.mark.parametrize(('lines', 'place', 'expected'), [
+    ("model['neck']['in_channels'] = [64, 128, 256, 99]", 'model.neck', 'channels'),
+    ("model['rpn_head']['anchor_generator']['strides'] = [4, 8, 16]", 'model.rpn_head',
+     'AssertionError: assert .*num_levels'),
+    ("custom_hooks = [dict(type='EMAHook', momentum=5)]", 'custom_hooks.0', 'momentum must be in range'),
+    (f"{D}['dataset']['pipeline'].insert(0, dict(type='RandomFlip', prob=0.5))", f'{D}.dataset.pipeline.0',
+     "RandomFlip .*KeyError: 'img'"),
+])
+def test_what_only_a_run_finds(tool, whole, tmp_path, capfd, lines, place, expected):
+    """What fails as the Runner is built, or in the first step."""
+    (tmp_path / 'a.py').write_text(f"{whole}\n{lines}\n{D}.update(num_workers=0, persistent_workers=False)\n")
+    assert tool('train').main([str(tmp_path / 'a.py'), '--work-dir', str(tmp_path / 'run')]) == 2
+    assert re.search(f'^error: {re.escape(place)}: .*{expected}', capfd.readouterr().err, re.M)
+
+
+def test_a_transform_that_fails_in_another_process(tool, whole, tmp_path, capfd):
+    (tmp_path / 'a.py').write_text(f"{whole}\n{D}['dataset']['pipeline'].insert(0, dict(type='RandomFlip', prob=.5))\n"
+                                   f"{D}.update(num_workers=1)\n")
+    assert tool('train').main([str(tmp_path / 'a.py'), '--work-dir', str(tmp_path / 'run')]) == 2
+    assert re.search(r"^error: train_dataloader\.dataset: KeyError: 'img' \(", capfd.readouterr().err, re.M)
+
+
+def _faulty_check():
+    """A method as if it stood in a file of ours that is no part."""
+    space = {}
+    exec(compile('def check(self):\n    return 1 / 0\n', '/x/cxrdet/engine/lock.py', 'exec'), space)
+    return space['check']
+
+
+def test_a_fault_of_ours_keeps_its_traceback(tool, whole, tmp_path, monkeypatch):
+    from cxrdet.engine import runner
+    (tmp_path / 'a.py').write_text(whole)
+    monkeypatch.setattr(runner.RunLock, 'check', _faulty_check())
+    with pytest.raises(ZeroDivisionError):
+        tool('train').main([str(tmp_path / 'a.py'), '--work-dir', str(tmp_path / 'run')])
 
 
 @pytest.mark.parametrize(('options', 'expected'), [
