@@ -81,6 +81,8 @@ def read_samples(path: str | os.PathLike) -> list[dict]:
             raise ValueError('no list of samples')
     except DataError:
         raise
+    except OSError as error:
+        raise DataError(f'{path}: cannot read the predictions: {error.strerror or error}.') from error
     except Exception as error:  # numpy, zipfile, zlib and json raise what they will
         raise DataError(f'{path}: no file of predictions as tools/test.py --out FILE.npz writes it: '
                         f'{type(error).__name__}: {error}') from error

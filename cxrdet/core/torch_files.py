@@ -402,11 +402,17 @@ _BUILDERS = {OrderedDict: _build_ordered, np.ndarray: _build_array, **{
 # --- the pickle
 
 
+_CALLING = b''.join((pickle.INST, pickle.OBJ, pickle.PERSID, pickle.EXT1, pickle.EXT2, pickle.EXT4))
+
+
 class _Operations(dict):
     """What a pickle may do, by the code of the operation: make plain values and containers."""
 
     def __missing__(self, code: int):
-        raise PickledCodeError(f'operation {chr(code)!r}')
+        if code in _CALLING:
+            raise PickledCodeError(f'operation {chr(code)!r}')
+        raise DamagedFileError(f'operation {chr(code)!r} is none of pickles up to protocol 3, in which torch.save '
+                               'writes: bytes have changed, or pickle_protocol was set higher')
 
 
 class _Unpickler(pickle._Unpickler):  # the one in Python: that in C takes memory for places that a file only names

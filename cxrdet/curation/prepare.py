@@ -151,13 +151,13 @@ def check_images(names: Sequence[str], files: Sequence[str | Path], named_in: st
     """Raise DataError if images are missing, two have one name, or a name leaves its folder."""
     outside = [name for name in names if name_fault(name)]
     if outside:
-        raise DataError(f'{named_in} names images outside the folder of images: {", ".join(map(repr, outside[:5]))}.')
+        raise DataError(f'{named_in}: images outside the folder of images: {", ".join(map(repr, outside[:5]))}.')
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
-        raise DataError(f'{named_in} names {len(twice)} images more than once: {", ".join(twice[:5])}.')
+        raise DataError(f'{named_in}: {len(twice)} images are named more than once: {", ".join(twice[:5])}.')
     missing = [str(file) for file in files if not os.path.isfile(file)]
     if missing:
-        raise DataError(f'{len(missing)} of the {len(names)} images that {named_in} names are not there: '
+        raise DataError(f'{len(missing)} of the {len(names)} images of {named_in} are not there: '
                         f'{", ".join(missing[:5])}{", …" if len(missing) > 5 else ""}.')
 
 

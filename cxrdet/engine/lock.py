@@ -50,7 +50,12 @@ class RunLock:
             raise ConfigError(refusal[0])
 
     def look(self) -> None:
-        """Raise ConfigError if another run holds the lock, without taking it: an early word, no promise."""
+        """Raise ConfigError if another run holds the lock, which is not taken (an early word, no promise), or if the
+        folder is a file or below one."""
+        for folder in (self.path.parent, *self.path.parents):
+            if folder.exists() and not folder.is_dir():
+                raise ConfigError(f'work_dir: expected a folder to write into, got {self.path.parent}, but {folder} is '
+                                  'a file. Give another folder with --work-dir.')
         try:
             with open(self.path, 'rb') as stream:
                 lock_file(stream.fileno())

@@ -102,7 +102,11 @@ def read_predictions(path: str | Path) -> Predictions:
         records = read_samples(path)
         images = {str(record['img_path']): _of_record(record) for record in records}
         classes = next((tuple(record['classes']) for record in records if record.get('classes')), None)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise DataError(f'{path}: cannot read the predictions: {error.strerror or error}.') from error
+    except DataError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f'{path}: no file of predictions as tools/test.py --out (.npz) or tools/predict.py (.json) '
                         f'writes it: {type(error).__name__}: {error}') from error
     return Predictions(path, classes, images, records)

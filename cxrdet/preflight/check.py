@@ -8,6 +8,7 @@ import ast
 import copy
 import functools
 import inspect
+import linecache
 import pkgutil
 import re
 import textwrap
@@ -22,11 +23,12 @@ from typing import NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.registry import OPTIMIZERS, TRANSFORMS, DefaultScope, Registry
+from mmengine.registry import DATASETS, OPTIMIZERS, TRANSFORMS, DefaultScope, Registry
+from mmengine.runner import BaseLoop, Runner
 
 from cxrdet.core.class_counts import COUNT_KEYS, OTHER_COUNTS
 from cxrdet.core.config_tree import DATALOADERS, walk
-from cxrdet.core.errors import ConfigError, CxrdetError, did_you_mean
+from cxrdet.core.errors import ConfigError, CxrdetError, did_you_mean, error_text
 from cxrdet.preflight.config import key_problems, misfit, shape_problems
 from cxrdet.preflight.rules import RULES, SCOPES, SURE
 
@@ -35,6 +37,12 @@ _INNER, _TAKEN_OFF, _VALUES = ([(re.compile(rule.where), rule.what) for rule in 
                                for kind in ('registry', 'takes off', 'value'))
 _DEFAULTS = {rule.where[1:-1]: rule.what for rule in RULES if rule.kind == 'default type'}
 _ANY_VALUE = re.compile('|'.join(pattern.pattern for pattern, _ in _VALUES))
+_BUILT_BY = {rule.mirrors.rpartition('.')[2]: rule.where[1:-1] for rule in RULES[::-1]  # methods of the Runner
+             if rule.kind in ('registry', 'keys') and '.Runner.' in rule.mirrors and rule.where[1:-1].isidentifier()}
+_NOT_BUILT = 'cannot be built from its arguments here'
+_OF_THE_MACHINE = re.compile(r'out of memory|CUDA|NCCL|Gloo|DataLoader worker \(|No space left', re.I)
+_PACKAGE = re.compile(r'[/\\](cxrdet|mmengine|mmcv|mmdet|mmpretrain)[/\\]((?:\w+[/\\])*\w+\.py)$')
+_PLUGIN = re.compile(r'(datasets|models|evaluation|visualization|engine[/\\](hooks|optimizers))[/\\]')
 _COMPLETE = ('dataset', 'transform', 'metric', 'hook', 'loop')  # registries that build from the config alone
 _COMPLETE_KEYS = re.compile(r'^(model|backbone|neck|\w*head)$')  # parts of a model that do as well
 _GIVEN = {'num_classes', 'train_cfg', 'test_cfg', 'runner', 'dataloader', 'evaluator'}
@@ -120,9 +128,15 @@ def examine(cfg: Config | Examined) -> Examined:
         found.values.append((key, key, cfg[key]))
         if key in _TOP:
             _walk(found, cfg[key], key, key, scope, _TOP[key])
-        elif isinstance(cfg[key], dict):
-            found.values += [(f'{key}.{name}', f'{key}.{name}', value) for name, value in cfg[key].items()]
+        else:
+            found.values += _below(key, cfg[key])
     return found
+
+
+def _below(place: str, node: object) -> Iterator[tuple[str, str, object]]:
+    for name, value in node.items() if isinstance(node, dict) else ():
+        yield f'{place}.{name}', f'{place}.{name}', value
+        yield from _below(f'{place}.{name}', value)
 
 
 def _walk(found: Examined, node: object, path: str, place: str, scope: str, places: tuple) -> None:
@@ -296,6 +310,9 @@ def part_problems(found: Examined) -> Iterator[str]:
         kinds = getattr(part.places[0], 'name', '') or getattr(part.places[0], '__name__', '')
         yield f'{part.path}.type: "{part.name}" is no known {kinds}.{suggest(part)}'
     for part in found.parts:
+        kind = part.cfg.get('type')
+        if not (kind is None or isinstance(kind, str) or callable(kind)):
+            yield f'{part.path}.type: expected the name of a class, got {kind!r:.60}.'
         yield from (f'{part.path}.{name}: {part.name} takes no argument "{name}".'
                     f'{did_you_mean(name, takes(part.found).defaults)}' for name in unknown_arguments(part))
         yield from (f'{part.path}.{name}: {part.name} needs this argument.' for name in missing_arguments(part))
@@ -335,6 +352,32 @@ def _empty_pipelines(found: Examined) -> Iterator[str]:
             other for other in found.parts if part.path.startswith(f'{other.path}.'))
         if not own and not any(other.cfg.get('pipeline') for other in outer):
             yield f'{part.path}.pipeline: expected transforms that load and pack an image, got {own!r}.'
+
+
+def _packed_too_early(found: Examined) -> Iterator[str]:
+    """Transforms that pack an image, which drops all else, before one that loads it."""
+    steps = [(part, *part.path.rpartition('.')[::2], part.name.rpartition('.')[2]) for part in found.parts
+             if part.places[0] is TRANSFORMS and part.path[-1].isdigit()]
+    for part, place, number, name in steps:
+        if re.match('Pack.*Inputs$', name):
+            later = [load for load, beside, at, other in steps
+                     if other.startswith('Load') and beside == place and int(at) > int(number)]
+            yield from (f'{part.path}: {part.name} packs what the transforms before it give, but {load.name}, which '
+                        f'gives it, comes later (at {load.path}). Put {part.name} last.' for load in later[:1])
+
+
+def file_problems(found: Examined) -> Iterator[str]:
+    """What MMEngine's ``BaseDataset`` joins to the root: one file of annotations, and a dict of folders."""
+    for part in found.parts:
+        if not part.is_a('BaseDataset') or part.places[0] is not DATASETS:
+            continue
+        file, prefix = part.cfg.get('ann_file'), part.cfg.get('data_prefix')
+        if file is not None and not isinstance(file, (str, Path)):
+            yield f'{part.path}.ann_file: expected the path of one file, got {file!r:.60}.'
+        if isinstance(prefix, (str, Path)) and not any(
+                base.__module__.startswith('mmpretrain') for base in part.found.__mro__):
+            yield (f'{part.path}.data_prefix: expected a dict of folders, such as dict(img={str(prefix)!r}), got '
+                   f'{prefix!r:.60}.')
 
 
 def _scheduler_ends(found: Examined) -> Iterator[str]:
@@ -418,35 +461,80 @@ def _building_problems(found: Examined, told: Sequence[str]) -> list[str]:
         except (ImportError, OSError):
             continue
         except Exception as error:  # of any kind: it is what a run would end with
-            problems[part.path] = _refusal(part.path, part.name, error)
+            problems[part.path] = _refusal(part.path, part.name, error, part.cfg)
     return list(problems.values())[::-1]
 
 
-def _refusal(path: str, name: str, error: BaseException) -> str:
-    said = str(error) if isinstance(error, CxrdetError) else f'{type(error).__name__}: {error}'
-    return f'{path}: {name} cannot be built from its arguments here: {said}'
+def _refusal(path: str, name: str, error: BaseException, cfg: dict, fails: str = _NOT_BUILT) -> str:
+    said = f'{type(error).__name__}: {error_text(error)}'
+    if isinstance(error, CxrdetError):
+        said = str(error)
+    elif not str(error):  # a bare assertion: its line in the source, and the arguments that stand there
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        lines = range(at.lineno, (at.end_lineno or at.lineno) + 1)
+        line = ' '.join(linecache.getline(at.filename, number).strip() for number in lines)
+        given = [f'{key}={value!r:.60}' for key, value in cfg.items() if re.search(rf'\b{key}\b', line)]
+        said += ', '.join([line, *given])
+    return f'{path}: {name} {fails}: {said}'
 
 
 @contextmanager
 def told_by_place(parts: Sequence[Part]) -> Iterator[None]:
-    """Errors in building one of ``parts`` become a ConfigError with its place; others stay what they are."""
+    """Errors in building one of ``parts``, or in the first step of a training, become a ConfigError with its place.
+
+    Others stay what they are: those of the machine, and those that a function of this package raises which belongs to
+    no part of a config.
+    """
     try:
         yield
     except Exception as error:
-        node = None
-        for frame, number in traceback.walk_tb(error.__traceback__):
-            code, built = frame.f_code, frame.f_locals.get('cfg')
-            if code.co_name in ('build_from_cfg', 'build_scheduler_from_cfg') and isinstance(built, dict):
-                node = built
-            where = f'{Path(code.co_filename).name}, line {number}'
-        if node is None or 'out of memory' in str(error) or (
+        frames = [(frame, frame.f_locals.get('self')) for frame, _ in traceback.walk_tb(error.__traceback__)]
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        if _OF_THE_MACHINE.search(str(error)) or (
                 isinstance(error, (CxrdetError, MemoryError)) and not isinstance(error, ConfigError)):
             raise
-        alike = [part for part in parts if part.cfg.get('type') == node.get('type')]
-        part = max(alike, key=lambda part: sum(_same(node.get(key), part.cfg[key]) for key in part.cfg), default=None)
-        kind = node.get('type')
-        told = _refusal(part.path if part else 'config', getattr(kind, '__name__', str(kind)), error)
-        raise ConfigError(told if isinstance(error, ConfigError) else f'{told} ({where})') from error
+        built = [frame.f_locals['cfg'] for frame, _ in frames
+                 if frame.f_code.co_name in ('build_from_cfg', 'build_scheduler_from_cfg')
+                 and isinstance(frame.f_locals.get('cfg'), dict)]
+        owners = next(filter(None, ([part for part in parts if part.found is type(own)]
+                                    for _, own in frames[::-1])), [])
+        where = f' ({Path(at.filename).name}, line {at.lineno})'
+        if built:
+            node = built[-1]
+            alike = [part for part in parts if part.cfg.get('type') == node.get('type')] or owners
+            part = max(alike, key=lambda part: sum(_same(node.get(key), part.cfg[key]) for key in part.cfg),
+                       default=None)
+            kind = node.get('type')
+            told = _refusal(part.path if part else 'config', getattr(kind, '__name__', str(kind)), error, node)
+        elif isinstance(error, (ConfigError, OSError)) or not _is_of_the_config(error, frames):
+            raise
+        elif 'Original Traceback' in str(error):  # of a process that loads images
+            said = str(error).strip().rpartition('\n')[2]
+            told, where = f'train_dataloader.dataset: {said}', _last_line(str(error))
+        elif owners:
+            told = _refusal(owners[0].path, owners[0].name, error, owners[0].cfg, 'fails in the first step')
+        else:
+            names = [frame.f_code.co_name for frame, _ in frames]
+            method = next((name for name in names[::-1] if name in _BUILT_BY), None)
+            if method is None:
+                raise
+            told = _refusal(_BUILT_BY[method], f'Runner.{method}', error, {}, 'fails')
+        raise ConfigError(told if isinstance(error, ConfigError) else told + where) from error
+
+
+def _is_of_the_config(error: Exception, frames: list[tuple]) -> bool:
+    """Whether a run fails as it is built or at its first step, and not in a function of ours that is no part."""
+    loops = [owner for _, owner in frames if isinstance(owner, BaseLoop)]
+    files = [frame.f_code.co_filename for frame, _ in frames] + re.findall('File "(.*)", line', str(error))
+    last = next((found for found in map(_PACKAGE.search, files[::-1]) if found), None)
+    return (any(isinstance(owner, Runner) for _, owner in frames)
+            and all(getattr(loop, 'iter', 1) == 0 for loop in loops)
+            and last is not None and (last[1] != 'cxrdet' or bool(_PLUGIN.match(last[2]))))
+
+
+def _last_line(text: str) -> str:
+    file, number = re.findall('File "(.*)", line ([0-9]+)', text)[-1]
+    return f' ({Path(file).name}, line {number})'
 
 
 def _same(one: object, other: object) -> bool:

@@ -12,7 +12,10 @@ import traceback
 from collections.abc import Mapping
 from difflib import SequenceMatcher
 from pathlib import Path
+from typing import IO
+from unittest.mock import patch
 
+import mmengine.config.config
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 
@@ -60,8 +63,9 @@ def _read(path: str | Path) -> Config:
     if '::' not in str(path) and not Path(path).is_file():
         raise ConfigError(f'{path}: no such config file.')
     try:
-        _follow_bases(str(path))
-        cfg = Config.fromfile(str(path))
+        with patch.object(mmengine.config.config, 'open', _open_text, create=True):
+            _follow_bases(str(path))
+            cfg = Config.fromfile(str(path))
         dict(cfg.items())  # imports of a config in the lazy style
         return cfg
     except ConfigError:
@@ -81,6 +85,11 @@ def _read(path: str | Path) -> Config:
         elif lost or '_get_cfg_path' in names:
             said += '; expected _base_ to be the path of a config, or a list of them'
         raise ConfigError(f'{path}: the config cannot be read: {said} ({where}{line})') from error
+
+
+def _open_text(file: str, mode: str = 'r', encoding: str | None = None) -> IO:
+    """As ``open``, but a mark of the order of bytes at the beginning is not read, as Python itself does not."""
+    return open(file, mode, encoding='utf-8-sig' if mode == 'r' and encoding == 'utf-8' else encoding)
 
 
 def _follow_bases(path: str, above: tuple[str, ...] = ()) -> None:
@@ -241,8 +250,8 @@ def misfit(value: object, expected: Expected) -> str | None:
     if any(type(value) is type(other) and value == other for other in expected.also):
         return None
     limits = [(word, limit, compare) for word, limit, compare in (
-        ('at least', expected.low, operator.ge), ('at most', expected.high, operator.le),
-        ('below', expected.below, operator.lt)) if limit is not None]
+        ('more than', expected.above, operator.gt), ('at least', expected.low, operator.ge),
+        ('at most', expected.high, operator.le), ('below', expected.below, operator.lt)) if limit is not None]
     if (isinstance(value, (list, tuple)) or not listed) and all(
             _is(item, single) and all(compare(item, limit) for _, limit, compare in limits)
             for item in (value if listed else [value])):

@@ -31,6 +31,7 @@ from cxrdet.preflight.check import (
     Part,
     config_problems,
     examine,
+    file_problems,
     named_classes,
     refuse,
     set_classes,
@@ -66,6 +67,8 @@ def check_run(cfg: Config, *, mode: Literal['train', 'test']) -> Examined:
         raise ValueError(f"mode: expected 'train' or 'test', got {mode!r}")
     found = examine(cfg)
     problems = config_problems(found)
+    if any(file_problems(found)):
+        refuse(cfg, problems)  # such data sets cannot be asked what they hold
     if isinstance(cfg.get('model'), dict):
         for names in (rule.what for rule in RULES if rule.kind == 'all or none'):
             lacking = [name for name in names if cfg.get(name) is None]
@@ -86,7 +89,7 @@ def check_splits(cfg: Config, splits: Iterable[str]) -> Examined:
     """
     found = examine(cfg)
     problems = config_problems(found)
-    for split in splits if isinstance(cfg.get('model'), dict) else ():
+    for split in splits if isinstance(cfg.get('model'), dict) and not any(file_problems(found)) else ():
         sets = found.data_sets(f'{split}_dataloader')
         problems += [] if sets else [f'{split}_dataloader: the config has no data of this split']
         problems += [line for part in sets for line in contents_of(found, part).problems]

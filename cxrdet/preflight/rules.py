@@ -3,6 +3,8 @@
 :mod:`cxrdet.preflight.check` applies the rows; ``tests/preflight/test_rules.py`` builds the real thing for each, so
 that a new release that behaves otherwise is seen.
 """
+import math
+import os
 from typing import NamedTuple
 
 from mmengine import registry as root
@@ -36,7 +38,7 @@ class Expected(NamedTuple):
     Attributes:
         kind: 'integer', 'number', 'whole number' (24.0 is one), 'text', 'dict', 'list', 'dict or list', or with an 's'
             a list of them; '' if only ``also`` will do.
-        low, high, below: Bounds of a number; the last is not allowed itself.
+        low, high, below, above: Bounds of a number; the last two are not allowed themselves.
         also: Values that are allowed as well.
         hint: What to do, where that is not plain.
     """
@@ -45,6 +47,7 @@ class Expected(NamedTuple):
     low: float | None = None
     high: float | None = None
     below: float | None = None
+    above: float | None = None
     also: tuple = (None, )
     hint: str = ''
 
@@ -57,6 +60,8 @@ _IN_MODEL = r'^(model|tta_model|data_preprocessor)\.(?!.*\bprototype\.)'  # a re
 _NOT_HOOKS = r'^(?!default_hooks\.)'
 _OPTIMIZER = r'^optim_wrapper\.(\w+\.)?optimizer\.(inner\.)?'
 _AT_LEAST_1 = Expected('integer', 1, also=())
+_ABOVE_0 = Expected('number', above=0, also=())
+_RATE = Expected('number', 0, below=math.inf)
 
 # Keys that something else than the Runner's own arguments reads: mmdet's and mmpretrain's inferencers, cxrdet's tools.
 RUNNER_KEYS = ('custom_imports', 'vis_backends', 'tta_model', 'tta_pipeline', 'test_pipeline', 'model_wrapper_cfg',
@@ -88,7 +93,7 @@ _SECTIONS = (  # the top-level keys that a run is built from, in the order in wh
     ('param_scheduler', (root.PARAM_SCHEDULERS, ), _DICT_OR_LIST, None, _RUNNER + 'build_param_scheduler'),
     ('val_evaluator test_evaluator', METRIC, _DICT_OR_LIST, None, _RUNNER + 'build_evaluator'),
     ('default_hooks', (root.HOOKS, ), _DICT, None, _RUNNER + 'register_default_hooks'),
-    ('custom_hooks', (root.HOOKS, ), Expected('list'), None, _RUNNER + 'register_custom_hooks'),
+    ('custom_hooks', (root.HOOKS, ), Expected('dicts'), None, _RUNNER + 'register_custom_hooks'),
     ('log_processor', (root.LOG_PROCESSORS, ), _DICT, 'LogProcessor', _RUNNER + 'build_log_processor'),
     ('visualizer', (root.VISUALIZERS, ), _DICT, None, _RUNNER + 'build_visualizer'),
     ('vis_backends', (root.VISBACKENDS, ), None, None, 'mmengine.visualization.Visualizer'),
@@ -153,8 +158,13 @@ _ROWS = {  # kind of rule -> its rows
         ('^log_level$', Expected('', also=('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 10, 20, 30, 40, 50)),
          'mmengine.logging.MMLogger'),
         (r'^\w+_dataloader\.batch_size$', _AT_LEAST_1, 'torch.utils.data.BatchSampler'),
-        (r'^\w+_dataloader\.num_workers$', Expected('integer', 0, also=(), hint='0 loads in the process itself.'),
+        (r'^\w+_dataloader\.num_workers$', Expected('integer', 0, 64 * (os.cpu_count() or 1), also=(),
+                                                     hint='0 loads in the process itself.'),
          'torch.utils.data.DataLoader'),
+        ('^launcher$', Expected('', also=('none', 'pytorch', 'slurm', 'mpi')), _RUNNER + 'setup_env'),
+        ('^resume$', Expected('', also=(True, False, None)), _RUNNER + 'load_or_resume'),
+        (r'^env_cfg\.mp_cfg\.mp_start_method$', Expected('', also=('fork', 'spawn', 'forkserver')),
+         'mmengine.utils.dl_utils.set_multi_processing'),
         (r'^\w+_dataloader\.timeout$', Expected('number', 0, also=()), 'torch.utils.data.DataLoader'),
         (r'^randomness\.seed$', Expected('integer', 0, 2**32 - 1), 'mmengine.runner.set_random_seed'),
         (r'^train_cfg\.(max_epochs|max_iters|val_interval)$', Expected('whole number', 1, also=()),
@@ -165,14 +175,24 @@ _ROWS = {  # kind of rule -> its rows
          'mmengine.hooks.CheckpointHook.before_train'),
         (r'^default_hooks\.logger\.interval$', _AT_LEAST_1, 'mmengine.hooks.LoggerHook'),
         (r'^optim_wrapper\.accumulative_counts$', _AT_LEAST_1, 'mmengine.optim.OptimWrapper'),
-        (_OPTIMIZER + 'lr$', Expected('number', 0), 'torch.optim.AdamW'),
-        (_OPTIMIZER + 'weight_decay$', Expected('number', 0, also=()), 'torch.optim.AdamW'),
+        (r'^optim_wrapper\.clip_grad\.max_norm$', _ABOVE_0, 'torch.nn.utils.clip_grad_norm_'),
+        (_OPTIMIZER + 'lr$', _RATE, 'torch.optim.AdamW'),
+        (_OPTIMIZER + 'weight_decay$', _RATE._replace(also=()), 'torch.optim.AdamW'),
         (_OPTIMIZER + 'momentum$', Expected('number', 0, below=1, also=(), hint='With 1, a step would never fade.'),
          'torch.optim.SGD'),
         (_OPTIMIZER + 'betas$', Expected('numbers', 0, 1), 'torch.optim.AdamW'),
         (r'^param_scheduler\.milestones$', Expected('integers', 0, also=()),
          'mmengine.optim.scheduler.MultiStepParamScheduler'),
         (r'^param_scheduler\.step_size$', _AT_LEAST_1, 'mmengine.optim.scheduler.StepParamScheduler'),
+        (r'^param_scheduler\.start_factor$', _ABOVE_0, 'mmengine.optim.scheduler.LinearParamScheduler'),
+        (_IN_MODEL + r'.*(fc|conv)_out_channels$', _AT_LEAST_1,
+         'mmdet.models.roi_heads.bbox_heads.ConvFCBBoxHead'),
+        (r'data_preprocessor\.pad_size_divisor$', _AT_LEAST_1, 'mmengine.model.ImgDataPreprocessor.forward'),
+        (_IN_MODEL + r'.*anchor_generator\.scales$', Expected('numbers', above=0),
+         'mmdet.models.task_modules.prior_generators.AnchorGenerator'),
+        (_IN_MODEL + r'.*\.max_per_img$', Expected('integer', 1, also=(-1, None)),
+         'mmdet.models.dense_heads.base_dense_head.BaseDenseHead'),
+        (r'_hooks\.(\w+\.)?plot_every$', Expected('number', 0, also=()), 'cxrdet.engine.hooks.history.HistoryHook'),
     ),
     'needs': (
         (r'^\w+_dataloader$', ('persistent_workers', 'num_workers'), 'torch.utils.data.DataLoader'),
@@ -191,6 +211,8 @@ _ROWS = {  # kind of rule -> its rows
     'function': (
         (r'\.pipeline$', '_sizes', 'mmcv.transforms.Resize.transform'),
         (r'\.pipeline$', '_empty_pipelines', 'mmengine.dataset.pseudo_collate'),
+        (r'\.pipeline$', '_packed_too_early', 'mmcv.transforms.LoadImageFromFile.transform'),
+        (r'\.dataset$', 'file_problems', 'mmengine.dataset.BaseDataset'),
         ('^param_scheduler$', '_scheduler_ends', 'mmengine.optim._ParamScheduler'),
         ('^optim_wrapper$', '_multiplied_rates', 'mmengine.optim.DefaultOptimWrapperConstructor'),
         (r'\.loss_cls$', '_untold_sigmoids', 'mmdet.models.dense_heads.AnchorHead'),

@@ -333,3 +333,10 @@ def seeds():
 def test_mutants_neither_crash_nor_execute(seeds, number):
     from cxrdet.checkpoints.checkpoint import _BUILDERS, _FORMS
     assert in_child(seeds, number, dict(forms=_FORMS, builders=_BUILDERS)) == 0
+
+
+@pytest.mark.parametrize('pickled', [b'\x80\x02\x05.', pickle.dumps({'a': 1}, 4), pickle.dumps({'a': 1}, 5)])
+def test_an_operation_that_torch_does_not_write(pickled):
+    """Damage, or a newer protocol: no reason to execute what is in the file."""
+    with pytest.raises(DamagedFileError, match='none of pickles up to protocol 3'):
+        read_torch_file(io.BytesIO(archive(pickled)))

@@ -40,6 +40,7 @@ def said(tool, tmp_path, capfd):
     ('a.json', '', 'expected a JSON file'), ('a.json', '[1]', 'expected a JSON file of names and values'),
     ('a.yaml', 'a: [1, {', 'expected a YAML file of names and values'),
     ('a.py', b"a = '\xff\xfe'\n", 'expected text in UTF-8, found the byte 0xff at 5'),
+    ('a.py', b'\xef\xbb\xbfx = 1 / 0\n', 'division by zero'),
     ('a.py', b'a = 1\0\n', 'null bytes'), ('a.py', 'x = 1\ny = 1 / 0\n', r'division by zero \(.*a\.py, line 2\)'),
     ('a.py', "x = 'a'.foo\n", "'str' object has no attribute 'foo'"), ('a.py', 'x = [][0]\n', 'IndexError'),
     ('a.py', "x = int('a')\n", 'invalid literal for int'), ('a.py', 'assert False\n', 'AssertionError'),
@@ -57,6 +58,18 @@ def test_unreadable(said, name, text, expected):
     words = said(text, name)
     assert re.search(f'{name}: the config cannot be read: .*{expected}', words)
     assert words.count('\n') == 1
+
+
+@pytest.mark.parametrize('lines', [
+    "_base_ = ['./b.py']\n", 'from mmengine.config import read_base\nwith read_base():\n    from .b import *\n'])
+def test_a_mark_of_the_order_of_bytes(tmp_path, lines):
+    """Python reads a file with one; bases may have one as well."""
+    mark = '\ufeff'
+    (tmp_path / 'b.py').write_text(f'{mark}b = 2\n')
+    (tmp_path / 'a.py').write_text(f'{mark}{lines}x = 1\n')
+    exec(compile((tmp_path / 'b.py').read_bytes(), 'b.py', 'exec'), space := {})
+    cfg = load_config(tmp_path / 'a.py')
+    assert (cfg.x, cfg.b) == (1, space['b'])
 
 
 D, H = 'train_dataloader', 'default_hooks'
@@ -78,8 +91,8 @@ D, H = 'train_dataloader', 'default_hooks'
     # values out of range
     (f"{D}['batch_size'] = 0", f'{D}.batch_size', 'an integer of at least 1, got 0'),
     (f"{D}['batch_size'] = 2.5", f'{D}.batch_size', 'an integer of at least 1, got 2.5'),
-    (f"{D}['num_workers'] = -1", f'{D}.num_workers', 'an integer of at least 0, got -1'),
-    ("val_dataloader['num_workers'] = 'x'", 'val_dataloader.num_workers', "an integer of at least 0, got 'x'"),
+    (f"{D}['num_workers'] = -1", f'{D}.num_workers', 'an integer of at least 0 .*got -1'),
+    ("val_dataloader['num_workers'] = 'x'", 'val_dataloader.num_workers', "an integer of at least 0 .*got 'x'"),
     (f"{D}.pop('num_workers')\n{D}['persistent_workers'] = True", f'{D}.persistent_workers',
      'num_workers of at least 1'),
     (f"{D}.update(num_workers=0, prefetch_factor=2)", f'{D}.prefetch_factor', 'num_workers of at least 1, got 0'),
@@ -98,7 +111,7 @@ D, H = 'train_dataloader', 'default_hooks'
     ("optim_wrapper['optimizer']['lr'] = -1.0", 'optim_wrapper.optimizer.lr', 'a number of at least 0 .*got -1.0'),
     ("optim_wrapper['optimizer']['lr'] = 'x'", 'optim_wrapper.optimizer.lr', "got 'x'"),
     ("optim_wrapper['optimizer']['lr'] = float('nan')", 'optim_wrapper.optimizer.lr', 'got nan'),
-    ("optim_wrapper['optimizer']['weight_decay'] = -1", 'optim_wrapper.optimizer.weight_decay', 'at least 0, got -1'),
+    ("optim_wrapper['optimizer']['weight_decay'] = -1", 'optim_wrapper.optimizer.weight_decay', 'at least 0 .*got -1'),
     ("optim_wrapper['optimizer'] = dict(type='SGD', lr=0.1, weight_decay=0, momentum=1.5)",
      'optim_wrapper.optimizer.momentum', 'at least 0 and below 1, got 1.5'),
     ("optim_wrapper['optimizer']['betas'] = (0.9, 2)", 'optim_wrapper.optimizer.betas', 'a list of numbers'),
@@ -113,7 +126,27 @@ D, H = 'train_dataloader', 'default_hooks'
     ("param_scheduler = [dict(type='CosineAnnealingLR', T_max=3, begin=5, end=5)]", 'param_scheduler.0',
      'begins at 5, but its end is 5'),
     ('val_cfg = None', 'val_cfg', 'missing, and needed with'), (f'{D} = None', D, 'missing, and needed with'),
+    ("optim_wrapper['optimizer']['lr'] = float('inf')", 'optim_wrapper.optimizer.lr', 'below inf .*got inf'),
+    ("optim_wrapper['clip_grad'] = dict(max_norm=-1)", 'optim_wrapper.clip_grad.max_norm', 'more than 0, got -1'),
+    ("param_scheduler = [dict(type='LinearLR', start_factor=0, end=5)]", 'param_scheduler.0.start_factor', 'than 0'),
+    ("custom_hooks = ['cxrdet.HistoryHook']", 'custom_hooks', 'a list of dicts or None'),
+    ("env_cfg = dict(mp_cfg=dict(mp_start_method='threads'))", 'env_cfg.mp_cfg.mp_start_method', 'fork or spawn'),
+    ("custom_hooks = [dict(type='cxrdet.HistoryHook', plot_every='x')]", 'custom_hooks.0.plot_every', "0, got 'x'"),
+    ("resume = 'yes'", 'resume', "expected True or False or None, got 'yes'"),
+    ("launcher = 'ponies'", 'launcher', "expected none or pytorch or slurm or mpi, got 'ponies'"),
+    (f"{D}['num_workers'] = 10**6", f'{D}.num_workers', 'at most .*got 1000000'),
+    (f"{D}['dataset']['ann_file'] = ['a.json']", f'{D}.dataset.ann_file', 'the path of one file'),
+    (f"{D}['dataset']['data_prefix'] = 'images'", f'{D}.dataset.data_prefix', 'a dict of folders'),
+    ("model['data_preprocessor']['pad_size_divisor'] = 0", 'model.data_preprocessor.pad_size_divisor', 'at least 1'),
+    ("model['roi_head']['bbox_head']['fc_out_channels'] = 0", 'model.roi_head.bbox_head.fc_out_channels', 'at least 1'),
+    ("model['rpn_head']['anchor_generator']['scales'] = [-8]", 'model.rpn_head.anchor_generator.scales', 'than 0'),
+    ("model['test_cfg']['rcnn']['max_per_img'] = -5", 'model.test_cfg.rcnn.max_per_img', 'got -5'),
+    (f"{D}['dataset']['pipeline'].insert(0, {D}['dataset']['pipeline'].pop())", f'{D}.dataset.pipeline.0',
+     'packs what the transforms before it give'),
     # parts
+    (f"{D}['dataset']['pipeline'][2] = dict(type='RandomFlip', prob=1.5)", f'{D}.dataset.pipeline.2',
+     'RandomFlip .*AssertionError: assert .*prob=1.5'),
+    ("model['backbone'] = dict(type=3)", 'model.backbone.type', 'the name of a class, got 3'),
     ("model['type'] = ''", 'model.type', '"" is no known model'), ("model.pop('type')", 'model.type', 'missing'),
     (f"{D}['dataset']['pipeline'] = []", f'{D}.dataset.pipeline', 'transforms that load and pack'),
     (f"{D}['dataset']['pipeline'][2]['scale'] = (0, 0)", f'{D}.dataset.pipeline.2.scale',
@@ -136,6 +169,43 @@ def test_value(said, whole, lines, place, expected):
     assert all(other.startswith(place) or place.startswith(other) for other in places), places
 
 
+@pytest.mark.parametrize(('lines', 'place', 'expected'), [
+    ("model['neck']['in_channels'] = [64, 128, 256, 99]", 'model.neck', 'channels'),
+    ("model['rpn_head']['anchor_generator']['strides'] = [4, 8, 16]", 'model.rpn_head',
+     'AssertionError: assert .*num_levels'),
+    ("custom_hooks = [dict(type='EMAHook', momentum=5)]", 'custom_hooks.0', 'momentum must be in range'),
+    (f"{D}['dataset']['pipeline'].insert(0, dict(type='RandomFlip', prob=0.5))", f'{D}.dataset.pipeline.0',
+     "RandomFlip .*KeyError: 'img'"),
+])
+def test_what_only_a_run_finds(tool, whole, tmp_path, capfd, lines, place, expected):
+    """What fails as the Runner is built, or in the first step."""
+    (tmp_path / 'a.py').write_text(f"{whole}\n{lines}\n{D}.update(num_workers=0, persistent_workers=False)\n")
+    assert tool('train').main([str(tmp_path / 'a.py'), '--work-dir', str(tmp_path / 'run')]) == 2
+    assert re.search(f'^error: {re.escape(place)}: .*{expected}', capfd.readouterr().err, re.M)
+
+
+def test_a_transform_that_fails_in_another_process(tool, whole, tmp_path, capfd):
+    (tmp_path / 'a.py').write_text(f"{whole}\n{D}['dataset']['pipeline'].insert(0, dict(type='RandomFlip', prob=.5))\n"
+                                   f"{D}.update(num_workers=1)\n")
+    assert tool('train').main([str(tmp_path / 'a.py'), '--work-dir', str(tmp_path / 'run')]) == 2
+    assert re.search(r"^error: train_dataloader\.dataset: KeyError: 'img' \(", capfd.readouterr().err, re.M)
+
+
+def _faulty_check():
+    """A method as if it stood in a file of ours that is no part."""
+    space = {}
+    exec(compile('def check(self):\n    return 1 / 0\n', '/x/cxrdet/engine/lock.py', 'exec'), space)
+    return space['check']
+
+
+def test_a_fault_of_ours_keeps_its_traceback(tool, whole, tmp_path, monkeypatch):
+    from cxrdet.engine import runner
+    (tmp_path / 'a.py').write_text(whole)
+    monkeypatch.setattr(runner.RunLock, 'check', _faulty_check())
+    with pytest.raises(ZeroDivisionError):
+        tool('train').main([str(tmp_path / 'a.py'), '--work-dir', str(tmp_path / 'run')])
+
+
 @pytest.mark.parametrize(('options', 'expected'), [
     (['--seed', '-1'], 'randomness.seed: expected an integer'), (['--train-limit', '0'], 'at least 1, got 0'),
     (['--cfg-options', 'device=gpu'], 'device=gpu: '), (['--cfg-options', 'device=5'], 'device=5: '),
@@ -146,10 +216,19 @@ def test_options(said, whole, options, expected):
     assert re.search(expected, said(whole, options=options))
 
 
+def test_a_work_folder_that_is_a_file(tool, whole, tmp_path, capfd):
+    (tmp_path / 'a.py').write_text(whole)
+    (tmp_path / 'run').write_text('mine')
+    for folder in ('run', 'run/below'):
+        assert tool('train').main([str(tmp_path / 'a.py'), '--work-dir', str(tmp_path / folder)]) == 2
+        assert re.match('error: work_dir: expected a folder .*run is a file', capfd.readouterr().err)
+    assert (tmp_path / 'run').read_text() == 'mine'
+
+
 def test_a_launcher_of_no_name(whole, tmp_path):
     from cxrdet.apis import train
     (tmp_path / 'a.py').write_text(whole)
-    with pytest.raises(ConfigError, match='launcher must be one of none, pytorch'):
+    with pytest.raises(ConfigError, match='launcher: expected none or pytorch.*foo'):
         train(load_config(tmp_path / 'a.py', work_dir=tmp_path / 'run'), launcher='foo', from_scratch=True)
 
 

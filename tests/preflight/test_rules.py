@@ -382,6 +382,70 @@ def loads(run, value):
     run.load_or_resume() if value is None else run.load_checkpoint(value)
 
 
+def launched(run, value):
+    from mmengine.dist import init_dist
+    init_dist(value) if value != 'none' else None  # as the Runner does
+
+
+def resumes(run, value):
+    """Any text is taken for a yes."""
+    resumed = []
+    run._resume, run._load_from, run.resume = value, 'x', resumed.append
+    run.load_checkpoint = lambda *args, **kwargs: None
+    run.load_or_resume()
+    if resumed and value != True:  # noqa: E712
+        raise ValueError('it is resumed')
+
+
+def clipped(run, value):
+    weight = nn.Parameter(torch.ones(1))
+    weight.grad = torch.ones(1)
+    nn.utils.clip_grad_norm_([weight], value)
+    if weight.grad <= 0:
+        raise ValueError('the step goes the other way')
+
+
+def head_of_width(run, value):
+    from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        head = Shared2FCBBoxHead(num_classes=1, in_channels=1, fc_out_channels=value, roi_feat_size=1)
+    if not head.shared_fcs[0].weight.numel():
+        raise ValueError('nothing reaches its end')
+
+
+def padded(run, value):
+    from mmdet.models import DetDataPreprocessor
+    DetDataPreprocessor(pad_size_divisor=value)(dict(inputs=[torch.zeros(3, 4, 4)], data_samples=None))
+
+
+def anchors(run, value):
+    from mmdet.models.task_modules import AnchorGenerator
+    boxes = AnchorGenerator([4], [1.0], value).base_anchors[0]
+    if (boxes[:, 2:] <= boxes[:, :2]).any():
+        raise ValueError('boxes without an area')
+
+
+def kept(run, value):
+    from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+    from mmengine.config import ConfigDict
+    from mmengine.structures import InstanceData
+    found = InstanceData(bboxes=torch.arange(9.)[:, None] * 9 + torch.tensor([0., 0, 1, 1]), scores=torch.rand(9),
+                         labels=torch.zeros(9, dtype=torch.long))
+    cfg = ConfigDict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=value)
+    if len(BaseDenseHead._bbox_post_process(None, found, cfg, False, True, {})) != value:
+        raise ValueError('another number')
+
+
+def history(run, value):
+    from cxrdet.engine.hooks.history import HistoryHook
+    HistoryHook(plot_every=value)
+
+
+def method(run, value):
+    from mmengine.utils.dl_utils import set_multi_processing
+    set_multi_processing(value)
+
+
 HOOKS = dict(timer=dict(type='IterTimerHook'))
 TOP = {'model': (None, dict(type=ToyModel)), 'train_dataloader': (3, loader()), 'train_cfg': ([1], dict(
     by_epoch=True, max_epochs=1)), 'val_evaluator': (5, []), 'optim_wrapper': (1, dict(optimizer=dict(
@@ -410,6 +474,13 @@ CASES = [(name, bad, good, section(name)) for name, (bad, good) in TOP.items()] 
     ('optim_wrapper.optimizer.momentum', -0.1, 0.9, optimizer('SGD', 'momentum')),
     ('optim_wrapper.optimizer.betas', (0.9, 2), (0.9, 0.99), optimizer('AdamW', 'betas')),
     ('param_scheduler.milestones', 8, [8], lambda run, v: stepped(run, dict(type='MultiStepLR', milestones=v))),
+    ('launcher', 'ponies', 'none', launched), ('resume', 'no', False, resumes),
+    ('env_cfg.mp_cfg.mp_start_method', 'threads', 'fork', method), ('optim_wrapper.clip_grad.max_norm', -1, 1, clipped),
+    ('custom_hooks', ['x'], [], section('custom_hooks')),
+    ('param_scheduler.start_factor', 0, 0.1, lambda run, v: stepped(run, dict(type='LinearLR', start_factor=v))),
+    ('model.roi_head.bbox_head.fc_out_channels', 0, 1, head_of_width),
+    ('model.data_preprocessor.pad_size_divisor', 0, 1, padded), ('model.anchor_generator.scales', [-8], [8], anchors),
+    ('model.test_cfg.max_per_img', -5, 5, kept), ('custom_hooks.plot_every', 'x', 9, history),
     ('param_scheduler.step_size', 0, 1, lambda run, v: stepped(run, dict(type='StepLR', step_size=v)))]
 
 
@@ -472,6 +543,26 @@ def test_empty_pipelines():
     batch = pseudo_collate([dataset(pipeline=[]).pipeline(dict(img_path='a.png', instances=[]))])
     with pytest.raises(KeyError, match='inputs'):
         DetDataPreprocessor()(batch)
+
+
+def test_packed_too_early(tmp_path):
+    from mmengine.dataset import Compose
+    from PIL import Image
+    Image.new('RGB', (4, 4)).save(tmp_path / 'a.png')
+    both = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs', meta_keys=())]
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        good, bad = Compose(both), Compose(both[::-1])
+    assert good(dict(img_path=str(tmp_path / 'a.png')))['inputs'].shape == (3, 4, 4)
+    with pytest.raises(KeyError, match='img_path'):
+        bad(dict(img_path=str(tmp_path / 'a.png')))
+
+
+@pytest.mark.parametrize('wrong', [dict(ann_file=['a.json']), dict(data_prefix='images')])
+def test_file_problems(wrong):
+    from mmengine.dataset import BaseDataset
+    BaseDataset(data_root='x', ann_file='a.json', data_prefix=dict(img='images'), lazy_init=True)
+    with pytest.raises((TypeError, AttributeError)):
+        BaseDataset(**dict(dict(data_root='x', ann_file='a.json', lazy_init=True), **wrong))
 
 
 @pytest.mark.parametrize('end', [5, 3, None])

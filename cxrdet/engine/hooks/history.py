@@ -10,7 +10,7 @@ from mmengine.dist import all_reduce, master_only
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import IterBasedTrainLoop
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.core.files import write_atomic
 from cxrdet.core.history import Recorder, summary, to_json
 from cxrdet.engine.process import param_groups, training_precision, unwrap
@@ -43,6 +43,7 @@ class HistoryHook(Hook):
     def __init__(self, rules: dict[str, str] | None = None, *, plot_every: float = 60.0) -> None:
         if set((rules or {}).values()) - {'greater', 'less'}:
             raise ConfigError(f'HistoryHook: expected "greater" or "less" for each entry of rules, got {rules}.')
+        check_numbers('HistoryHook', plot_every=(plot_every, '[0, inf]'))
         self.rules, self.plot_every = dict(rules or {}), plot_every
         self._recorder, self._rates = Recorder(), []
         self._training, self._plotted = False, time.monotonic()
