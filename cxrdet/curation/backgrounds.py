@@ -100,7 +100,8 @@ def _look_through(found: Found, given: Backgrounds, with_boxes: list[str], spare
     found.files = [file for file in chosen if file not in found.refused]
     if len(found.refused) == len(files):
         file, why = next(iter(found.refused.items()))
-        raise DataError(f'{given.folder}: none of these {len(files)} images is a background; of {file}: {why}.')
+        raise DataError(f'{given.folder}: none of these {len(files)} images is a background; of {file}: '
+                        f'{why.rstrip(".")}.')
 
 
 def _annotated(folder: Path) -> dict[str, int]:

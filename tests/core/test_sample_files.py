@@ -84,3 +84,9 @@ def test_a_flipped_bit_is_refused(tmp_path):
     (tmp_path / 'a.npz').write_bytes(data)
     with pytest.raises(DataError, match=r'a\.npz: no file of predictions'):
         read_samples(tmp_path / 'a.npz')
+
+
+def test_a_missing_file_is_told_once(tmp_path):
+    with pytest.raises(DataError, match='cannot read the predictions: No such file') as caught:
+        read_samples(tmp_path / 'a.npz')
+    assert str(caught.value).count('a.npz') == 1

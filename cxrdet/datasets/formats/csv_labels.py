@@ -236,7 +236,7 @@ def _json_pairs(path: str | Path) -> list[tuple[str, object]]:
     except JSONDecodeError as error:
         raise DataError(f'{path}: invalid JSON at line {error.lineno}, column {error.colno}: {error.msg}.') from None
     except (RecursionError, ValueError) as error:
-        raise DataError(f'{path}: invalid JSON: {error}.') from None
+        raise DataError(f'{path}: invalid JSON: {str(error).rstrip(".")}.') from None
     if not isinstance(pairs, _Pairs) or not pairs:
         raise DataError(f'{path}: expected an object like {{"normal": 0, "abnormal": 1}}, got {text.strip():.60}')
     return list(pairs)
