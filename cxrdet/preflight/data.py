@@ -129,7 +129,9 @@ class Contents:
     @cached_property
     def _described(self) -> object:
         describe = getattr(self.part.found, 'described', None)
-        return describe(self.cfg) if describe else self.cfg
+        unknown = unknown_arguments(self.part)  # which are told of the part
+        known = {key: value for key, value in self.cfg.items() if key not in unknown}
+        return describe(known) if describe else known
 
     @cached_property
     def classes(self) -> tuple[str, ...] | None:

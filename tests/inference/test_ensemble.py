@@ -318,7 +318,7 @@ def test_classes_in_the_order_of_a_data_set_that_keeps_to_its_own(checkpoints, m
     (['--ensemble', f'{CONFIG}:{{a}}', '--weights', '1', '2'], 'expected 1 weights >= 0, one per member'),
     (['--ensemble', f'{CONFIG}:{{a}}', '--fusion-options', 'iou_tr=0.5'], 'Did you mean "iou_thr"'),
     ([CONFIG, '--ensemble-predictions', '{a}'], 'no file of predictions as tools/test.py --out'),
-    ([CONFIG, '--ensemble-predictions', 'none.npz'], 'none.npz: no file of predictions'),
+    ([CONFIG, '--ensemble-predictions', 'none.npz'], 'none.npz: cannot read the predictions: No such file'),
     ([CONFIG, '--ensemble-predictions', 'none.npz', '--tta'], 'need models, not saved predictions'),
     ([CONFIG, '{a}', '--fusion', 'nms'], 'are for --ensemble and --ensemble-predictions, all but the last also for'),
     ([CONFIG, '{a}', '--tta-fusion', 'nms'], '--tta-fusion is for --tta'),

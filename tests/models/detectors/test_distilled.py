@@ -315,7 +315,7 @@ def test_it_predicts_as_the_student_and_without_a_teacher(teachers):
     (dict(config='a.py'), {}, 'DistilledDetector: teacher: give either a config'),
     (dict(teh='x'), {}, 'teacher: unknown key "teh"'),
     ({}, dict(alpha=1.5), r'alpha must lie in \[0, 1\], got 1.5'),
-    ({}, dict(temperature=0), 'temperature must be above 0'),
+    ({}, dict(temperature=0), r'temperature must lie in \(0, inf\)'),
     ({}, dict(imitation=dict(wieght=1)), 'imitation takes no "wieght". Did you mean "weight"'),
 ])
 def test_what_is_refused(teachers, change, more, message):
