@@ -511,9 +511,17 @@ def find_resumable(work_dir: str | os.PathLike, *, trust: bool = False, finite: 
             continue
         problem = f'it lacks {", ".join(found.lacks)}' if found.lacks else 'not all of its weights are finite'
         if not found.lacks and (not finite or found.is_finite):
+            _point_to(path, Path(work_dir) / 'last_checkpoint')
             return found
         print_log(f'Not resumed from: {path}: {problem}.', logger='current', level=logging.WARNING)
     return None
+
+
+def _point_to(path: Path, pointer: Path) -> None:
+    """Make up for the last step of a run that was killed between its checkpoint and the pointer to it."""
+    if pointer.is_file() and path.stat().st_mtime_ns >= pointer.stat().st_mtime_ns and _kind(path) in (
+            'epoch_.pth', 'iter_.pth'):
+        write_atomic(pointer, str(path))
 
 
 def _candidates(work_dir: Path) -> list[Path]:
