@@ -30,21 +30,21 @@ def test_a_name_is_understood_where_one_file_is_meant(tmp_path, there, name, exp
 
 
 def test_missing_and_outside(tmp_path):
-    (tmp_path / 'root' / 'folder.png').mkdir(parents=True)
-    (tmp_path / 'root' / 'empty.png').touch()
-    (tmp_path / 'root' / 'a.png').write_bytes(b'x')
+    (tmp_path / 'set' / 'folder.png').mkdir(parents=True)
+    (tmp_path / 'set' / 'empty.png').touch()
+    (tmp_path / 'set' / 'a.png').write_bytes(b'x')
     names = ['a.png', 'empty.png', 'folder.png', 'no\\b.png', '../out.png', '/etc/hosts', 'C:\\x.png', 'z\0',
-             '../root/a.png']
+             '../set/a.png']
     table = DataTable('coco')
     for row, name in enumerate(names):
-        add_image(table, tmp_path / 'root', name, Place('f', f'row {row}'))
-    tell_outside(table, [tmp_path / 'root'])
+        add_image(table, tmp_path / 'set', name, Place('f', f'row {row}'))
+    tell_outside(table, [tmp_path / 'set'])
     tell_missing(table, range(len(names)))
     assert [(finding.code, finding.image) for finding in table.findings] == [
         *(('outside_file', row) for row in (4, 5, 6, 7)), ('empty_file', 1), ('missing_file', 2), ('missing_file', 3)]
     assert table.outside == {4, 5, 6, 7} and 'backslashes' in table.findings[-1].text
     table.outside, table.findings = set(), []
-    tell_outside(table, [tmp_path / 'root'], allowed=True)
+    tell_outside(table, [tmp_path / 'set'], allowed=True)
     assert table.outside == {7}
 
 
