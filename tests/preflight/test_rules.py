@@ -90,9 +90,10 @@ def runner(tmp_path):
     yield build
     if scope is None:
         DefaultScope._instance_dict.clear()
-    for one in made:
-        for handler in list(one.logger.handlers):
+    for one in made:  # a closed log that stayed MMEngine's current one would be opened again, its folder gone
+        for handler in one.logger.handlers:
             handler.close()
+        MMLogger._instance_dict.pop(one.logger.instance_name, None)
 
 
 def built(runner, section, value):
