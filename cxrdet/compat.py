@@ -7,7 +7,7 @@ line (``mmengine``, ``mmcv``, ``mmdet``, ``mmpretrain``; dormant since 2024) and
 import re
 import sys
 from collections.abc import Iterable
-from importlib import metadata
+from importlib import import_module, metadata
 from types import ModuleType
 from typing import NamedTuple
 
@@ -201,3 +201,24 @@ def avoid_new_transformers() -> None:
         sys.modules[MultimodalFinder.name].WITH_MULTIMODAL = False
     else:
         MultimodalFinder.put_first()
+
+
+class _ThenOurs(WrappedLoader):
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        import_module('cxrdet.registry')
+
+
+class RegistryFinder(WrappingFinder):
+    """An entry of ``sys.meta_path`` by which our registries are made as soon as MMEngine's are."""
+    name = 'mmengine.registry'
+    wrapper = _ThenOurs
+
+
+def register_with_mmengine() -> None:
+    """Make the registries of scope ``cxrdet`` if MMEngine is imported, or else when it will be. Idempotent."""
+    if RegistryFinder.name in sys.modules:
+        import_module('cxrdet.registry')
+    else:
+        RegistryFinder.put_first()

@@ -8,7 +8,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import IterBasedTrainLoop
 
-from cxrdet.checkpoints.checkpoint import Checkpoint, publish
+from cxrdet.checkpoints.checkpoint import Checkpoint, keep_keys
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.core.files import atomic_path, remove_leftovers, write_atomic
 from cxrdet.core.history import better_is
@@ -115,7 +115,7 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     @master_only
     def _publish_model(self, runner, ckpt_path: str) -> None:
-        runner.logger.info(f'{ckpt_path} is published to {publish(ckpt_path, self.published_keys)}')
+        runner.logger.info(f'{ckpt_path} is published to {keep_keys(ckpt_path, self.published_keys)}')
 
 
 def _drop_functions(states: list[dict] | dict[str, list[dict]]) -> None:
