@@ -207,7 +207,18 @@ class _ThenOurs(WrappedLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        import_module('cxrdet.registry')
+        _join_mmengine()
+
+
+def _join_mmengine() -> None:
+    """Make our registries; keep MMEngine from printing what MMDetection and MMPretrain note at the level DEBUG."""
+    import_module('cxrdet.registry')
+    import_module('mmengine.logging.logger').print = _print_unless_noise
+
+
+def _print_unless_noise(message: object) -> None:
+    if not str(message).startswith('Could not import OneDL'):
+        sys.stdout.write(f'{message}\n')
 
 
 class RegistryFinder(WrappingFinder):
@@ -219,6 +230,6 @@ class RegistryFinder(WrappingFinder):
 def register_with_mmengine() -> None:
     """Make the registries of scope ``cxrdet`` if MMEngine is imported, or else when it will be. Idempotent."""
     if RegistryFinder.name in sys.modules:
-        import_module('cxrdet.registry')
+        _join_mmengine()
     else:
         RegistryFinder.put_first()

@@ -145,6 +145,13 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+def apply_launcher(args: argparse.Namespace, cfg) -> None:
+    """Put what :func:`add_launcher` offers into the environment and the config."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.timeout is not None:
+        cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})['timeout'] = args.timeout
+
+
 def add_judged(parser: argparse.ArgumentParser) -> None:
     """What diagnose and report judge, and with what."""
     parser.add_argument('--split', choices=['val', 'test'], default='val', help='images to judge on (default: val)')

@@ -3,8 +3,6 @@
 An ensemble: cxrdet test --ensemble CONFIG:CHECKPOINT CONFIG:CHECKPOINT ... [--fusion wbf], or, from files that --out or
 cxrdet predict wrote: cxrdet test CONFIG --ensemble-predictions a.npz b.npz ...
 """
-import os
-
 from cxrdet.cli import arguments
 from cxrdet.core.errors import ConfigError
 
@@ -53,7 +51,6 @@ def _add_ensemble_arguments(parser) -> None:
 
 
 def run(args) -> None:
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     from cxrdet.apis.test import test
     from cxrdet.engine.distributed import is_first
     from cxrdet.inference.ensemble import Fusion, bundle, ensemble_config
@@ -88,5 +85,6 @@ def run(args) -> None:
         raise ConfigError('--tta-fusion is for --tta')
     if args.bundle and is_first(args.launcher):
         bundle(cfg, args.bundle, trust=args.trust_checkpoint)
+    arguments.apply_launcher(args, cfg)
     test(cfg, args.checkpoint, out=args.out, launcher=args.launcher, trust=args.trust_checkpoint,
          pictures=not args.no_pictures)

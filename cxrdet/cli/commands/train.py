@@ -1,6 +1,4 @@
 """Train a detector or classifier from a config."""
-import os
-
 from cxrdet.cli import arguments
 
 
@@ -27,12 +25,12 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     from cxrdet.apis.train import train
     from cxrdet.engine.run_name import run_folder
     from cxrdet.preflight.config import load_config
     cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root, work_dir=args.work_dir,
                       train_limit=args.train_limit, valid_limit=args.valid_limit)
+    arguments.apply_launcher(args, cfg)
     if args.run_name is not None:
         cfg.work_dir = str(run_folder(cfg.work_dir, args.config, args.run_name, resume=args.resume,
                                       launcher=args.launcher))

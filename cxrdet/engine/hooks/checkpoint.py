@@ -50,8 +50,11 @@ class CheckpointHook(MMEngineCheckpointHook):
     - The state of schedules is plain data. (MMEngine's OneCycleLR adds the function of its curve.)
     """
 
+    _inside_epoch = False  # whether the run goes on from within an epoch, whose validation is not due
+
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:
+            self._inside_epoch = bool(checkpoint.get('interrupted', {}).get('batches'))
             Checkpoint(checkpoint, runner._load_from or runner.work_dir).check_model(runner.model)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -65,7 +68,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             _clean(runner, {self.out_dir, runner.work_dir})
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids = deque(self.keep_ckpt_ids)  # without its limit: one more stands while writing
-        if runner._resume:
+        if runner._resume and not self._inside_epoch:
             _validate_resumed(runner)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
