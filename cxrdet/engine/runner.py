@@ -15,7 +15,6 @@ from cxrdet.engine.optimizers.no_weight_decay import exempt_from_decay
 from cxrdet.engine.process import unwrap
 from cxrdet.engine.schedule import check_resumed, hyperparameters, restart_schedule, resumed_changes, tell_changes
 
-
 _FOR_THE_FILE = ('Distributed training is not used', 'Hooks will be executed in the following order',
                  'paramwise_options -- ', '"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
 
@@ -23,6 +22,11 @@ _FOR_THE_FILE = ('Distributed training is not used', 'Hooks will be executed in 
 def only_in_file(record: logging.LogRecord) -> bool:
     """Whether a record is one of MMEngine's before the first line that matters: versions, config, order of hooks …"""
     return record.funcName == '_log_env' or record.getMessage().startswith(_FOR_THE_FILE)
+
+
+def _raise(record: logging.LogRecord) -> None:
+    """Raise the error with which a record could not be written; called where it is handled."""
+    raise
 
 
 class QuietRunner(Runner):
@@ -33,7 +37,9 @@ class QuietRunner(Runner):
         logger = super().build_logger(log_level, log_file, **kwargs)
         files = [handler.baseFilename for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
         for handler in logger.handlers if files else ():
-            if not isinstance(handler, logging.FileHandler):
+            if isinstance(handler, logging.FileHandler):
+                handler.handleError = _raise  # logging would print it, and go on
+            else:
                 handler.addFilter(lambda record: not only_in_file(record))
         for path in files[:1]:
             logger.info(f'Log, with versions and config: {path}')
