@@ -3,10 +3,12 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.issues import DataTable, Finding, Place
@@ -155,6 +157,15 @@ def measured(file: str | Path) -> tuple[float, float]:
         return _size(str(file), state.st_mtime_ns, state.st_size)
     except (DataError, OSError, ValueError):
         return math.nan, math.nan
+
+
+def tell_other_sizes(table: DataTable, rows: Iterable[int]) -> None:
+    """Tell which of the images in ``rows`` have another size, by their headers, than is stated."""
+    for row in rows if table.sizes_of_files else ():
+        stated, found = table.sizes[row], np.array(measured(table.files[row]))
+        if not np.isnan([*stated, *found]).any() and (stated != found).any():
+            table.tell_image('error', 'size_mismatch', f'"{table.names[row]}" has {found[1]:g} x {found[0]:g} px, its '
+                             f'annotation says {stated[1]:g} x {stated[0]:g}', row)
 
 
 @lru_cache(maxsize=2 ** 17)
