@@ -60,21 +60,30 @@ def _parts(path: str) -> tuple[str, ...]:
     return Path(path).parts
 
 
-def tell_outside(table: DataTable, roots: Sequence[str | Path], *, allowed: bool = False) -> None:
-    """Tell images whose names lead out of ``roots`` (the set first); their rows stand in ``table.outside``.
-
-    Judged as by :func:`cxrdet.core.paths.is_outside`; a name with a zero byte is never ``allowed``.
-    """
-    for row, (name, file) in enumerate(zip(table.names, table.files)):
-        text = ''
-        if '\0' in name:
-            text = f'{name!r} holds a zero byte'
-        elif not allowed and name_fault(name) and (
-                is_outside(name, os.sep) or is_outside(os.path.abspath(file), roots[0], roots)):  # a drive; elsewhere
-            text = f'{name!r} leads out of {roots[0]}; it is not looked at (allow_outside=True, --allow-outside: it is)'
-        if text:
+def tell_outside(table: DataTable, roots: Sequence[str | Path | None], *, allowed: bool = False,
+                 files: Sequence[str] | None = None) -> None:
+    """Tell images whose names lead out of ``roots`` (the set first), their ``files`` being those of the table or files
+    of annotations; their rows stand in ``table.outside``."""
+    for row, (name, file) in enumerate(zip(table.names, files or table.files)):
+        if text := outside_fault(name, file, roots, allowed=allowed):
             table.outside.add(row)
             table.tell_image('error', 'outside_file', text, row)
+
+
+def outside_fault(name: str, file: str, roots: Sequence[str | Path | None], *, allowed: bool = False) -> str:
+    """Why the image that is called ``name`` in the data, and is ``file``, is not to be looked at; ``''``: it may be.
+
+    Judged as by :func:`cxrdet.core.paths.is_outside`, empty ``roots`` do not count; a name with a zero byte is never
+    ``allowed``.
+    """
+    if '\0' in name:
+        return f'{name!r} holds a zero byte'
+    if allowed or not name_fault(name):
+        return ''
+    roots = [root for root in roots if root] or [os.curdir]
+    if is_outside(name, os.sep) or is_outside(os.path.abspath(file), roots[0], roots):  # a drive; elsewhere
+        return f'{name!r} leads out of {roots[0]}; it is not looked at (allow_outside=True, --allow-outside: it is)'
+    return ''
 
 
 def tell_missing(table: DataTable, rows: Iterable[int]) -> None:
