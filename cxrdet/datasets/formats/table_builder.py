@@ -12,7 +12,7 @@ import numpy as np
 
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.issues import DataTable, Finding, Place
-from cxrdet.datasets.formats.files import image_paths, split_of
+from cxrdet.datasets.formats.files import images_by_name, split_of
 from cxrdet.datasets.formats.images import read_image_size
 
 _UPLOADED = re.compile(r'[0-9a-f]{8}-')  # what Label Studio puts before the name of a file
@@ -97,9 +97,7 @@ class TableBuilder:
             if os.path.isfile(folder / name):
                 return str(folder / name)
         if self._listing is None:
-            self._listing = {}
-            for path in image_paths(self._folders[0]):
-                self._listing.setdefault(Path(path).name, []).append(path)
+            self._listing = images_by_name(self._folders[0])
         last = name.rpartition('/')[2]
         found = (self._listing.get(wanted, ()) for wanted in (last, _UPLOADED.sub('', last, count=1)))
         return next((paths[0] for paths in found if len(paths) == 1), f'{[*folders, *self._folders][0]}/{name}')
