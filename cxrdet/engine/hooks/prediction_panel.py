@@ -9,6 +9,7 @@ from mmengine.runner import IterBasedTrainLoop
 
 from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.core.predictions import boxes_of_truth
+from cxrdet.datasets.label_matrix import label_row
 from cxrdet.datasets.transforms.loading import image_reader
 from cxrdet.engine.process import unwrap
 from cxrdet.registry import HOOKS
@@ -72,7 +73,8 @@ class PredictionPanelHook(Hook):
         image = image_reader(dataset)(info['img_path'])
         if 'pred_instances' not in sample:
             scores = sample.pred_score.double().cpu().numpy()
-            return classification_panel(image, _labels(info, len(scores)), scores, classes, size=self.size)
+            labels = label_row(info, len(scores), info['img_path'])
+            return classification_panel(image, labels, scores, classes, size=self.size)
         found = sample.pred_instances.cpu().numpy()
         prediction = dict(boxes=found.bboxes, scores=found.scores, labels=found.labels)
         return detection_panel(image, prediction, boxes_of_truth(info['instances']), classes,
@@ -86,10 +88,3 @@ def _by_iteration(runner) -> bool:
 def _done(runner) -> int:
     """Epochs, or iterations, that are behind the run: the step of the validation's metrics."""
     return runner.iter if _by_iteration(runner) else runner.epoch
-
-
-def _labels(info: dict, number: int) -> np.ndarray:
-    """(C,) labels of an image: 1, 0 or NaN."""
-    if info.get('gt_score') is not None:
-        return np.asarray(info['gt_score'], np.float64)
-    return np.isin(np.arange(number), info.get('gt_label', [])).astype(np.float64)
