@@ -42,8 +42,8 @@ _BEST = Switch('plugin', 'cxrdet.RestoreBestHook', 'ends the training with the b
 _COMPARE = Switch('tool', 'tools/compare.py', 'draws predictions beside the ground truth')
 _SCALES = Switch('config', 'configs/faster_rcnn_fpn_cell_multiscale.py', 'trains on images of six sizes',
                  measured=('bccd_ablation', 'FPN, multi-scale'))
-_LARGER = Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline alike)',
-                 'configs/faster_rcnn_fpn_cell.py')
+_LARGER = Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline '
+                 'alike)', 'configs/faster_rcnn_fpn_cell.py')
 _ANCHORS = Switch('setting', 'model.rpn_head.anchor_generator.scales', "anchors of their size, for RetinaNet "
                   "model.bbox_head's octave_base_scale: tools/check_data.py says which fit the boxes of the set",
                   'configs/faster_rcnn_fpn_cell.py')
@@ -153,8 +153,8 @@ _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
     'confusion': (_CHECK,),
 }
 
-_EVENLY = Switch('plugin', 'cxrdet.ClassBalancedSampler', 'as train_dataloader.sampler: draws every class equally often',
-                 measured=_BALANCED)
+_EVENLY = Switch('plugin', 'cxrdet.ClassBalancedSampler', 'as train_dataloader.sampler: draws every class equally '
+                 'often', measured=_BALANCED)
 _IMG_SIZE = Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)',
                    'configs/resnet18_crops_64.py')
 

@@ -30,6 +30,7 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.registry import MODELS
+from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from cxrdet.checkpoints.checkpoint import Checkpoint
@@ -100,6 +101,16 @@ def set_threads(launcher: str = 'none') -> None:
 def unwrap(model: nn.Module) -> nn.Module:
     """The model inside MMEngine's wrappers for distributed runs; ``model`` itself where there is none."""
     return model.module if is_model_wrapper(model) else model
+
+
+def by_iteration(runner) -> bool:
+    """Whether a training goes by iterations, not by epochs."""
+    return isinstance(runner._train_loop, IterBasedTrainLoop)
+
+
+def position(runner) -> int:
+    """Epochs, or iterations, that are behind a run: the step of its validation's metrics."""
+    return runner.iter if by_iteration(runner) else runner.epoch
 
 
 def param_groups(optim_wrapper) -> list[dict]:
