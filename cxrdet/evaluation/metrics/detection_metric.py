@@ -13,7 +13,7 @@ from cxrdet.core.files import write_atomic
 from cxrdet.core.predictions import boxes_of_truth
 from cxrdet.core.rates import Rates, mean_of_known, precision_recall_f1
 from cxrdet.evaluation.metrics.coco_backend import AREAS, coco_tables, precision_and_recall
-from cxrdet.evaluation.metrics.log_tables import absent_text, rate_table
+from cxrdet.evaluation.metrics.log_tables import absent_text, text_table
 from cxrdet.registry import METRICS
 
 
@@ -125,10 +125,11 @@ class DetectionMetric(BaseMetric):
              targets: Sequence[dict]) -> None:
         kept = [target['labels'][~target['ignore']] for target in targets]
         boxes = np.bincount(np.concatenate([np.zeros(0, np.int64), *kept]), minlength=len(classes))
-        rows = [(name, boxes[i], *average[i], *(rate[i] for rate in rates)) for i, name in enumerate(classes)]
+        rows = [('class', 'boxes', 'AP', 'AP50', 'AR', 'precision', 'recall', 'F1'), *(
+            (name, boxes[i], *average[i], *(rate[i] for rate in rates)) for i, name in enumerate(classes))]
         rows.append(('all (mean, micro)', boxes.sum(), metrics['bbox_mAP'], metrics['bbox_mAP_50'],
                      metrics[f'bbox_AR@{self.max_dets}'], metrics['precision'], metrics['recall'], metrics['F1']))
-        table = rate_table(('class', 'boxes', 'AP', 'AP50', 'AR', 'precision', 'recall', 'F1'), rows)
+        table = '\n'.join(text_table(rows))
         print_log(f'{len(targets)} images, {sum(len(p["scores"]) for p in predictions)} predictions; precision, recall '
                   f'and F1 at score >= {self.score_thr:g}, IoU >= {self.iou_thr:g}\n{table}', logger='current')
         if text := absent_text(classes, boxes, 'ground truth'):
