@@ -42,15 +42,25 @@ _BEST = Switch('plugin', 'cxrdet.RestoreBestHook', 'ends the training with the b
 _COMPARE = Switch('tool', 'tools/compare.py', 'draws predictions beside the ground truth')
 _SCALES = Switch('config', 'configs/faster_rcnn_fpn_cell_multiscale.py', 'trains on images of six sizes',
                  measured=('bccd_ablation', 'FPN, multi-scale'))
+_LARGER = Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline '
+                 'alike)', 'configs/faster_rcnn_fpn_cell.py')
+_ANCHORS = Switch('setting', 'model.rpn_head.anchor_generator.scales', "anchors of their size, for RetinaNet "
+                  "model.bbox_head's octave_base_scale: tools/check_data.py says which fit the boxes of the set",
+                  'configs/faster_rcnn_fpn_cell.py')
+_NO_PROBABILITY = Switch('tool', 'tools/predict.py', 'choose --score-thr by precision and recall, and do not read '
+                         'scores as probabilities')
 _ROI_FOCAL = 'bccd_ablation', 'FPN, focal and GIoU loss'
 _ENSEMBLE = Switch('tool', 'tools/test.py', '--ensemble averages several models, which are less sure together')
-_FEW = Switch('tool', 'tools/prepare_data.py', 'draws other splits; a larger validation share, or folds, judge rare '
-                                               'classes better')
-
-_MEND = Switch('tool', 'tools/check_data.py', 'lists every fault with its place; --fix writes a mended copy')
-_ABSENT = Switch('tool', 'tools/prepare_data.py', 'draws another split, with images of every class on both sides')
-_CLASSES = Switch('setting', 'train_dataloader.dataset.metainfo', 'or leave the class out: '
-                  'metainfo=dict(classes=[...]) without it', 'configs/faster_rcnn_bifpn_bccd.py')
+_DATA: dict[str, tuple[Switch, ...]] = {  # for every task
+    'low_quality': (
+        Switch('tool', 'tools/check_data.py', 'lists every fault with its place; --fix writes a mended copy'),),
+    'absent_class': (
+        Switch('tool', 'tools/prepare_data.py', 'draws another split, with images of every class on both sides'),
+        Switch('setting', 'train_dataloader.dataset.metainfo', 'or leave the class out: '
+               'metainfo=dict(classes=[...]) without it', 'configs/faster_rcnn_bifpn_bccd.py')),
+    'few': (Switch('tool', 'tools/prepare_data.py', 'draws other splits; a larger validation share, or folds, judge '
+                   'rare classes better'),),
+}
 
 _DETECTION: dict[str, tuple[Switch, ...]] = {
     'overfit': (
@@ -66,7 +76,6 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
                'and holds frequent ones below --most')),
     'weak_class': (_CHECK, Switch('tool', 'tools/balance_data.py', 'gives a class its own number of boxes: --targets'),
                    Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples more', measured=_ROI_FOCAL)),
-    'low_quality': (_MEND,), 'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
     'localisation': (
         Switch('config', 'configs/faster_rcnn_bifpn_focal_giou_cell.py', 'trains boxes by the GIoU loss',
                measured=_ROI_FOCAL),
@@ -89,29 +98,10 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
         Switch('tool', 'tools/predict.py', 'a higher --score-thr shows fewer of them, and misses more'), _CHECK),
     'missed': (
         Switch('tool', 'tools/predict.py', 'a lower --score-thr shows more, if they were found with low scores'),
-        Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline alike)',
-               'configs/faster_rcnn_fpn_cell.py'), _CHECK),
-    'small_boxes': (
-        Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline alike)',
-               'configs/faster_rcnn_fpn_cell.py'),
-        Switch('setting', 'model.rpn_head.anchor_generator.scales', "smaller anchors, for RetinaNet model.bbox_head's "
-               'octave_base_scale; tools/check_data.py advises from the boxes of the set',
-               'configs/faster_rcnn_fpn_cell.py'),
-        _SCALES),
-    'medium_boxes': (
-        Switch('setting', 'model.rpn_head.anchor_generator.scales', 'anchors of their size: tools/check_data.py says '
-               'which fit the boxes of the set', 'configs/faster_rcnn_fpn_cell.py'),
-        _SCALES),
-    'large_boxes': (
-        Switch('setting', 'model.rpn_head.anchor_generator.scales', 'larger anchors; tools/check_data.py advises from '
-               'the boxes of the set', 'configs/faster_rcnn_fpn_cell.py'),
-        _SCALES),
-    'overconfident': (
-        Switch('tool', 'tools/predict.py', 'choose --score-thr by precision and recall, and do not read scores as '
-               'probabilities'), _ENSEMBLE),
-    'underconfident': (
-        Switch('tool', 'tools/predict.py', 'choose --score-thr by precision and recall, and do not read scores as '
-               'probabilities'),),
+        _LARGER, _CHECK),
+    'small_boxes': (_LARGER, _ANCHORS, _SCALES), 'medium_boxes': (_ANCHORS, _SCALES),
+    'large_boxes': (_ANCHORS, _SCALES),
+    'overconfident': (_NO_PROBABILITY, _ENSEMBLE), 'underconfident': (_NO_PROBABILITY,),
     'found_below': (
         Switch('tool', 'tools/predict.py', 'a lower --score-thr shows them, and more false ones'),
         Switch('plugin', 'cxrdet.RoIFocalLoss', 'sorts hard objects from background better', measured=_ROI_FOCAL),
@@ -148,7 +138,6 @@ _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
         Switch('plugin', 'cxrdet.MaskedAsymmetricLoss', 'configs/densenet_tiny_asymmetric_nih_128.py: weighs easy '
                'negatives less', measured=('nih_779', 'DenseNet, asymmetric loss')),
         Switch('config', 'configs/_base_/datasets/nih_224.py', 'larger images, for small findings')),
-    'low_quality': (_MEND,), 'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
     'overconfident': (_TEMPERATURE, _CALIBRATE, _ENSEMBLE), 'underconfident': (_TEMPERATURE, _CALIBRATE),
     'shifted': (
         Switch('plugin', 'cxrdet.PositiveWeightHook', 'a lower cap, or none of it, shifts probabilities less'),
@@ -164,6 +153,11 @@ _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
     'confusion': (_CHECK,),
 }
 
+_EVENLY = Switch('plugin', 'cxrdet.ClassBalancedSampler', 'as train_dataloader.sampler: draws every class equally '
+                 'often', measured=_BALANCED)
+_IMG_SIZE = Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)',
+                   'configs/resnet18_crops_64.py')
+
 _SINGLE_LABEL: dict[str, tuple[Switch, ...]] = {
     'overfit': (
         Switch('config', 'configs/_base_/datasets/csv_crops_64.py', 'its train_pipeline has random crops, all eight '
@@ -172,15 +166,8 @@ _SINGLE_LABEL: dict[str, tuple[Switch, ...]] = {
         _DECAY, _STOP, _BEST),
     'underfit': (
         _CURVES, _EPOCHS, _RATE,
-        Switch('config', 'configs/resnet18_csv.py', 'from pretrained weights'),
-        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_crops_64.py')),
-    'imbalance': (
-        Switch('plugin', 'cxrdet.ClassBalancedSampler', 'as train_dataloader.sampler: draws every class equally '
-               'often', measured=_BALANCED),),
-    'weak_class': (
-        _CHECK, Switch('plugin', 'cxrdet.ClassBalancedSampler', 'draws every class equally often', measured=_BALANCED),
-        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_crops_64.py')),
-    'low_quality': (_MEND,), 'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
+        Switch('config', 'configs/resnet18_csv.py', 'from pretrained weights'), _IMG_SIZE),
+    'imbalance': (_EVENLY,), 'weak_class': (_CHECK, _EVENLY, _IMG_SIZE),
     'confusion': (
         _CHECK, Switch('tool', 'tools/predict.py', '--cam shows what the model looks at'),
         Switch('config', 'configs/resnet18_hybrid_csv.py', 'attention in the backbone',
@@ -198,7 +185,7 @@ _SINGLE_LABEL['confounded'] = _MULTI_LABEL['confounded'][2:]
 
 #: By task and code of the finding.
 ADVICE: dict[str, dict[str, tuple[Switch, ...]]] = {
-    'detection': _DETECTION, 'multi-label': _MULTI_LABEL, 'single-label': _SINGLE_LABEL}
+    'detection': _DATA | _DETECTION, 'multi-label': _DATA | _MULTI_LABEL, 'single-label': _DATA | _SINGLE_LABEL}
 
 
 def advice_for(code: str, task: str) -> list[dict[str, str]]:

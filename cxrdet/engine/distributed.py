@@ -50,7 +50,10 @@ def init_distributed(launcher: str, cfg: Any) -> None:
     import torch
     from torch import distributed
     if torch.cuda.is_available():
-        _check_gpus(torch.cuda.device_count())
+        number, gpus = int(os.environ.get('LOCAL_RANK', 0)), torch.cuda.device_count()
+        if number >= gpus:
+            raise ConfigError(f'Process number {number} of this machine finds {gpus} GPUs: start at most {gpus} '
+                              'processes, or compute on the CPU by setting CUDA_VISIBLE_DEVICES=-1.')
         fit_to_machine(cfg, launcher)
         return
     fit_to_machine(cfg, launcher)
@@ -65,13 +68,6 @@ def init_distributed(launcher: str, cfg: Any) -> None:
 def is_first(launcher: str) -> bool:
     """Whether this process is the first of those that the launcher has started; to be asked at any time."""
     return launcher == 'none' or int(os.environ.get(_NEEDED[launcher][0], 0)) == 0
-
-
-def _check_gpus(gpus: int) -> None:
-    number = int(os.environ.get('LOCAL_RANK', 0))
-    if number >= gpus:
-        raise ConfigError(f'Process number {number} of this machine finds {gpus} GPUs: start at most {gpus} processes, '
-                          'or compute on the CPU by setting CUDA_VISIBLE_DEVICES=-1.')
 
 
 def _set_environment(launcher: str) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from cxrdet.checkpoints.checkpoint import install_safe_loader
 from cxrdet.core.errors import CheckpointError
 from cxrdet.models.backbones import AttentionResNet, add_attention
-from cxrdet.models.backbones.attention_resnet import behind
+from cxrdet.models.backbones.attention_resnet import preset
 from cxrdet.models.layers import ECA, BoTAttention, CoordinateAttention, LinearBoTAttention
 from cxrdet.registry import MODELS
 
@@ -257,7 +257,8 @@ def test_norms_of_the_attention_learn_while_others_rest(make):
 
 
 def test_attention_of_a_stage_that_is_frozen_later_rests():
-    net = AttentionResNet(18, behind([2, 4], dict(type='cxrdet.CoordinateAttention')), stem_channels=8, base_channels=8)
+    attention = preset('stage', [2, 4], gate=dict(type='cxrdet.CoordinateAttention'))
+    net = AttentionResNet(18, attention, stem_channels=8, base_channels=8)
     net.frozen_stages = 3
     net.train()
     assert not net.layer2.attention.training
