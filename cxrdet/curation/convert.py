@@ -10,7 +10,7 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.folders import keep_apart
 from cxrdet.core.issues import DataTable, told
 from cxrdet.core.paths import join_inside
-from cxrdet.core.progress import TimedProgressBar
+from cxrdet.core.progress import ProgressBar
 from cxrdet.curation.pixels import check_files
 from cxrdet.curation.prepare import check_images, count_boxes, place_image
 from cxrdet.curation.repaired_set import coco_content, copy_names, voc_names
@@ -98,7 +98,7 @@ def _convert(table: DataTable, source: str | Path, out_dir: str | Path, made_fro
     report: dict[str, dict[str, int] | str] = {}
     with prepared_folder(out_dir, manifest, force=force, inputs=[table.files[row] for row in rows]) as new:
         for split, members in splits.items():
-            bar = TimedProgressBar()
+            bar = ProgressBar()
             for done, row in enumerate(members, 1):
                 place_image(Path(table.files[row]), join_inside(new / 'images', names[row], renamed=True), link)
                 bar(split, done, len(members))
