@@ -220,7 +220,7 @@ class _Overlays:
             except ConfigError as error:
                 if self.cam:
                     raise
-                self.left, self.note = 0, f' Without Grad-CAM: {error}.'
+                self.left, self.note = 0, f' Without Grad-CAM: {str(error).rstrip(".")}.'
         return reduced(self.read(path))[0]
 
     def _sheet(self, path: str, prob: np.ndarray, called: np.ndarray) -> np.ndarray:

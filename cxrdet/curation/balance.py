@@ -225,8 +225,8 @@ def _goals(table: DataTable, path, split: str, target: int, targets: Mapping[str
                           f'{wanted.max(initial=1)}; got {most}.')
     findings = [finding for finding in check_table(table) if finding.level == 'error']
     if has_errors(findings):
-        raise DataError(f'{path}: {len(findings)} errors in the annotations, the first: {findings[0].text}. Mend them '
-                        f'with tools/check_data.py {path} --fix OUT first.')
+        raise DataError(f'{path}: {len(findings)} errors in the annotations, the first: '
+                        f'{findings[0].text.rstrip(".")}. Mend them with tools/check_data.py {path} --fix OUT first.')
     bound = _NO_BOUND if most is None else most
     return _Goals(wanted, np.where(wanted > 0, bound, _NO_BOUND))
 

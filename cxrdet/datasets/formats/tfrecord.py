@@ -156,7 +156,7 @@ def _parsed(file: str | Path) -> Iterator[RecordImage | Finding]:
                 name, image, rows = _parts(content[span.offset + 12:span.offset + 12 + span.length])
                 yield RecordImage(span, re.split(r'[/\\]', name)[-1], *image.shape[:2], rows, _key(image))
             except ValueError as error:  # UnicodeDecodeError is one
-                yield Finding('error', 'bad_image', f'{span}: {error}.', str(file))
+                yield Finding('error', 'bad_image', f'{span}: {error}', str(file))
     except DataError as error:
         yield Finding('error', 'unreadable_annotations', str(error).removeprefix(f'{file}: '), str(file))
 
