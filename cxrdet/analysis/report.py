@@ -34,6 +34,7 @@ from cxrdet.inference.split_predictions import LoadedModel, judge
 from cxrdet.inference.tasks import CLASSIFICATION, Decisions
 from cxrdet.preflight.data import training_quality
 from cxrdet.version import __version__
+from cxrdet.visualization.boxes import resized
 from cxrdet.visualization.curves import history_panels
 from cxrdet.visualization.panels import (
     Panel,
@@ -48,9 +49,9 @@ from cxrdet.visualization.report import Content, render_page
 from cxrdet.visualization.report.pictures import (
     BOX_KINDS,
     LABEL_KINDS,
+    LONG_SIDE,
     detection_pictures,
     label_pictures,
-    reduced,
 )
 
 CURVES = ('Precision and recall of boxes at IoU 0.5', 'FROC at IoU 0.5', 'ROC', 'Precision and recall', 'Calibration')
@@ -221,7 +222,7 @@ class _Overlays:
                 if self.cam:
                     raise
                 self.left, self.note = 0, f' Without Grad-CAM: {str(error).rstrip(".")}.'
-        return reduced(self.read(path))[0]
+        return resized(self.read(path), LONG_SIDE, enlarge=False)[0]
 
     def _sheet(self, path: str, prob: np.ndarray, called: np.ndarray) -> np.ndarray:
         results = self.load({'img_path': path, 'img_id': 0})
@@ -232,7 +233,7 @@ class _Overlays:
         labels = [int(i) for i in order if called[i]][:_CAM_CLASSES] or [int(order[0])]
         sheet = CLASSIFICATION.draw(image, self.prepare(results), self.prepare.transforms, record,
                                     self.settings._replace(shown=labels))
-        return reduced(sheet, 900)[0]
+        return resized(sheet, 900, enlarge=False)[0]
 
 
 def _label_calibration(task: str, true: np.ndarray, prob: np.ndarray, shown: Sequence[int], names: Sequence[str],
