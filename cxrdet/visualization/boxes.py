@@ -48,6 +48,15 @@ def as_picture(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image.copy())
 
 
+def input_picture(inputs: np.ndarray) -> np.ndarray:
+    """A model's input (3, H, W) as an image (H, W, 3) uint8; one that is not uint8 is stretched to 0..255."""
+    image = np.asarray(inputs).transpose(1, 2, 0)
+    if image.dtype != np.uint8:
+        low, high = float(image.min()), float(image.max())
+        image = np.rint((image - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+    return np.ascontiguousarray(image)
+
+
 def resized(image: np.ndarray, long_side: int, *, enlarge: bool = True) -> tuple[np.ndarray, float]:
     """The image with a long side of so many pixels, or as it is if it is smaller and not to ``enlarge``; the scale."""
     scale = long_side / max(image.shape[:2])

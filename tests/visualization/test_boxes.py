@@ -15,6 +15,8 @@ from cxrdet.visualization.boxes import (
     draw_boxes,
     draw_legend,
     grid,
+    input_picture,
+    resized,
     side_by_side,
 )
 
@@ -150,6 +152,19 @@ def test_no_colour_at_the_left_means_something_else_in_the_legend():
     assert not any(colored(picture[:, :650], look.color).any() for look in STATES.values())
     legend = draw_legend(picture, LEGEND)[len(picture):]
     assert all(colored(legend, look.color).any() for look in LEGEND.values())
+
+
+def test_model_input_as_a_picture():
+    inputs = np.array([[[-1., 0.]], [[1., 3.]], [[0., 0.]]], np.float32)  # (3, 1, 2)
+    assert input_picture(inputs).tolist() == [[[0, 128, 64], [64, 255, 64]]]
+    bytes_ = np.arange(6, dtype=np.uint8).reshape(3, 1, 2)
+    assert input_picture(bytes_).tolist() == [[[0, 2, 4], [1, 3, 5]]]
+    assert not input_picture(np.full((3, 2, 2), 7.)).any()
+
+
+def test_resized():
+    assert [resized(GREY, 320)[1], resized(GREY, 1280, enlarge=False)[1], resized(GREY, 1280)[1]] == [0.5, 1, 2]
+    assert resized(GREY, 320)[0].shape == (240, 320, 3) and resized(GREY, 1280, enlarge=False)[0] is GREY
 
 
 def test_grid():
