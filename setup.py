@@ -22,6 +22,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['cxrdet', 'cxrdet.*']),
     package_data={'cxrdet.core': ['evidence.csv'], 'cxrdet.visualization.report': ['*.html', '*.css', '*.js']},
+    entry_points={'console_scripts': ['cxrdet = cxrdet.cli:main']},
     install_requires=[
         'torch>=2.4',
         'torchvision>=0.19',
@@ -48,11 +49,12 @@ setup(
     ],
     extras_require={
         'tensorboard': ['tensorboard>=2.16'],
+        'completion': ['shtab>=1.7'],
         'cam': ['grad-cam>=1.5'],
         'hdf5': ['h5py>=3.8'],
         'timm': ['timm>=1.0'],
         'test': ['pytest>=8', 'pytest-xdist>=3.6', 'pytest-cov>=6', 'scikit-learn>=1.4', 'grad-cam>=1.5',
                  'ensemble-boxes>=1.0.9', 'h5py>=3.8', 'onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3',
-                 'tidecv>=1.0.1', 'timm>=1.0', 'selenium>=4.20', 'ruff>=0.6'],
+                 'tidecv>=1.0.1', 'timm>=1.0', 'selenium>=4.20', 'shtab>=1.7', 'ruff>=0.6'],
     },
 )

@@ -7,7 +7,7 @@ line (``mmengine``, ``mmcv``, ``mmdet``, ``mmpretrain``; dormant since 2024) and
 import re
 import sys
 from collections.abc import Iterable
-from importlib import metadata
+from importlib import import_module, metadata
 from types import ModuleType
 from typing import NamedTuple
 
@@ -201,3 +201,35 @@ def avoid_new_transformers() -> None:
         sys.modules[MultimodalFinder.name].WITH_MULTIMODAL = False
     else:
         MultimodalFinder.put_first()
+
+
+class _ThenOurs(WrappedLoader):
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        _join_mmengine()
+
+
+def _join_mmengine() -> None:
+    """Make our registries; keep MMEngine from printing what MMDetection and MMPretrain note at the level DEBUG."""
+    import_module('cxrdet.registry')
+    import_module('mmengine.logging.logger').print = _print_unless_noise
+
+
+def _print_unless_noise(message: object) -> None:
+    if not str(message).startswith('Could not import OneDL'):
+        sys.stdout.write(f'{message}\n')
+
+
+class RegistryFinder(WrappingFinder):
+    """An entry of ``sys.meta_path`` by which our registries are made as soon as MMEngine's are."""
+    name = 'mmengine.registry'
+    wrapper = _ThenOurs
+
+
+def register_with_mmengine() -> None:
+    """Make the registries of scope ``cxrdet`` if MMEngine is imported, or else when it will be. Idempotent."""
+    if RegistryFinder.name in sys.modules:
+        _join_mmengine()
+    else:
+        RegistryFinder.put_first()

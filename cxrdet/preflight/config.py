@@ -23,6 +23,8 @@ from cxrdet.core.config_tree import DATALOADERS, DATASET_KEYS, datasets_of, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.preflight.rules import HELPERS, RULES, RUNNER_KEYS, Expected
 
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
 
 def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_root: str | Path | None = None,
                 work_dir: str | Path | None = None, train_limit: int | None = None,
@@ -30,7 +32,7 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
     """Read a config and apply what every tool offers on its command line.
 
     Args:
-        path: A Python config file, or a name of an installed project (``mmdet::retinanet/…``).
+        path: What :func:`find_config` takes: a file, the name of a recipe, ``mmdet::retinanet/…``.
         cfg_options: ``key=value`` strings, e.g. ``optim_wrapper.optimizer.lr=0.01``, and the config's own shortcuts
             (:func:`expand_shortcuts`). ``data_root=DIR`` is the argument below.
         data_root: Replaces ``data_root`` of every data set.
@@ -43,6 +45,7 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
         ConfigError: If the file cannot be read, a section is none, an option is malformed or names what is not there,
             or a root or limit finds no data set.
     """
+    path = find_config(path)
     cfg = _read(path)
     for source, options in ((str(path), ()), ('--cfg-options', cfg_options or ())):
         if options:
@@ -59,9 +62,34 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
     return cfg
 
 
+def find_config(name: str | Path) -> str:
+    """The config that a command line or call means: the one place where that is decided.
+
+    Args:
+        name: A file; the bare name of a recipe (``faster_rcnn_bifpn_cell``); or a name of an installed project
+            (``mmdet::retinanet/…``), which MMEngine finds.
+
+    Raises:
+        ConfigError: If there is no such file and no such recipe.
+    """
+    text = os.fspath(name)
+    if '::' in text or os.path.isfile(text):
+        return text
+    known = recipes()
+    if Path(text).name == text and text.removesuffix('.py') in known:
+        return str(known[text.removesuffix('.py')])
+    if os.path.isdir(text):
+        raise ConfigError(f'{text}: expected a config file, got a folder.')
+    raise ConfigError(f'{text}: no such config file.{did_you_mean(Path(text).stem, known)} "cxrdet list" lists the '
+                      'recipes.')
+
+
+def recipes() -> dict[str, Path]:
+    """The configs that cxrdet brings along, by name."""
+    return {path.stem: path for path in sorted(CONFIGS.glob('*.py'))}
+
+
 def _read(path: str | Path) -> Config:
-    if '::' not in str(path) and not Path(path).is_file():
-        raise ConfigError(f'{path}: no such config file.')
     try:
         with patch.object(mmengine.config.config, 'open', _open_text, create=True):
             _follow_bases(str(path))

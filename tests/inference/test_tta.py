@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from cxrdet.cli.commands.test import BOX_FUSIONS
 from cxrdet.core.detection.fusion import FUSIONS
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.tta import tta_pipeline
@@ -78,8 +79,8 @@ def test_fusion_of_the_views_is_written_into_tta_model():
     assert config_problems(cfg) == []
 
 
-def test_the_tool_offers_every_fusion(tool):
-    assert set(tool('test').BOX_FUSIONS) == set(FUSIONS)
+def test_the_command_offers_every_fusion():
+    assert set(BOX_FUSIONS) == set(FUSIONS)
 
 
 @pytest.mark.parametrize(('change', 'fusion', 'message'), [
