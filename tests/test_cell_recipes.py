@@ -118,7 +118,7 @@ def test_last_phase_trains_a_step():
     from mmengine.structures import InstanceData
     init_default_scope('mmdet')
     torch.manual_seed(0)
-    cfg = Config.fromfile('configs/faster_rcnn_bccd_phase3.py')
+    cfg = Config.fromfile('configs/ablations/bccd/faster_rcnn_bccd_phase3.py')
     cfg.model.backbone.init_cfg = None
     cfg.model.train_cfg.rpn_proposal.update(nms_pre=50, max_per_img=50)
     model = MODELS.build(cfg.model)

@@ -104,7 +104,7 @@ def test_no_argument_is_unknown_to_the_installed_albumentations(cells):
 def geometry(size=(640, 640)):
     """The preset without what changes values only, as the config has it."""
     import albumentations
-    albu = Config.fromfile('configs/faster_rcnn_fpn_cell_albu.py').train_pipeline[3]
+    albu = Config.fromfile('configs/ablations/cell/faster_rcnn_fpn_cell_albu.py').train_pipeline[3]
     preset = albu.transforms[1]
     albu.transforms = albu.transforms[:2]
     preset.transforms = [step for step in preset.transforms
@@ -187,7 +187,7 @@ def test_boxes_fit_their_objects():
 
 
 def test_an_image_that_loses_all_boxes_stays_as_background():
-    cfg = Config.fromfile('configs/faster_rcnn_fpn_cell_albu.py').train_pipeline
+    cfg = Config.fromfile('configs/ablations/cell/faster_rcnn_fpn_cell_albu.py').train_pipeline
     cfg[3].transforms = [dict(type='Crop', x_min=300, y_min=300, x_max=600, y_max=600, p=1.0)]
     with DefaultScope.overwrite_default_scope('mmdet'):
         albu, pack = TRANSFORMS.build(cfg[3]), TRANSFORMS.build(cfg[4])
