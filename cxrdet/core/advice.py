@@ -40,7 +40,7 @@ _CHECK = Switch('tool', 'tools/check_data.py',
 _STOP = Switch('plugin', 'cxrdet.EarlyStoppingHook', 'stops when validation gets no better')
 _BEST = Switch('plugin', 'cxrdet.RestoreBestHook', 'ends the training with the best weights')
 _COMPARE = Switch('tool', 'tools/compare.py', 'draws predictions beside the ground truth')
-_SCALES = Switch('config', 'configs/ablations/cell/faster_rcnn_fpn_cell_multiscale.py', 'trains on images of six sizes',
+_SCALES = Switch('config', 'configs/faster_rcnn_fpn_cell_multiscale.py', 'trains on images of six sizes',
                  measured=('bccd_ablation', 'FPN, multi-scale'))
 _ROI_FOCAL = 'bccd_ablation', 'FPN, focal and GIoU loss'
 _ENSEMBLE = Switch('tool', 'tools/test.py', '--ensemble averages several models, which are less sure together')
@@ -68,7 +68,7 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
                    Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples more', measured=_ROI_FOCAL)),
     'low_quality': (_MEND,), 'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
     'localisation': (
-        Switch('config', 'configs/ablations/cell/faster_rcnn_bifpn_focal_giou_cell.py', 'trains boxes by the GIoU loss',
+        Switch('config', 'configs/faster_rcnn_bifpn_focal_giou_cell.py', 'trains boxes by the GIoU loss',
                measured=_ROI_FOCAL),
         Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images place boxes more exactly (the '
                'validation pipeline alike)', 'configs/faster_rcnn_fpn_cell.py'), _CHECK),
@@ -76,7 +76,7 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
         Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples of the classes more', measured=_ROI_FOCAL),
         Switch('plugin', 'cxrdet.CBAM', 'attention in the pyramid: configs/faster_rcnn_bifpn_cell.py',
                measured=('bccd_ablation', 'BiFPN, CBAM')), _CHECK),
-    'both': (_COMPARE, Switch('config', 'configs/ablations/cell/faster_rcnn_bifpn_focal_giou_cell.py',
+    'both': (_COMPARE, Switch('config', 'configs/faster_rcnn_bifpn_focal_giou_cell.py',
                               'focal loss for classes, GIoU loss for boxes', measured=_ROI_FOCAL)),
     'duplicate': (
         Switch('setting', 'model.test_cfg.rcnn.nms.iou_threshold', 'a lower one suppresses more overlapping boxes '
@@ -127,25 +127,25 @@ _BALANCED = 'nih_779', 'DenseNet, class-balanced sampling'
 
 _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
     'overfit': (
-        Switch('plugin', 'cxrdet.ChestAugment', 'shifts, turns and zooms as configs/ablations/nih/resnet18_nih_128.py does'), _DECAY,
-        _STOP, _BEST, Switch('config', 'configs/ablations/nih/resnet34_nih_frozen.py', 'pretrained weights that stay as they are'),
-        Switch('config', 'configs/ablations/nih/densenet121_nih_unfreeze.py', 'pretrained weights, unfrozen step by step')),
+        Switch('plugin', 'cxrdet.ChestAugment', 'shifts, turns and zooms as configs/resnet18_nih_128.py does'), _DECAY,
+        _STOP, _BEST, Switch('config', 'configs/resnet34_nih_frozen.py', 'pretrained weights that stay as they are'),
+        Switch('config', 'configs/densenet121_nih_unfreeze.py', 'pretrained weights, unfrozen step by step')),
     'underfit': (
         _CURVES, _EPOCHS, _RATE,
         Switch('config', 'configs/densenet121_nih.py', 'a larger model, from pretrained weights'),
-        Switch('config', 'configs/ablations/nih/densenet_tiny_unaugmented_nih_128.py', 'without augmentation, to see what it costs',
+        Switch('config', 'configs/densenet_tiny_unaugmented_nih_128.py', 'without augmentation, to see what it costs',
                measured=('nih_779', 'DenseNet, no augmentation'))),
     'imbalance': (
-        Switch('plugin', 'cxrdet.ClassBalancedSampler', 'configs/ablations/nih/densenet_tiny_class_balanced_nih_128.py: draws every '
+        Switch('plugin', 'cxrdet.ClassBalancedSampler', 'configs/densenet_tiny_class_balanced_nih_128.py: draws every '
                'class equally often', measured=_BALANCED),
-        Switch('plugin', 'cxrdet.LabelCountSampler', 'configs/ablations/nih/densenet_tiny_label_count_nih_128.py: draws films with '
+        Switch('plugin', 'cxrdet.LabelCountSampler', 'configs/densenet_tiny_label_count_nih_128.py: draws films with '
                'many findings more often', measured=('nih_779', 'DenseNet, sampling by label count')),
-        Switch('plugin', 'cxrdet.PositiveWeightHook', 'configs/ablations/nih/densenet_tiny_positive_weight_nih_128.py: weighs '
+        Switch('plugin', 'cxrdet.PositiveWeightHook', 'configs/densenet_tiny_positive_weight_nih_128.py: weighs '
                'positives by negatives / positives', measured=('nih_779', 'DenseNet, positive weights'))),
     'weak_class': (
-        Switch('plugin', 'cxrdet.MaskedFocalLoss', 'configs/ablations/nih/densenet_tiny_focal_nih_128.py: weighs hard labels more',
+        Switch('plugin', 'cxrdet.MaskedFocalLoss', 'configs/densenet_tiny_focal_nih_128.py: weighs hard labels more',
                measured=('nih_779', 'DenseNet, focal loss')),
-        Switch('plugin', 'cxrdet.MaskedAsymmetricLoss', 'configs/ablations/nih/densenet_tiny_asymmetric_nih_128.py: weighs easy '
+        Switch('plugin', 'cxrdet.MaskedAsymmetricLoss', 'configs/densenet_tiny_asymmetric_nih_128.py: weighs easy '
                'negatives less', measured=('nih_779', 'DenseNet, asymmetric loss')),
         Switch('config', 'configs/_base_/datasets/nih_224.py', 'larger images, for small findings')),
     'low_quality': (_MEND,), 'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
@@ -159,7 +159,7 @@ _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
     'confounded': (
         Switch('tool', 'tools/prepare_data.py', 'nih --stratify view sex: the same mixture in every split'),
         Switch('setting', 'train_dataloader.dataset.split_file', 'a list of one view only, to see what is left of the '
-               'score', 'configs/ablations/nih/resnet18_nih_128.py'),
+               'score', 'configs/resnet18_nih_128.py'),
         Switch('tool', 'tools/predict.py', '--cam shows whether the model looks at the finding or elsewhere')),
     'confusion': (_CHECK,),
 }
@@ -173,13 +173,13 @@ _SINGLE_LABEL: dict[str, tuple[Switch, ...]] = {
     'underfit': (
         _CURVES, _EPOCHS, _RATE,
         Switch('config', 'configs/resnet18_csv.py', 'from pretrained weights'),
-        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/ablations/crops/resnet18_crops_64.py')),
+        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_crops_64.py')),
     'imbalance': (
         Switch('plugin', 'cxrdet.ClassBalancedSampler', 'as train_dataloader.sampler: draws every class equally '
                'often', measured=_BALANCED),),
     'weak_class': (
         _CHECK, Switch('plugin', 'cxrdet.ClassBalancedSampler', 'draws every class equally often', measured=_BALANCED),
-        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/ablations/crops/resnet18_crops_64.py')),
+        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_crops_64.py')),
     'low_quality': (_MEND,), 'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
     'confusion': (
         _CHECK, Switch('tool', 'tools/predict.py', '--cam shows what the model looks at'),
@@ -187,10 +187,10 @@ _SINGLE_LABEL: dict[str, tuple[Switch, ...]] = {
                measured=('cervical_attention', 'Hybrid: CA, then BoTLinear'))),
     'overconfident': (
         Switch('setting', 'model.head.loss.label_smooth_val', 'more of it makes the model less sure',
-               'configs/ablations/crops/resnet18_crops_64.py'), _ENSEMBLE),
+               'configs/resnet18_crops_64.py'), _ENSEMBLE),
     'underconfident': (
         Switch('setting', 'model.head.loss.label_smooth_val', 'less of it makes the model surer',
-               'configs/ablations/crops/resnet18_crops_64.py'),
+               'configs/resnet18_crops_64.py'),
         Switch('config', 'configs/_base_/datasets/csv_crops_64.py', 'less CutMix (probs of data_preprocessor.'
                'batch_augments), which makes a model less sure'), _EPOCHS),
 }

@@ -9,7 +9,7 @@ import os
 import pkgutil
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import IO
@@ -21,16 +21,18 @@ from mmengine.logging import print_log
 
 from cxrdet.core.config_tree import DATALOADERS, DATASET_KEYS, datasets_of, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.recipes import configs_folder, find_config
+from cxrdet.preflight.mods import apply_mods
 from cxrdet.preflight.rules import HELPERS, RULES, RUNNER_KEYS, Expected
 
 
 def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_root: str | Path | None = None,
                 work_dir: str | Path | None = None, train_limit: int | None = None,
-                valid_limit: int | None = None) -> Config:
+                valid_limit: int | None = None, mods: Sequence[str] = ()) -> Config:
     """Read a config and apply what every tool offers on its command line.
 
     Args:
-        path: A Python config file, or a name of an installed project (``mmdet::retinanet/…``).
+        path: A config file, the name of a recipe, or one of an installed project (:func:`find_config`).
         cfg_options: ``key=value`` strings, e.g. ``optim_wrapper.optimizer.lr=0.01``, and the config's own shortcuts
             (:func:`expand_shortcuts`). ``data_root=DIR`` is the argument below.
         data_root: Replaces ``data_root`` of every data set.
@@ -38,12 +40,14 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
         train_limit: Use N training samples only: the first, or those that the data set chooses for ``indices=N``
             (``CSVImageDataset`` keeps the classes balanced). 1 or more.
         valid_limit: Use N validation and test samples only.
+        mods: Changes by name, in this order, before the options (:mod:`cxrdet.preflight.mods`).
 
     Raises:
         ConfigError: If the file cannot be read, a section is none, an option is malformed or names what is not there,
             or a root or limit finds no data set.
     """
-    cfg = _read(path)
+    cfg = _read(path := find_config(str(path)))
+    apply_mods(cfg, mods, configs_folder() / '_base_' / 'mods')
     for source, options in ((str(path), ()), ('--cfg-options', cfg_options or ())):
         if options:
             merge_options(cfg, parse_cfg_options(options))
@@ -60,8 +64,6 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
 
 
 def _read(path: str | Path) -> Config:
-    if '::' not in str(path) and not Path(path).is_file():
-        raise ConfigError(f'{path}: no such config file.')
     try:
         with patch.object(mmengine.config.config, 'open', _open_text, create=True):
             _follow_bases(str(path))

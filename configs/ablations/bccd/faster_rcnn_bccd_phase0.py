@@ -1,5 +1,5 @@
 """faster_rcnn_cell_phase0.py for BCCD on two CPU cores: 320x240 px, random weights; the same Adam and batches of 2.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_bccd_phase0.py --data-root data/bccd --cfg-options max_epochs=12
+Run: cxrdet train faster_rcnn_bccd_phase0 --data-root data/bccd --cfg-options max_epochs=12
 """
 _base_ = [
     '../../_base_/models/faster_rcnn_r50_fpn_scratch.py', '../../_base_/datasets/bccd_voc_320.py',

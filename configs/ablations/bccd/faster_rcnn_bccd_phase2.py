@@ -1,5 +1,5 @@
 """faster_rcnn_cell_phase2.py for BCCD on two CPU cores, upon phase 1: EfficientNet-B0 in place of B4, 240 to 320 px.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_bccd_phase2.py --data-root data/bccd --from-scratch
+Run: cxrdet train faster_rcnn_bccd_phase2 --data-root data/bccd --from-scratch
 """
 _base_ = ['./faster_rcnn_bccd_phase1.py', '../../_base_/backbones/efficientnet_b0.py']
 cbam = dict(type='cxrdet.CBAM', ratio=8, kernel_size=7)

@@ -1,5 +1,5 @@
 """faster_rcnn_cell_phase3.py for BCCD on two CPU cores, upon phase 2: OHEM 0.7 and medical preprocessing.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_bccd_phase3.py --data-root data/bccd --from-scratch
+Run: cxrdet train faster_rcnn_bccd_phase3 --data-root data/bccd --from-scratch
 """
 _base_ = './faster_rcnn_bccd_phase2.py'
 focal = dict(type='cxrdet.RoIFocalLoss', gamma=2.0, alpha=0.25)

@@ -1,5 +1,5 @@
 """BiFPN at 640x480 px, on a GPU: faster_rcnn_fpn_bccd_640.py with the other neck.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_bifpn_bccd_640.py --data-root data/bccd --amp
+Run: cxrdet train faster_rcnn_bifpn_bccd_640 --data-root data/bccd --amp
 """
 _base_ = './faster_rcnn_fpn_bccd_640.py'
 model = dict(

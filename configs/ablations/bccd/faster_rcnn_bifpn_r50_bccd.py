@@ -1,5 +1,5 @@
 """The flagship's model on BCCD from random weights: ResNet-50, BiFPN of three layers, CBAM on P3-P5, at 384x288 px.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_bifpn_r50_bccd.py --data-root data/bccd --cfg-options max_epochs=48
+Run: cxrdet train faster_rcnn_bifpn_r50_bccd --data-root data/bccd --cfg-options max_epochs=48
 """
 _base_ = [
     '../../_base_/models/faster_rcnn_r50_fpn_scratch.py', '../../_base_/datasets/bccd_voc.py',

@@ -1,5 +1,5 @@
 """Faster R-CNN, ResNet-18, FPN on BCCD from random weights at 320x240 px in 12 epochs: the baseline of short tables.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_fpn_bccd_320.py --data-root data/bccd
+Run: cxrdet train faster_rcnn_fpn_bccd_320 --data-root data/bccd
 """
 _base_ = [
     '../../_base_/models/faster_rcnn_r18_fpn.py', '../../_base_/datasets/bccd_voc_320.py',

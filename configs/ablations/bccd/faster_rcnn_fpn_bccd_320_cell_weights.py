@@ -1,5 +1,5 @@
 """faster_rcnn_fpn_bccd_320.py whose ResNet-18 comes from a classifier of cervical cells (configs/resnet18_csv.py).
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_fpn_bccd_320_cell_weights.py --data-root data/bccd
+Run: cxrdet train faster_rcnn_fpn_bccd_320_cell_weights --data-root data/bccd
 with the weights of another run: --cfg-options model.backbone.init_cfg.checkpoint=FILE
 """
 _base_ = './faster_rcnn_fpn_bccd_320.py'

@@ -1,5 +1,5 @@
 """faster_rcnn_fpn_bccd_320.py on images after CLAHE, denoising, sharpening and a z-score.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_fpn_bccd_320_preprocessed.py --data-root data/bccd
+Run: cxrdet train faster_rcnn_fpn_bccd_320_preprocessed --data-root data/bccd
 """
 _base_ = './faster_rcnn_fpn_bccd_320.py'
 model = dict(data_preprocessor=dict(mean=[0, 0, 0], std=[1, 1, 1]))

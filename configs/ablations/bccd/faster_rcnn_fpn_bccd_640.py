@@ -1,5 +1,5 @@
 """Faster R-CNN, ResNet-18, FPN on BCCD from random weights at the images' own 640x480 px, on a GPU.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_fpn_bccd_640.py --data-root data/bccd --amp
+Run: cxrdet train faster_rcnn_fpn_bccd_640 --data-root data/bccd --amp
 """
 _base_ = [
     '../../_base_/models/faster_rcnn_r18_fpn.py', '../../_base_/datasets/bccd_voc_640.py',

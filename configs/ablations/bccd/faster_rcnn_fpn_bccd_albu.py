@@ -1,7 +1,7 @@
 """The baseline on BCCD with the augmentation preset of albumentations in place of its own.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_fpn_bccd_albu.py --data-root data/bccd
+Run: cxrdet train faster_rcnn_fpn_bccd_albu --data-root data/bccd
 """
-_base_ = ['../../faster_rcnn_fpn_bccd.py', '../../_base_/datasets/albu_cell.py']
+_base_ = ['../../faster_rcnn_fpn_bccd.py', '../../_base_/mods/albumentations.py']
 model = dict(data_preprocessor=dict(batch_augments=None))  # all images are 384x288 px: no batch needs padding
 crop = dict(type='RandomResizedCrop', size=(288, 384), scale=(0.8, 1.0), ratio=(1.0, 1.78), p=0.5)
 holes = dict(type='CoarseDropout', num_holes_range=(1, 8), hole_height_range=(0.05, 0.05),

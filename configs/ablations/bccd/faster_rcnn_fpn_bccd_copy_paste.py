@@ -1,5 +1,5 @@
 """The baseline on BCCD with cells of other images pasted into every second image.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_fpn_bccd_copy_paste.py --data-root data/bccd
+Run: cxrdet train faster_rcnn_fpn_bccd_copy_paste --data-root data/bccd
 """
 _base_ = '../../faster_rcnn_fpn_bccd.py'
 paste = dict(type='cxrdet.BoxCopyPaste', prob=0.5, max_objects=3)

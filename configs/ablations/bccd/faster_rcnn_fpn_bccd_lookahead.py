@@ -1,5 +1,5 @@
 """The baseline on BCCD trained by Lookahead (6 steps, half the way) around AdamW.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_fpn_bccd_lookahead.py --data-root data/bccd
+Run: cxrdet train faster_rcnn_fpn_bccd_lookahead --data-root data/bccd
 """
 _base_ = '../../faster_rcnn_fpn_bccd.py'
 optim_wrapper = dict(

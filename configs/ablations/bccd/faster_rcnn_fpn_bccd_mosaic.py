@@ -1,7 +1,7 @@
 """The baseline on BCCD with every second image made of parts of four (mosaic).
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_fpn_bccd_mosaic.py --data-root data/bccd
+Run: cxrdet train faster_rcnn_fpn_bccd_mosaic --data-root data/bccd
 """
-_base_ = ['./faster_rcnn_fpn_bccd_copy_paste.py', '../../_base_/datasets/albu_cell.py']
+_base_ = ['./faster_rcnn_fpn_bccd_copy_paste.py', '../../_base_/mods/albumentations.py']
 model = dict(data_preprocessor=dict(batch_augments=None))  # all images are 384x288 px: no batch needs padding
 middle = dict(type='CenterCrop', height=288, width=384, pad_if_needed=True, fill=114, p=1.0)
 whole = [

@@ -1,5 +1,5 @@
 """The baseline on BCCD with images of six sizes, 0.75 to 1 of 416x312 px, as 480 to 640 are of 640; tested at 384x288.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_fpn_bccd_multiscale.py --data-root data/bccd
+Run: cxrdet train faster_rcnn_fpn_bccd_multiscale --data-root data/bccd
 """
 _base_ = '../../faster_rcnn_fpn_bccd.py'
 sizes = [(312, 240), (333, 256), (354, 272), (374, 288), (395, 304), (416, 320)]

@@ -1,5 +1,5 @@
 """The baseline on BCCD without averaged weights (EMA), to show what they are worth.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_fpn_bccd_no_ema.py --data-root data/bccd
+Run: cxrdet train faster_rcnn_fpn_bccd_no_ema --data-root data/bccd
 """
 _base_ = [
     '../../_base_/models/faster_rcnn_r18_fpn.py', '../../_base_/datasets/bccd_voc.py',

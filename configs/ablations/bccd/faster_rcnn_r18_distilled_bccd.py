@@ -1,5 +1,5 @@
 """Faster R-CNN, ResNet-18, FPN on BCCD, taught by a trained BiFPN detector; its checkpoints are those of the FPN twin.
-Run: python tools/train.py configs/ablations/bccd/faster_rcnn_r18_distilled_bccd.py --data-root data/bccd
+Run: cxrdet train faster_rcnn_r18_distilled_bccd --data-root data/bccd
 with the teacher's weights: --cfg-options teacher_checkpoint=work_dirs/faster_rcnn_bifpn_bccd/epoch_24.pth
 """
 _base_ = '../../faster_rcnn_fpn_bccd.py'

@@ -1,5 +1,5 @@
 """The flagship on the cervical cells of the Comparison detector: eleven classes, held to the annotation file.
-Run: python tools/train.py configs/ablations/cell/faster_rcnn_bifpn_cdetector.py --data-root data/cdetector
+Run: cxrdet train faster_rcnn_bifpn_cdetector --data-root data/cdetector
 """
 _base_ = '../../faster_rcnn_bifpn_cell.py'
 metainfo = dict(classes=('ascus', 'asch', 'lsil', 'hsil', 'scc', 'agc', 'trichomonas', 'candida', 'flora', 'herps',

@@ -1,5 +1,5 @@
 """The flagship on the small training split of the Comparison detector: 762 images, annotations/train_small.json.
-Run: python tools/train.py configs/ablations/cell/faster_rcnn_bifpn_cdetector_small.py --data-root data/cdetector
+Run: cxrdet train faster_rcnn_bifpn_cdetector_small --data-root data/cdetector
 
 The small list is part of the full one; make it with
 python tools/prepare_data.py cdetector SMALL_LIST data/cdetector --split train_small

@@ -1,5 +1,5 @@
 """The flagship on P3 to P7, strides 8 to 128, as EfficientDet has them: faster, and coarser on the smallest cells.
-Run: python tools/train.py configs/ablations/cell/faster_rcnn_bifpn_p3_p7_cell.py --data-root data/cell
+Run: cxrdet train faster_rcnn_bifpn_p3_p7_cell --data-root data/cell
 """
 _base_ = '../../faster_rcnn_bifpn_cell.py'
 model = dict(

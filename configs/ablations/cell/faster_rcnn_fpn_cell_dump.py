@@ -1,5 +1,5 @@
 """The baseline of faster_rcnn_fpn_cell.py whose test also writes its raw predictions, as tools/test.py --out does.
-Run: python tools/train.py configs/ablations/cell/faster_rcnn_fpn_cell_dump.py --data-root data/cell
+Run: cxrdet train faster_rcnn_fpn_cell_dump --data-root data/cell
 """
 _base_ = '../../faster_rcnn_fpn_cell.py'
 test_evaluator = [

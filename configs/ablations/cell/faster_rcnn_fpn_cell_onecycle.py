@@ -1,5 +1,5 @@
 """The baseline of faster_rcnn_fpn_cell.py trained by AdamW at a rate of one cycle.
-Run: python tools/train.py configs/ablations/cell/faster_rcnn_fpn_cell_onecycle.py --data-root data/cell
+Run: cxrdet train faster_rcnn_fpn_cell_onecycle --data-root data/cell
 """
 _base_ = [
     '../../_base_/models/faster_rcnn_r50_fpn.py', '../../_base_/datasets/cell_coco.py',

@@ -1,5 +1,5 @@
 """Faster R-CNN, FPN, and MMDetection's ResNeXt-50 with efficient channel attention behind its last three stages.
-Run: python tools/train.py configs/ablations/cell/faster_rcnn_fpn_resnext50_eca_cell.py --data-root data/cell
+Run: cxrdet train faster_rcnn_fpn_resnext50_eca_cell --data-root data/cell
 """
 _base_ = '../../faster_rcnn_fpn_cell.py'
 eca = dict(type='cxrdet.ECA')

@@ -1,5 +1,5 @@
 """ResNet-18 with linear self-attention over positions behind stage 4, on listed images.
-Run: python tools/train.py configs/ablations/crops/resnet18_botlinear_csv.py --data-root data/crops
+Run: cxrdet train resnet18_botlinear_csv --data-root data/crops
 in the blocks of stage 4, as in the paper: --cfg-options position=blocks
 """
 _base_ = './resnet18_bot_csv.py'

@@ -1,5 +1,5 @@
 """Plain ResNet-18 on small crops of cells, 64 px, from random weights: what attention is measured against.
-Run: python tools/train.py configs/ablations/crops/resnet18_crops_64.py --data-root data/crops
+Run: cxrdet train resnet18_crops_64 --data-root data/crops
 """
 _base_ = [
     '../../_base_/models/resnet18_csv.py', '../../_base_/datasets/csv_crops_64.py',

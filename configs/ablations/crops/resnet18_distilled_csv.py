@@ -1,5 +1,5 @@
 """Plain ResNet-18 on images listed in a CSV file, taught by a trained ResNet-18 with coordinate and self-attention.
-Run: python tools/train.py configs/ablations/crops/resnet18_distilled_csv.py --data-root data/crops
+Run: cxrdet train resnet18_distilled_csv --data-root data/crops
 with the teacher's weights: --cfg-options teacher_checkpoint=work_dirs/resnet18_hybrid_csv/best_….pth
 """
 _base_ = '../../resnet18_csv.py'

@@ -1,5 +1,5 @@
 """ResNet-18 with efficient channel attention behind stage 4, on listed images.
-Run: python tools/train.py configs/ablations/crops/resnet18_eca_csv.py --data-root data/crops
+Run: cxrdet train resnet18_eca_csv --data-root data/crops
 in every block, as in the paper: --cfg-options position=blocks
 """
 _base_ = '../../resnet18_csv.py'

@@ -1,5 +1,5 @@
 """The hybrid on listed images from random weights: 30 epochs, 1e-3 for all parts.
-Run: python tools/train.py configs/ablations/crops/resnet18_hybrid_csv_scratch.py --data-root data/crops
+Run: cxrdet train resnet18_hybrid_csv_scratch --data-root data/crops
 """
 _base_ = '../../resnet18_hybrid_csv.py'
 model = dict(backbone=dict(init_cfg=None))

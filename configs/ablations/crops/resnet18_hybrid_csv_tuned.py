@@ -1,5 +1,5 @@
 """The hybrid on listed images with half the rates and more dropout: 15 epochs, backbone 5e-5, new parts 5e-4.
-Run: python tools/train.py configs/ablations/crops/resnet18_hybrid_csv_tuned.py --data-root data/crops
+Run: cxrdet train resnet18_hybrid_csv_tuned --data-root data/crops
 """
 _base_ = '../../resnet18_hybrid_csv.py'
 max_epochs = 15

@@ -1,5 +1,5 @@
 """Five stages of convolution and batch norm, global average pooling, dropout: a plain CNN of 1.6 M parameters.
-Run: python tools/train.py configs/ablations/nih/cnn_bn_nih.py --data-root data/nih
+Run: cxrdet train cnn_bn_nih --data-root data/nih
 
 What an old project planned; it named no widths. Trained as in cnn_nih_old.py.
 """

@@ -1,5 +1,5 @@
 """DenseNet-121 at small, medium and large rates: 1e-6 below, 1e-5 in the upper two stages, 1e-4 in the head.
-Run: python tools/train.py configs/ablations/nih/densenet121_nih_depth_rates.py --data-root data/nih
+Run: cxrdet train densenet121_nih_depth_rates --data-root data/nih
 """
 _base_ = '../../densenet121_nih.py'
 small, medium = dict(lr_mult=0.01), dict(lr_mult=0.1)

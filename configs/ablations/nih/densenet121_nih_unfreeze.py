@@ -1,5 +1,5 @@
 """DenseNet-121 set free by stages: epochs 1-3 the head, 4-6 the top two stages, from 7 on all at a tenth of the rate.
-Run: python tools/train.py configs/ablations/nih/densenet121_nih_unfreeze.py --data-root data/nih
+Run: cxrdet train densenet121_nih_unfreeze --data-root data/nih
 """
 _base_ = '../../densenet121_nih.py'
 default_hooks = dict(

@@ -1,5 +1,5 @@
 """The narrow DenseNet at 128 px on NIH ChestX-ray14, positives weighted by negatives / positives of the training set.
-Run: python tools/train.py configs/ablations/nih/densenet_tiny_positive_weight_nih_128.py --data-root data/nih
+Run: cxrdet train densenet_tiny_positive_weight_nih_128 --data-root data/nih
 """
 _base_ = './densenet_tiny_nih_128.py'
 custom_hooks = [dict(type='cxrdet.PositiveWeightHook', cap=100)]

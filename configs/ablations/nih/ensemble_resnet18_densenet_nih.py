@@ -1,7 +1,7 @@
 """Two small classifiers of chest films as one, the mean of their probabilities: ResNet-18 and DenseNet.
 
 Each is trained with its own config.
-Run: python tools/test.py configs/ablations/nih/ensemble_resnet18_densenet_nih.py --data-root data/nih --cfg-options \
+Run: cxrdet test ensemble_resnet18_densenet_nih --data-root data/nih --cfg-options \
     resnet18=r18.pth densenet=densenet.pth
 """
 _base_ = './densenet_tiny_nih_128.py'

@@ -1,5 +1,5 @@
 """ResNet-18 of half the width at 160 px on NIH ChestX-ray14, contrast of the films equalised by CLAHE.
-Run: python tools/train.py configs/ablations/nih/resnet18_half_clahe_nih_160.py --data-root data/nih
+Run: cxrdet train resnet18_half_clahe_nih_160 --data-root data/nih
 """
 _base_ = './resnet18_half_nih_160.py'
 load = [

@@ -1,5 +1,5 @@
 """ResNet-34 from ImageNet weights at three rates: 1e-6 below, 1e-5 in the upper two stages, 1e-4 in the head.
-Run: python tools/train.py configs/ablations/nih/resnet34_nih_depth_rates.py --data-root data/nih
+Run: cxrdet train resnet34_nih_depth_rates --data-root data/nih
 """
 _base_ = '../../resnet34_nih.py'
 model = dict(

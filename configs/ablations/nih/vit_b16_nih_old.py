@@ -1,5 +1,5 @@
 """ViT-B/16 by an old project's recipe: Adam 1e-4, batches of 16, 10 epochs, mean and deviation 0.5, ImageNet-21k.
-Run: python tools/train.py configs/ablations/nih/vit_b16_nih_old.py --data-root data/nih
+Run: cxrdet train vit_b16_nih_old --data-root data/nih
 
 The weights are timm's vit_base_patch16_224.augreg_in21k, in a file; mean and deviation of 0.5 belong to them.
 """

@@ -1,9 +1,9 @@
 """A tiny ViT (patch 16, 192 dimensions, 6 layers) from random weights at 128 px on NIH ChestX-ray14, for CPUs.
-Run: python tools/train.py configs/ablations/nih/vit_tiny_nih_128.py --data-root data/nih
+Run: cxrdet train vit_tiny_nih_128 --data-root data/nih
 """
 _base_ = [
-    '../../_base_/models/multilabel_classifier.py', '../../_base_/datasets/nih_128.py', '../../_base_/schedules/nih_cpu_25e.py',
-    '../../_base_/nih_cpu_runtime.py'
+    '../../_base_/models/multilabel_classifier.py', '../../_base_/datasets/nih_128.py',
+    '../../_base_/schedules/nih_cpu_25e.py', '../../_base_/nih_cpu_runtime.py'
 ]
 model = dict(
     backbone=dict(

@@ -1,5 +1,5 @@
 """The small Vision Transformer by an old project's second recipe: SGD with a schedule, L2 0.01 on the MLPs, patience 3.
-Run: python tools/train.py configs/ablations/nih/vit_v2_nih_old.py --data-root data/nih
+Run: cxrdet train vit_v2_nih_old --data-root data/nih
 
 L2 as Keras has it: 0.01 times the sum of the squared weights in the loss is a decay of 0.02 for SGD, on the matrices of
 the MLPs (in the layers and before the classifier) alone. Rate, momentum and cosine are ours: only "SGD" is known.

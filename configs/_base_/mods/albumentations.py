@@ -1,7 +1,7 @@
-"""The augmentation preset of cells, by albumentations: cell_albu, cell_holes and cell_boxes, for an Albu behind Resize.
+"""The augmentation preset of cells by albumentations, in place of mirroring. Detectors.
 
-A crop has a size in pixels, so it stands in the pieces and variants that use the preset. cell_holes are one to
-eight of 32 px, black, for images of 640 px; variants of smaller images have their own.
+For recipes that set their own crop and holes: cell_albu and cell_boxes; cell_holes are one to eight of 32 px, black,
+for images of 640 px.
 
 Boxes turn as ellipses, which cells are nearer to than to rectangles. What comes in from outside the image has the mean
 colour, as the padding of batches has: a mirrored border would show cells twice, grown together. A box of which a
@@ -38,3 +38,12 @@ cell_albu = dict(
     ])
 cell_holes = dict(
     type='CoarseDropout', num_holes_range=(1, 8), hole_height_range=(32, 32), hole_width_range=(32, 32), fill=0, p=0.3)
+albumentations = dict(steps=[dict(instead_of='flip', put=[dict(
+    type='Albu',
+    transforms=[
+        dict(type='RandomResizedCrop', size=('{height}', '{width}'), scale=(0.8, 1.0), p=0.5),
+        cell_albu,
+        dict(type='CoarseDropout', num_holes_range=(1, 8), hole_height_range=(0.05, 0.05),
+             hole_width_range=(0.05, 0.05), fill=0, p=0.3),
+    ],
+    bbox_params=cell_boxes)])])
