@@ -1,5 +1,5 @@
-"""docs/model_zoo.md, the README's table of plugins and the advice's evidence, from configs/metafile.yml and the tables in
-benchmarks/tables; and docs/claims.md."""
+"""docs/model_zoo.md, docs/claims.md, the README's table of plugins and the advice's evidence, from configs/metafile.yml
+and the tables in benchmarks/tables."""
 import csv
 import io
 from pathlib import Path
@@ -56,7 +56,7 @@ def read_results(root: Path) -> dict:
                 raise DataError(f'{where}: a result needs {", ".join(missing)}.')
     try:
         tables = read_tables(root / 'benchmarks' / 'tables', meta['tables'])
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise DataError(str(error)) from error
     found = [file.relative_to(root) for file in (root / 'configs').rglob('*.py') if '_base_' not in file.parts]
     configs = sorted(map(str, found), key=lambda file: (file.count('/'), file))
@@ -75,8 +75,8 @@ def model_zoo(meta: dict) -> str:
     keys = list(dict.fromkeys(key for _, result in measured for key in result['metrics']))
     rows = [[f'[{model["name"]}](../{model["config"]})', result['data'], result['split'], result['seed'],
              result['wall_time'], *(_number(result['metrics'].get(key)) for key in keys)] for model, result in measured]
-    parts = ['# Model zoo', 'Generated from `configs/metafile.yml` and `benchmarks/tables` by `make docs`. Checkpoints are '
-             'not part of the repository: the command under each result makes one.']
+    parts = ['# Model zoo', 'Generated from `configs/metafile.yml` and `benchmarks/tables` by `make docs`. Checkpoints '
+             'are not part of the repository: the command under each result makes one.']
     if rows:
         parts += ['## Measured', table(['model', 'data', 'split', 'seed', 'time', *keys], rows)]
         parts += [_details(model, result) for model, result in measured]

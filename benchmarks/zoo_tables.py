@@ -1,4 +1,4 @@
-"""Tables of results: what a table is stands in NAME.yml, what was measured in NAME.csv, one line a cell (a row in a run).
+"""Tables of results: what a table is stands in NAME.yml, what was measured in NAME.csv, a line for each row and run.
 
 The sizes and speeds of all rows that were measured with ``--costs`` stand in costs.csv.
 """
@@ -81,15 +81,15 @@ def read_cells(folder: Path, name: str) -> list[dict]:
     if not path.is_file():
         return []
     metrics = list(read_table(folder / f'{name}.yml')['metrics'])
-    return [{'metrics': {key: float(line[key]) for key in metrics if line[key]}} | _typed(line, CELL_FIELDS)
-            for line in _lines(path, [*CELL_FIELDS, *metrics])]
+    lines = _lines(path, CELL_FIELDS | dict.fromkeys(metrics, float))
+    return [{key: value for key, value in line.items() if key not in metrics}
+            | {'metrics': {key: line[key] for key in metrics if key in line}} for line in lines]
 
 
 def read_costs(folder: Path) -> dict[str, dict[str, dict]]:
     """Sizes and speeds by table and row."""
     found: dict[str, dict[str, dict]] = {}
-    for line in _lines(folder / 'costs.csv', list(COST_FIELDS)) if (folder / 'costs.csv').is_file() else ():
-        cost = _typed(line, COST_FIELDS)
+    for cost in _lines(folder / 'costs.csv', COST_FIELDS) if (folder / 'costs.csv').is_file() else ():
         found.setdefault(cost.pop('table'), {})[cost.pop('row')] = cost
     return found
 
@@ -119,14 +119,18 @@ def _write(path: Path, fields: list[str], lines: list[dict]) -> None:
     write_atomic(path, text.getvalue())
 
 
-def _lines(path: Path, fields: list[str]) -> list[dict[str, str]]:
+def _lines(path: Path, kinds: dict[str, type]) -> list[dict]:
+    """The lines of a CSV file, each with its fields that are not empty, as what they are."""
     with path.open(encoding='utf-8', newline='') as file:
         reader = csv.DictReader(file)
-        if wrong := set(fields) ^ set(reader.fieldnames or ()):
+        if wrong := set(kinds) ^ set(reader.fieldnames or ()):
             raise ValueError(f'{path}: missing or unknown columns: {", ".join(sorted(wrong))}')
-        return list(reader)
+        return [{key: _typed(kinds[key], text, f'{path}, line {reader.line_num}', key) for key, text in line.items()
+                 if text} for line in reader]
 
 
-def _typed(line: dict[str, str], kinds: dict[str, type]) -> dict:
-    """The fields of a line that are not empty, as what they are."""
-    return {key: kind(line[key]) for key, kind in kinds.items() if line[key]}
+def _typed(kind: type, text: str, where: str, key: str) -> object:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f'{where}: expected a number for {key}, got {text}') from None

@@ -9,7 +9,7 @@ import os
 import pkgutil
 import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import IO
@@ -21,18 +21,19 @@ from mmengine.logging import print_log
 
 from cxrdet.core.config_tree import DATALOADERS, DATASET_KEYS, datasets_of, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
-from cxrdet.core.recipes import configs_folder, find_config
+from cxrdet.core.recipes import find_config
 from cxrdet.preflight.mods import apply_mods
 from cxrdet.preflight.rules import HELPERS, RULES, RUNNER_KEYS, Expected
 
 
 def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_root: str | Path | None = None,
                 work_dir: str | Path | None = None, train_limit: int | None = None,
-                valid_limit: int | None = None, mods: Sequence[str] = ()) -> Config:
+                valid_limit: int | None = None) -> Config:
     """Read a config and apply what every tool offers on its command line.
 
     Args:
-        path: A config file, the name of a recipe, or one of an installed project (:func:`find_config`).
+        path: A config file, the name of a recipe, or one of an installed project (:func:`find_config`); behind it,
+            changes by name: ``faster_rcnn_bifpn_cell+mosaic+ema`` (:mod:`cxrdet.preflight.mods`).
         cfg_options: ``key=value`` strings, e.g. ``optim_wrapper.optimizer.lr=0.01``, and the config's own shortcuts
             (:func:`expand_shortcuts`). ``data_root=DIR`` is the argument below.
         data_root: Replaces ``data_root`` of every data set.
@@ -40,14 +41,14 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
         train_limit: Use N training samples only: the first, or those that the data set chooses for ``indices=N``
             (``CSVImageDataset`` keeps the classes balanced). 1 or more.
         valid_limit: Use N validation and test samples only.
-        mods: Changes by name, in this order, before the options (:mod:`cxrdet.preflight.mods`).
 
     Raises:
         ConfigError: If the file cannot be read, a section is none, an option is malformed or names what is not there,
             or a root or limit finds no data set.
     """
-    cfg = _read(path := find_config(str(path)))
-    apply_mods(cfg, mods, configs_folder() / '_base_' / 'mods')
+    recipe, *mods = [str(path)] if Path(path).is_file() else str(path).split('+')
+    cfg = _read(find_config(recipe))
+    apply_mods(cfg, mods)
     for source, options in ((str(path), ()), ('--cfg-options', cfg_options or ())):
         if options:
             merge_options(cfg, parse_cfg_options(options))
@@ -59,7 +60,8 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
     for loader in (cfg[key] for key in DATALOADERS if cfg.get(key)):
         if loader.get('num_workers') == 0:
             loader['persistent_workers'] = False  # torch refuses to keep workers that there are not
-    cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path('work_dirs', Path(str(path)).stem))
+    name = '+'.join(Path(part).stem for part in (recipe, *mods))
+    cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path('work_dirs', name))
     return cfg
 
 

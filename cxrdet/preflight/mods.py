@@ -1,4 +1,4 @@
-"""Changes that any recipe takes, by name: ``load_config(recipe, mods=['ema', 'mosaic'])``, ``--mods ema mosaic``.
+"""Changes that any recipe takes, by name: ``cxrdet train faster_rcnn_bifpn_cell+mosaic+ema``.
 
 A mod is a file of ``configs/_base_/mods``, or one of the user's own, that holds one dict of the file's name. Its parts
 are sections of a config, merged by MMEngine's rules, and, for pipelines, which cannot be merged:
@@ -21,6 +21,7 @@ from mmengine.config import Config, ConfigDict
 
 from cxrdet.core.config_tree import DATALOADERS, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.recipes import configs_folder
 
 OWN = ('steps', 'mix', 'wrap', 'load_image', 'needs')
 ROLES = {'size': ('Resize', 'RandomResize', 'RandomChoiceResize'), 'flip': ('RandomFlip',),
@@ -30,27 +31,27 @@ MIXED = 'MultiImageMixDataset'
 SIZE = re.compile(r'\{(scale|width|height)(?:\*([\d.]+))?\}')
 
 
-def apply_mods(cfg: Config, names: Sequence[str], folder: Path) -> None:
+def apply_mods(cfg: Config, names: Sequence[str]) -> None:
     """Change ``cfg`` by mods, in the order given.
 
     Args:
         cfg: A recipe.
-        names: Names of mods in ``folder``, or paths of files.
-        folder: Where the mods stand.
+        names: Names of mods, or paths of files.
 
     Raises:
         ConfigError: If there is no such mod, or the recipe lacks what it changes.
     """
+    folder = configs_folder() / '_base_' / 'mods'
     for name in names:
         path = Path(name) if name.endswith('.py') else folder / f'{name}.py'
         if not path.is_file():
             known = sorted(file.stem for file in folder.glob('*.py'))
-            raise ConfigError(f'--mods {name}: no such mod; there are {", ".join(known)}, or give the path of a file.'
+            raise ConfigError(f'+{name}: no such mod; there are {", ".join(known)}, or give the path of a file.'
                               f'{did_you_mean(name, known)}')
         mod = Config.fromfile(str(path)).get(path.stem)
         if not isinstance(mod, dict):
-            raise ConfigError(f'--mods {name}: {path} holds no dict "{path.stem}"')
-        _apply(cfg, mod.to_dict(), f'--mods {name}')
+            raise ConfigError(f'+{name}: {path} holds no dict "{path.stem}"')
+        _apply(cfg, mod.to_dict(), f'+{name}')
 
 
 def _apply(cfg: Config, mod: dict, where: str) -> None:

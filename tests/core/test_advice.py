@@ -6,6 +6,7 @@ from statistics import mean, stdev
 import pytest
 import yaml
 from scipy import stats
+from zoo_pages import read_results
 
 from cxrdet.core.advice import ADVICE, KINDS, Switch, advice_for
 from cxrdet.core.evidence import Evidence, _read, tell, worth
@@ -29,7 +30,7 @@ def test_the_table():
 
 def differences(table, row):
     """Of the first two metrics of a table: mean over the folds and both ends, by the formula of Nadeau and Bengio."""
-    content = yaml.safe_load((ROOT / 'configs/metafile.yml').read_text())['tables'][table]
+    content = read_results(ROOT)['tables'][table]
     cells = [{cell['run']: cell['metrics'] for cell in content['results'] if cell['row'] == name}
              for name in (row, content['baseline']['row'])]
     for metric in content['baseline']['metrics']:
