@@ -83,7 +83,8 @@ def _with_pipelines(loader: dict) -> list[dict]:
 
 
 def _load_otherwise(dataset: dict, arguments: dict) -> None:
-    dataset['pipeline'] = [step | arguments if _is(step, ('LoadImage',)) else step for step in dataset['pipeline']]
+    dataset['pipeline'] = [
+        ConfigDict(step | arguments) if _is(step, ('LoadImage',)) else step for step in dataset['pipeline']]
 
 
 def _edit(loader: dict, edit: dict, where: str) -> None:
