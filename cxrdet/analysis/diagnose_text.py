@@ -110,8 +110,8 @@ def _errors(report: dict) -> list[str]:
     rows.append(['all false detections', None, '', errors['false_positive_gain']])
     rows.append(['all boxes not found', None, '', errors['false_negative_gain']])
     now = '-' if errors['mAP'] is None else f'{errors["mAP"]:.3f}'
-    text = (f'Errors as in TIDE: counts from score {report["score_thr"]:.2f} on; gain: of mAP@0.5 (now {now}), over all '
-            'scores, if all errors of this type alone were mended')
+    text = (f'Errors as in TIDE: counts from score {report["score_thr"]:.2f} on; gain: of mAP@0.5 (now {now}), over '
+            'all scores, if all errors of this type alone were mended')
     return _wrapped(text) + _table(['error', 'count', 'share', 'gain'], rows)
 
 

@@ -15,7 +15,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
-    from cxrdet.preflight.config import recipes
+    from cxrdet.core.recipes import recipes
     files = recipes()
     meta = _metafile(files)
     lines = []
