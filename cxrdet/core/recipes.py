@@ -40,7 +40,7 @@ def find_config(name: str) -> str:
     known, stem = recipes(), Path(inside).stem
     if stem in known and (Path(inside).parent.name in ('', 'configs') or inside != name):
         return str(known[stem])
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         raise ConfigError(f'{name}: expected a config file, got a folder.')
     raise ConfigError(f'{name}: no such config file, nor a recipe of that name.{did_you_mean(stem, known)} '
                       '"cxrdet list" lists the recipes.')
