@@ -197,6 +197,25 @@ def evidence_table(meta: dict) -> str:
     return file.getvalue()
 
 
+def results_table(meta: dict) -> str:
+    """The text of ``configs/results.csv``, which ``cxrdet list`` reads: what each recipe reached, and where."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(['recipe', 'data', 'what', 'metric', 'mean', 'deviation', 'runs'])
+    for model in meta['models']:
+        for result in model['results']:
+            for metric, value in result['metrics'].items():
+                writer.writerow([Path(model['config']).stem, result['data'], '', metric, value, '', 1])
+    for content in meta['tables'].values():
+        for row, cells in _rows(content).items():
+            for metric in list(content['metrics'])[:2] if row in content['configs'] else ():
+                if values := [cell['metrics'][metric] for cell in cells if metric in cell['metrics']]:
+                    writer.writerow([Path(content['configs'][row]).stem, content['data'], row, metric,
+                                     f'{mean(values):.4f}', f'{stdev(values):.4f}' if len(values) > 1 else '',
+                                     len(values)])
+    return file.getvalue()
+
+
 def _differences(content: dict) -> list[str]:
     changes, baseline = _changes(content), content.get('baseline')
     if not changes:
@@ -238,6 +257,7 @@ def write_docs(root: Path) -> list[Path]:
     pages = {root / 'README.md': f'{before}{BEGIN}\n{plugin_table(meta)}\n{END}{after}',
              root / 'docs' / 'model_zoo.md': model_zoo(meta),
              root / 'cxrdet' / 'core' / 'evidence.csv': evidence_table(meta),
+             root / 'configs' / 'results.csv': results_table(meta),
              root / 'docs' / 'claims.md': claims_page(read_claims(root / 'benchmarks' / 'claims.yml'), meta)}
     changed = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding='utf-8') != text]
     for path in changed:

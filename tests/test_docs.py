@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from claims import claims_page, read_claims
-from zoo_pages import evidence_table, model_zoo, plugin_table, read_results
+from zoo_pages import evidence_table, model_zoo, plugin_table, read_results, results_table
 
 from cxrdet.core.errors import DataError
 from cxrdet.core.recipes import recipes
@@ -33,6 +33,7 @@ def meta():
 def test_pages_are_up_to_date(meta):
     assert (REPOSITORY / 'docs' / 'model_zoo.md').read_text() == model_zoo(meta), 'run make docs'
     assert (REPOSITORY / 'cxrdet/core/evidence.csv').read_text() == evidence_table(meta), 'run make docs'
+    assert (REPOSITORY / 'configs/results.csv').read_text() == results_table(meta), 'run make docs'
     claims = claims_page(read_claims(REPOSITORY / 'benchmarks' / 'claims.yml'), meta)
     assert (REPOSITORY / 'docs' / 'claims.md').read_text() == claims, 'run make docs'
     assert plugin_table(meta) in (REPOSITORY / 'README.md').read_text(), 'run make docs'

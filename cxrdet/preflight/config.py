@@ -47,7 +47,8 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
             or a root or limit finds no data set.
     """
     recipe, *mods = [str(path)] if Path(path).is_file() else str(path).split('+')
-    cfg = _read(find_config(recipe))
+    recipe = find_config(recipe)
+    cfg = _read(recipe)
     apply_mods(cfg, mods)
     for source, options in ((str(path), ()), ('--cfg-options', cfg_options or ())):
         if options:

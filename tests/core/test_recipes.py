@@ -1,4 +1,6 @@
 """Which file a config argument means."""
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,33 @@ def test_recipes_of_an_installed_package(tmp_path, monkeypatch):
     monkeypatch.setattr('cxrdet.core.recipes._PACKAGE', tmp_path / 'site' / 'cxrdet')
     assert configs_folder() == folder
     assert recipes() == {'b': folder / 'b.py', 'a': folder / 'ablations' / 'nih' / 'a.py'}
+
+
+@pytest.mark.parametrize('base', ['cxrdet::faster_rcnn_bifpn_cell_tiny.py', 'cxrdet::faster_rcnn_fpn_bccd_ohem.py',
+                                  'cxrdet::_base_/models/faster_rcnn_r18_fpn.py'])
+def test_a_config_anywhere_inherits_from_the_package(base, tmp_path):
+    from mmengine.config import Config
+
+    import cxrdet  # noqa: F401
+    path = tmp_path / 'mine.py'
+    path.write_text(f"_base_ = '{base}'\nmodel = dict(backbone=dict(depth=34))\n")
+    cfg = Config.fromfile(path)
+    assert cfg.model.type == 'FasterRCNN' and cfg.model.backbone.depth == 34
+
+
+def test_a_base_that_is_not_there(tmp_path):
+    from cxrdet.preflight.config import load_config
+    path = tmp_path / 'mine.py'
+    path.write_text("_base_ = 'cxrdet::faster_rcnn_bifpn_sell.py'\n")
+    with pytest.raises(ConfigError, match='Did you mean "faster_rcnn_bifpn_cell"'):
+        load_config(path)
+
+
+def test_the_built_package_has_the_configs(tmp_path):
+    root = CONFIGS.parent
+    subprocess.run([sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', tmp_path, 'build_py', '--build-lib',
+                    tmp_path], cwd=root, check=True, capture_output=True)
+    built = tmp_path / 'cxrdet' / '.mim' / 'configs'
+    files = {path.relative_to(built) for path in built.rglob('*') if path.is_file()}
+    assert files == {path.relative_to(CONFIGS) for path in CONFIGS.rglob('*')
+                     if path.is_file() and '__pycache__' not in path.parts}
