@@ -34,7 +34,7 @@ from cxrdet.core.detection.boxes import box_faults, xyxy_to_xywh
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.issues import DataTable, counts
 from cxrdet.core.terminal import visible
-from cxrdet.datasets.described import Described
+from cxrdet.datasets.described import Described, of_indices
 from cxrdet.datasets.formats import coco, voc
 from cxrdet.datasets.formats.files import tell_outside
 from cxrdet.datasets.formats.images import read_image_size
@@ -241,7 +241,7 @@ class _CellReader(Described, ImageNamed):
         cause, wrong = self._likely_cause(self.data_list)
         usable = sum(map(_usable, self.data_list))
         if usable and not wrong:
-            shown = self._chosen(kept)
+            shown = of_indices(kept, self._indices) if kept else []
             if not kept or any(map(_usable, shown)):
                 return
             text = (f'{len(shown)} of {len(self.data_list)} images are used (by indices, as --train-limit and '
@@ -257,13 +257,6 @@ class _CellReader(Described, ImageNamed):
                                  training=not self.test_mode)
         raise DataError(f'{self._source()}: {text} If images without objects are meant, set allow_no_boxes=True in the '
                         'data set.')
-
-    def _chosen(self, kept: list[dict]) -> list[dict]:
-        if self._indices is None or not kept:
-            return kept
-        if isinstance(self._indices, int):
-            return kept[:self._indices] if self._indices >= 0 else kept[self._indices:]
-        return [kept[index] for index in self._indices]
 
     def _likely_cause(self, data_list: list[dict]) -> tuple[str, bool]:
         within = ((box['bbox'], (image['height'], image['width'])) for image in data_list
