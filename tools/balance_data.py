@@ -50,7 +50,7 @@ def main(argv=None) -> int:
     from cxrdet.core.terminal import guard_output, say, say_error
     from cxrdet.curation.backgrounds import Backgrounds
     from cxrdet.curation.balance import balance_data, balance_text
-    from cxrdet.inference.detector import detector
+    from cxrdet.inference.predict import detector
     guard_output()
     try:
         targets = {}

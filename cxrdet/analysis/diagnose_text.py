@@ -109,8 +109,9 @@ def _errors(report: dict) -> list[str]:
             for row in errors['types']]
     rows.append(['all false detections', None, '', errors['false_positive_gain']])
     rows.append(['all boxes not found', None, '', errors['false_negative_gain']])
-    text = (f'Errors as in TIDE: counts from score {report["score_thr"]:.2f} on; gain: of mAP@0.5 (now '
-            f'{"-" if errors["mAP"] is None else format(errors["mAP"], ".3f")}), over all scores, if all errors of this type alone were mended')
+    now = '-' if errors['mAP'] is None else f'{errors["mAP"]:.3f}'
+    text = (f'Errors as in TIDE: counts from score {report["score_thr"]:.2f} on; gain: of mAP@0.5 (now {now}), over '
+            'all scores, if all errors of this type alone were mended')
     return _wrapped(text) + _table(['error', 'count', 'share', 'gain'], rows)
 
 

@@ -31,7 +31,7 @@ from cxrdet.core.run_log import read_logs
 from cxrdet.inference.cam import GradCam, check_installed
 from cxrdet.inference.predict import build_pipeline
 from cxrdet.inference.split_predictions import LoadedModel, judge
-from cxrdet.inference.tasks import CLASSIFICATION, Decisions
+from cxrdet.inference.tasks import Decisions
 from cxrdet.preflight.data import training_quality
 from cxrdet.version import __version__
 from cxrdet.visualization.curves import chosen_series
@@ -231,8 +231,7 @@ class _Overlays:
                   'decisions': called.astype(int).tolist()}
         order = np.argsort(-prob, kind='stable')
         labels = [int(i) for i in order if called[i]][:_CAM_CLASSES] or [int(order[0])]
-        sheet = CLASSIFICATION.draw(image, self.prepare(results), self.prepare.transforms, record,
-                                    self.settings._replace(shown=labels))
+        sheet = self.settings._replace(shown=labels).draw(image, self.prepare(results), self.prepare.transforms, record)
         return reduced(sheet, 900)[0]
 
 

@@ -26,7 +26,7 @@ def hard_negatives(detector: Callable[[Sequence[str]], Iterator[Detected]], trut
     annotated box of its image. One that lies in the window of a better one is left out.
 
     Args:
-        detector: From image files to what is found in each, as :func:`cxrdet.inference.detector.detector` gives it.
+        detector: From image files to what is found in each, as :func:`cxrdet.inference.predict.detector` gives it.
         truths: Path of each image -> all its annotated boxes (M, 4) xyxy, regions to ignore included.
     """
     found = []

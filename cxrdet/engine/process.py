@@ -34,7 +34,7 @@ from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from cxrdet.checkpoints.checkpoint import Checkpoint
-from cxrdet.core.errors import ConfigError, MemoryShortageError, did_you_mean
+from cxrdet.core.errors import ConfigError, MemoryShortageError, check_choice
 from cxrdet.core.machine import cpu_share
 
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
@@ -165,8 +165,7 @@ def _tell_difference(environment: str, config: str) -> None:
 
 
 def _checked(value: str, place: str) -> str:
-    if value not in PRECISIONS:
-        raise ConfigError(f'{place}={value}: expected one of {", ".join(PRECISIONS)}.{did_you_mean(value, PRECISIONS)}')
+    check_choice(place, value, PRECISIONS)
     return value
 
 

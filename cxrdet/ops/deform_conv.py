@@ -21,7 +21,6 @@ from torch import Tensor
 
 from cxrdet.ops.kernels import torchvision_ops, working_dtype
 
-
 #: From mmcv's keywords to stride, padding and dilation (height, width each), groups and deformable groups.
 _V1 = itemgetter('dH', 'dW', 'padH', 'padW', 'dilationH', 'dilationW', 'group', 'deformable_group')
 _V2 = itemgetter('stride_h', 'stride_w', 'pad_h', 'pad_w', 'dilation_h', 'dilation_w', 'group', 'deformable_group')

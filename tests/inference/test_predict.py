@@ -374,7 +374,7 @@ def test_predictions_of_another_kind():
 
     from cxrdet.inference.predict import task_of
     with pytest.raises(ConfigError, match='only detectors and classifiers can be used .* got BaseDataElement with a'):
-        task_of(BaseDataElement(a=1))
+        task_of(BaseDataElement(a=1), None, None, None, '')
 
 
 def test_names_that_would_act_on_a_spreadsheet_or_are_no_text(config, checkpoint, images, tmp_path):

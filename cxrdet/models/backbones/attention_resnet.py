@@ -26,7 +26,7 @@ from mmpretrain.models.backbones import ResNet
 from mmpretrain.models.backbones.resnet import BasicBlock, Bottleneck
 from torch import nn
 
-from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.models.layers.bot_attention import PositionAttention
 from cxrdet.models.weights import check_pretrained_fits
 from cxrdet.registry import MODELS
@@ -62,9 +62,7 @@ def add_attention(backbone: nn.Module, attention: Attention, *, position: str = 
         ConfigError: if it has no stages, the number of entries is not theirs, a frozen stage is to get attention, or
             its blocks have no such place.
     """
-    if position not in POSITIONS:
-        raise ConfigError(f'position: expected {" or ".join(POSITIONS)}, got {position!r}'
-                          f'{did_you_mean(str(position), POSITIONS)}')
+    check_choice('position', position, POSITIONS)
     stages = [getattr(backbone, name) for name in getattr(backbone, 'res_layers', ())]
     if not stages:
         raise ConfigError(f'attention goes behind the stages of a ResNet, but {type(backbone).__name__} has no '

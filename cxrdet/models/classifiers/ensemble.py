@@ -8,7 +8,7 @@ from mmpretrain.models.heads import MultiLabelClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.models.ensemble_members import Member, build_members, checked_weights, class_orders
 from cxrdet.registry import MODELS
 
@@ -36,9 +36,9 @@ class ClassifierEnsemble(BaseClassifier):
                  classes: Sequence[str] | None = None, tta: bool | dict | None = None, thr: float = 0.5,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor=None)  # the Runner gives that of the config, but each member has its own
-        if mean not in ('probs', 'logits') or (mean == 'logits' and tta):
-            raise ConfigError(f'ClassifierEnsemble: mean must be probs or logits, got "{mean}"; logits are not to be '
-                              'had with tta')
+        check_choice('ClassifierEnsemble: mean', mean, ('probs', 'logits'))
+        if mean == 'logits' and tta:
+            raise ConfigError('ClassifierEnsemble: mean="logits" is not to be had with tta')
         self.mean, self.thr = mean, thr
         weights = checked_weights(weights, len(members)) or [1.0] * len(members)
         self.weights = [weight / sum(weights) for weight in weights]

@@ -7,7 +7,7 @@ from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
-from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.models.distillation import Adapter, Distilled, recorded, scaled
 from cxrdet.models.losses.distillation_loss import DistillationLoss, correlation_distance
 from cxrdet.registry import MODELS
@@ -61,7 +61,9 @@ class DistilledDetector(Distilled):
         super().__init__(student, teacher, alpha=alpha, classes=classes, data_preprocessor=data_preprocessor)
         head = _class_head(self, 'student')
         self.distillation = DistillationLoss(temperature, use_sigmoid=_uses_sigmoid(head))
-        self.imitation = None if imitation is None else _imitation(imitation)
+        self.imitation = None if imitation is None else IMITATION | dict(imitation)
+        for key in imitation or ():
+            check_choice('DistilledDetector: a key of imitation', key, IMITATION)
         self.adapters = nn.ModuleList()
         if self.imitation is not None and self.imitation['adapter'] is not None:
             levels = self.imitation['levels']
@@ -137,14 +139,6 @@ class DistilledDetector(Distilled):
                                   'be the same')
             distances.append(correlation_distance(features, theirs[level]))
         return torch.stack(distances).mean()
-
-
-def _imitation(given: dict) -> dict:
-    for key in given:
-        if key not in IMITATION:
-            raise ConfigError(f'DistilledDetector: imitation takes no "{key}".{did_you_mean(key, IMITATION)} It takes '
-                              f'{", ".join(IMITATION)}')
-    return IMITATION | dict(given)
 
 
 def _class_head(model: nn.Module, who: str) -> nn.Module:

@@ -12,7 +12,7 @@ from mmpretrain.models.losses.utils import weight_reduce_loss
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from cxrdet.core.errors import ConfigError, check_numbers
+from cxrdet.core.errors import ConfigError, check_choice, check_numbers
 from cxrdet.registry import MODELS
 
 
@@ -42,8 +42,7 @@ class MaskedBCELoss(nn.Module):
         super().__init__()
         name = type(self).__name__
         check_numbers(name, smoothing=(smoothing, '[0, 1]'))
-        if reduction not in ('mean', 'sum', 'none'):
-            raise ConfigError(f'{name}: reduction must be mean, sum or none, got {reduction!r}.')
+        check_choice(f'{name}: reduction', reduction, ('mean', 'sum', 'none'))
         weights = None if pos_weight is None else torch.as_tensor(pos_weight, dtype=torch.float32)
         if weights is not None and not (weights > 0).all():
             raise ConfigError(f'{name}: pos_weight must be above 0, got {pos_weight}.')

@@ -4,7 +4,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cxrdet.core.errors import ConfigError, check_numbers
+from cxrdet.core.errors import ConfigError, check_choice, check_numbers
 from cxrdet.registry import MODELS
 
 
@@ -39,8 +39,7 @@ class OHEMLoss(nn.Module):
                  use_sigmoid: bool | None = None) -> None:
         super().__init__()
         check_numbers('OHEMLoss', keep=(keep, '(0, 1]'))
-        if over not in ('elements', 'samples'):
-            raise ConfigError(f'OHEMLoss: over must be elements or samples, got {over!r}.')
+        check_choice('OHEMLoss: over', over, ('elements', 'samples'))
         self.loss = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
         self.keep, self.over = keep, over
         self.use_sigmoid = getattr(self.loss, 'use_sigmoid', use_sigmoid)

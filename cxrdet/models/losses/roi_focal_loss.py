@@ -3,10 +3,8 @@ import torch
 from mmdet.models.losses import FocalLoss
 from torch import Tensor
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import check_choice
 from cxrdet.registry import MODELS
-
-NORMALIZERS = ('positives', 'regions')
 
 
 @MODELS.register_module()
@@ -43,8 +41,7 @@ class RoIFocalLoss(FocalLoss):
     def __init__(self, use_sigmoid: bool = True, gamma: float = 2.0, *, alpha: float = 0.25,
                  normalizer: str = 'positives', **kwargs) -> None:
         super().__init__(use_sigmoid=use_sigmoid, gamma=gamma, alpha=alpha, **kwargs)
-        if normalizer not in NORMALIZERS:
-            raise ConfigError(f'RoIFocalLoss: normalizer must be {" or ".join(NORMALIZERS)}, got {normalizer!r}.')
+        check_choice('RoIFocalLoss: normalizer', normalizer, ('positives', 'regions'))
         self.normalizer = normalizer
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: float | None = None,

@@ -12,7 +12,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from cxrdet.core.errors import check_numbers, did_you_mean
+from cxrdet.core.errors import check_choice, check_numbers
 from cxrdet.registry import MODELS
 
 FUSIONS = ('fast', 'softmax', 'sum')
@@ -220,8 +220,7 @@ class BiFPN(BaseModule):
             raise ValueError(f'BiFPN: num_outs must be at least {levels - self.start_level}, the number of inputs used '
                              f'(in_channels={self.in_channels}, start_level={self.start_level}), got {self.num_outs}')
         check_numbers('BiFPN', num_layers=(num_layers, '[1, inf)'))
-        if fusion not in FUSIONS:
-            raise ValueError(f'BiFPN: fusion must be one of {FUSIONS}, got {fusion!r}.{did_you_mean(fusion, FUSIONS)}')
+        check_choice('BiFPN: fusion', fusion, FUSIONS)
 
     def _build_attentions(self, attention: dict | Sequence[dict | None] | None) -> nn.ModuleList | None:
         if attention is None:
