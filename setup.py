@@ -44,6 +44,7 @@ setup(
         'scipy>=1.10',
         'matplotlib>=3.8',
         'jinja2>=3.1',
+        'tqdm>=4.60',
     ],
     extras_require={
         'tensorboard': ['tensorboard>=2.16'],

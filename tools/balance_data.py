@@ -46,7 +46,7 @@ def parse_args(argv=None):
 def main(argv=None) -> int:
     args = parse_args(argv)
     from cxrdet.core.errors import ConfigError, CxrdetError, error_text
-    from cxrdet.core.progress import progress_bar
+    from cxrdet.core.progress import ProgressBar
     from cxrdet.core.terminal import guard_output, say, say_error
     from cxrdet.curation.backgrounds import Backgrounds
     from cxrdet.curation.balance import balance_data, balance_text
@@ -60,12 +60,12 @@ def main(argv=None) -> int:
                 raise ConfigError(f'--targets takes CLASS=N, got "{text}".')
             targets[name] = int(number)
         found = args.hard_negatives and detector(*args.hard_negatives, device=args.device, trust=args.trust_checkpoint,
-                                                 progress=progress_bar)
+                                                 progress=ProgressBar())
         backgrounds = Backgrounds(args.backgrounds, found, most=args.max_backgrounds, score_thr=args.alarm_score)
         report = balance_data(args.path, args.out, target=args.target, targets=targets, most=args.most,
                               split=args.split, backgrounds=backgrounds, preset=args.augmentation,
                               min_visibility=args.min_visibility, paste=args.paste, seed=args.seed,
-                              allow_outside=args.allow_outside, progress=progress_bar)
+                              allow_outside=args.allow_outside, progress=ProgressBar())
     except CxrdetError as error:
         say_error(error_text(error))
         return 2

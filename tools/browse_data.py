@@ -2,7 +2,6 @@
 """Look at training samples behind their augmentation: python tools/browse_data.py CONFIG --out-dir DIR."""
 import argparse
 import sys
-from functools import partial
 
 
 def parse_args(argv=None):
@@ -26,7 +25,7 @@ def parse_args(argv=None):
 def main(argv=None) -> int:
     args = parse_args(argv)
     from cxrdet.core.errors import CxrdetError, error_text
-    from cxrdet.core.progress import progress_bar
+    from cxrdet.core.progress import ProgressBar
     from cxrdet.core.terminal import guard_output, say, say_error
     from cxrdet.curation.browse import browse
     from cxrdet.preflight.config import load_config
@@ -34,7 +33,7 @@ def main(argv=None) -> int:
     try:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root)
         files = browse(cfg, args.out_dir, split=args.split, number=args.number, columns=args.columns, seed=args.seed,
-                       progress=partial(progress_bar, noun='samples'))
+                       progress=ProgressBar('samples'))
     except CxrdetError as error:
         say_error(error_text(error))
         return 2

@@ -33,14 +33,14 @@ def parse_args(argv=None):
 def main(argv=None) -> int:
     args = parse_args(argv)
     from cxrdet.core.errors import CxrdetError
-    from cxrdet.core.progress import progress_bar
+    from cxrdet.core.progress import ProgressBar
     from cxrdet.core.terminal import guard_output, say, say_error
     from cxrdet.curation.check_data import check_data
     guard_output()
     try:
         report = check_data(args.path, kind=args.format, images=args.images, pixels=not args.no_pixels,
                             workers=args.workers, fix=args.fix, link=args.link, out=args.json,
-                            allow_outside=args.allow_outside, progress=progress_bar, min_side=args.min_side,
+                            allow_outside=args.allow_outside, progress=ProgressBar(), min_side=args.min_side,
                             min_share=args.min_share)
     except CxrdetError as error:
         say_error(error)

@@ -46,7 +46,7 @@ def main(argv=None) -> int:
     from cxrdet.analysis.diagnose import diagnose
     from cxrdet.analysis.diagnose_text import diagnosis_text
     from cxrdet.core.errors import CxrdetError, error_text
-    from cxrdet.core.progress import labelled_progress_bar, progress_bar
+    from cxrdet.core.progress import ProgressBar
     from cxrdet.core.terminal import guard_output, say, say_error, visible
     from cxrdet.inference.predict import find_images
     from cxrdet.preflight.config import load_config
@@ -58,10 +58,10 @@ def main(argv=None) -> int:
         report = diagnose(config, args.checkpoint, split=args.split, train_images=args.train_images,
                           score_thr=args.score_thr, out=args.out, seed=args.seed, device=args.device,
                           workers=args.workers, worst=args.worst, trust=args.trust_checkpoint,
-                          progress=labelled_progress_bar)
+                          progress=ProgressBar())
         rows = [] if args.annotate_next is None else annotate_next(
             config, args.checkpoint, args.annotate_next, report, out=args.annotate_csv, measure=args.annotate_by,
-            device=args.device, trust=args.trust_checkpoint, progress=progress_bar)
+            device=args.device, trust=args.trust_checkpoint, progress=ProgressBar())
     except CxrdetError as error:
         say_error(error_text(error))
         return 2

@@ -42,7 +42,7 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     from cxrdet.analysis.report import report
     from cxrdet.core.errors import CxrdetError, error_text
-    from cxrdet.core.progress import labelled_progress_bar
+    from cxrdet.core.progress import ProgressBar
     from cxrdet.core.terminal import guard_output, say, say_error
     from cxrdet.preflight.config import load_config
     guard_output()
@@ -53,7 +53,7 @@ def main(argv=None) -> int:
         path = report(cfg, args.checkpoint, out=args.out, split=args.split, train_images=args.train_images,
                       score_thr=args.score_thr, history=args.history, pictures=args.pictures, cam=args.cam,
                       samples=args.samples, curves=args.curves, command=command, seed=args.seed, device=args.device,
-                      workers=args.workers, trust=args.trust_checkpoint, progress=labelled_progress_bar)
+                      workers=args.workers, trust=args.trust_checkpoint, progress=ProgressBar())
     except CxrdetError as error:
         say_error(error_text(error))
         return 2

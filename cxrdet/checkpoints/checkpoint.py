@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlparse
@@ -139,15 +140,6 @@ class Checkpoint:
         """The config of the training, as text."""
         text = self.meta.get('cfg')
         return text if isinstance(text, str) and text.strip() else None
-
-    @property
-    def resume_state(self) -> dict:
-        """What a run needs to go on beside weights and ``meta``: optimizer, schedulers, message hub, hooks' own.
-
-        Raises: CheckpointError if the file lacks some of it.
-        """
-        self.check_resumable()
-        return {key: value for key, value in self.content.items() if key not in ('meta', 'state_dict')}
 
     def check_resumable(self) -> None:
         """Raise CheckpointError if the file lacks something that a run needs to go on: it holds weights only."""
@@ -409,7 +401,7 @@ def _check_file(path: Path) -> None:
 
 def _newest_whole(damaged: Path) -> Path | None:
     """The newest checkpoint beside a damaged one that reads whole, without executing anything."""
-    for path in _candidates(damaged.parent):
+    for path in chain(*_candidates(damaged.parent)):
         try:
             if path.resolve() != damaged.resolve():
                 _load(path)
@@ -501,7 +493,8 @@ def find_resumable(work_dir: str | os.PathLike, *, trust: bool = False, finite: 
     Raises:
         CheckpointError: the newest checkpoint needs pickled code and ``trust`` is not set.
     """
-    for path in _candidates(Path(work_dir)):
+    behind, others = _candidates(Path(work_dir))
+    for path in [*behind, *others]:
         try:
             found = Checkpoint(_load(path, trust=trust), path)
         except CheckpointError as error:
@@ -511,23 +504,16 @@ def find_resumable(work_dir: str | os.PathLike, *, trust: bool = False, finite: 
             continue
         problem = f'it lacks {", ".join(found.lacks)}' if found.lacks else 'not all of its weights are finite'
         if not found.lacks and (not finite or found.is_finite):
-            _point_to(path, Path(work_dir) / 'last_checkpoint')
+            if path in behind:  # make up for the last step of the run that was killed
+                write_atomic(Path(work_dir) / 'last_checkpoint', str(path))
             return found
         print_log(f'Not resumed from: {path}: {problem}.', logger='current', level=logging.WARNING)
     return None
 
 
-def _point_to(path: Path, pointer: Path) -> None:
-    """Make up for the last step of a run that was killed between its checkpoint and the pointer to it."""
-    if pointer.is_file() and path.stat().st_mtime_ns >= pointer.stat().st_mtime_ns and _kind(path) in (
-            'epoch_.pth', 'iter_.pth'):
-        write_atomic(pointer, str(path))
-
-
-def _candidates(work_dir: Path) -> list[Path]:
-    """The file that the pointer names, then all others but the best ones, newest first.
-
-    Before it comes a later one of its kind that was written after the pointer: a run was killed between the two.
+def _candidates(work_dir: Path) -> tuple[list[Path], list[Path]]:
+    """Files later than the one that the pointer names, of its kind and written after the pointer, for a run was killed
+    between the two; then that file and all others but the best ones. Both newest first.
     """
     pointer, pointed, folders = work_dir / 'last_checkpoint', None, [work_dir]
     if pointer.is_file():
@@ -546,10 +532,10 @@ def _candidates(work_dir: Path) -> list[Path]:
         others.pop(pointed.resolve(), None)
     newest_first = sorted(others.values(), key=lambda path: (path.stat().st_mtime_ns, _step(path)), reverse=True)
     if pointed is None:
-        return newest_first
+        return [], newest_first
     later = [path for path in newest_first if path.stat().st_mtime_ns >= pointer.stat().st_mtime_ns
              and _step(path) > _step(pointed) and _kind(path) == _kind(pointed)]
-    return [*later, pointed, *(path for path in newest_first if path not in later)]
+    return later, [pointed, *(path for path in newest_first if path not in later)]
 
 
 def _step(path: Path) -> int:

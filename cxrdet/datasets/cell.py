@@ -21,7 +21,7 @@ Files are read from the local disk only.
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain, islice
 from pathlib import Path
 
@@ -33,11 +33,11 @@ from cxrdet.core.detection.box_layout import likely_cause, no_boxes_text
 from cxrdet.core.detection.boxes import box_faults, xyxy_to_xywh
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.issues import DataTable, counts
-from cxrdet.core.paths import check_names
 from cxrdet.core.terminal import visible
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
 from cxrdet.datasets.described import Described
 from cxrdet.datasets.formats import coco, voc
+from cxrdet.datasets.formats.files import tell_outside
 from cxrdet.datasets.formats.images import read_image_size
 from cxrdet.datasets.transforms.loading import ImageNamed
 from cxrdet.registry import DATASETS
@@ -159,10 +159,6 @@ class _CellReader(Described, ImageNamed):
 
     def _complete(self, entry: dict, table: DataTable, row: int) -> None:
         """Add to the entry of an image what only this kind of set has."""
-
-    def _check_names(self, names: Iterable[str], folder: str) -> None:
-        check_names(names, folder=self.data_prefix[folder], roots=[self.data_root], allow_outside=self.allow_outside,
-                    source=self.ann_file or self.data_prefix['ann'])
 
     @property
     def metainfo(self) -> dict:
@@ -324,7 +320,7 @@ class CellDataset(_CellReader, CocoDataset):
 
     def read_table(self) -> DataTable:
         table = coco.read(Path(self.ann_file), Path(self.data_prefix['img']))
-        self._check_names(table.names, 'img')
+        tell_outside(table, [self.data_root, self.data_prefix['img']], allowed=self.allow_outside)
         return table
 
     def _set_labels(self, table: DataTable, own: dict[str, int]) -> None:
@@ -388,8 +384,8 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
         folder, lists = Path(self.data_prefix['ann']), {Path(self.ann_file): ''} if self.ann_file else {}
         table = voc.read(folder.parent, Path(self.data_prefix['img']), annotations=folder, lists=lists,
                          corners=self.corners)
-        for prefix in ('ann', 'img') if self.ann_file else ():
-            self._check_names(table.names, prefix)
+        for around, files in ((folder, [place.file for place in table.places]), (self.data_prefix['img'], None)):
+            tell_outside(table, [self.data_root, around], allowed=self.allow_outside, files=files)
         if not self.ignore_difficult:
             table.crowd[:] = False
         return table

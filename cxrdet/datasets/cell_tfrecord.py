@@ -7,7 +7,7 @@ from cxrdet.core.errors import ConfigError
 from cxrdet.core.issues import DataTable
 from cxrdet.datasets.cell import _CellReader
 from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
-from cxrdet.datasets.formats.tfrecord import index_records, read, record_files, record_path
+from cxrdet.datasets.formats.tfrecord import read, record_files
 from cxrdet.registry import DATASETS
 
 
@@ -54,5 +54,5 @@ class CellTFRecordDataset(_CellReader, BaseDetDataset):
 
     @classmethod
     def image_keys(cls, cfg: dict) -> dict[str, str]:
-        """Key (:class:`cxrdet.datasets.formats.tfrecord.RecordImage`) -> path of each image."""
-        return {image.key: record_path(file, image) for file in cls.image_files(cfg) for image in index_records(file)}
+        """Key -> path of each image, see :func:`cxrdet.datasets.formats.tfrecord.read`."""
+        return cls.described(cfg)._checked()[0].source

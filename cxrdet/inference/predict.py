@@ -31,7 +31,7 @@ from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.config_tree import innermost
 from cxrdet.core.csv_text import csv_text
 from cxrdet.core.detection.windows import Detected
-from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.errors import ConfigError, DataError, check_numbers
 from cxrdet.core.folders import OutputFolder, results_of
 from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
@@ -183,8 +183,7 @@ def _detected(config, checkpoint, files: Sequence[str], **options) -> Iterator[D
 
 def _check_options(score_thr: float | None, operating_point: str | None, batch_size: int, cam: CamChoice | None,
                    pictures: bool) -> None:
-    if (score_thr is not None and not 0 <= score_thr <= 1) or batch_size < 1:
-        raise ConfigError(f'expected score_thr in [0, 1] and batch_size >= 1, got {score_thr} and {batch_size}')
+    check_numbers('predict', score_thr=(score_thr or 0, '[0, 1]'), batch_size=(batch_size, '[1, inf)'))
     if score_thr is not None and operating_point is not None:
         raise ConfigError('--score-thr and --operating-point both name thresholds: give one of them')
     if cam is not None:

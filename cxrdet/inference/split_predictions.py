@@ -17,7 +17,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch.utils.data import DataLoader, Dataset
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
-from cxrdet.core.errors import ConfigError, DataError, check_choice, error_text
+from cxrdet.core.errors import ConfigError, DataError, check_choice, check_numbers, error_text
 from cxrdet.core.predictions import Collected, boxes_of_truth
 from cxrdet.datasets.label_matrix import label_row
 from cxrdet.datasets.transforms.loading import image_reader
@@ -68,9 +68,7 @@ def judge(config: Config | str | Path, checkpoint: str | Path, *, split: str = '
     Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
     check_choice('split', split, SPLITS[1:])
-    if train_images < 0 or (score_thr is not None and not 0 <= score_thr <= 1):
-        raise ConfigError(f'expected train_images of 0 or more and score_thr in [0, 1], got {train_images} and '
-                          f'{score_thr}')
+    check_numbers('judge', train_images=(train_images, '[0, inf)'), score_thr=(score_thr or 0, '[0, 1]'))
     cfg = config if isinstance(config, Config) else load_config(config)
     splits = {split: None, 'train': train_images} if train_images else {split: None}
     loaded = load_model(cfg, checkpoint, splits=tuple(splits), device=device, trust=trust)

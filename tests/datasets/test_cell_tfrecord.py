@@ -12,7 +12,7 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.curation.prepare import prepare_cdetector
 from cxrdet.datasets.cell import CellDataset
 from cxrdet.datasets.cell_tfrecord import CellTFRecordDataset
-from cxrdet.datasets.formats.tfrecord import index_records, read_record_image, record_spans, split_record_path
+from cxrdet.datasets.formats.tfrecord import read, read_record_image, record_spans, split_record_path
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 LOAD = [dict(type='cxrdet.LoadImage'), dict(type='LoadAnnotations', with_bbox=True)]
@@ -72,11 +72,12 @@ def test_in_a_data_loader(records, workers):
 
 def test_index_reads_no_pixels(records):
     file = records[0] / 'train' / 'cells-00000.tfrecord'
-    index = list(index_records(file))
-    assert [(image.name, image.height, image.width, len(image.rows)) for image in index] == [
-        ('a.jpg', 20, 30, 2), ('b.png', 21, 31, 3), ('c', 22, 32, 0)]
-    spans = list(record_spans(file))
-    assert [image.span for image in index] == spans and [span.number for span in spans] == [0, 1, 2]
+    table = read(file)
+    assert table.names == ['a.jpg', 'b.png', 'c'] and table.sizes.tolist() == [[20, 30], [21, 31], [22, 32]]
+    assert table.box_image.tolist() == [0, 0, 1, 1, 1]
+    spans = list(record_spans(file, file.read_bytes()))
+    assert [(place.number, place.id) for place in table.places] == [(span.number, span.offset) for span in spans]
+    assert [span.number for span in spans] == [0, 1, 2]
     assert spans[-1].offset + spans[-1].length + 16 == file.stat().st_size
 
 

@@ -106,7 +106,7 @@ def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str,
     table = read(Path(path), None if folder is None else Path(folder), classes=classes, columns=columns, splits=splits)
     given = table.source['columns']
     if folder is not None:
-        tell_outside(table, [*(root for root in roots or () if root), folder], allowed=roots is None)
+        tell_outside(table, [*(roots or ()), folder], allowed=roots is None)
         tell_missing(table, (row for row, name in enumerate(table.splits)
                              if split is None or 'split' not in given or name == split))
     table.raise_errors()

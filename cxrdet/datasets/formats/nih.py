@@ -8,7 +8,7 @@ cells, as their values do; copies of the first end each line with a comma, and g
 """
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from cxrdet.core import csv_text
 from cxrdet.core.classification.labels import NO_FINDING
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.issues import DataTable, Finding, Place, raise_errors
-from cxrdet.datasets.formats.files import image_paths
+from cxrdet.datasets.formats.files import files_below, images_by_name
 from cxrdet.datasets.formats.voc import list_names
 
 NIH_FINDINGS = ('Cardiomegaly', 'Emphysema', 'Effusion', 'Hernia', 'Nodule', 'Pneumothorax', 'Atelectasis',
@@ -89,9 +89,7 @@ def read(path: Path, images: Path | None = None) -> DataTable:
     file = path if path.is_file() else find_table(path)
     folder = images or file.parent
     films, findings = _parse(file)
-    listing: dict[str, str] = {}
-    for image in image_paths(folder):
-        listing.setdefault(os.path.basename(image), image)
+    listing = {name: paths[0] for name, paths in images_by_name(folder).items()}
     rows = [row for row, name in enumerate(films.names.tolist()) if name in listing]
     there, number = films.take(np.array(rows, np.int64)), {row: k for k, row in enumerate(rows)}
     names = there.names.tolist()
@@ -257,23 +255,12 @@ def find_images(folder: str | Path) -> dict[str, str]:
     if not os.path.isdir(folder):
         raise DataError(f'{folder}: no such folder of images. Check data_root and data_prefix.')
     found: dict[str, str] = {}
-    for path in _image_paths(str(folder), depth=3):
+    for path in files_below(folder, ('.png', '.jpg', '.jpeg'), enter=_IMAGES.fullmatch):
         name = os.path.basename(path)
         if found.setdefault(name, path) != path:
             raise DataError(f'{name} is there twice: {found[name]} and {path}. Remove one, or name the folder that is '
                             'meant by data_prefix.')
     return found
-
-
-def _image_paths(folder: str, depth: int) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        entries = sorted(entries, key=lambda entry: entry.name)
-    for entry in entries:
-        if _IMAGES.fullmatch(entry.name) and entry.is_dir():
-            if depth:
-                yield from _image_paths(entry.path, depth - 1)
-        elif entry.name.lower().endswith(('.png', '.jpg', '.jpeg')):
-            yield entry.path
 
 
 def _finding_faults(text: str) -> list[tuple[str, str]]:

@@ -124,8 +124,9 @@ def _write_files(runner, records: list[dict], rules: dict[str, str], draw: bool)
     write_atomic(folder / 'history.json', to_json(records))
     write_atomic(folder / 'metrics.json', json.dumps(summary(records, main=main, rules=rules), indent=1) + '\n')
     if records and draw:
-        from cxrdet.visualization.curves import draw_history, save_figure
-        save_figure(draw_history(records, main=main, rules=rules), folder / 'training_plot.png')
+        from cxrdet.visualization.curves import history_panels
+        from cxrdet.visualization.plots import write_panels
+        write_panels(folder / 'training_plot.png', history_panels(records, main=main, rules=rules))
 
 
 def _is_scalar(value) -> bool:

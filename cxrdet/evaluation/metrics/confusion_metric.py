@@ -79,10 +79,10 @@ class ConfusionMatrixMetric(BaseMetric):
         self._log(classes, report)
         self._draw(classes, report)
         if self.out_dir is not None and results and all(entry[2] is not None for entry in results):
-            from cxrdet.visualization.panel_pictures import draw_panels  # matplotlib is slow to import
+            from cxrdet.visualization.plots import write_panels  # matplotlib is slow to import
             path = Path(self.out_dir, 'roc.png')
             groups, known = group_numbers(*([entry[i] for entry in results] for i in (3, 4)))
-            draw_panels(path, roc_panels(np.eye(len(classes))[pairs[:, 0]], np.array([entry[2] for entry in results]),
+            write_panels(path, roc_panels(np.eye(len(classes))[pairs[:, 0]], np.array([entry[2] for entry in results]),
                                          classes, groups=groups if known else None))
             print_log(f'ROC curves are in {path}', logger='current')
         return metrics

@@ -107,7 +107,9 @@ class DistilledDetector(Distilled):
                 target = _rows(teacher.bbox_head(pyramid)[0], teacher.bbox_head)
         logits, weight = calls['head'][1][0], None
         if not two_stages:
-            logits, weight = _rows(logits, self.bbox_head), self._richness(target)
+            chances = target.float().sigmoid() if self.distillation.use_sigmoid else target.float().softmax(-1)
+            weight = chances[:, :len(self.classes)].amax(-1)  # the teacher's highest of a class, without background
+            logits = _rows(logits, self.bbox_head)
         if logits.shape != target.shape:
             raise ConfigError(f'DistilledDetector: class scores of shape {tuple(logits.shape)} from the student, '
                               f'{tuple(target.shape)} from the teacher; they must score the same regions and classes')
@@ -116,11 +118,6 @@ class DistilledDetector(Distilled):
         if self.imitation is not None:
             losses['loss_distill_feat'] = self.imitation['weight'] * self._imitate(calls['pyramid'][1], pyramid)
         return losses
-
-    def _richness(self, target: Tensor) -> Tensor:
-        """The teacher's highest probability of a class, background left out, for each of its (N, C) logits."""
-        probabilities = target.float().sigmoid() if self.distillation.use_sigmoid else target.float().softmax(-1)
-        return probabilities[:, :len(self.classes)].amax(-1)
 
     def _imitate(self, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
         levels = self.imitation['levels']
