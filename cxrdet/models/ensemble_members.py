@@ -21,6 +21,20 @@ MAX_PER_IMG = 300  # boxes that an ensemble keeps of an image
 KEYS = ('config', 'model', 'checkpoint', 'classes', 'pipeline', 'scope', 'tta_model')
 
 
+class OnlyPredicts:
+    """What the ensembles share: a batch is predicted, and nothing else."""
+
+    def test_step(self, data: dict) -> list:
+        return self.predict(data['inputs'], data['data_samples'])
+
+    val_step = test_step
+
+    def loss(self, *args, **kwargs):
+        raise ConfigError('An ensemble is not trained: train its members, each with its own config')
+
+    _forward = extract_feat = loss
+
+
 class Member(nn.Module):
     """A model behind its own pipeline.
 

@@ -12,10 +12,8 @@ one comparison: they differ from each other in nothing but the attention.
   has mobile blocks, in timm's: ``layer1.0.drop_path.attention``.
 - Self-attention (BoTAttention, LinearBoTAttention) takes the place of the second convolution, ``conv2``, whose weights
   are gone: ``layer4.0.conv2.attention``. In a bottleneck that is the 3x3, as in BoTNet (arXiv 2101.11605), and
-  where it has stride 2 there follows 2x2 average pooling, as there; at odd sizes it keeps the last row and column, as
-  the shortcut does. In a basic block the first 3x3, with stride and width, stays (our choice), so that attention still
-  works on what a convolution, a norm and a ReLU have prepared, and at the smaller size. Within a block it has neither
-  a sum of its own nor ``scale``.
+  where it has stride 2 there follows 2x2 average pooling (at odd sizes with the last row and column). In a basic block
+  the first 3x3, with stride and width, stays (our choice). It has neither a sum of its own nor ``scale`` there.
 """
 import inspect
 from collections import OrderedDict
@@ -188,9 +186,8 @@ class AttentionResNet(ResNet):
         attention: what stands behind which stage, see :func:`add_attention`; None: a plain ResNet.
         position: 'stage' or 'blocks', see :func:`add_attention`.
         zero_init_residual: the last batch norm of every block starts at 0, so that blocks start as the identity. Off,
-            unlike in MMPretrain: Adam moves a weight by no more than the learning rate a step, so that in a short
-            training from random weights the blocks would stay almost switched off (0.02 to 0.12 after 900 steps of
-            1e-3, measured). Weights that are loaded are not touched.
+            unlike in MMPretrain: in a short training with Adam from random weights the blocks would stay almost
+            switched off. Weights that are loaded are not touched.
         **kwargs: of MMPretrain's ``ResNet``; ``init_cfg=None`` is its default, Kaiming's normal distribution.
 
     Raises:

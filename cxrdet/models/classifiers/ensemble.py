@@ -9,12 +9,12 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from cxrdet.core.errors import ConfigError, check_choice
-from cxrdet.models.ensemble_members import Member, build_members, checked_weights, class_orders
+from cxrdet.models.ensemble_members import Member, OnlyPredicts, build_members, checked_weights, class_orders
 from cxrdet.registry import MODELS
 
 
 @MODELS.register_module()
-class ClassifierEnsemble(BaseClassifier):
+class ClassifierEnsemble(OnlyPredicts, BaseClassifier):
     """An ensemble of classifiers that tests, predicts and is saved like one classifier; it is not trained.
 
     Members are given as to :class:`cxrdet.DetectorEnsemble`; each has its own pipeline and preprocessing, and classes
@@ -51,12 +51,6 @@ class ClassifierEnsemble(BaseClassifier):
             raise ConfigError('ClassifierEnsemble: some members are multi-label and some are not')
         self.multi_label = kinds.pop()
 
-    def test_step(self, data: dict) -> list[DataSample]:
-        return self.predict(data['inputs'], data['data_samples'])
-
-    def val_step(self, data: dict) -> list[DataSample]:
-        return self.test_step(data)
-
     @torch.no_grad()
     def predict(self, inputs, data_samples: Sequence[DataSample]) -> list[DataSample]:
         """Predict images (C, H, W) as loaded, in a list or one tensor, values 0 to 255, not normalised."""
@@ -81,7 +75,4 @@ class ClassifierEnsemble(BaseClassifier):
         return values
 
     def forward(self, inputs, data_samples=None, mode: str = 'tensor'):
-        if mode != 'predict':
-            raise ConfigError(f'An ensemble only predicts (mode "predict"), got "{mode}": train its members, each with '
-                              'its own config')
-        return self.predict(inputs, data_samples)
+        return self.predict(inputs, data_samples) if mode == 'predict' else self.loss()

@@ -22,17 +22,14 @@ class DistilledDetector(Distilled):
         model = dict(_delete_=True, type='cxrdet.DistilledDetector', student={{_base_.model}},
                      teacher=dict(config='faster_rcnn_r101.py', checkpoint='r101.pth'))
 
-    ``alpha`` weighs the two ways to learn classes: the loss of the class scores of the box head (``loss_cls``) is
-    ``(1 - alpha) * L_cls + alpha * T^2 KL(teacher || student)``. ``L_cls`` is the head's own loss on its own targets,
-    unchanged, logged times 1 - alpha as ``loss_cls``; the divergence, times alpha, is ``loss_distill_cls``. The losses
-    of boxes and of the proposal network have no counterpart in the teacher and stay whole. Hinton et al. 2015,
-    arXiv 1503.02531.
+    Classes are learnt by ``(1 - alpha) * L_cls + alpha * T^2 KL(teacher || student)`` (Hinton et al. 2015, arXiv
+    1503.02531): the head's own loss, logged times 1 - alpha as ``loss_cls``, and ``loss_distill_cls``. The losses of
+    boxes and of the proposal network stay whole.
 
     - Two stages (a single box head): the regions that the student has sampled for its own loss go through the teacher's
       RoI extractor and box head. Mean over the regions.
-    - One stage: the class maps of the same anchors. A mean weighted by the teacher's highest probability of a class,
-      so that the many anchors on background do not drown the others (Du et al., "Distilling Object Detectors with
-      Feature Richness", NeurIPS 2021, arXiv 2111.00674).
+    - One stage: the class maps of the same anchors. A mean weighted by the teacher's highest probability of a class
+      (Du et al., "Distilling Object Detectors with Feature Richness", NeurIPS 2021, arXiv 2111.00674).
 
     Heads with softmax have one distribution over classes and background, heads with sigmoid one of yes and no for each
     class, added up over the classes as their own losses are.

@@ -126,7 +126,7 @@ def test_steps_inside_the_loading_belong_to_the_member():
 
 
 def test_it_only_predicts():
-    with pytest.raises(ConfigError, match='An ensemble only predicts'):
+    with pytest.raises(ConfigError, match='An ensemble is not trained'):
         build(member(*X)).forward(torch.zeros(1, 3, 8, 8), mode='loss')
 
 
