@@ -37,10 +37,9 @@ POSITIONS = ('stage', 'blocks')
 def add_attention(backbone: nn.Module, attention: Attention, *, position: str = 'stage') -> nn.Module:
     """Put attention layers behind the stages of any ResNet of MMDetection or MMPretrain or in its blocks, in place.
 
-    ``position='stage'``: a stage there is an ``nn.Sequential`` of blocks; the layers become its last member,
-    ``layer4.attention``. So the next stage, ``out_indices`` and all else that reads the stage get the map after
-    attention, and no name of an existing parameter changes. For ``get_layer_depth``, where there is one, attention
-    belongs to the last block of its stage.
+    ``position='stage'``: the layers become the last member of the stage's ``nn.Sequential``, ``layer4.attention``. All
+    that reads the stage gets the map after attention, and no name of an existing parameter changes. For
+    ``get_layer_depth``, where there is one, attention belongs to the last block of its stage.
 
     ``position='blocks'``: into every block of the stage, where the papers have it; see the top of this file.
 
@@ -176,9 +175,7 @@ class AttentionResNet(ResNet):
     times as much from 50 on; detectors take ``out_indices=(0, 1, 2, 3)``, the default is the last stage alone.
 
     torchvision's ImageNet weights load with ``init_cfg=dict(type='Pretrained', checkpoint='resnet18.pth')`` or
-    ``checkpoint='torchvision://resnet18'``; only the attention may be missing there, and it keeps its own first values;
-    weights of convolutions whose place attention has taken are left out.
-    Its parameters have ``.attention.`` in their names, so that a new part can have another rate than a pretrained one:
+    ``checkpoint='torchvision://resnet18'``; only the attention may be missing there, and may have a rate of its own:
     ``paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1), '.attention.': dict(lr_mult=1.)})``.
 
     Args:

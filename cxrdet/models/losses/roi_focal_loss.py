@@ -11,9 +11,8 @@ from cxrdet.registry import MODELS
 class RoIFocalLoss(FocalLoss):
     """MMDetection's sigmoid :class:`FocalLoss`, made to fit ``BBoxHead``.
 
-    With the plain ``FocalLoss``, ``BBoxHead`` trains C + 1 sigmoid scores and then reads them through a softmax. This
-    class tells the head to predict C scores, one a class with background as "none of them", and to read them through
-    the sigmoid they were trained with::
+    ``BBoxHead`` reads the C + 1 sigmoid scores of the plain one through a softmax. This class tells it to predict C
+    scores, one a class with background as "none of them", and to read them through the sigmoid::
 
         bbox_head=dict(cls_predictor_cfg=dict(type='cxrdet.PriorLinear'), loss_cls=dict(type='cxrdet.RoIFocalLoss'))
 

@@ -95,7 +95,7 @@ def test_classes_go_by_name_and_preprocessing_is_its_own():
     ([member(*X), member(*Y, multi=True)], {}, 'some members are multi-label'),
     ([member(*X), member(*Y, classes=('lsil', 'hsil', 'SCC'))], {}, 'it lacks scc and has SCC beside'),
     ([member(*X)], dict(mean='median'), 'mean must be one of probs, logits, got "median"'),
-    ([member(*X)], dict(mean='logits', tta=True), 'logits are not to be had with tta'),
+    ([member(*X)], dict(mean='logits', tta=True), '"logits" is not to be had with tta'),
     ([], {}, 'An ensemble needs members'),
 ])
 def test_what_is_refused(members, more, message):
