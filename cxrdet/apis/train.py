@@ -161,6 +161,6 @@ def check_pretrained(cfg: Config) -> None:
                 CheckpointLoader.load_checkpoint(source, map_location='cpu') if stock else read_weights(source)
         except (OSError, CheckpointError) as error:  # URLError is an OSError
             raise ConfigError(
-                f'The pretrained weights {source} of {node.get("type")} cannot be read: {error}. Without a network, '
-                'give a local file (--cfg-options model.backbone.init_cfg.checkpoint=resnet50.pth), or train from '
-                'random weights with --from-scratch.') from error
+                f'The pretrained weights {source} of {node.get("type")} cannot be read: {str(error).rstrip(".")}. '
+                'Without a network, give a local file (--cfg-options model.backbone.init_cfg.checkpoint=resnet50.pth), '
+                'or train from random weights with --from-scratch.') from error

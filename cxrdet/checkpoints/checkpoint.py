@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlparse
@@ -140,15 +141,6 @@ class Checkpoint:
         text = self.meta.get('cfg')
         return text if isinstance(text, str) and text.strip() else None
 
-    @property
-    def resume_state(self) -> dict:
-        """What a run needs to go on beside weights and ``meta``: optimizer, schedulers, message hub, hooks' own.
-
-        Raises: CheckpointError if the file lacks some of it.
-        """
-        self.check_resumable()
-        return {key: value for key, value in self.content.items() if key not in ('meta', 'state_dict')}
-
     def check_resumable(self) -> None:
         """Raise CheckpointError if the file lacks something that a run needs to go on: it holds weights only."""
         missing = self.lacks + [f'meta.{key}' for key in ('epoch', 'iter')
@@ -182,31 +174,34 @@ class Checkpoint:
 
         Raises: CheckpointError: these are the weights of another model, whose own are then undefined.
         """
-        model, weights = _plain(model), self.weights
-        reshaped = _reshaped(model, weights)
-        fitting = type(weights)((key, value) for key, value in weights.items() if key not in reshaped)
-        if hasattr(weights, '_metadata'):
-            fitting._metadata = weights._metadata
-        result = model.load_state_dict(fitting, strict=False)  # the modules' converters of old layouts run here
-        self._check(model, weights, result.missing_keys, result.unexpected_keys)
+        with recorded_loads() as loads:
+            try:  # the modules' converters of old layouts run here
+                unexpected = _plain(model).load_state_dict(self.weights, strict=False).unexpected_keys
+            except RuntimeError:
+                if not loads or not loads[0].reshaped:
+                    raise
+                unexpected = loads[0].unexpected
+        self._check(loads[0], unexpected)
 
     def check_model(self, model: nn.Module) -> None:
         """Raise CheckpointError, as :meth:`load_into` does, if this is a checkpoint of another model."""
         model, weights = _plain(model), self.weights
-        own = model.state_dict()
-        self._check(model, weights, [key for key in own if key not in weights],
-                    [key for key in weights if key not in own])
+        load = Load(model, set(weights))
+        for name, own in model.state_dict().items():
+            load.add(name, own, weights.get(name))
+        self._check(load, load.unexpected)
 
-    def _check(self, model: nn.Module, weights: dict, missing: list[str], unexpected: list[str]) -> None:
+    def _check(self, load: 'Load', unexpected: list[str]) -> None:
         """Raise if entries of the model are missing or have another shape; log those that it does not have."""
-        total, reshaped = len(model.state_dict()), _reshaped(model, weights)
-        missing = [key for key in missing if 'num_batches_tracked' not in key and key not in reshaped]
-        left_over = _counted('are not in the model', unexpected, len(weights))
-        if missing or reshaped:
+        total = len(load.module.state_dict())
+        reshaped = [f'{name}: {tuple(given)} in the file, {tuple(own)} in the model'
+                    for name, (given, own) in load.reshaped.items()]
+        left_over = _counted('are not in the model', unexpected, len(load.given))
+        if load.missing or reshaped:
             raise CheckpointError(' '.join(filter(None, (
-                f'{self.source}: these are the weights of another model than this {type(model).__name__}:',
-                _counted('are missing in the file', missing, total),
-                _counted('have another shape', reshaped.values(), total), left_over,
+                f'{self.source}: these are the weights of another model than this {type(load.module).__name__}:',
+                _counted('are missing in the file', load.missing, total),
+                _counted('have another shape', reshaped, total), left_over,
                 f'The file was trained on {len(self.classes)} classes.' if self.classes else '',
                 'Use the config that the checkpoint was trained with.'))))
         if left_over:
@@ -220,13 +215,6 @@ def _plain(model: torch.nn.Module) -> torch.nn.Module:
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model
-
-
-def _reshaped(model: torch.nn.Module, weights: dict) -> dict[str, str]:
-    """Entries whose shape in the file is not that in the model, with a description."""
-    own = {key: value.shape for key, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
-    return {key: f'{key}: {tuple(value.shape)} in the file, {tuple(own[key])} in the model'
-            for key, value in weights.items() if key in own and own[key] != value.shape}
 
 
 def _counted(what: str, names: Iterable[str], total: int) -> str:
@@ -243,7 +231,7 @@ class Load:
         module: what was loaded into.
         given: names in the file.
         loaded: name -> number of elements that the file has filled.
-        reshaped: name -> number of elements whose entry in the file has another shape.
+        reshaped: name -> shape in the file and in the module, where they differ.
         missing: name -> number of elements that the file has no entry for.
         excused: those among ``reshaped`` that belong to another number of classes: in a head, with another number of
             outputs (first dimension) and all else equal.
@@ -251,7 +239,7 @@ class Load:
     module: nn.Module
     given: set[str]
     loaded: dict[str, int] = field(default_factory=dict)
-    reshaped: dict[str, int] = field(default_factory=dict)
+    reshaped: dict[str, tuple[torch.Size, torch.Size]] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
     excused: set[str] = field(default_factory=set)
 
@@ -263,7 +251,7 @@ class Load:
         elif given.shape == own.shape or own.numel() == given.numel() == 1:
             self.loaded[name] = own.numel()
         else:
-            self.reshaped[name] = own.numel()
+            self.reshaped[name] = given.shape, own.shape
             in_head = 'head' in f'{type(self.module).__name__}.{name}'.lower()
             if in_head and own.ndim and own.ndim == given.ndim and own.shape[1:] == given.shape[1:]:
                 self.excused.add(name)
@@ -273,7 +261,7 @@ class Load:
         """Loaded elements over all but the excused ones, 0 .. 1; 1 where there is nothing to load."""
         loaded = sum(self.loaded.values())
         wanted = loaded + sum(self.missing.values()) + sum(
-            number for name, number in self.reshaped.items() if name not in self.excused)
+            own.numel() for name, (_, own) in self.reshaped.items() if name not in self.excused)
         return loaded / wanted if wanted else 1.0
 
     @property
@@ -409,7 +397,7 @@ def _check_file(path: Path) -> None:
 
 def _newest_whole(damaged: Path) -> Path | None:
     """The newest checkpoint beside a damaged one that reads whole, without executing anything."""
-    for path in _candidates(damaged.parent):
+    for path in chain(*_candidates(damaged.parent)):
         try:
             if path.resolve() != damaged.resolve():
                 _load(path)
@@ -501,7 +489,8 @@ def find_resumable(work_dir: str | os.PathLike, *, trust: bool = False, finite: 
     Raises:
         CheckpointError: the newest checkpoint needs pickled code and ``trust`` is not set.
     """
-    for path in _candidates(Path(work_dir)):
+    behind, others = _candidates(Path(work_dir))
+    for path in [*behind, *others]:
         try:
             found = Checkpoint(_load(path, trust=trust), path)
         except CheckpointError as error:
@@ -511,23 +500,16 @@ def find_resumable(work_dir: str | os.PathLike, *, trust: bool = False, finite: 
             continue
         problem = f'it lacks {", ".join(found.lacks)}' if found.lacks else 'not all of its weights are finite'
         if not found.lacks and (not finite or found.is_finite):
-            _point_to(path, Path(work_dir) / 'last_checkpoint')
+            if path in behind:  # make up for the last step of the run that was killed
+                write_atomic(Path(work_dir) / 'last_checkpoint', str(path))
             return found
         print_log(f'Not resumed from: {path}: {problem}.', logger='current', level=logging.WARNING)
     return None
 
 
-def _point_to(path: Path, pointer: Path) -> None:
-    """Make up for the last step of a run that was killed between its checkpoint and the pointer to it."""
-    if pointer.is_file() and path.stat().st_mtime_ns >= pointer.stat().st_mtime_ns and _kind(path) in (
-            'epoch_.pth', 'iter_.pth'):
-        write_atomic(pointer, str(path))
-
-
-def _candidates(work_dir: Path) -> list[Path]:
-    """The file that the pointer names, then all others but the best ones, newest first.
-
-    Before it comes a later one of its kind that was written after the pointer: a run was killed between the two.
+def _candidates(work_dir: Path) -> tuple[list[Path], list[Path]]:
+    """Files later than the one that the pointer names, of its kind and written after the pointer, for a run was killed
+    between the two; then that file and all others but the best ones. Both newest first.
     """
     pointer, pointed, folders = work_dir / 'last_checkpoint', None, [work_dir]
     if pointer.is_file():
@@ -546,10 +528,10 @@ def _candidates(work_dir: Path) -> list[Path]:
         others.pop(pointed.resolve(), None)
     newest_first = sorted(others.values(), key=lambda path: (path.stat().st_mtime_ns, _step(path)), reverse=True)
     if pointed is None:
-        return newest_first
+        return [], newest_first
     later = [path for path in newest_first if path.stat().st_mtime_ns >= pointer.stat().st_mtime_ns
              and _step(path) > _step(pointed) and _kind(path) == _kind(pointed)]
-    return [*later, pointed, *(path for path in newest_first if path not in later)]
+    return later, [pointed, *(path for path in newest_first if path not in later)]
 
 
 def _step(path: Path) -> int:

@@ -1,5 +1,5 @@
 """CSV: tables as people and spreadsheets write them are read in one place, :func:`read_table`; and what is written here
-holds no formula, and :func:`read_csv` gives it back.
+holds no formula.
 
 A spreadsheet computes a cell that begins with ``=``, ``+``, ``-`` or ``@``, whoever wrote it. Such
 text gets an apostrophe before it, the sign by which spreadsheets know text, and so does text that
@@ -10,7 +10,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cxrdet.core.errors import DataError
@@ -49,27 +49,6 @@ def csv_text(rows: Iterable[Sequence]) -> str:
     return ''.join(','.join(_quoted(escape_cell(cell), alone=len(row) == 1) for cell in row) + '\n' for row in rows)
 
 
-class read_csv(Iterator[list[str]]):
-    """The rows of a CSV text, line ends of any kind, cells by :func:`unescape_cell`; as ``csv.reader``, with its
-    options and its ``line_num``.
-
-    Raises: csv.Error as ``csv.reader``.
-    """
-
-    def __init__(self, text: str, *, strict: bool = False, **options) -> None:
-        self._reader = csv.reader(io.StringIO(text, newline=''), strict=strict, **options)
-        self._may_hold_escaped = "'" in text
-
-    @property
-    def line_num(self) -> int:
-        """Lines read so far."""
-        return self._reader.line_num
-
-    def __next__(self) -> list[str]:
-        row = next(self._reader)
-        return [unescape_cell(cell) for cell in row] if self._may_hold_escaped else row
-
-
 class CsvTable(NamedTuple):
     """A table: names of its columns, rows with the line that each begins in (the header is in line 1), each with a cell
     a column, and faults (line, words) of rows that are none."""
@@ -92,11 +71,13 @@ def read_table(path: str | os.PathLike, expected: Iterable[str] = (), *, what: s
     text = read_text(path, what)
     if not text.strip():
         raise DataError(f'{path}: the {what} is empty ({len(text)} characters).')
-    reader = read_csv(text, strict=True, skipinitialspace=True, delimiter=_separator(text, set(expected)))
+    reader = csv.reader(io.StringIO(text, newline=''), strict=True, skipinitialspace=True,
+                        delimiter=_separator(text, set(expected)))
+    plain = unescape_cell if "'" in text else str
     header, rows, faults, line = [], [], [], 1
     while True:
         try:
-            cells = tuple(map(str.strip, next(reader)))
+            cells = tuple(plain(cell).strip() for cell in next(reader))
         except StopIteration:
             break
         except csv.Error as error:

@@ -273,21 +273,12 @@ class OutputFolder:
 
     def _move(self, old: Mapping[str, Any], files: Mapping[str, Any]) -> None:
         """Take the old results away and move the new ones into place; may be repeated after a kill at any point."""
-        stale = {name for name in old if self._is_old(name, files)}
-        for top in sorted({name.split('/')[0] for name in stale}):
-            place, gone = self.path / top, self._commit / 'old' / top
-            gone.parent.mkdir(exist_ok=True)
-            mine = [name for name in stale if name == top or name.startswith(f'{top}/')]
-            if not place.is_symlink() and place.is_dir() and not os.path.lexists(gone) and all(
-                    f'{top}/{name}' in stale for name in _files_below(place)):
-                os.rename(place, gone)
-                continue
-            for name in mine:
-                (self.path / name).unlink(missing_ok=True)
-            for folder in sorted({parent for name in mine for parent in Path(name).parents}, reverse=True):
-                if folder != Path('.'):
-                    with suppress(OSError):  # it holds what others added, or is not there
-                        (self.path / folder).rmdir()
+        stale = [name for name in old if self._is_old(name, files)]
+        for name in stale:
+            (self.path / name).unlink(missing_ok=True)
+        for folder in sorted({parent for name in stale for parent in Path(name).parents[:-1]}, reverse=True):
+            with suppress(OSError):  # it holds what others added, or is not there
+                (self.path / folder).rmdir()
         _merge(self._commit / 'new', self.path)
         os.replace(self._commit / 'list.json', self._home / f'{self.tool}.json')
         shutil.rmtree(self._commit)

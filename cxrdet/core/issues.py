@@ -180,7 +180,7 @@ class DataTable:
         try:
             return read(file)
         except DataError as error:
-            self.tell('error', code, str(error).removeprefix(f'{file}: '), Place(str(file)), image=image)
+            self.tell('error', code, str(error).removeprefix(f'{file}: ').rstrip('.'), Place(str(file)), image=image)
 
     def add_image(self, name: str, file: str, place: Place, *, split: str = '', group: str = '',
                   view: str = '') -> int:

@@ -64,29 +64,3 @@ def is_outside(name: str, folder: str | os.PathLike, roots: Sequence[str | os.Pa
         return False
     path = os.path.join(folder, name)
     return not within(path, [folder, *roots]) and not within(path, map(os.path.realpath, [folder, *roots]))
-
-
-def check_names(names: Iterable[str], *, folder: str | os.PathLike, source: str | os.PathLike,
-                roots: Sequence[str | os.PathLike] = (), allow_outside: bool = False) -> None:
-    """Hold names from data, relative to ``folder``, to the folders that the config names.
-
-    Args:
-        names: As they stand in the data.
-        folder: What they are relative to.
-        source: The file they stand in, for the error.
-        roots: Other folders that they may lead to, such as the root of the set; empty names are passed over.
-        allow_outside: Let them lead anywhere.
-
-    Raises:
-        DataError: A name leads out of all folders (see :func:`is_outside`), or holds a zero byte.
-    """
-    roots = [root for root in roots if root]
-    names = list(names)
-    broken = [name for name in names if '\0' in name]
-    if broken:
-        raise DataError(f'{source}: {broken[0]!r:.100} holds a zero byte, which no name of a file can.')
-    lost = [] if allow_outside else [name for name in names if is_outside(name, folder, roots)]
-    if lost:
-        raise DataError(f'{source}: {len(lost)} of {len(names)} names lead out of {roots[0] if roots else folder}: '
-                        f'{", ".join(map(repr, lost[:5]))}{", …" if len(lost) > 5 else ""}. Move the files into the '
-                        'data root; or, if you trust the file, set allow_outside=True in the data set.')

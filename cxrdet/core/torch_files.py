@@ -16,7 +16,6 @@ import re
 import struct
 import sys
 import zipfile
-import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from reprlib import repr as _short
@@ -138,7 +137,7 @@ def _records(stream: BinaryIO) -> dict[str, torch.Tensor]:
             summed = _has_sums(infos)
             if sum(info.file_size for info in infos) > end * max(100 * (info.compress_type > 0) + 1 for info in infos):
                 raise DamagedFileError('its records would take much more memory than it has bytes')
-            records = {info.filename[start:]: _record(stream, archive, info, end, summed) for info in infos}
+            records = {info.filename[start:]: _record(archive, info, summed) for info in infos}
     except DamagedFileError:
         raise
     except Exception as error:  # BadZipFile, struct.error, UnicodeDecodeError …
@@ -152,30 +151,22 @@ def _records(stream: BinaryIO) -> dict[str, torch.Tensor]:
     return records
 
 
-def _record(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, end: int, summed: bool) -> torch.Tensor:
-    """The bytes of a record; zipfile's own reader would make a further copy of them."""
-    if info.compress_type != zipfile.ZIP_STORED:
-        return torch.from_numpy(np.frombuffer(archive.read(info), np.uint8).copy())
-    stream.seek(info.header_offset)
-    magic, name, extra = struct.unpack('<4s22xHH', stream.read(30))
-    start = stream.seek(info.header_offset + 30 + name + extra)
-    if magic != b'PK\x03\x04' or info.compress_size != info.file_size or start + info.file_size > end:
-        raise DamagedFileError(f'the record {info.filename} is not where it should be')
+def _record(archive: zipfile.ZipFile, info: zipfile.ZipInfo, summed: bool) -> torch.Tensor:
+    """The bytes of a record, held to its CRC-32."""
     data = torch.empty(info.file_size, dtype=torch.uint8)
-    if _fill(data, stream) != info.CRC and summed:
-        raise DamagedFileError(f'the checksum of the record {info.filename} does not fit its bytes')
+    with archive.open(info) as part:
+        if not summed:
+            part._expected_crc = None
+        _fill(data, part)
     return data
 
 
-def _fill(data: torch.Tensor, stream: BinaryIO) -> int:
-    """Read bytes into ``data``; return their CRC-32."""
-    view, checksum = memoryview(data.numpy()), 0
+def _fill(data: torch.Tensor, stream: BinaryIO) -> None:
+    view = memoryview(data.numpy())
     for begin in range(0, len(data), _CHUNK):
         part = view[begin:begin + _CHUNK]
         if stream.readinto(part) != len(part):
             raise DamagedFileError('it ends too early')
-        checksum = zlib.crc32(part, checksum)
-    return checksum
 
 
 def _bytes(data: torch.Tensor) -> bytes:

@@ -28,7 +28,7 @@ import numpy as np
 from cxrdet.core.annotation_checks import check_table
 from cxrdet.core.classification.labels import imbalance
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
-from cxrdet.core.files import write_atomic
+from cxrdet.core.files import write_atomic, write_json
 from cxrdet.core.folders import OutputFolder, keep_apart
 from cxrdet.core.issues import DataTable, has_errors
 from cxrdet.core.terminal import visible
@@ -36,8 +36,7 @@ from cxrdet.curation.augmentation import make_augmenter
 from cxrdet.curation.backgrounds import Backgrounds, find_backgrounds
 from cxrdet.curation.balance_plan import best_copy, image_to_leave_out
 from cxrdet.curation.copies import Copier
-from cxrdet.curation.repaired_set import copy_names, free_name, name_key, voc_names
-from cxrdet.curation.set_writers import FOLDERS, add_image, write_set
+from cxrdet.curation.set_writers import FOLDERS, add_image, copy_names, free_name, name_key, voc_names, write_set
 from cxrdet.datasets.formats.sets import read_set
 
 
@@ -78,11 +77,11 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     OutputFolder(out, 'balance_data', inputs=read)  # raises before the long part
     extra = find_backgrounds(given, table, rows, seed=seed)
     results = OutputFolder(out, 'balance_data', inputs=[*read, *extra.files])
-    names = voc_names(table, range(len(table.names))) if table.kind == 'voc' else copy_names(table)
+    names = voc_names(table) if table.kind == 'voc' else copy_names(table)
     state = _State(_counts(table)[rows], goals, seed)
     copier = Copier(table, names, rows, state.lacking > 0, preset=preset, seed=seed, min_visibility=min_visibility)
     with results as folder:
-        write_atomic(folder / 'mended.json', json.dumps({'tool': 'balance_data', 'source': str(path), 'split': split}))
+        write_json(folder / 'mended.json', {'tool': 'balance_data', 'source': str(path), 'split': split})
         added = _Added(folder / FOLDERS[table.kind], names)
         while (choice := state.choose(copier)) is not None:
             copy = copier.make(choice, state.lacking, paste)
@@ -96,7 +95,7 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
         report = _report(table, goals, state) | copier.numbers() | extra.numbers() | {
             'left_out': [table.names[rows[row]] for row in sorted(state.gone)]}
         write_atomic(folder / 'provenance.jsonl', ''.join(added.lines))
-        write_atomic(folder / 'balance.json', json.dumps(report, indent=1) + '\n')
+        write_json(folder / 'balance.json', report, indent=1)
     if progress is not None and added.lines:
         progress(len(added.lines), len(added.lines))
     return report
@@ -190,7 +189,7 @@ class _State:
             self.gone.add(row)
             self.counts[row] = 0
             copier.lost(row)
-        return best_copy(copier.added, np.arange(len(copier.added)), self.have, self.goals.targets, used=copier.used,
+        return best_copy(copier.added, self.have, self.goals.targets, used=copier.used,
                          room=self.goals.most - self.added, tie=copier.tie)
 
     def note(self, labels: np.ndarray) -> None:
@@ -225,7 +224,8 @@ def _goals(table: DataTable, path, split: str, target: int, targets: Mapping[str
                           f'{wanted.max(initial=1)}; got {most}.')
     findings = [finding for finding in check_table(table) if finding.level == 'error']
     if has_errors(findings):
-        raise DataError(f'{path}: {len(findings)} errors in the annotations, the first: {findings[0].text}. Mend them '
+        first = findings[0].text.rstrip('.')
+        raise DataError(f'{path}: {len(findings)} errors in the annotations, the first: {first}. Mend them '
                         f'with tools/check_data.py {path} --fix OUT first.')
     bound = _NO_BOUND if most is None else most
     return _Goals(wanted, np.where(wanted > 0, bound, _NO_BOUND))

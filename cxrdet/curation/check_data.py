@@ -15,7 +15,7 @@ from cxrdet.core.issues import EACH_TOLD, LEVELS, DataTable, Finding, has_errors
 from cxrdet.core.terminal import visible
 from cxrdet.curation.pixels import check_files, check_pixels
 from cxrdet.curation.repair import Plan, plan_mending
-from cxrdet.curation.repaired_set import check_mendable, summary, write_mended
+from cxrdet.curation.set_writers import check_mendable, summary, write_mended
 from cxrdet.datasets.formats.sets import read_set
 
 

@@ -1,25 +1,26 @@
 """Any set of boxes as a COCO set: ``annotations/<split>.json`` and ``images/``."""
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from cxrdet.core.detection.boxes import box_faults
 from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.files import write_json
 from cxrdet.core.folders import keep_apart
 from cxrdet.core.issues import DataTable, told
-from cxrdet.core.paths import join_inside
-from cxrdet.core.progress import TimedProgressBar
+from cxrdet.core.progress import ProgressBar
 from cxrdet.curation.pixels import check_files
-from cxrdet.curation.prepare import check_images, count_boxes, place_image
-from cxrdet.curation.repaired_set import coco_content, copy_names, voc_names
+from cxrdet.curation.prepare import count_boxes
+from cxrdet.curation.set_writers import coco_content, copy_names, place_images, voc_names
 from cxrdet.datasets.cell import match_classes
 from cxrdet.datasets.formats import voc
-from cxrdet.datasets.formats.coco import write_json
+from cxrdet.datasets.formats.files import tell_missing, tell_outside
 from cxrdet.datasets.formats.images import read_image_size
 from cxrdet.datasets.formats.sets import read_set
-from cxrdet.datasets.formats.table_builder import measured
+from cxrdet.datasets.formats.table_builder import tell_other_sizes
 from cxrdet.datasets.phantoms.files import prepared_folder
 
 
@@ -74,6 +75,7 @@ def convert_voc(voc_dir: str | Path, out_dir: str | Path, *, corners: str = 'exc
     if not by_chance and not any(table.splits):
         raise DataError(f'{voc_dir}: no ImageSets/Main/train.txt, val.txt or test.txt. Add such lists of names, or ask '
                         'for a random split with --val-share 0.2 (val_share=0.2).')
+    tell_outside(table, [voc_dir])
     return _convert(table, voc_dir, out_dir, {'kind': 'voc', 'corners': corners}, **options)
 
 
@@ -82,11 +84,11 @@ def _convert(table: DataTable, source: str | Path, out_dir: str | Path, made_fro
              link: bool = False, force: bool = False) -> dict[str, dict[str, int] | str]:
     out_dir = Path(out_dir)
     keep_apart(out_dir, *(str(source), *table.folders))
-    names = voc_names(table, range(len(table.names))) if table.kind == 'voc' else copy_names(table)
+    names = voc_names(table) if table.kind == 'voc' else copy_names(table)
     splits = _splits(table, val_share, seed, source)
     rows = [row for members in splits.values() for row in members]
-    check_images([names[row] for row in rows], [table.files[row] for row in rows], f'the splits of {source}')
-    _tell_other_sizes(table, rows)
+    tell_missing(table, rows)
+    tell_other_sizes(table, rows)
     bad = table.raise_errors(on_bad=on_bad)
     if table.kind == 'voc' and classes is None:  # which declares none: those of the images that are converted
         used = set(table.box_label[np.isin(table.box_image, rows)].tolist())
@@ -98,10 +100,8 @@ def _convert(table: DataTable, source: str | Path, out_dir: str | Path, made_fro
     report: dict[str, dict[str, int] | str] = {}
     with prepared_folder(out_dir, manifest, force=force, inputs=[table.files[row] for row in rows]) as new:
         for split, members in splits.items():
-            bar = TimedProgressBar()
-            for done, row in enumerate(members, 1):
-                place_image(Path(table.files[row]), join_inside(new / 'images', names[row], renamed=True), link)
-                bar(split, done, len(members))
+            place_images(table, members, new / 'images', names, link=link, keep=True,
+                         progress=partial(ProgressBar(), split))
             coco = coco_content(table, members, names, boxes, classes)
             coco['info'] = {'description': f'{Path(source).name}, {split}, converted from {table.kind}'}
             write_json(new / 'annotations' / f'{split}.json', coco)
@@ -126,14 +126,6 @@ def _splits(table: DataTable, val_share: float | None, seed: int, source: str | 
     chosen = set(np.random.default_rng(seed).permutation(len(rows))[:count].tolist())
     return {'train': [row for k, row in enumerate(rows) if k not in chosen],
             'val': [row for k, row in enumerate(rows) if k in chosen]}
-
-
-def _tell_other_sizes(table: DataTable, rows: Sequence[int]) -> None:
-    for row in rows if table.sizes_of_files else ():
-        stated, found = table.sizes[row], np.array(measured(table.files[row]))
-        if not np.isnan([*stated, *found]).any() and (stated != found).any():
-            table.tell_image('error', 'size_mismatch', f'"{table.names[row]}" has {found[1]:g} x {found[0]:g} px, its '
-                             f'annotation says {stated[1]:g} x {stated[0]:g}', row)
 
 
 def _usable_boxes(table: DataTable, rows: set[int], classes: Sequence[str],

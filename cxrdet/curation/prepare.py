@@ -4,39 +4,37 @@ Each function may be run again: what it did not write itself is neither replaced
 report; progress goes to stderr.
 """
 import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
-from cxrdet.core.files import write_atomic
+from cxrdet.core.files import write_json
 from cxrdet.core.folders import OutputFolder
 from cxrdet.core.issues import DataTable
-from cxrdet.core.paths import join_inside, name_fault
-from cxrdet.core.progress import TimedProgressBar
-from cxrdet.curation.repaired_set import coco_content
-from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
+from cxrdet.core.progress import ProgressBar
+from cxrdet.curation.set_writers import coco_content, place_images
 from cxrdet.datasets.formats import coco, tfrecord
-from cxrdet.datasets.formats.coco import write_json
-from cxrdet.datasets.formats.images import image_bytes, read_image_size
-from cxrdet.datasets.formats.tfrecord import read_record_image
+from cxrdet.datasets.formats.files import tell_missing, tell_outside
+from cxrdet.datasets.formats.table_builder import measured, tell_other_sizes
+from cxrdet.datasets.formats.tfrecord import CDETECTOR_CLASSES
 from cxrdet.datasets.phantoms import write_cell_phantoms, write_chest_phantoms
 
 
 def prepare_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int], size: int = 320, seed: int = 0,
                           force: bool = False) -> dict[str, int]:
     """Write a COCO set of made-up cells, see :func:`write_cell_phantoms`; returns the number of images by split."""
-    write_cell_phantoms(out_dir, splits=splits, size=size, seed=seed, force=force, progress=TimedProgressBar())
+    write_cell_phantoms(out_dir, splits=splits, size=size, seed=seed, force=force, progress=ProgressBar())
     return dict(splits)
 
 
 def prepare_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: int = 256, seed: int = 0,
                            force: bool = False) -> dict[str, int]:
     """Write made-up chest films, see :func:`write_chest_phantoms`; returns the number of images by split."""
-    write_chest_phantoms(out_dir, num_images=num_images, size=size, seed=seed, force=force, progress=TimedProgressBar())
+    write_chest_phantoms(out_dir, num_images=num_images, size=size, seed=seed, force=force, progress=ProgressBar())
     lists = {'train_val': 'train_val_list.txt', 'test': 'test_list.txt'}
     return {split: len((Path(out_dir) / name).read_text().split()) for split, name in lists.items()}
 
@@ -81,30 +79,13 @@ def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, spl
     made_from = {'kind': 'cdetector', 'source': str(sources[0].resolve()), 'link': link} if published else None
     results = OutputFolder(out_dir, f'prepare_data.{split}', names=(f'annotations/{split}.json', f'images/{split}'),
                            inputs=[*sources, *(table.files if published else ())], made_from=made_from, force=True)
+    for entry, name in zip(content['images'], names):
+        entry['file_name'] = f'{split}/{name}'
     with results as new:
-        bar = TimedProgressBar()
-        for row, name in enumerate(names):
-            target, entry = join_inside(new / 'images' / split, name, renamed=True), content['images'][row]
-            entry['file_name'] = f'{split}/{name}'
-            if published:
-                entry |= _place_published(table, row, target, link)
-            else:
-                image = read_record_image(table.files[row], check=True)
-                write_atomic(target, image_bytes(image, target, suffix), durable=False)
-            bar(split, row + 1, len(names))
+        place_images(table, range(len(names)), new / 'images' / split, names, link=link, keep=True,
+                     progress=partial(ProgressBar(), split))
         write_json(new / 'annotations' / f'{split}.json', content)
     return count_boxes(content)
-
-
-def _place_published(table: DataTable, row: int, target: Path, link: bool) -> dict[str, int]:
-    """Copy or link an image of the published file if it has the size that is stated; returns that."""
-    file, stated = table.files[row], table.sizes[row]
-    size = np.array(read_image_size(file))
-    if (stated != size)[np.isfinite(stated)].any():
-        raise DataError(f'{table.places[row].file}: "{table.names[row]}" is stated to be {stated[1]:g}x{stated[0]:g} '
-                        f'pixels, {file} has {size[1]}x{size[0]}.')
-    place_image(Path(file), target, link)
-    return {'height': int(size[0]), 'width': int(size[1])}
 
 
 def _read_records(sources: list[Path], suffix: str) -> tuple[DataTable, list[str], dict]:
@@ -123,6 +104,9 @@ def _read_published(source: Path, image_dir: str | Path | None) -> tuple[DataTab
     if not folder.is_dir():
         raise DataError(f'{folder}: no such folder of images.')
     table = coco.read(source, folder)
+    tell_outside(table, [folder])
+    tell_missing(table, range(len(table.names)))
+    tell_other_sizes(table, range(len(table.names)))
     table.raise_errors()
     for name in table.classes:
         if name not in CDETECTOR_CLASSES:
@@ -131,7 +115,6 @@ def _read_published(source: Path, image_dir: str | Path | None) -> tuple[DataTab
     missing = [name for name in CDETECTOR_CLASSES if name not in table.classes]
     if missing:
         raise DataError(f'{source}: the categories lack {", ".join(missing)}; expected all 11 classes of the set.')
-    check_images(table.names, table.files, str(source))
     return table, table.names, _in_known_order(table)
 
 
@@ -141,43 +124,9 @@ def _in_known_order(table: DataTable) -> dict:
     rows = np.argsort(table.box_image, kind='stable').tolist()
     annotations = [dict(table.box_entries[row], category_id=order[table.box_label[row]]) for row in rows]
     categories = [{'id': number, 'name': name} for number, name in enumerate(CDETECTOR_CLASSES, 1)]
-    return {'annotations': annotations, 'images': [dict(entry) for entry in content['images']],
-            'categories': categories}
-
-
-# ------------------------------------------------------------------------------------------------- files
-
-def check_images(names: Sequence[str], files: Sequence[str | Path], named_in: str) -> None:
-    """Raise DataError if images are missing, two have one name, or a name leaves its folder."""
-    outside = [name for name in names if name_fault(name)]
-    if outside:
-        raise DataError(f'{named_in}: images outside the folder of images: {", ".join(map(repr, outside[:5]))}.')
-    twice = [name for name, number in Counter(names).items() if number > 1]
-    if twice:
-        raise DataError(f'{named_in}: {len(twice)} images are named more than once: {", ".join(twice[:5])}.')
-    missing = [str(file) for file in files if not os.path.isfile(file)]
-    if missing:
-        raise DataError(f'{len(missing)} of the {len(names)} images of {named_in} are not there: '
-                        f'{", ".join(missing[:5])}{", …" if len(missing) > 5 else ""}.')
-
-
-def place_image(source: Path, target: Path, link: bool) -> None:
-    """Copy or link an image unless the same one is there already."""
-    if link:
-        if target.is_symlink() and target.resolve() == source.resolve():
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        target.symlink_to(source.resolve())
-        return
-    there = target.stat() if target.is_file() and not target.is_symlink() else None
-    given = source.stat()
-    if there and (there.st_size, int(there.st_mtime)) == (given.st_size, int(given.st_mtime)):
-        return
-    if target.is_symlink():
-        target.unlink()
-    write_atomic(target, source.read_bytes(), durable=False)
-    shutil.copystat(source, target)
+    images = [dict(entry, height=height, width=width) for entry, (height, width) in zip(
+        content['images'], map(measured, table.files))]
+    return {'annotations': annotations, 'images': images, 'categories': categories}
 
 
 def count_boxes(coco: dict) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """Splits of NIH ChestX-ray14 by patient, written so that others can use them as they are."""
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
-from cxrdet.core.files import write_atomic
+from cxrdet.core.files import write_atomic, write_json
 from cxrdet.core.splits import check_disjoint, grouped_folds, grouped_split
+from cxrdet.curation.set_writers import place_file
 from cxrdet.datasets.formats.nih import NIH_CLASSES, TABLES, NihTable, find_images, read_table
 from cxrdet.datasets.formats.voc import read_list
-from cxrdet.datasets.phantoms.files import prepared_folder, write_json
+from cxrdet.datasets.phantoms.files import prepared_folder
 from cxrdet.version import __version__
 
 STRATA = {'view': 'views', 'sex': 'sexes'}
@@ -67,10 +67,10 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
     with prepared_folder(out_dir, {'kind': 'nih', 'images': source} | made_from, force=force, inputs=inputs) as new:
         write_atomic(new / name, content)
         if source:
-            _link(source, new / 'images')
+            place_file(source, new / 'images', link=True)
         for part, rows in parts.items():
             write_atomic(new / f'{part}_list.txt', ''.join(f'{film}\n' for film in films.names[rows]))
-        write_json(new / 'splits.json', splits)
+        write_json(new / 'splits.json', splits, indent=1)
     return report | ({'dropped rows': dict(dropped)} if dropped else {})
 
 
@@ -155,10 +155,3 @@ def _count(films: NihTable) -> dict[str, int]:
     views = Counter(view or 'view unknown' for view in films.views.tolist())
     labels = dict(zip(NIH_CLASSES, films.labels.sum(axis=0).tolist()))
     return {'films': len(films), 'patients': len(np.unique(films.patients)), **dict(sorted(views.items())), **labels}
-
-
-def _link(source: str, link: Path) -> None:
-    if link.is_symlink() and os.readlink(link) != source:
-        link.unlink()
-    if not link.is_symlink():
-        link.symlink_to(source, target_is_directory=True)

@@ -87,8 +87,9 @@ def plan_mending(table: DataTable, findings: Iterable[Finding]) -> Plan:
             plan.changes.append(Change(what, shape, number=int(shape.text.split()[0])))
     if table.names and len(plan.drop_images) == len(table.names):
         kinds = Counter(change.finding.code for change in plan.changes if change.finding.image in plan.drop_images)
+        first = plan.changes[0].finding.text.rstrip('.')
         raise DataError(f'nothing would be left: all {len(table.names)} images of the set would be dropped '
-                        f'({counts(kinds)}); the first: {plan.changes[0].finding.text}. If the images lie elsewhere, '
+                        f'({counts(kinds)}); the first: {first}. If the images lie elsewhere, '
                         'name their folder (images, --images), or let names lead out (allow_outside, --allow-outside).')
     return plan
 

@@ -10,10 +10,10 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
-from cxrdet.core.issues import counts
-from cxrdet.core.paths import check_names
+from cxrdet.core.issues import Finding, counts, raise_errors
 from cxrdet.datasets.cell import match_classes
-from cxrdet.datasets.described import Described
+from cxrdet.datasets.described import Described, of_indices
+from cxrdet.datasets.formats.files import outside_fault
 from cxrdet.datasets.formats.nih import NIH_CLASSES, NihTable, find_images, find_table, read_table
 from cxrdet.datasets.formats.voc import read_list
 from cxrdet.datasets.transforms.loading import ImageNamed
@@ -131,8 +131,10 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
         table, self.dropped = _read_once(self.ann_file), Counter()
         if self.split_file:
             table = self._keep(table, set(self._listed(table)), 'not_in_split_file')
-        check_names(table.names.tolist(), folder=self.data_prefix['img_path'], roots=[self.data_root],
-                    source=self.ann_file, allow_outside=self.allow_outside)
+        folder = self.data_prefix['img_path']
+        raise_errors(Finding('error', 'outside_file', text, self.ann_file, f'line {line}')
+                     for name, line in zip(table.names.tolist(), table.lines.tolist()) if (text := outside_fault(
+                         name, os.path.join(folder, name), [self.data_root, folder], allowed=self.allow_outside)))
         if not self.require_images:
             return table, [os.path.join(self.data_prefix['img_path'], name) for name in table.names.tolist()]
         images = find_images(self.data_prefix['img_path'])
@@ -198,9 +200,7 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
         return labels
 
     def _check_labels(self, labels: np.ndarray) -> None:
-        limit = self._indices
-        chosen = labels if limit is None else labels[
-            (slice(limit) if limit >= 0 else slice(limit, None)) if isinstance(limit, int) else list(limit)]
+        chosen = np.asarray(of_indices(labels, self._indices))
         if self.allow_no_positives or not len(chosen) or (chosen == 1).any():
             return
         what = 'judge by' if self.test_mode else 'learn from'

@@ -9,7 +9,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.engine.loaders import fit_to_machine
 
 _NEEDED = {
@@ -44,8 +44,7 @@ def init_distributed(launcher: str, cfg: Any) -> None:
     if launcher == 'none':
         fit_to_machine(cfg)
         return
-    if launcher not in _NEEDED:
-        raise ConfigError(f'launcher must be one of none, {", ".join(_NEEDED)}; got "{launcher}".')
+    check_choice('launcher', launcher, ('none', *_NEEDED))
     missing = [name for name in _NEEDED[launcher] if name not in os.environ]
     if missing:
         raise ConfigError(f'--launcher {launcher}: {", ".join(missing)} not set in the environment: this process was '
@@ -58,7 +57,10 @@ def init_distributed(launcher: str, cfg: Any) -> None:
     import torch
     from torch import distributed
     if torch.cuda.is_available():
-        _check_gpus(torch.cuda.device_count())
+        number, gpus = int(os.environ.get('LOCAL_RANK', 0)), torch.cuda.device_count()
+        if number >= gpus:
+            raise ConfigError(f'Process number {number} of this machine finds {gpus} GPUs: start at most {gpus} '
+                              'processes, or compute on the CPU by setting CUDA_VISIBLE_DEVICES=-1.')
         fit_to_machine(cfg, launcher)
         return
     fit_to_machine(cfg, launcher)
@@ -86,13 +88,6 @@ def _end_with_launcher() -> None:
         time.sleep(_GRACE)
         os.kill(os.getpid(), signal.SIGKILL)
     threading.Thread(target=watch, daemon=True, name='launcher watch').start()
-
-
-def _check_gpus(gpus: int) -> None:
-    number = int(os.environ.get('LOCAL_RANK', 0))
-    if number >= gpus:
-        raise ConfigError(f'Process number {number} of this machine finds {gpus} GPUs: start at most {gpus} processes, '
-                          'or compute on the CPU by setting CUDA_VISIBLE_DEVICES=-1.')
 
 
 def _set_environment(launcher: str) -> None:

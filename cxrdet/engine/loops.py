@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import ValLoop
 from torch.utils.data import DataLoader
 
+from cxrdet.core.config_tree import leaves
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.process import evaluation_precision, unwrap
 from cxrdet.registry import LOOPS
@@ -27,9 +28,8 @@ class ValLossLoop(ValLoop):
     images of all processes, for detectors and classifiers. So ``save_best='val/loss', rule='less'`` works.
 
     The model stays in evaluation mode and without gradients. Models that sample boxes for their loss draw from
-    generators seeded alike for each batch; those of the training are put back. The ground truth must be in the pixels
-    that the model sees: the pipeline has ``LoadAnnotations`` before ``Resize``, which is checked. Processes with fewer
-    batches repeat their last one without counting it, because the loss of some models waits for all processes.
+    generators seeded alike for each batch. The ground truth must be in the pixels that the model sees: the pipeline has
+    ``LoadAnnotations`` before ``Resize``. Processes with fewer batches repeat their last one without counting it.
 
     Args:
         runner, dataloader, evaluator: as for ValLoop; the Runner gives them.
@@ -48,7 +48,8 @@ class ValLossLoop(ValLoop):
         self._sums: dict[str, float] = {}
         self._images = 0
         self._with_loss = True
-        _check_order(self.dataloader.dataset)
+        for dataset in leaves(self.dataloader.dataset):
+            _check_order(dataset)
 
     def run(self) -> dict:
         """Validate once; returns the metrics with those of the loss among them."""
@@ -86,7 +87,11 @@ class ValLossLoop(ValLoop):
 
     @torch.no_grad()
     def _losses(self, idx: int, data_batch: dict[str, Sequence]) -> dict[str, float]:
-        _check_ground_truth(data_batch.get('data_samples') or ())
+        if any('gt_instances' in sample and 'bboxes' not in sample.gt_instances
+               for sample in data_batch.get('data_samples') or ()):
+            raise ConfigError('ValLossLoop needs the ground truth, but the samples have no boxes: put '
+                              'dict(type="LoadAnnotations", with_bbox=True) behind the loading of the image in the '
+                              'validation pipeline')
         model = unwrap(self.runner.model)
         with _generators(self.seed + idx), self.precision.autocast():
             losses = model(**model.data_preprocessor(data_batch, False), mode='loss')
@@ -131,20 +136,9 @@ def _generators(seed: int) -> Iterator[None]:
 
 
 def _check_order(dataset) -> None:
-    """Raise ConfigError if a data set (or one inside a wrapper) resizes images before it loads the boxes."""
-    for part in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
-        if part is not None:
-            _check_order(part)
+    """Raise ConfigError if a data set resizes images before it loads the boxes."""
     steps = [type(step).__name__ for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', ())]
     loads = next((i for i, step in enumerate(steps) if step.endswith('LoadAnnotations')), None)
     if loads is not None and any('Resize' in step for step in steps[:loads]):
         raise ConfigError('ValLossLoop needs the boxes in the pixels of the resized image, but the validation pipeline '
                           f'has {" -> ".join(steps)}: put {steps[loads]} before the resizing')
-
-
-def _check_ground_truth(samples: Sequence) -> None:
-    for sample in samples:
-        if 'gt_instances' in sample and 'bboxes' not in sample.gt_instances:
-            raise ConfigError('ValLossLoop needs the ground truth, but the samples have no boxes: put '
-                              'dict(type="LoadAnnotations", with_bbox=True) behind the loading of the image in the '
-                              'validation pipeline')

@@ -30,17 +30,17 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.registry import MODELS
+from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from cxrdet.checkpoints.checkpoint import Checkpoint
-from cxrdet.core.errors import ConfigError, MemoryShortageError, did_you_mean
+from cxrdet.core.errors import ConfigError, MemoryShortageError, check_choice
 from cxrdet.core.machine import cpu_share
 
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
 VARIABLE = 'CXRDET_PRECISION'
 OURS = 'cxrdet.MixedPrecisionOptimWrapper'
-_SETS = {'AVX512_BF16': ('_is_avx512_bf16_supported', 'avx512_bf16'),  # name -> question to torch, flag of the kernel
-         'AMX': ('_is_amx_tile_supported', 'amx_bf16')}
+_SETS = {'AVX512_BF16': 'avx512_bf16', 'AMX': 'amx_bf16'}  # name -> flag of the kernel
 _HOST = re.compile(r'DefaultCPUAllocator|Unable to allocate|Cannot allocate memory')
 _GPU = re.compile(r'CUDA out of memory|CUDA error: out of memory|CU(?:DNN|BLAS)_STATUS_ALLOC_FAILED')
 _LESS_PRECISION = {'train': '--amp, where the GPU computes it: maps in half the bytes',
@@ -103,6 +103,16 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
+def by_iteration(runner) -> bool:
+    """Whether a training goes by iterations, not by epochs."""
+    return isinstance(runner._train_loop, IterBasedTrainLoop)
+
+
+def position(runner) -> int:
+    """Epochs, or iterations, that are behind a run: the step of its validation's metrics."""
+    return runner.iter if by_iteration(runner) else runner.epoch
+
+
 def param_groups(optim_wrapper) -> list[dict]:
     """The parameter groups of an optimizer wrapper, or of all those in a dict of them."""
     groups = optim_wrapper.param_groups
@@ -130,11 +140,9 @@ class Precision(NamedTuple):
 
     def log(self) -> None:
         """Say which format it is and why; a warning if it is emulated."""
-        if self.emulated:
-            print_log(f'Precision: {self.name}, {self.reason}. It is emulated there, several times slower than '
-                      'float32; precision=auto would not take it', logger='current', level=logging.WARNING)
-        else:
-            print_log(f'Precision: {self.name}, {self.reason}', logger='current')
+        hint = '. It is emulated there, several times slower than float32; precision=auto would not take it'
+        print_log(f'Precision: {self.name}, {self.reason}{hint * self.emulated}', logger='current',
+                  level=logging.WARNING if self.emulated else logging.INFO)
 
 
 def asked_precision(cfg: Mapping | None = None) -> str | None:
@@ -155,8 +163,7 @@ def _tell_difference(environment: str, config: str) -> None:
 
 
 def _checked(value: str, place: str) -> str:
-    if value not in PRECISIONS:
-        raise ConfigError(f'{place}={value}: expected one of {", ".join(PRECISIONS)}.{did_you_mean(value, PRECISIONS)}')
+    check_choice(place, value, PRECISIONS)
     return value
 
 
@@ -203,12 +210,7 @@ def instruction_sets() -> list[str]:
     """Which of AVX512_BF16 and AMX the processor has. Known on Linux with x86-64; empty elsewhere."""
     if sys.platform != 'linux' or platform.machine() not in ('x86_64', 'AMD64'):
         return []
-    return [name for name, (question, flag) in _SETS.items() if _has(question, flag)]
-
-
-def _has(question: str, flag: str) -> bool:
-    ask = getattr(torch.cpu, question, None)  # not public: may be gone in another version
-    return bool(ask()) if ask is not None else flag in _kernel_flags()
+    return [name for name, flag in _SETS.items() if flag in _kernel_flags()]
 
 
 @functools.cache
@@ -276,18 +278,12 @@ def evaluate_in(model: nn.Module, precision: Precision) -> None:
     for name in ('val_step', 'test_step'):
         step = getattr(type(model), name, None)
         if step is not None:  # bound anew, so that a copy of the model calls its own
-            setattr(model, name, types.MethodType(_Within(step, precision), model))
+            setattr(model, name, types.MethodType(functools.partial(_run_in, precision, step), model))
 
 
-class _Within:
-    """A method that runs in a precision."""
-
-    def __init__(self, method, precision: Precision) -> None:
-        self.method, self.precision = method, precision
-
-    def __call__(self, model: nn.Module, *args, **kwargs):
-        with self.precision.autocast():
-            return self.method(model, *args, **kwargs)
+def _run_in(precision: Precision, method, model: nn.Module, *args, **kwargs):
+    with precision.autocast():
+        return method(model, *args, **kwargs)
 
 
 def build_model(cfg: Config, checkpoint: Checkpoint, device: torch.device) -> tuple[nn.Module, tuple[str, ...]]:

@@ -23,9 +23,9 @@ from mmengine.logging import print_log
 
 from cxrdet.core.config_tree import DATALOADERS, DATASET_KEYS, datasets_of, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.recipes import find_config
+from cxrdet.preflight.mods import apply_mods
 from cxrdet.preflight.rules import HELPERS, RULES, RUNNER_KEYS, Expected
-
-CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_root: str | Path | None = None,
@@ -34,7 +34,8 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
     """Read a config and apply what every tool offers on its command line.
 
     Args:
-        path: What :func:`find_config` takes: a file, the name of a recipe, ``mmdet::retinanet/…``.
+        path: A config file or the name of a recipe (:func:`cxrdet.core.recipes.find_config`), and behind it
+            changes by name, ``faster_rcnn_bifpn_cell+mosaic+ema`` (:mod:`cxrdet.preflight.mods`).
         cfg_options: ``key=value`` strings, e.g. ``optim_wrapper.optimizer.lr=0.01``, and the config's own shortcuts
             (:func:`expand_shortcuts`). ``data_root=DIR`` is the argument below.
         data_root: Replaces ``data_root`` of every data set.
@@ -47,8 +48,10 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
         ConfigError: If the file cannot be read, a section is none, an option is malformed or names what is not there,
             or a root or limit finds no data set.
     """
-    path = find_config(path)
-    cfg = _read(path)
+    recipe, *mods = [str(path)] if Path(path).is_file() else str(path).split('+')
+    recipe = find_config(recipe)
+    cfg = _read(recipe)
+    apply_mods(cfg, mods)
     for source, options in ((str(path), ()), ('--cfg-options', cfg_options or ())):
         if options:
             merge_options(cfg, parse_cfg_options(options))
@@ -60,35 +63,9 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
     for loader in (cfg[key] for key in DATALOADERS if cfg.get(key)):
         if loader.get('num_workers') == 0:
             loader['persistent_workers'] = False  # torch refuses to keep workers that there are not
-    cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path('work_dirs', Path(str(path)).stem))
+    name = '+'.join(Path(part).stem for part in (recipe, *mods))
+    cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path('work_dirs', name))
     return cfg
-
-
-def find_config(name: str | Path) -> str:
-    """The config that a command line or call means: the one place where that is decided.
-
-    Args:
-        name: A file; the bare name of a recipe (``faster_rcnn_bifpn_cell``); or a name of an installed project
-            (``mmdet::retinanet/…``), which MMEngine finds.
-
-    Raises:
-        ConfigError: If there is no such file and no such recipe.
-    """
-    text = os.fspath(name)
-    if '::' in text or os.path.isfile(text):
-        return text
-    known = recipes()
-    if Path(text).name == text and text.removesuffix('.py') in known:
-        return str(known[text.removesuffix('.py')])
-    if os.path.isdir(text):
-        raise ConfigError(f'{text}: expected a config file, got a folder.')
-    raise ConfigError(f'{text}: no such config file.{did_you_mean(Path(text).stem, known)} "cxrdet list" lists the '
-                      'recipes.')
-
-
-def recipes() -> dict[str, Path]:
-    """The configs that cxrdet brings along, by name."""
-    return {path.stem: path for path in sorted(CONFIGS.glob('*.py'))}
 
 
 def _read(path: str | Path) -> Config:

@@ -121,7 +121,7 @@ class TestAttributes:
         assert (found.source, found.classes, found.needed_classes) == (str(path), ('a', 'b'), ('a', 'b'))
         assert (found.operating_points, found.precision, found.config_text) == (points, 'bf16', 'x = 1')
         assert found.weights == {'w': torch.ones(1)}
-        assert found.resume_state == dict(message_hub={}, optimizer={}, history=[1])
+        found.check_resumable()
         assert found.is_finite
         assert not Checkpoint(dict(state_dict=dict(w=torch.tensor([float('nan')]))), 'x').is_finite
 
@@ -132,7 +132,7 @@ class TestAttributes:
         with pytest.raises(CheckpointError, match=r'a\.pth: it does not say its classes'):
             _ = found.needed_classes
         with pytest.raises(CheckpointError, match=r'a\.pth: the checkpoint lacks meta, state_dict, message_hub, optim'):
-            _ = found.resume_state
+            found.check_resumable()
         assert Checkpoint(dict(meta=dict(dataset_meta=dict(classes='cell'))), 'x').classes == ('cell',)
 
 
@@ -258,6 +258,9 @@ class TestFindResumable:
         save(folder / 'epoch_4.pth')
         os.utime(folder / 'last_checkpoint', (1000, 1000))
         assert find_resumable(folder).source == str(folder / 'epoch_4.pth')
+        assert (folder / 'last_checkpoint').read_text() == str(folder / 'epoch_4.pth')
+        (folder / 'last_checkpoint').write_text(str(folder / 'epoch_3.pth'))
+        os.utime(folder / 'last_checkpoint', (1000, 1000))
         (folder / 'epoch_4.pth').write_bytes(b'PK\x03\x04')  # or while it wrote, elsewhere than here
         assert find_resumable(folder).source == str(folder / 'epoch_3.pth')
         (folder / 'last_checkpoint').write_text(str(folder / 'epoch_3.pth'))

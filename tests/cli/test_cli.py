@@ -1,4 +1,5 @@
 """The command ``cxrdet``: its commands, what their options may be, and how plugins come to be registered."""
+import csv
 import subprocess
 import sys
 
@@ -100,3 +101,23 @@ assert mmengine.registry.MODELS.children['cxrdet'] is cxrdet.registry.MODELS
 @pytest.mark.parametrize('code', [REGISTERS, LATE], ids=['before', 'after'])
 def test_registries_stand_whatever_is_imported_first(code):
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_list_tells_recipes_with_results_and_mods(capsys):
+    assert main(['list']) == 0
+    text = capsys.readouterr().out
+    recipes, mods = text.split('\nMods ')
+    assert '  faster_rcnn_bifpn_cell\n' in recipes and '  faster_rcnn_fpn_bccd_ohem\n' not in text
+    with open('configs/results.csv', newline='') as file:
+        tiny = next(line for line in csv.DictReader(file) if line['recipe'] == 'faster_rcnn_bifpn_cell_tiny')
+    assert f'mAP {float(tiny["mean"]):.3f}' in recipes.split('  faster_rcnn_bifpn_cell_tiny\n')[1].split('\n  f')[0]
+    assert '  ohem\n' in mods
+
+
+@pytest.mark.parametrize(('words', 'found', 'others'), [
+    (['bccd', 'ohem'], 'faster_rcnn_fpn_bccd_ohem_loss', 'faster_rcnn_fpn_bccd_320'),
+    (['coordinate', 'layer'], 'cxrdet.CoordinateAttention', 'cxrdet.ECA'), (['nothing of the kind'], '', 'cxrdet')])
+def test_list_finds(words, found, others, capsys):
+    assert main(['list', '--find', *words]) == 0
+    text = capsys.readouterr().out
+    assert found in text and f'  {others}\n' not in text

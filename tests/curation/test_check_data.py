@@ -9,7 +9,7 @@ import pytest
 from cxrdet.core.csv_text import escape_cell
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.curation.check_data import check_data
-from cxrdet.curation.repaired_set import summary
+from cxrdet.curation.set_writers import summary
 from cxrdet.datasets.formats.csv_labels import read_rows
 
 STATISTICS = {'imbalance', 'class_without_samples', 'image_without_boxes', 'confounded_label'}

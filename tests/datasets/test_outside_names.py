@@ -96,3 +96,12 @@ def test_zero_bytes(root, reader):
     kind, cfg = reader(root, 'a\0', allow_outside=True)
     with pytest.raises(DataError, match='zero byte'):
         kind(**cfg, pipeline=[], serialize_data=False)
+
+
+@pytest.mark.parametrize('reader', [coco, voc, nih])
+def test_where_it_stands(root, reader):
+    """The file, or its line, and the name."""
+    kind, cfg = reader(root, '../../elsewhere/a')
+    place = {coco: r'train\.json: images\[0\]', voc: r'a\.xml', nih: r'table\.csv: line 2'}[reader]
+    with pytest.raises(DataError, match=rf"{place}.*'../../elsewhere/a"):
+        kind.image_files(cfg)

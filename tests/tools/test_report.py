@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-BCCD, NIH = 'configs/faster_rcnn_bifpn_bccd.py', 'configs/resnet18_half_nih_160.py'
+BCCD, NIH = 'configs/faster_rcnn_bifpn_bccd.py', 'configs/ablations/nih/resnet18_half_nih_160.py'
 LOADERS = [f'{split}_dataloader.{option}' for split in ('train', 'val', 'test')
            for option in ('num_workers=0', 'persistent_workers=False')]
 SMALL = [*LOADERS, 'model.neck.out_channels=16', 'model.neck.num_layers=1', 'model.rpn_head.in_channels=16',

@@ -6,7 +6,7 @@ old one is only read. A target that was missed is told; the exit code is 0 all t
 """
 from cxrdet.cli import arguments
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.progress import progress_bar
+from cxrdet.core.progress import ProgressBar
 from cxrdet.core.terminal import say
 
 
@@ -47,14 +47,14 @@ def run(args) -> None:
     targets = dict(map(_target, args.targets))
     from cxrdet.curation.backgrounds import Backgrounds
     from cxrdet.curation.balance import balance_data, balance_text
-    from cxrdet.inference.detector import detector
+    from cxrdet.inference.predict import detector
     found = args.hard_negatives and detector(*args.hard_negatives, device=args.device, trust=args.trust_checkpoint,
-                                             progress=progress_bar)
+                                             progress=ProgressBar())
     backgrounds = Backgrounds(args.backgrounds, found, most=args.max_backgrounds, score_thr=args.alarm_score)
     report = balance_data(args.path, args.out, target=args.target, targets=targets, most=args.most,
                           split=args.split, backgrounds=backgrounds, preset=args.augmentation,
                           min_visibility=args.min_visibility, paste=args.paste, seed=args.seed,
-                          allow_outside=args.allow_outside, progress=progress_bar)
+                          allow_outside=args.allow_outside, progress=ProgressBar())
     say(balance_text(report))
 
 

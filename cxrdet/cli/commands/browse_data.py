@@ -3,10 +3,8 @@
 Draws samples of a config's data set as its pipeline gives them, augmented and mixed: boxes of a detector with a legend,
 images of a classifier with their labels. Writes <split>_00.png … with 16 samples each.
 """
-from functools import partial
-
 from cxrdet.cli import arguments
-from cxrdet.core.progress import progress_bar
+from cxrdet.core.progress import ProgressBar
 from cxrdet.core.terminal import say
 
 
@@ -29,5 +27,5 @@ def run(args) -> None:
     from cxrdet.preflight.config import load_config
     cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root)
     files = browse(cfg, args.out_dir, split=args.split, number=args.number, columns=args.columns, seed=args.seed,
-                   progress=partial(progress_bar, noun='samples'))
+                   progress=ProgressBar('samples'))
     say(f'{args.number} samples: {", ".join(map(str, files))}')

@@ -5,7 +5,7 @@ classification CSV, a folder of images. The set itself is never changed. Exit co
 be checked.
 """
 from cxrdet.cli import arguments
-from cxrdet.core.progress import progress_bar
+from cxrdet.core.progress import ProgressBar
 from cxrdet.core.terminal import say
 
 
@@ -37,7 +37,7 @@ def run(args) -> int:
     from cxrdet.curation.check_data import check_data
     report = check_data(args.path, kind=args.format, images=args.images, pixels=not args.no_pixels,
                         workers=args.workers, fix=args.fix, link=args.link, out=args.json,
-                        allow_outside=args.allow_outside, progress=progress_bar, min_side=args.min_side,
+                        allow_outside=args.allow_outside, progress=ProgressBar(), min_side=args.min_side,
                         min_share=args.min_share)
     say(report.text(examples=args.examples))
     return int(report.failed)

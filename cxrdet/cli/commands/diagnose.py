@@ -6,7 +6,7 @@ what was found.
 """
 from cxrdet.cli import arguments
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.progress import labelled_progress_bar, progress_bar
+from cxrdet.core.progress import ProgressBar
 from cxrdet.core.terminal import say, visible
 
 
@@ -42,11 +42,11 @@ def run(args) -> None:
     report = diagnose(config, args.checkpoint, split=args.split, train_images=args.train_images,
                       score_thr=args.score_thr, out=args.out, seed=args.seed, device=args.device,
                       workers=args.workers, worst=args.worst, trust=args.trust_checkpoint,
-                      progress=labelled_progress_bar)
+                      progress=ProgressBar())
     list_file = args.annotate_csv or 'annotate_next.csv'
     rows = [] if args.annotate_next is None else annotate_next(
         config, args.checkpoint, args.annotate_next, report, out=list_file, measure=args.annotate_by or 'entropy',
-        device=args.device, trust=args.trust_checkpoint, progress=progress_bar)
+        device=args.device, trust=args.trust_checkpoint, progress=ProgressBar())
     say(diagnosis_text(report, worst=args.worst))
     if rows:
         say(f'\nAnnotate next ({list_file}):')

@@ -8,7 +8,7 @@ import argparse
 import shlex
 
 from cxrdet.cli import arguments
-from cxrdet.core.progress import labelled_progress_bar
+from cxrdet.core.progress import ProgressBar
 from cxrdet.core.terminal import say
 
 
@@ -43,5 +43,5 @@ def run(args) -> None:
                   score_thr=args.score_thr, history=args.history, pictures=args.pictures, cam=args.cam,
                   samples=args.samples, curves=args.curves, command=shlex.join(args.command_line), seed=args.seed,
                   device=args.device, workers=args.workers, trust=args.trust_checkpoint,
-                  progress=labelled_progress_bar)
+                  progress=ProgressBar())
     say(f'{path}: {path.stat().st_size / 2**20:.1f} MB')

@@ -2,9 +2,10 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from cxrdet.core.issues import DataTable, Place
@@ -12,7 +13,7 @@ from cxrdet.core.paths import is_outside, name_fault
 from cxrdet.datasets.formats.tfrecord import split_record_path
 
 _SPELT_IN_WAYS = re.compile(r'[\\%]|[^\x00-\x7f]')
-_SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
+SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp')
 
 
@@ -21,10 +22,18 @@ def image_paths(folder: str | Path) -> Iterator[str]:
     return files_below(folder, IMAGE_SUFFIXES)
 
 
-def files_below(folder: str | Path, suffixes: tuple[str, ...]) -> Iterator[str]:
+def images_by_name(folder: str | Path) -> dict[str, list[str]]:
+    """The same by the last parts of their paths."""
+    named: dict[str, list[str]] = {}
+    for path in image_paths(folder):
+        named.setdefault(os.path.basename(path), []).append(path)
+    return named
+
+
+def files_below(folder: str | Path, suffixes: tuple[str, ...], *, enter: Callable[[str], Any] = bool) -> Iterator[str]:
     """Paths of all files in ``folder`` and below that end in one of ``suffixes``, in any case, sorted folder by folder.
 
-    Hidden names are left out.
+    Hidden names are left out, and folders below whose names ``enter`` says no to.
 
     Linked folders are entered, each folder once: by its own name where it lies below ``folder``, else by the first
     link that leads to it. A link to a folder that holds ``folder`` itself is not followed.
@@ -48,33 +57,42 @@ def files_below(folder: str | Path, suffixes: tuple[str, ...]) -> Iterator[str]:
             continue
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(entry.path)
+                waiting += [entry.path] if enter(entry.name) else []
             elif entry.is_symlink() and os.path.isdir(entry.path):
-                links.append(entry.path)
+                links += [entry.path] if enter(entry.name) else []
             elif entry.name.lower().endswith(suffixes) and (entry.is_symlink() or entry.is_file()):
                 files.append(entry.path)  # a link that leads nowhere, too: reading it tells
     yield from sorted(files, key=_parts)
 
 
-def _parts(path: str) -> tuple[str, ...]:
-    return Path(path).parts
+def _parts(path: str) -> list[str]:
+    return path.split(os.sep)
 
 
-def tell_outside(table: DataTable, roots: Sequence[str | Path], *, allowed: bool = False) -> None:
-    """Tell images whose names lead out of ``roots`` (the set first); their rows stand in ``table.outside``.
-
-    Judged as by :func:`cxrdet.core.paths.is_outside`; a name with a zero byte is never ``allowed``.
-    """
-    for row, (name, file) in enumerate(zip(table.names, table.files)):
-        text = ''
-        if '\0' in name:
-            text = f'{name!r} holds a zero byte'
-        elif not allowed and name_fault(name) and (
-                is_outside(name, os.sep) or is_outside(os.path.abspath(file), roots[0], roots)):  # a drive; elsewhere
-            text = f'{name!r} leads out of {roots[0]}; it is not looked at (allow_outside=True, --allow-outside: it is)'
-        if text:
+def tell_outside(table: DataTable, roots: Sequence[str | Path | None], *, allowed: bool = False,
+                 files: Sequence[str] | None = None) -> None:
+    """Tell images whose names lead out of ``roots`` (the set first), their ``files`` being those of the table or files
+    of annotations; their rows stand in ``table.outside``."""
+    for row, (name, file) in enumerate(zip(table.names, files or table.files)):
+        if text := outside_fault(name, file, roots, allowed=allowed):
             table.outside.add(row)
             table.tell_image('error', 'outside_file', text, row)
+
+
+def outside_fault(name: str, file: str, roots: Sequence[str | Path | None], *, allowed: bool = False) -> str:
+    """Why the image that is called ``name`` in the data, and is ``file``, is not to be looked at; ``''``: it may be.
+
+    Judged as by :func:`cxrdet.core.paths.is_outside`, empty ``roots`` do not count; a name with a zero byte is never
+    ``allowed``.
+    """
+    if '\0' in name:
+        return f'{name!r} holds a zero byte'
+    if allowed or not name_fault(name):
+        return ''
+    roots = [root for root in roots if root] or [os.curdir]
+    if is_outside(name, os.sep) or is_outside(os.path.abspath(file), roots[0], roots):  # a drive; elsewhere
+        return f'{name!r} leads out of {roots[0]}; it is not looked at (allow_outside=True, --allow-outside: it is)'
+    return ''
 
 
 def tell_missing(table: DataTable, rows: Iterable[int]) -> None:
@@ -113,9 +131,7 @@ def find_by_name(table: DataTable, folder: str | Path) -> None:
         if name in listings.setdefault(where, set()) or name_fault(table.names[row]) or os.path.lexists(file):
             continue
         if named is None:
-            named, taken = {}, set(map(os.path.abspath, table.files))
-            for path in image_paths(folder):
-                named.setdefault(os.path.basename(path), []).append(path)
+            named, taken = images_by_name(folder), set(map(os.path.abspath, table.files))
         found = named.get(name.replace('\\', '/').rpartition('/')[2], ())
         if len(found) == 1 and os.path.abspath(found[0]) not in taken:
             table.files[row] = found[0]
@@ -163,4 +179,4 @@ def first_bytes(path: Path, count: int = 4096) -> str:
 
 def split_of(name: str) -> str:
     """``train``, ``val`` or ``test``, by the first folder in a path that says so (``valid``: val); ``''`` for none."""
-    return next((_SPLITS[part.lower()] for part in name.split('/')[:-1] if part.lower() in _SPLITS), '')
+    return next((SPLITS[part.lower()] for part in name.split('/')[:-1] if part.lower() in SPLITS), '')

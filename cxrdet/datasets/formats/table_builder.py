@@ -3,14 +3,16 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.issues import DataTable, Finding, Place
-from cxrdet.datasets.formats.files import image_paths, split_of
+from cxrdet.datasets.formats.files import images_by_name, split_of
 from cxrdet.datasets.formats.images import read_image_size
 
 _UPLOADED = re.compile(r'[0-9a-f]{8}-')  # what Label Studio puts before the name of a file
@@ -95,9 +97,7 @@ class TableBuilder:
             if os.path.isfile(folder / name):
                 return str(folder / name)
         if self._listing is None:
-            self._listing = {}
-            for path in image_paths(self._folders[0]):
-                self._listing.setdefault(Path(path).name, []).append(path)
+            self._listing = images_by_name(self._folders[0])
         last = name.rpartition('/')[2]
         found = (self._listing.get(wanted, ()) for wanted in (last, _UPLOADED.sub('', last, count=1)))
         return next((paths[0] for paths in found if len(paths) == 1), f'{[*folders, *self._folders][0]}/{name}')
@@ -155,6 +155,15 @@ def measured(file: str | Path) -> tuple[float, float]:
         return _size(str(file), state.st_mtime_ns, state.st_size)
     except (DataError, OSError, ValueError):
         return math.nan, math.nan
+
+
+def tell_other_sizes(table: DataTable, rows: Iterable[int]) -> None:
+    """Tell which of the images in ``rows`` have another size, by their headers, than is stated."""
+    for row in rows if table.sizes_of_files else ():
+        stated, found = table.sizes[row], np.array(measured(table.files[row]))
+        if not np.isnan([*stated, *found]).any() and (stated != found).any():
+            table.tell_image('error', 'size_mismatch', f'"{table.names[row]}" has {found[1]:g} x {found[0]:g} px, its '
+                             f'annotation says {stated[1]:g} x {stated[0]:g}', row)
 
 
 @lru_cache(maxsize=2 ** 17)

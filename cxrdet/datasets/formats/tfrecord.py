@@ -33,9 +33,11 @@ import google_crc32c
 import numpy as np
 
 from cxrdet.core.errors import DataError
-from cxrdet.core.issues import DataTable, Finding, Place
-from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
+from cxrdet.core.issues import DataTable, Place
 
+CDETECTOR_CLASSES = ('ascus', 'asch', 'lsil', 'hsil', 'scc', 'agc', 'trichomonas', 'candida', 'flora', 'herps',
+                     'actinomyces')
+"""The 11 cervical classes in the order and spelling of the Comparison detector's files ("herps" is theirs)."""
 _SHARD = re.compile(r'[-_.]?\d+([-_]of[-_]\d+)?$')
 _SUFFIXES = ('', '.tfrecord', '.tfrecords', '.record', '.records')
 _SAMPLE = 4096  # bytes of the pixels in the middle
@@ -51,20 +53,6 @@ class Span(NamedTuple):
 
     def __str__(self) -> str:
         return f'record {self.number} at byte {self.offset}'
-
-
-class RecordImage(NamedTuple):
-    """An image of a TFRecord file: its record, name, sides in pixels, and rows as stored, (N, 5) int64.
-
-    ``key`` is a digest of size and some pixels of the middle, which images of the same pixels share.
-    """
-
-    span: Span
-    name: str
-    height: int
-    width: int
-    rows: np.ndarray
-    key: str
 
 
 def record_files(path: str | Path) -> list[Path]:
@@ -96,6 +84,8 @@ def read(path: Path, images: Path | None = None, *, files: list[Path] | None = N
 
     ``train-00000-of-00010.tfrecord`` is of the split ``train``. Of a torn file the records before the tear are read.
 
+    ``source`` of the table: a key of each image, the digest of its size and of some pixels of the middle -> its path.
+
     Args:
         path: The file or the folder.
         images: Not looked at: the files hold their images.
@@ -104,28 +94,29 @@ def read(path: Path, images: Path | None = None, *, files: list[Path] | None = N
     Raises:
         DataError: There is no file.
     """
-    table = DataTable('tfrecord', CDETECTOR_CLASSES)
+    table = DataTable('tfrecord', CDETECTOR_CLASSES, source={})
     sizes, rows, owners = [], [np.zeros((0, 5), np.int64)], [np.zeros(0, np.int64)]
     taken: dict[tuple[str, str], str] = {}
-    for file in record_files(path) if files is None else files:
+
+    def read_file(file: Path) -> None:
         stem = file.name.split('.')[0]
         split = (_SHARD.sub('', stem) or stem) if files is None else ''
-        for found in _parsed(file):
-            if isinstance(found, Finding):
-                table.findings.append(found)
-                continue
-            number, offset, _ = found.span
-            inside = record_path(file, found)
-            own = table.add_image(found.name, inside, Place(str(file), f'record {number}', number, offset), split=split)
-            table.box_places += [Place(str(file), f'record {number}, box {box}', number)
-                                 for box in range(len(found.rows))]
-            sizes.append((found.height, found.width))
-            rows.append(found.rows)
-            owners.append(np.full(len(found.rows), own))
-            other = taken.setdefault((split, os.path.splitext(found.name)[0]), inside)
+        for span, name, image, boxes in _images(table, file):
+            inside = f'{file}@{span.offset}/{name}'
+            place = Place(str(file), f'record {span.number}', span.number, span.offset)
+            own = table.add_image(name, inside, place, split=split)
+            table.box_places += [Place(str(file), f'{place.row}, box {box}', span.number) for box in range(len(boxes))]
+            table.source[_key(image)] = inside
+            sizes.append(image.shape[:2])
+            rows.append(boxes)
+            owners.append(np.full(len(boxes), own))
+            other = taken.setdefault((split, os.path.splitext(name)[0]), inside)
             if other != inside:
-                table.tell_image('error', 'image_name_twice', f'"{found.name}" has the name of an image before it: '
-                                 f'{other}', own)
+                table.tell_image('error', 'image_name_twice', f'"{name}" has the name of an image before it: {other}',
+                                 own)
+
+    for file in record_files(path) if files is None else files:
+        table.attempt(read_file, file)
     stored = np.concatenate(rows)
     known = (stored[:, 4] >= 1) & (stored[:, 4] <= len(CDETECTOR_CLASSES))
     table.finish(sizes, stored[:, [1, 0, 3, 2]] + [0, 0, 1, 1], np.concatenate(owners),
@@ -135,30 +126,16 @@ def read(path: Path, images: Path | None = None, *, files: list[Path] | None = N
     return table
 
 
-def index_records(file: str | Path) -> Iterator[RecordImage]:
-    """The images of a TFRecord file without their pixels.
-
-    Raises:
-        DataError: as :func:`record_spans` does; or a record is no ``Example`` of the set (with its number and byte).
-    """
-    for found in _parsed(file):
-        if isinstance(found, Finding):
-            raise DataError(f'{found.file}: {found.text}')
-        yield found
-
-
-def _parsed(file: str | Path) -> Iterator[RecordImage | Finding]:
-    """The images of a file, and in place of what is none what is wrong with it; it ends at a tear."""
-    try:
-        content = _mapped(file)
-        for span in record_spans(file, content):
-            try:
-                name, image, rows = _parts(content[span.offset + 12:span.offset + 12 + span.length])
-                yield RecordImage(span, re.split(r'[/\\]', name)[-1], *image.shape[:2], rows, _key(image))
-            except ValueError as error:  # UnicodeDecodeError is one
-                yield Finding('error', 'bad_image', f'{span}: {error}.', str(file))
-    except DataError as error:
-        yield Finding('error', 'unreadable_annotations', str(error).removeprefix(f'{file}: '), str(file))
+def _images(table: DataTable, file: Path) -> Iterator[tuple[Span, str, np.ndarray, np.ndarray]]:
+    """Span, name, image and rows of the records of a file; records that are no such are told."""
+    content = _mapped(file)
+    for span in record_spans(file, content):
+        try:
+            name, image, rows = _parts(content[span.offset + 12:span.offset + 12 + span.length])
+        except ValueError as error:  # UnicodeDecodeError is one
+            table.tell('error', 'bad_image', f'{span}: {error}', Place(str(file)))
+            continue
+        yield span, re.split(r'[/\\]', name)[-1], image, rows
 
 
 def _mapped(path: str | Path) -> memoryview:
@@ -177,11 +154,6 @@ def _key(image: np.ndarray) -> str:
     return hashlib.sha1(repr(image.shape).encode() + pixels[middle:middle + _SAMPLE].tobytes()).hexdigest()
 
 
-def record_path(file: str | Path, image: RecordImage) -> str:
-    """The path of an image in a TFRecord file."""
-    return f'{os.fspath(file)}@{image.span.offset}/{image.name}'
-
-
 def split_record_path(path: str | Path) -> tuple[str, int] | None:
     """TFRecord file and byte offset of the record; None for a path of an image file."""
     found = _PATH.fullmatch(os.fspath(path))
@@ -189,7 +161,7 @@ def split_record_path(path: str | Path) -> tuple[str, int] | None:
 
 
 def read_record_image(path: str | Path, *, check: bool = False) -> np.ndarray:
-    """The image of a path of :func:`record_path`, (H, W, 3) uint8, channels blue, green, red.
+    """The image of a path in a TFRecord file, (H, W, 3) uint8, channels blue, green, red.
 
     Args:
         path: of the image.
@@ -220,14 +192,13 @@ def read_record_image(path: str | Path, *, check: bool = False) -> np.ndarray:
 
 # ------------------------------------------------------------------------------------------------- records
 
-def record_spans(path: str | Path, data: memoryview | None = None) -> Iterator[Span]:
-    """The records of a TFRecord file (or of its content), by their lengths and the checksums of these only.
+def record_spans(path: str | Path, data: bytes | memoryview) -> Iterator[Span]:
+    """The records of a TFRecord file with the content ``data``, by their lengths and the checksums of these only.
 
     Raises:
-        DataError: the file is missing, empty, compressed, cut off, or the checksum of a length is wrong (with number
-            and byte offset of the record).
+        DataError: the file is compressed, cut off, or the checksum of a length is wrong (with number and byte offset of
+            the record).
     """
-    data = _mapped(path) if data is None else data
     if data[:2] == b'\x1f\x8b':
         raise DataError(f'{path}: the file is compressed by gzip; unpack it first.')
     number = offset = 0

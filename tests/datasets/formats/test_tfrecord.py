@@ -8,14 +8,13 @@ import pytest
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.curation.prepare import prepare_cdetector
-from cxrdet.datasets.cell import CDETECTOR_CLASSES, CellDataset
+from cxrdet.datasets.cell import CellDataset
 from cxrdet.datasets.formats.tfrecord import (
-    index_records,
+    CDETECTOR_CLASSES,
     masked_crc32c,
     parse_example,
     read,
     read_record_image,
-    record_path,
 )
 
 TABLE = []
@@ -111,7 +110,9 @@ def test_no_protocol_buffer(data):
 
 
 def pixels_of(path):
-    return [read_record_image(record_path(path, image), check=True)[..., ::-1] for image in index_records(path)]
+    table = read(path, files=[path])
+    table.raise_errors()
+    return [read_record_image(file, check=True)[..., ::-1] for file in table.files]
 
 
 def test_examples_are_read_exactly(written):
@@ -218,7 +219,7 @@ GOOD = frame(record()[1])
     (GOOD + GOOD[:5], rf'record 1 at byte {len(GOOD)}: the file is truncated: 5 bytes are left'),
     (GOOD[:-1], rf'record 0 at byte 0: the file is truncated: the record has {len(GOOD)} bytes, {len(GOOD) - 1} '),
     (GOOD + GOOD[:40] + bytes([GOOD[40] ^ 1]) + GOOD[41:], rf'record 1 at byte {len(GOOD)}: wire type'),
-    (GOOD + GOOD[:200] + bytes([GOOD[200] ^ 1]) + GOOD[201:],  # a pixel
+    (frame(record('b.jpg')[1]) + GOOD[:200] + bytes([GOOD[200] ^ 1]) + GOOD[201:],  # a pixel
      rf'wrong checksum of the data of the record at byte {len(GOOD)}'),
     (GOOD[:-1] + bytes([GOOD[-1] ^ 1]), 'wrong checksum of the data of the record at byte 0')])
 def test_damaged_files(tmp_path, content, text):
