@@ -44,7 +44,7 @@ def commands(data: Path, work: Path, checkpoint: Path) -> dict[str, tuple[list[s
                   28),
         'test': ([*model, *root, '--work-dir', 'OUT', *ALONE], ['--valid-limit', '0'], 6),
         'predict': ([*model, str(data / 'images'), '--out-dir', 'OUT'], ['--batch-size', '0'], 6),
-        'check-data': ([str(data), '--fix', 'OUT', '--workers', '1'], ['--workers', '-1'], 0.9),
+        'check-data': ([str(data), '--fix', 'OUT', '--workers', '1'], ['--workers', '-1'], 0.5),
         'balance-data': ([str(data), 'OUT', '--target', '2000'], ['--most', '0'], 5),
         'prepare-data': (['cell-phantom', 'OUT', '--train', '3000'], ['--size', '0'], 5),
         'diagnose': ([*model, *root, '--out', 'OUT/d.json', '--workers', '0'], ['--workers', '-1'], 7),
@@ -106,7 +106,7 @@ def attempt(command: str, fault: str, plan: tuple, folder: Path) -> tuple[int, l
     left = sorted(str(path.relative_to(out)) for path in out.rglob('*') if path.is_file()) if out.is_dir() else []
     if mounted:
         subprocess.run(['umount', str(out)], check=True)
-    return code, said, [name for name in left if not name.endswith(('.log', '.py')) and name != 'prepared.json']
+    return code, said, [name for name in left if not name.endswith(('.log', '.py')) and '/vis_data/' not in name]
 
 
 def line_of(said: list[str], folder: Path) -> str:

@@ -105,10 +105,11 @@ def _fault(error: Exception) -> int:
     sys.excepthook(type(error), error, error.__traceback__)
     if getattr(error, 'follows_from_another', False):
         return 1
-    with suppress(Exception):
+    say_stop('This is a fault of cxrdet, not yours. Please report it, with the lines above, what you did, and these of '
+             '"cxrdet env":')
+    with suppress(Exception):  # which may fail for the same reason
         from cxrdet.cli.commands.env import environment
-        say_stop('This is a fault of cxrdet, not yours. Please report it, with the lines above, what you did, and '
-                 f'these of "cxrdet env":\n{environment()}')
+        say_stop(environment())
     return 1
 
 
