@@ -98,7 +98,7 @@ def _unreadable(path: str | Path, error: BaseException) -> ConfigError:
         said = f'expected text in UTF-8, found the byte 0x{error.object[error.start]:02x} at {error.start}.'
     elif suffix in ('.json', '.yaml', '.yml') and not lost:
         said = f'expected a {suffix[1:].upper()} file of names and values: {said}'
-    elif lost or '_get_cfg_path' in names:
+    elif lost or names & {'_get_cfg_path', 'get_cfg_path'}:
         said += '; expected _base_ to be the path of a config, or a list of them'
     return ConfigError(f'{path}: the config cannot be read: {said} ({where}{line})')
 

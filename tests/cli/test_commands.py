@@ -39,7 +39,7 @@ def test_env_names_versions_and_nothing_private(capsys):
 def checkpoint(tmp_path):
     """One as a training writes it, with all that should not leave the house."""
     import torch
-    secret = f'/home/somebody/{getpass.getuser()}/{platform.node()}/thesis'
+    secret = f'/srv/somebody/{getpass.getuser()}/{platform.node()}/thesis'
     weight = torch.arange(12.).reshape(3, 4)
     meta = {'dataset_meta': {'classes': ('RBC', 'WBC'), 'palette': [(1, 2, 3)], 'source': secret},
             'precision': 'float32', 'operating_points': {'points': {'youden': [0.5, 0.25]}, 'temperature': 1.5},
@@ -71,7 +71,7 @@ def test_publish(checkpoint, tmp_path, capsys):
     assert set(found.meta) == {'dataset_meta', 'operating_points', 'precision'}
     assert torch.equal(found.weights['fc.weight'], torch.arange(8.).reshape(2, 4))
     assert set(torch.load(made, weights_only=True)) == {'meta', 'state_dict'}  # for those who have no cxrdet
-    for word in (secret, str(tmp_path), '/home', 'optimizer', 'message_hub', 'epoch_3', platform.node(),
+    for word in (secret, str(tmp_path), '/srv', 'optimizer', 'message_hub', 'epoch_3', platform.node(),
                  getpass.getuser()):
         assert word.encode() not in data, word
 
