@@ -248,7 +248,8 @@ def _find_our_bases(module: ModuleType) -> None:
         return
 
     def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
-        return (find_config(cfg_path), None) if cfg_path.startswith(PREFIX) else theirs(cfg_path, filename)
+        ours = isinstance(cfg_path, str) and cfg_path.startswith(PREFIX)
+        return (find_config(cfg_path), None) if ours else theirs(cfg_path, filename)
     get_cfg_path.knows_cxrdet = True
     module.Config._get_cfg_path = staticmethod(get_cfg_path)
 

@@ -2,6 +2,7 @@
 import argparse
 import math
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,8 +81,11 @@ def _check_writable(folder: Path) -> None:
         what = 'a link to nothing' if place.is_symlink() and not place.exists() else 'a file'
         raise argparse.ArgumentTypeError(f'expected a folder to write into, got {folder}, but {place} is {what}; '
                                          'give another folder')
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise argparse.ArgumentTypeError(f'{place} is read-only for you; give another folder')
+    try:  # what os.access says does not hold for every file system, nor for root
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f'{place} cannot be written to: {error.strerror}; give another folder'
+                                         ) from None
 
 
 def _is_there(path: Path) -> bool:

@@ -11,6 +11,7 @@
 import errno
 import io
 import os
+import re
 import shlex
 import signal
 import sys
@@ -49,7 +50,7 @@ def guarded(name: str, args, run: Callable[[object], int | None]) -> int:
         _tell_stop('Stopped by Ctrl-C.', name, args)
         return 130
     except Terminated as end:
-        _tell_stop(f'Stopped by SIGTERM{f": {end}" if str(end) else ""}.', name, args)
+        _tell_stop(f'Stopped by SIGTERM{f": {end}" if str(end) else "."}', name, args)
         return 143
     except BrokenPipeError:  # whoever read the output has gone, such as "| head"
         with suppress(OSError):
@@ -72,13 +73,19 @@ def os_error_text(error: OSError) -> str:
 def _file_of(error: OSError) -> str | None:
     """The file that an error of the system is about; for a failed write, which does not say, that which was open."""
     if isinstance(error.filename, (str, bytes)):
-        return os.fsdecode(error.filename)
+        return _meant(os.fsdecode(error.filename))
     found = None
     for frame, _ in walk_tb(error.__traceback__):  # the innermost counts
         places = [value for value in frame.f_locals.values() if isinstance(value, (Path, io.IOBase))]
         names = [str(getattr(place, 'name', '')) if isinstance(place, io.IOBase) else str(place) for place in places]
         found = next((name for name in reversed(names) if name and not name.isdigit()), found)
-    return found
+    return None if found is None else _meant(found)
+
+
+def _meant(name: str) -> str:
+    """The file that was to be written, for one that is written beside it and renamed."""
+    name = re.sub(r'/\.cxrdet/[\w.-]+?\.tmp(/new)?(?=/|$)', '', name)
+    return re.sub(r'(^|/)\.([^/]+)\.\d+-[0-9a-f]{8}\.tmp(\.\w+)?$', r'\1\2\3', name)
 
 
 def _tell_stop(what: str, name: str, args) -> None:
@@ -86,9 +93,10 @@ def _tell_stop(what: str, name: str, args) -> None:
         return  # one of several processes is enough
     go_on = _GO_ON.get(name, _AGAIN)
     if name == 'train':
-        line = args.command_line
-        resume = [] if any(word.startswith('--resume') for word in line) else ['--resume']
-        go_on = f'To go on from the newest checkpoint: {shlex.join([*line, *resume])}'
+        again = 'the same command, with --resume'
+        if args.launcher == 'none':
+            again = shlex.join([*args.command_line, *([] if args.resume else ['--resume'])])
+        go_on = f'To go on from the newest checkpoint: {again}'
     say_stop(f'{what} {go_on}')
 
 
@@ -97,10 +105,11 @@ def _fault(error: Exception) -> int:
     sys.excepthook(type(error), error, error.__traceback__)
     if getattr(error, 'follows_from_another', False):
         return 1
-    with suppress(Exception):
+    say_stop('This is a fault of cxrdet, not yours. Please report it, with the lines above, what you did, and these of '
+             '"cxrdet env":')
+    with suppress(Exception):  # which may fail for the same reason
         from cxrdet.cli.commands.env import environment
-        say_stop('This is a fault of cxrdet, not yours. Please report it, with the lines above, what you did, and '
-                 f'these of "cxrdet env":\n{environment()}')
+        say_stop(environment())
     return 1
 
 

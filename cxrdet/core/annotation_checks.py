@@ -5,7 +5,7 @@ Every check gives one finding a defect. What cannot be read has been told by the
 import numpy as np
 
 from cxrdet.core.classification.confounding import confounded_labels
-from cxrdet.core.detection.boxes import box_area, box_iou
+from cxrdet.core.detection.boxes import FARTHEST, box_area, box_iou
 from cxrdet.core.issues import DataTable, Finding
 
 _SLACK = 0.1  # pixels beyond the border that rounding may leave
@@ -33,11 +33,12 @@ def check_boxes(table: DataTable, *, min_side: float = 10., min_share: float = 1
 
     Numbers that are not finite are told here, what is no number was told by the reader."""
     boxes, image = table.boxes, table.box_image
-    readable = np.isfinite(boxes).all(axis=1)
+    readable = (np.abs(boxes) < FARTHEST).all(axis=1)
     told = [finding.box for finding in table.findings if finding.code == 'bad_box']
-    findings = [table.about_box('error', 'bad_box', f'box {boxes[box].tolist()} has numbers that are not finite', box)
+    findings = [table.about_box('error', 'bad_box', f'box {boxes[box].tolist()} has numbers that are not finite, '
+                              f'or beyond {FARTHEST:g} px', box)
                 for box in np.setdiff1d(np.flatnonzero(~readable), told)]
-    with np.errstate(invalid='ignore'):
+    with np.errstate(invalid='ignore', over='ignore'):
         width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
         short = np.minimum(width, height)
         inverted, flat = short < 0, (short >= 0) & (short < 1)

@@ -116,14 +116,16 @@ def _report_errors(timeout: float = TIMEOUT) -> None:
     previous = sys.excepthook
 
     def report(kind, error, trace):
-        previous(kind, error, trace)
-        if _FOLLOWS.search(f'{kind.__name__}: {error}'):
+        follows = _FOLLOWS.search(f'{kind.__name__}: {error}')
+        if follows:
             error.follows_from_another = True
-            sys.stderr.write('The lines above say only that another process has ended or hangs (none has answered for '
-                             f'{timeout:g} s, see --timeout); its own error tells why.\n')
+            sys.stderr.write(f'{kind.__name__}: {error}\nThis says only that another process has ended, or has not '
+                             f'answered for {timeout:g} s (--timeout); what it says itself tells why.\n')
             sys.stderr.flush()
             time.sleep(_PATIENCE)
-        elif isinstance(error, Exception) and 'TORCHELASTIC_ERROR_FILE' in os.environ:
+            return
+        previous(kind, error, trace)
+        if isinstance(error, Exception) and 'TORCHELASTIC_ERROR_FILE' in os.environ:
             from torch.distributed.elastic.multiprocessing.errors import get_error_handler
             try:
                 raise error.with_traceback(trace)  # it notes the traceback of the error in hand

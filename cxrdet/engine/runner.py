@@ -24,6 +24,11 @@ def only_in_file(record: logging.LogRecord) -> bool:
     return record.funcName == '_log_env' or record.getMessage().startswith(_FOR_THE_FILE)
 
 
+def _raise(record: logging.LogRecord) -> None:
+    """Raise the error with which a record could not be written; called where it is handled."""
+    raise
+
+
 class QuietRunner(Runner):
     """MMEngine's Runner, whose pages of versions, config and hooks go into the log file only."""
 
@@ -32,7 +37,9 @@ class QuietRunner(Runner):
         logger = super().build_logger(log_level, log_file, **kwargs)
         files = [handler.baseFilename for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
         for handler in logger.handlers if files else ():
-            if not isinstance(handler, logging.FileHandler):
+            if isinstance(handler, logging.FileHandler):
+                handler.handleError = _raise  # logging would print it, and go on
+            else:
                 handler.addFilter(lambda record: not only_in_file(record))
         for path in files[:1]:
             logger.info(f'Log, with versions and config: {path}')

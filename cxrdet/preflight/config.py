@@ -1,6 +1,7 @@
 """From a config file and a command line to a config that is ready to run; which keys of it are read, and as what."""
 import argparse
 import copy
+import errno
 import inspect
 import logging
 import numbers
@@ -8,6 +9,7 @@ import operator
 import os
 import pkgutil
 import re
+import tempfile
 import traceback
 from collections.abc import Mapping
 from difflib import SequenceMatcher
@@ -75,21 +77,30 @@ def _read(path: str | Path) -> Config:
         return cfg
     except ConfigError:
         raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):  # MMEngine copies what it reads
+            error.filename = tempfile.gettempdir()
+            raise
+        raise _unreadable(path, error) from error
     except (Exception, SystemExit) as error:  # of any kind: a config in Python is a program
-        said = f'{type(error).__name__}: {" ".join(str(error.__cause__ or error).split())}'
-        where, names, line = str(path), set(), ''
-        for frame, number in traceback.walk_tb(error.__traceback__):
-            names.add(frame.f_code.co_name)
-            where = str(frame.f_locals.get('filename', where)) if '_file2dict' in names else where
-            line = f', line {number}' if frame.f_code.co_name == '<module>' else ''
-        suffix, lost = Path(where).suffix, isinstance(error, FileNotFoundError)
-        if isinstance(error, UnicodeDecodeError):
-            said = f'expected text in UTF-8, found the byte 0x{error.object[error.start]:02x} at {error.start}.'
-        elif suffix in ('.json', '.yaml', '.yml') and not lost:
-            said = f'expected a {suffix[1:].upper()} file of names and values: {said}'
-        elif lost or '_get_cfg_path' in names:
-            said += '; expected _base_ to be the path of a config, or a list of them'
-        raise ConfigError(f'{path}: the config cannot be read: {said} ({where}{line})') from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | Path, error: BaseException) -> ConfigError:
+    said = f'{type(error).__name__}: {" ".join(str(error.__cause__ or error).split())}'
+    where, names, line = str(path), set(), ''
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        names.add(frame.f_code.co_name)
+        where = str(frame.f_locals.get('filename', where)) if '_file2dict' in names else where
+        line = f', line {number}' if frame.f_code.co_name == '<module>' else ''
+    suffix, lost = Path(where).suffix, isinstance(error, FileNotFoundError)
+    if isinstance(error, UnicodeDecodeError):
+        said = f'expected text in UTF-8, found the byte 0x{error.object[error.start]:02x} at {error.start}.'
+    elif suffix in ('.json', '.yaml', '.yml') and not lost:
+        said = f'expected a {suffix[1:].upper()} file of names and values: {said}'
+    elif lost or names & {'_get_cfg_path', 'get_cfg_path'}:
+        said += '; expected _base_ to be the path of a config, or a list of them'
+    return ConfigError(f'{path}: the config cannot be read: {said} ({where}{line})')
 
 
 def _open_text(file: str, mode: str = 'r', encoding: str | None = None) -> IO:

@@ -403,3 +403,29 @@ def test_errors_that_follow_from_another_wait(clean, tmp_path, capfd, error, fol
     assert path.exists() == (not follows and isinstance(error, Exception))
     if path.exists():
         assert 'in test_errors_that_follow' in path.read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+def test_a_killed_launcher_takes_its_processes_along(clean, tmp_path):
+    """The first SIGTERM is heard, so that a training can save; a process that hangs is killed."""
+    clean.setattr(distributed, '_WATCH_EVERY', 0.05)
+    clean.setattr(distributed, '_GRACE', 0.2)
+    reading, writing = os.pipe()
+    launcher = os.fork()
+    if launcher == 0:
+        if os.fork() == 0:  # a rank
+            os.close(reading)
+            sys.stderr = open(os.devnull, 'w')
+            signal.signal(signal.SIGTERM, lambda *_: os.write(writing, b'heard'))
+            distributed._end_with_launcher()
+            os.write(writing, b'began ')
+            while True:
+                time.sleep(0.01)
+        signal.pause()
+    os.close(writing)
+    assert os.read(reading, 10) == b'began '
+    os.kill(launcher, signal.SIGKILL)
+    os.waitpid(launcher, 0)
+    assert os.read(reading, 10) == b'heard'
+    assert os.read(reading, 10) == b''  # the pipe has closed: the process has ended
+    os.close(reading)

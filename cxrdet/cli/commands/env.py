@@ -70,7 +70,7 @@ def _gpus() -> str:
 
 
 def _operators() -> str:
-    from cxrdet.ops.report import origins
+    from cxrdet.ops.__main__ import origins
     found = list(origins().values())
     return ', '.join(f'{found.count(origin)} {origin}' for origin in sorted(set(found)))
 

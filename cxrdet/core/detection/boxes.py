@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+FARTHEST = 1e9  # px; a coordinate from here on is none of an image, and its square may be no number
+
 
 def _boxes(boxes, name: str = 'boxes') -> np.ndarray:
     """Boxes (N, 4) of at least single precision."""
@@ -70,7 +72,7 @@ def xyxy_to_xywh(boxes) -> np.ndarray:
 
 
 def box_fault(box: tuple[float, float, float, float], height: float, width: float) -> str:
-    """Why one box cannot be used: ``'degenerate'`` (a side below one pixel, or a corner that is not finite),
+    """Why one box cannot be used: ``'degenerate'`` (a side below one pixel, or a corner that is not finite or too far),
     ``'outside'`` (it shares no area with the image), or ``''`` (it can).
 
     Args:
@@ -78,7 +80,7 @@ def box_fault(box: tuple[float, float, float, float], height: float, width: floa
         height, width: of the image, in pixels.
     """
     x1, y1, x2, y2 = box
-    if not (x2 - x1 >= 1 and y2 - y1 >= 1 and all(map(math.isfinite, box))):
+    if not (x2 - x1 >= 1 and y2 - y1 >= 1 and all(abs(value) < FARTHEST for value in box)):
         return 'degenerate'
     if min(x2, width) <= max(x1, 0) or min(y2, height) <= max(y1, 0):
         return 'outside'
@@ -89,7 +91,7 @@ def box_faults(boxes: np.ndarray, sizes: np.ndarray) -> list[str]:
     """:func:`box_fault` of boxes, each in an image of its own of ``sizes`` (N, 2), height and width."""
     with np.errstate(invalid='ignore'):
         inside = np.minimum(boxes[:, 2:], sizes[:, ::-1]) > np.maximum(boxes[:, :2], 0)
-        whole = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+        whole = (np.abs(boxes) < FARTHEST).all(axis=1) & (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
     return np.where(whole, np.where(inside.all(axis=1), '', 'outside'), 'degenerate').tolist()
 
 

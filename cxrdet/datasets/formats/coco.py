@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cxrdet.core.csv_text import whole_number
-from cxrdet.core.detection.boxes import xywh_to_xyxy
+from cxrdet.core.detection.boxes import FARTHEST, xywh_to_xyxy
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Place
@@ -281,7 +281,7 @@ def _faults(entry: dict, key: Any, image: int, label: int, values: Sequence | No
     if values is None:
         box = entry.get('bbox')
         yield 'bad_box', 'has no "bbox"' if box is None else (
-            f'has the "bbox" {box!r:.60}, expected four numbers x, y, width, height')
+            f'has the "bbox" {box!r:.60}, expected four numbers x, y, width, height in pixels')
 
 
 def _id(entry: dict, name: str) -> int | str | None:
@@ -295,14 +295,14 @@ def _id(entry: dict, name: str) -> int | str | None:
 
 
 def _number(value: Any) -> float:
-    return float(value) if type(value) in (int, float) and abs(value) < 1e300 else math.nan
+    return float(value) if type(value) in (int, float) and abs(value) < FARTHEST else math.nan
 
 
 def _four_numbers(values: Any) -> list | None:
     if not isinstance(values, list) or len(values) != 4:
         return None
     for value in values:
-        if type(value) is not float and (type(value) is not int or not -1e300 < value < 1e300):
+        if type(value) not in (int, float) or FARTHEST <= abs(value) < math.inf:
             return None
     return values
 

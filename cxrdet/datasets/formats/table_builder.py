@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cxrdet.core.detection.boxes import FARTHEST
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.issues import DataTable, Finding, Place
 from cxrdet.datasets.formats.files import images_by_name, split_of
@@ -68,7 +69,8 @@ class TableBuilder:
             fault: Why it cannot be read, where its points do not say it.
         """
         told = dict(image=image, box=len(self._boxes))
-        good = not fault and len(points) >= 4 and len(points) % 2 == 0 and all(map(math.isfinite, points))
+        good = not fault and len(points) >= 4 and len(points) % 2 == 0 and all(
+            abs(point) < FARTHEST for point in points)
         if good and shape:
             self.count(shape, 'the upright box around it was taken', place)
             points = min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])
