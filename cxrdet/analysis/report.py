@@ -95,7 +95,7 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
                          seed=seed, quality=training_quality(loaded.cfg))
     content.training, content.training_note = training_panels(loaded.cfg, checkpoint, history)
     content.command = command or shlex.join(
-        ['python', 'tools/report.py', str(loaded.cfg.filename), str(checkpoint), '--out', str(out)])
+        ['cxrdet', 'report', str(loaded.cfg.filename), str(checkpoint), '--out', str(out)])
     write_atomic(out, render_page(content))
     if drawn is not None:
         with drawn as folder:

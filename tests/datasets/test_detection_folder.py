@@ -1,15 +1,14 @@
 """DetectionFolder and YOLODataset: splits, boxes worked out by hand, errors, and one set in two formats."""
 import json
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
 from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.recipes import find_config
 from cxrdet.datasets.detection_folder import DetectionFolder, YOLODataset
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
 LOAD = [dict(type='cxrdet.LoadImage'), dict(type='LoadAnnotations', with_bbox=True)]
 
 
@@ -90,7 +89,7 @@ def test_other_formats(tmp_path, yolo):
 
 
 def test_the_config(yolo):
-    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_yolo.py')
+    cfg = Config.fromfile(find_config('faster_rcnn_bifpn_yolo'))
     assert cfg.train_dataloader.dataset.split == 'train' and cfg.val_dataloader.dataset.test_mode
     for name, length in (('train', 2), ('val', 1)):
         dataset = DATASETS.build({**cfg[f'{name}_dataloader'].dataset, 'data_root': str(yolo)})

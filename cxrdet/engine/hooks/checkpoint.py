@@ -7,7 +7,7 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
-from cxrdet.checkpoints.checkpoint import Checkpoint, publish
+from cxrdet.checkpoints.checkpoint import Checkpoint, keep_keys
 from cxrdet.core.errors import check_choice
 from cxrdet.core.files import atomic_path, remove_leftovers, write_atomic
 from cxrdet.core.history import better_is
@@ -50,8 +50,11 @@ class CheckpointHook(MMEngineCheckpointHook):
     - The state of schedules is plain data. (MMEngine's OneCycleLR adds the function of its curve.)
     """
 
+    _inside_epoch = False  # whether the run goes on from within an epoch, whose validation is not due
+
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:
+            self._inside_epoch = bool(checkpoint.get('interrupted', {}).get('batches'))
             Checkpoint(checkpoint, runner._load_from or runner.work_dir).check_model(runner.model)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -68,7 +71,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             _clean(runner, {self.out_dir, runner.work_dir})
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids = deque(self.keep_ckpt_ids)  # without its limit: one more stands while writing
-        if runner._resume:
+        if runner._resume and not self._inside_epoch:
             _validate_resumed(runner)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
@@ -119,7 +122,7 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     @master_only
     def _publish_model(self, runner, ckpt_path: str) -> None:
-        runner.logger.info(f'{ckpt_path} is published to {publish(ckpt_path, self.published_keys)}')
+        runner.logger.info(f'{ckpt_path} is published to {keep_keys(ckpt_path, self.published_keys)}')
 
 
 def best_paths(hook: MMEngineCheckpointHook) -> dict:

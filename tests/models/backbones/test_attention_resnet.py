@@ -9,6 +9,7 @@ from torch import nn
 
 from cxrdet.checkpoints.checkpoint import install_safe_loader
 from cxrdet.core.errors import CheckpointError
+from cxrdet.core.recipes import find_config
 from cxrdet.models.backbones import AttentionResNet, add_attention
 from cxrdet.models.backbones.attention_resnet import preset
 from cxrdet.models.layers import ECA, BoTAttention, CoordinateAttention, LinearBoTAttention
@@ -341,12 +342,11 @@ def test_under_a_pyramid(neck):
 
 @pytest.mark.parametrize('name', ['faster_rcnn_fpn_cell', 'faster_rcnn_bifpn_cell_tiny'])
 def test_backbone_of_a_detector(name):
-    from pathlib import Path
 
     from mmdet.structures import DetDataSample
     from mmengine.config import Config
     from mmengine.structures import InstanceData
-    cfg = Config.fromfile(Path(__file__).parents[3] / 'configs' / f'{name}.py')
+    cfg = Config.fromfile(find_config(name))
     init_default_scope('mmdet')
     import mmdet.models  # noqa: F401
     model = cfg.model
