@@ -174,31 +174,34 @@ class Checkpoint:
 
         Raises: CheckpointError: these are the weights of another model, whose own are then undefined.
         """
-        model, weights = _plain(model), self.weights
-        reshaped = _reshaped(model, weights)
-        fitting = type(weights)((key, value) for key, value in weights.items() if key not in reshaped)
-        if hasattr(weights, '_metadata'):
-            fitting._metadata = weights._metadata
-        result = model.load_state_dict(fitting, strict=False)  # the modules' converters of old layouts run here
-        self._check(model, weights, result.missing_keys, result.unexpected_keys)
+        with recorded_loads() as loads:
+            try:  # the modules' converters of old layouts run here
+                unexpected = _plain(model).load_state_dict(self.weights, strict=False).unexpected_keys
+            except RuntimeError:
+                if not loads or not loads[0].reshaped:
+                    raise
+                unexpected = loads[0].unexpected
+        self._check(loads[0], unexpected)
 
     def check_model(self, model: nn.Module) -> None:
         """Raise CheckpointError, as :meth:`load_into` does, if this is a checkpoint of another model."""
         model, weights = _plain(model), self.weights
-        own = model.state_dict()
-        self._check(model, weights, [key for key in own if key not in weights],
-                    [key for key in weights if key not in own])
+        load = Load(model, set(weights))
+        for name, own in model.state_dict().items():
+            load.add(name, own, weights.get(name))
+        self._check(load, load.unexpected)
 
-    def _check(self, model: nn.Module, weights: dict, missing: list[str], unexpected: list[str]) -> None:
+    def _check(self, load: 'Load', unexpected: list[str]) -> None:
         """Raise if entries of the model are missing or have another shape; log those that it does not have."""
-        total, reshaped = len(model.state_dict()), _reshaped(model, weights)
-        missing = [key for key in missing if 'num_batches_tracked' not in key and key not in reshaped]
-        left_over = _counted('are not in the model', unexpected, len(weights))
-        if missing or reshaped:
+        total = len(load.module.state_dict())
+        reshaped = [f'{name}: {tuple(given)} in the file, {tuple(own)} in the model'
+                    for name, (given, own) in load.reshaped.items()]
+        left_over = _counted('are not in the model', unexpected, len(load.given))
+        if load.missing or reshaped:
             raise CheckpointError(' '.join(filter(None, (
-                f'{self.source}: these are the weights of another model than this {type(model).__name__}:',
-                _counted('are missing in the file', missing, total),
-                _counted('have another shape', reshaped.values(), total), left_over,
+                f'{self.source}: these are the weights of another model than this {type(load.module).__name__}:',
+                _counted('are missing in the file', load.missing, total),
+                _counted('have another shape', reshaped, total), left_over,
                 f'The file was trained on {len(self.classes)} classes.' if self.classes else '',
                 'Use the config that the checkpoint was trained with.'))))
         if left_over:
@@ -212,13 +215,6 @@ def _plain(model: torch.nn.Module) -> torch.nn.Module:
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model
-
-
-def _reshaped(model: torch.nn.Module, weights: dict) -> dict[str, str]:
-    """Entries whose shape in the file is not that in the model, with a description."""
-    own = {key: value.shape for key, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
-    return {key: f'{key}: {tuple(value.shape)} in the file, {tuple(own[key])} in the model'
-            for key, value in weights.items() if key in own and own[key] != value.shape}
 
 
 def _counted(what: str, names: Iterable[str], total: int) -> str:
@@ -235,7 +231,7 @@ class Load:
         module: what was loaded into.
         given: names in the file.
         loaded: name -> number of elements that the file has filled.
-        reshaped: name -> number of elements whose entry in the file has another shape.
+        reshaped: name -> shape in the file and in the module, where they differ.
         missing: name -> number of elements that the file has no entry for.
         excused: those among ``reshaped`` that belong to another number of classes: in a head, with another number of
             outputs (first dimension) and all else equal.
@@ -243,7 +239,7 @@ class Load:
     module: nn.Module
     given: set[str]
     loaded: dict[str, int] = field(default_factory=dict)
-    reshaped: dict[str, int] = field(default_factory=dict)
+    reshaped: dict[str, tuple[torch.Size, torch.Size]] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
     excused: set[str] = field(default_factory=set)
 
@@ -255,7 +251,7 @@ class Load:
         elif given.shape == own.shape or own.numel() == given.numel() == 1:
             self.loaded[name] = own.numel()
         else:
-            self.reshaped[name] = own.numel()
+            self.reshaped[name] = given.shape, own.shape
             in_head = 'head' in f'{type(self.module).__name__}.{name}'.lower()
             if in_head and own.ndim and own.ndim == given.ndim and own.shape[1:] == given.shape[1:]:
                 self.excused.add(name)
@@ -265,7 +261,7 @@ class Load:
         """Loaded elements over all but the excused ones, 0 .. 1; 1 where there is nothing to load."""
         loaded = sum(self.loaded.values())
         wanted = loaded + sum(self.missing.values()) + sum(
-            number for name, number in self.reshaped.items() if name not in self.excused)
+            own.numel() for name, (_, own) in self.reshaped.items() if name not in self.excused)
         return loaded / wanted if wanted else 1.0
 
     @property

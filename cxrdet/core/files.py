@@ -5,6 +5,7 @@ A process that is killed while it writes leaves the old file untouched and a hid
 """
 import gzip
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
@@ -122,6 +124,11 @@ def write_atomic(path: str | os.PathLike, data: bytes | str, *, durable: bool = 
     with atomic_path(path, durable=durable) as beside:
         beside.write_bytes(data.encode('utf-8') if isinstance(data, str) else data)
     return Path(path)
+
+
+def write_json(path: str | os.PathLike, content: Any, *, indent: int | None = None) -> Path:
+    """Write ``content`` as JSON to ``path`` by :func:`atomic_path`, in lines where there is an ``indent``."""
+    return write_atomic(path, json.dumps(content, indent=indent) + ('\n' if indent else ''))
 
 
 def remove_leftovers(folder: str | os.PathLike) -> list[Path]:

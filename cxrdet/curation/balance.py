@@ -28,7 +28,7 @@ import numpy as np
 from cxrdet.core.annotation_checks import check_table
 from cxrdet.core.classification.labels import imbalance
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
-from cxrdet.core.files import write_atomic
+from cxrdet.core.files import write_atomic, write_json
 from cxrdet.core.folders import OutputFolder, keep_apart
 from cxrdet.core.issues import DataTable, has_errors
 from cxrdet.core.terminal import visible
@@ -81,7 +81,7 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     state = _State(_counts(table)[rows], goals, seed)
     copier = Copier(table, names, rows, state.lacking > 0, preset=preset, seed=seed, min_visibility=min_visibility)
     with results as folder:
-        write_atomic(folder / 'mended.json', json.dumps({'tool': 'balance_data', 'source': str(path), 'split': split}))
+        write_json(folder / 'mended.json', {'tool': 'balance_data', 'source': str(path), 'split': split})
         added = _Added(folder / FOLDERS[table.kind], names)
         while (choice := state.choose(copier)) is not None:
             copy = copier.make(choice, state.lacking, paste)
@@ -95,7 +95,7 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
         report = _report(table, goals, state) | copier.numbers() | extra.numbers() | {
             'left_out': [table.names[rows[row]] for row in sorted(state.gone)]}
         write_atomic(folder / 'provenance.jsonl', ''.join(added.lines))
-        write_atomic(folder / 'balance.json', json.dumps(report, indent=1) + '\n')
+        write_json(folder / 'balance.json', report, indent=1)
     if progress is not None and added.lines:
         progress(len(added.lines), len(added.lines))
     return report
@@ -189,7 +189,7 @@ class _State:
             self.gone.add(row)
             self.counts[row] = 0
             copier.lost(row)
-        return best_copy(copier.added, np.arange(len(copier.added)), self.have, self.goals.targets, used=copier.used,
+        return best_copy(copier.added, self.have, self.goals.targets, used=copier.used,
                          room=self.goals.most - self.added, tie=copier.tie)
 
     def note(self, labels: np.ndarray) -> None:

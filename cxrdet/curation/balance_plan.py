@@ -6,8 +6,10 @@ copies that there are of the same object.
 """
 import numpy as np
 
+MAX_REPEATS = 20  # copies that one object may be in
 
-def best_copy(added, source, have, targets, *, used, room=None, max_repeats: int = 20, tie=None) -> int | None:
+
+def best_copy(added, have, targets, *, used, room=None, tie=None) -> int | None:
     """Number of the copy that is worth most now, or None where no class that lacks boxes can be served.
 
     The class that lacks the largest share of its target is served first. Of the copies
@@ -16,19 +18,17 @@ def best_copy(added, source, have, targets, *, used, room=None, max_repeats: int
     them. Cost: its boxes of the others.
 
     Args:
-        added: (K, C) int, boxes of each class that each copy would bring.
-        source: (K,) int, number of the object that each copy is made for, from 0.
+        added: (K, C) int, boxes of each class that a copy for each object would bring.
         have, targets: (C,) boxes of each class that there are, and are wanted; 0 for a class that may stay as it is.
-        used: (S,) int, copies that there are of each object; below 0 for one that the set has lost.
+        used: (K,) int, copies that there are of each object; below 0 for one that the set has lost.
         room: (C,) boxes of each class that copies may still bring; a copy that brings more is none. Default: any.
         tie: (K,) float, the larger the first among equals. Default: the first.
     """
-    added, targets, have, source = (np.asarray(part, np.int64) for part in (added, targets, have, source))
-    if added.ndim != 2 or targets.shape != added.shape[1:] or (targets < 0).any() or len(source) != len(added):
-        raise ValueError(f'expected added (K, C), K sources and C targets of 0 or more, got {added.shape}, '
-                         f'{source.shape} and {targets.tolist()}')
-    repeats = np.asarray(used, np.int64)[source]
-    allowed = repeats < max_repeats
+    added, targets, have, used = (np.asarray(part, np.int64) for part in (added, targets, have, used))
+    if added.ndim != 2 or targets.shape != added.shape[1:] or (targets < 0).any() or used.shape != added.shape[:1]:
+        raise ValueError(f'expected added (K, C), used (K,) and C targets of 0 or more, got {added.shape}, '
+                         f'{used.shape} and {targets.tolist()}')
+    allowed = used < MAX_REPEATS
     if room is not None:
         allowed &= (added <= np.maximum(room, 0)).all(axis=1)
     lacking = (have < targets) & (added[allowed] > 0).any(axis=0)
@@ -38,9 +38,9 @@ def best_copy(added, source, have, targets, *, used, room=None, max_repeats: int
     rows = np.flatnonzero(allowed & (added[:, served] > 0))
     wanted = have < targets
     gain = np.minimum(added[rows][:, wanted], (targets - have)[wanted]).sum(axis=1)
-    value = gain - added[rows][:, ~wanted].sum(axis=1) - repeats[rows]
+    value = gain - added[rows][:, ~wanted].sum(axis=1) - used[rows]
     order = -np.asarray(tie, np.float64)[rows] if tie is not None else rows
-    return int(rows[np.lexsort((order, -value, repeats[rows] >= 0))[0]])
+    return int(rows[np.lexsort((order, -value, used[rows] >= 0))[0]])
 
 
 def image_to_leave_out(counts, have, targets, most, *, tie=None) -> int | None:

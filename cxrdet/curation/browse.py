@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.files import write_atomic
 from cxrdet.core.folders import OutputFolder
+from cxrdet.datasets.formats.images import image_bytes
 from cxrdet.engine.seeding import seed_dataset, seed_generators
 from cxrdet.preflight.check import check_config
 from cxrdet.preflight.data import follow_classes
@@ -127,7 +128,4 @@ def _write_sheet(path: Path, drawn: list, columns: int, classes: Sequence[str] |
     shown = sorted(set().union(*labels))
     if shown and classes is not None:
         sheet = draw_legend(sheet, {classes[label]: class_look(label) for label in shown})
-    done, data = cv2.imencode('.png', sheet)
-    if not done:
-        raise ConfigError(f'{path}: the sheet of {sheet.shape[1]} x {sheet.shape[0]} px cannot be written as PNG.')
-    write_atomic(path, data.tobytes())
+    write_atomic(path, image_bytes(sheet, path))

@@ -8,6 +8,7 @@ import numpy as np
 
 from cxrdet.core.detection.boxes import box_faults
 from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.files import write_json
 from cxrdet.core.folders import keep_apart
 from cxrdet.core.issues import DataTable, told
 from cxrdet.core.progress import ProgressBar
@@ -16,7 +17,6 @@ from cxrdet.curation.prepare import count_boxes
 from cxrdet.curation.set_writers import coco_content, copy_names, place_images, voc_names
 from cxrdet.datasets.cell import match_classes
 from cxrdet.datasets.formats import voc
-from cxrdet.datasets.formats.coco import write_json
 from cxrdet.datasets.formats.files import tell_missing, tell_outside
 from cxrdet.datasets.formats.images import read_image_size
 from cxrdet.datasets.formats.sets import read_set

@@ -8,9 +8,8 @@ from cxrdet.core.detection.pasting import paste_patch, pasteable_boxes, turned_p
 from cxrdet.core.detection.windows import cut_boxes, window_around
 from cxrdet.core.issues import DataTable
 from cxrdet.curation.augmentation import FILL, augment_marked, only_window, paint_over
+from cxrdet.curation.balance_plan import MAX_REPEATS
 from cxrdet.datasets.formats.images import read_image
-
-MAX_REPEATS = 20  # copies that one object may be in
 
 
 class Copy(NamedTuple):

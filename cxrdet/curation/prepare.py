@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.files import write_json
 from cxrdet.core.folders import OutputFolder
 from cxrdet.core.issues import DataTable
 from cxrdet.core.progress import ProgressBar
 from cxrdet.curation.set_writers import coco_content, place_images
-from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
 from cxrdet.datasets.formats import coco, tfrecord
-from cxrdet.datasets.formats.coco import write_json
 from cxrdet.datasets.formats.files import tell_missing, tell_outside
 from cxrdet.datasets.formats.table_builder import measured, tell_other_sizes
+from cxrdet.datasets.formats.tfrecord import CDETECTOR_CLASSES
 from cxrdet.datasets.phantoms import write_cell_phantoms, write_chest_phantoms
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
-from cxrdet.core.files import write_atomic
+from cxrdet.core.files import write_atomic, write_json
 from cxrdet.core.splits import check_disjoint, grouped_folds, grouped_split
 from cxrdet.curation.set_writers import place_file
 from cxrdet.datasets.formats.nih import NIH_CLASSES, TABLES, NihTable, find_images, read_table
 from cxrdet.datasets.formats.voc import read_list
-from cxrdet.datasets.phantoms.files import prepared_folder, write_json
+from cxrdet.datasets.phantoms.files import prepared_folder
 from cxrdet.version import __version__
 
 STRATA = {'view': 'views', 'sex': 'sexes'}
@@ -70,7 +70,7 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
             place_file(source, new / 'images', link=True)
         for part, rows in parts.items():
             write_atomic(new / f'{part}_list.txt', ''.join(f'{film}\n' for film in films.names[rows]))
-        write_json(new / 'splits.json', splits)
+        write_json(new / 'splits.json', splits, indent=1)
     return report | ({'dropped rows': dict(dropped)} if dropped else {})
 
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from cxrdet.core.csv_text import csv_text, read_table
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.core.files import atomic_path, write_atomic
+from cxrdet.core.files import atomic_path, write_atomic, write_json
 from cxrdet.core.issues import DataTable
 from cxrdet.core.paths import join_inside, name_fault, within
 from cxrdet.curation.repair import Change, Plan
-from cxrdet.datasets.formats.coco import coco_annotation, write_json
+from cxrdet.datasets.formats.coco import coco_annotation
 from cxrdet.datasets.formats.images import image_bytes, read_image_size
 from cxrdet.datasets.formats.nih import LISTS
 from cxrdet.datasets.formats.tfrecord import read_record_image, split_record_path

@@ -34,8 +34,7 @@ from cxrdet.core.detection.boxes import box_faults, xyxy_to_xywh
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.issues import DataTable, counts
 from cxrdet.core.terminal import visible
-from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
-from cxrdet.datasets.described import Described
+from cxrdet.datasets.described import Described, of_indices
 from cxrdet.datasets.formats import coco, voc
 from cxrdet.datasets.formats.files import tell_outside
 from cxrdet.datasets.formats.images import read_image_size
@@ -46,7 +45,6 @@ CELL_PALETTE = ((230, 57, 70), (29, 125, 190), (46, 160, 67), (255, 159, 28), (1
                 (214, 40, 140), (121, 85, 72), (180, 190, 0), (64, 75, 200), (90, 100, 110))
 """RGB colours of the first 11 classes of any cell set that brings none of its own."""
 
-CDETECTOR_METAINFO = {'classes': CDETECTOR_CLASSES, 'palette': CELL_PALETTE}
 _LOOKED_AT = 20_000  # boxes, for the likely cause of a mistake
 
 
@@ -86,11 +84,12 @@ class _CellReader(Described, ImageNamed):
     METAINFO: dict = {}
     _HOLDS_CORNERS = False  # what the numbers of a box are in the file: two corners, or x, y, width, height
 
-    def __init__(self, ann_file: str, metainfo: dict | None, data_prefix: dict | None, default_prefix: dict,
-                 on_bad_annotation: str, *, allow_outside: bool = False, **kwargs) -> None:
+    def __init__(self, ann_file: str, metainfo: dict | None, data_prefix: dict | None, default_prefix: dict, *,
+                 on_bad_annotation: str = 'error', allow_no_boxes: bool = False, allow_outside: bool = False,
+                 **kwargs) -> None:
         if on_bad_annotation not in ('error', 'drop'):
             raise ConfigError(f'on_bad_annotation must be "error" or "drop", got {on_bad_annotation!r}.')
-        self.allow_outside = allow_outside
+        self.allow_no_boxes, self.allow_outside = allow_no_boxes, allow_outside
         if kwargs.get('backend_args') is not None:
             raise ConfigError(f'{type(self).__name__} reads local files only; remove backend_args.')
         data_prefix = dict(default_prefix if data_prefix is None else data_prefix)
@@ -242,7 +241,7 @@ class _CellReader(Described, ImageNamed):
         cause, wrong = self._likely_cause(self.data_list)
         usable = sum(map(_usable, self.data_list))
         if usable and not wrong:
-            shown = self._chosen(kept)
+            shown = of_indices(kept, self._indices) if kept else []
             if not kept or any(map(_usable, shown)):
                 return
             text = (f'{len(shown)} of {len(self.data_list)} images are used (by indices, as --train-limit and '
@@ -258,13 +257,6 @@ class _CellReader(Described, ImageNamed):
                                  training=not self.test_mode)
         raise DataError(f'{self._source()}: {text} If images without objects are meant, set allow_no_boxes=True in the '
                         'data set.')
-
-    def _chosen(self, kept: list[dict]) -> list[dict]:
-        if self._indices is None or not kept:
-            return kept
-        if isinstance(self._indices, int):
-            return kept[:self._indices] if self._indices >= 0 else kept[self._indices:]
-        return [kept[index] for index in self._indices]
 
     def _likely_cause(self, data_list: list[dict]) -> tuple[str, bool]:
         within = ((box['bbox'], (image['height'], image['width'])) for image in data_list
@@ -288,7 +280,7 @@ class CellDataset(_CellReader, CocoDataset):
 
     Made for the cervical cell set of the Comparison detector (Liang et al., "Comparison detector for
     cervical cell/clumps detection in the limited data scenario", Neurocomputing 437, 2021; 7,410
-    images, 48,587 boxes, :data:`~cxrdet.datasets.cell_classes.CDETECTOR_CLASSES`; published by
+    images, 48,587 boxes, :data:`~cxrdet.datasets.formats.tfrecord.CDETECTOR_CLASSES`; published by
     CVIU-CSU; ask the authors for the licence; its small training list is part of the full one), it
     serves any other COCO set.
 
@@ -312,11 +304,10 @@ class CellDataset(_CellReader, CocoDataset):
     """
 
     def __init__(self, ann_file: str = '', metainfo: dict | None = None, *, data_prefix: dict | None = None,
-                 on_bad_annotation: str = 'error', allow_no_boxes: bool = False, **kwargs) -> None:
+                 **kwargs) -> None:
         if not ann_file:
             raise ConfigError('CellDataset needs ann_file, the COCO JSON file, for example "annotations/train.json".')
-        self.allow_no_boxes = allow_no_boxes
-        super().__init__(ann_file, metainfo, data_prefix, {'img': 'images/'}, on_bad_annotation, **kwargs)
+        super().__init__(ann_file, metainfo, data_prefix, {'img': 'images/'}, **kwargs)
 
     def read_table(self) -> DataTable:
         table = coco.read(Path(self.ann_file), Path(self.data_prefix['img']))
@@ -371,14 +362,11 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
     _HOLDS_CORNERS = True
 
     def __init__(self, ann_file: str = '', metainfo: dict | None = None, *, data_prefix: dict | None = None,
-                 corners: str = 'exclusive', ignore_difficult: bool = True, on_bad_annotation: str = 'error',
-                 allow_no_boxes: bool = False, **kwargs) -> None:
+                 corners: str = 'exclusive', ignore_difficult: bool = True, **kwargs) -> None:
         voc.check_corners(corners)
         self.corners = corners
         self.ignore_difficult = ignore_difficult
-        self.allow_no_boxes = allow_no_boxes
-        super().__init__(ann_file, metainfo, data_prefix, {'img': 'JPEGImages/', 'ann': 'Annotations/'},
-                         on_bad_annotation, **kwargs)
+        super().__init__(ann_file, metainfo, data_prefix, {'img': 'JPEGImages/', 'ann': 'Annotations/'}, **kwargs)
 
     def read_table(self) -> DataTable:
         folder, lists = Path(self.data_prefix['ann']), {Path(self.ann_file): ''} if self.ann_file else {}

@@ -1,7 +1,16 @@
 """Data sets that can be asked what they hold before they are built."""
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+
+def of_indices(rows: Sequence, indices: int | Sequence[int] | None) -> Sequence:
+    """The rows that ``indices`` of a data set of MMEngine leave: the first, or the last if negative, or some."""
+    if indices is None:
+        return rows
+    if isinstance(indices, int):
+        return rows[:indices] if indices >= 0 else rows[indices:]
+    return [rows[index] for index in indices]
 
 
 class Described:

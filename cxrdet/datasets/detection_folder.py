@@ -1,6 +1,8 @@
-"""Detection sets of any format as they lie: :class:`DetectionFolder`, and its best known case, :class:`YOLODataset`."""
+"""Detection sets of any format as they lie: :class:`DetectionFolder`, and two of its cases, :class:`YOLODataset` and
+:class:`CellTFRecordDataset`."""
 import dataclasses
 import logging
+from pathlib import Path
 
 import numpy as np
 from mmdet.datasets import BaseDetDataset
@@ -10,6 +12,7 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.issues import DataTable, told
 from cxrdet.core.terminal import visible
 from cxrdet.datasets.cell import _CellReader
+from cxrdet.datasets.formats import tfrecord
 from cxrdet.datasets.formats.sets import read_set
 from cxrdet.registry import DATASETS
 
@@ -42,10 +45,10 @@ class DetectionFolder(_CellReader, BaseDetDataset):
     _HOLDS_CORNERS = True
 
     def __init__(self, ann_file: str = '', metainfo: dict | None = None, *, split: str = '', format: str = 'auto',
-                 on_bad_annotation: str = 'error', allow_no_boxes: bool = False, **kwargs) -> None:
-        self.split, self.format, self.allow_no_boxes = split, format, allow_no_boxes
+                 **kwargs) -> None:
+        self.split, self.format = split, format
         self._told: dict[str, str] = {}
-        super().__init__(ann_file, metainfo, kwargs.pop('data_prefix', None), {}, on_bad_annotation, **kwargs)
+        super().__init__(ann_file, metainfo, kwargs.pop('data_prefix', None), {}, **kwargs)
 
     def _source(self) -> str:
         return str(self.ann_file or self.data_root)
@@ -79,6 +82,45 @@ class YOLODataset(DetectionFolder):
 
     def __init__(self, ann_file: str = 'data.yaml', metainfo: dict | None = None, **kwargs) -> None:
         super().__init__(ann_file, metainfo, format='yolo', **kwargs)
+
+
+@DATASETS.register_module()
+class CellTFRecordDataset(DetectionFolder):
+    """A detection set in TFRecord files of the Comparison detector, see :mod:`cxrdet.datasets.formats.tfrecord`.
+
+    It gives the same images, boxes, labels and ``img_id`` (position, from 1) as :class:`cxrdet.CellDataset` on what
+    ``tools/prepare_data.py cdetector`` makes of the same files. The files are indexed at the start; a sample then
+    reads its own record, by its ``img_path``, ``FILE@BYTE/NAME``. Boxes with labels other than 1..11 are an error, or
+    dropped and counted as ``unknown_category``. Citation and licence: see :class:`cxrdet.CellDataset`. Unit of split:
+    the file; patients are unknown.
+
+    Args:
+        ann_file: a file, or a folder of files whose names hold "record" (in the order of their names), relative to
+            ``data_root``.
+        metainfo, **kwargs: as for :class:`DetectionFolder`, apart from ``format`` and ``split``.
+
+    Raises:
+        DataError: a file is missing, torn or no such file (with record and byte), or has no box to use; two images have
+            one name.
+        ConfigError: an argument has a value that cannot be meant.
+    """
+
+    def __init__(self, ann_file: str = '', metainfo: dict | None = None, **kwargs) -> None:
+        if not ann_file:
+            raise ConfigError('CellTFRecordDataset needs ann_file, a TFRecord file or a folder of such, for example '
+                              '"train.tfrecord".')
+        super().__init__(ann_file, metainfo, format='tfrecord', split='', **kwargs)
+
+    def read_table(self) -> DataTable:
+        return tfrecord.read(Path(self.ann_file), files=self._image_paths())
+
+    def _image_paths(self) -> list[Path]:
+        return tfrecord.record_files(self.ann_file)
+
+    @classmethod
+    def image_keys(cls, cfg: dict) -> dict[str, str]:
+        """Key -> path of each image, see :func:`cxrdet.datasets.formats.tfrecord.read`."""
+        return cls.described(cfg)._checked()[0].source
 
 
 def _of_split(table: DataTable, split: str, source: str) -> DataTable:

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.issues import Finding, counts, raise_errors
 from cxrdet.datasets.cell import match_classes
-from cxrdet.datasets.described import Described
+from cxrdet.datasets.described import Described, of_indices
 from cxrdet.datasets.formats.files import outside_fault
 from cxrdet.datasets.formats.nih import NIH_CLASSES, NihTable, find_images, find_table, read_table
 from cxrdet.datasets.formats.voc import read_list
@@ -200,9 +200,7 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
         return labels
 
     def _check_labels(self, labels: np.ndarray) -> None:
-        limit = self._indices
-        chosen = labels if limit is None else labels[
-            (slice(limit) if limit >= 0 else slice(limit, None)) if isinstance(limit, int) else list(limit)]
+        chosen = np.asarray(of_indices(labels, self._indices))
         if self.allow_no_positives or not len(chosen) or (chosen == 1).any():
             return
         what = 'judge by' if self.test_mode else 'learn from'

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from cxrdet.core.errors import DataError
-from cxrdet.curation.backgrounds import Backgrounds
+from cxrdet.curation.backgrounds import Backgrounds, free_windows
 from cxrdet.curation.balance import balance_data, balance_text
 from cxrdet.curation.check_data import check_data
-from cxrdet.curation.hard_negatives import free_windows
 from cxrdet.inference.predict import detector
 
 ROOT = Path(__file__).parents[2]

@@ -46,17 +46,17 @@ def test_pairs_equal_a_double_loop(distance, monkeypatch):
     rng = np.random.default_rng(distance)
     hashes = [int(rng.integers(2 ** 63)) for _ in range(20)]
     hashes += [hashes[k] ^ (1 << int(rng.integers(64))) ^ (1 << int(rng.integers(64))) for k in range(8)] + hashes[:3]
-    expected = {(i, j): bits(hashes[i] ^ hashes[j]) for i in range(31) for j in range(i + 1, 31)
+    expected = {(i, j) for i in range(31) for j in range(i + 1, 31)
                 if bits(hashes[i] ^ hashes[j]) <= distance}
-    i, j, found = hamming_pairs(hashes, distance)
-    assert dict(zip(zip(i.tolist(), j.tolist()), found.tolist())) == expected and len(i) == len(expected)
+    i, j = hamming_pairs(hashes, distance)
+    assert set(zip(i.tolist(), j.tolist())) == expected and len(i) == len(expected)
 
 
 def test_counting_without_numpy_2(monkeypatch):
     hashes = [0, 1, 2 ** 64 - 1, 3]
     expected = [part.tolist() for part in hamming_pairs(hashes, 2)]
     monkeypatch.delattr(np, 'bitwise_count', raising=False)
-    assert [part.tolist() for part in hamming_pairs(hashes, 2)] == expected == [[0, 0, 1], [1, 3, 3], [1, 2, 1]]
+    assert [part.tolist() for part in hamming_pairs(hashes, 2)] == expected == [[0, 0, 1], [1, 3, 3]]
 
 
 def test_second_look():
@@ -73,8 +73,3 @@ def test_ten_thousand_need_few_calls(calls):
     """Pairs are not looked at one by one: there are fifty million."""
     hashes = np.random.default_rng(0).integers(0, 2 ** 63, 10_000, dtype=np.uint64)
     assert calls(hamming_pairs, hashes, 8) < 50_000
-
-
-def test_errors():
-    with pytest.raises(ValueError, match=r'max_distance must lie in 0\.\.64, got 65'):
-        hamming_pairs([1], 65)

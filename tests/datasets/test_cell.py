@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.datasets.cell import CDETECTOR_CLASSES, CDETECTOR_METAINFO, CellDataset, CellVOCDataset, match_classes
+from cxrdet.datasets.cell import CELL_PALETTE, CellDataset, CellVOCDataset, match_classes
+from cxrdet.datasets.formats.tfrecord import CDETECTOR_CLASSES
 from cxrdet.registry import DATASETS
 
 HEIGHT, WIDTH = 40, 60
@@ -228,7 +229,7 @@ def test_the_pipeline_of_the_host_takes_an_image_without_boxes(coco, tmp_path):
 def test_cdetector_metainfo():
     assert CDETECTOR_CLASSES == ('ascus', 'asch', 'lsil', 'hsil', 'scc', 'agc', 'trichomonas', 'candida', 'flora',
                                  'herps', 'actinomyces')
-    assert len(set(CDETECTOR_METAINFO['palette'])) == 11
+    assert len(set(CELL_PALETTE)) == 11
 
 
 def test_nothing_found_and_nothing_given():

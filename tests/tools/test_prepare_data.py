@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrdet.datasets.cell import CDETECTOR_CLASSES
-from cxrdet.datasets.formats.tfrecord import masked_crc32c
+from cxrdet.datasets.formats.tfrecord import CDETECTOR_CLASSES, masked_crc32c
 
 COMMANDS = ('cell-phantom', 'chest-phantom', 'bccd', 'voc', 'convert', 'cdetector')
 SCRIPT = Path(__file__).parents[2] / 'tools' / 'prepare_data.py'

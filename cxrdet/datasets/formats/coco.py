@@ -19,7 +19,7 @@ import numpy as np
 from cxrdet.core.csv_text import whole_number
 from cxrdet.core.detection.boxes import xywh_to_xyxy
 from cxrdet.core.errors import DataError, did_you_mean
-from cxrdet.core.files import read_text, write_atomic
+from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import name_fault
 from cxrdet.datasets.formats.files import add_image, annotation_files, files_below, find_by_name, first_bytes, split_of
@@ -130,30 +130,30 @@ def _root(file: Path) -> Path:
     return file.parent.parent if file.parent.name == 'annotations' else file.parent
 
 
-def load_json(path: str | Path) -> Any:
+def load_json(path: str | Path, what: str = 'annotation file', **options) -> Any:
     """Read a JSON file (UTF-8 or UTF-16, with or without byte order mark, gzipped or not).
+
+    Args:
+        path: the file.
+        what: how it is called in errors.
+        **options: of ``json.loads``.
 
     Raises:
         DataError: the file is missing, a folder, unreadable, empty, or no JSON (with line and column).
     """
-    text = read_text(path, 'annotation file')
+    text = read_text(path, what)
     if not text.strip():
-        raise DataError(f'{path}: the annotation file is empty ({len(text)} bytes).')
+        raise DataError(f'{path}: the {what} is empty ({len(text)} bytes).')
     try:
-        return json.loads(text)
+        return json.loads(text, **options)
     except json.JSONDecodeError as error:
         cut = ' The file seems to be cut off.' if error.pos >= len(text.rstrip()) else ''
         where = f'line {error.lineno}, column {error.colno}'
         raise DataError(f'{path}: invalid JSON at {where}: {error.msg}.{cut}') from None
     except RecursionError:
-        raise DataError(f'{path}: invalid annotation file: nested too deeply.') from None
+        raise DataError(f'{path}: invalid {what}: nested too deeply.') from None
     except ValueError as error:  # a number with thousands of digits
-        raise DataError(f'{path}: invalid annotation file: {error}.') from None
-
-
-def write_json(path: str | Path, content: Any) -> None:
-    """Write a JSON file beside ``path`` and rename it: whole or not at all. Folders are made as needed."""
-    write_atomic(path, json.dumps(content))
+        raise DataError(f'{path}: invalid {what}: {error}.') from None
 
 
 def coco_annotation(number: int, image_id: Any, category_id: Any, box: Sequence[float], *, crowd: bool = False) -> dict:

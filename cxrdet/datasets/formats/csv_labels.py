@@ -5,17 +5,16 @@ Faults are told by line of the CSV, the header being line 1.
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from json import JSONDecodeError, loads
 from pathlib import Path
 
 import numpy as np
 
 from cxrdet.core.csv_text import CsvTable, read_table, whole_number
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
-from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import name_fault
 from cxrdet.core.splits import grouped_split
+from cxrdet.datasets.formats.coco import load_json
 from cxrdet.datasets.formats.files import add_image, tell_missing, tell_outside
 
 COLUMNS = {'path': ('path',), 'label': ('label',), 'split': ('split',),
@@ -228,17 +227,9 @@ def _cell_faults(values: Mapping[str, str], label: str, classes: Sequence[str],
 
 
 def _json_pairs(path: str | Path) -> list[tuple[str, object]]:
-    text = read_text(path, 'label2id file')
-    if not text.strip():
-        raise DataError(f'{path}: the label2id file is empty ({len(text)} characters).')
-    try:
-        pairs = loads(text, object_pairs_hook=_Pairs)
-    except JSONDecodeError as error:
-        raise DataError(f'{path}: invalid JSON at line {error.lineno}, column {error.colno}: {error.msg}.') from None
-    except (RecursionError, ValueError) as error:
-        raise DataError(f'{path}: invalid JSON: {str(error).rstrip(".")}.') from None
+    pairs = load_json(path, 'label2id file', object_pairs_hook=_Pairs)
     if not isinstance(pairs, _Pairs) or not pairs:
-        raise DataError(f'{path}: expected an object like {{"normal": 0, "abnormal": 1}}, got {text.strip():.60}')
+        raise DataError(f'{path}: expected an object like {{"normal": 0, "abnormal": 1}}, got {pairs!r:.60}')
     return list(pairs)
 
 

@@ -13,7 +13,7 @@ from cxrdet.core.paths import is_outside, name_fault
 from cxrdet.datasets.formats.tfrecord import split_record_path
 
 _SPELT_IN_WAYS = re.compile(r'[\\%]|[^\x00-\x7f]')
-_SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
+SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp')
 
 
@@ -179,4 +179,4 @@ def first_bytes(path: Path, count: int = 4096) -> str:
 
 def split_of(name: str) -> str:
     """``train``, ``val`` or ``test``, by the first folder in a path that says so (``valid``: val); ``''`` for none."""
-    return next((_SPLITS[part.lower()] for part in name.split('/')[:-1] if part.lower() in _SPLITS), '')
+    return next((SPLITS[part.lower()] for part in name.split('/')[:-1] if part.lower() in SPLITS), '')

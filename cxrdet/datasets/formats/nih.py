@@ -19,6 +19,7 @@ from cxrdet.core.classification.labels import NO_FINDING
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.issues import DataTable, Finding, Place, raise_errors
 from cxrdet.datasets.formats.files import files_below, images_by_name
+from cxrdet.datasets.formats.table_builder import as_number
 from cxrdet.datasets.formats.voc import list_names
 
 NIH_FINDINGS = ('Cardiomegaly', 'Emphysema', 'Effusion', 'Hernia', 'Nodule', 'Pneumothorax', 'Atelectasis',
@@ -31,7 +32,7 @@ BOX_FINDINGS = {'Infiltrate': 'Infiltration'}  # what the list of boxes calls ot
 LISTS = {'train_val': 'train_val_list.txt', 'test': 'test_list.txt'}
 TABLES = ('Data_Entry_2017_v2020.csv', 'Data_Entry_2017_v2020.csv.gz', 'Data_Entry_2017.csv', 'Data_Entry_2017.csv.gz')
 _NAME, _LABELS, _PATIENT = _REQUIRED = ('Image Index', 'Finding Labels', 'Patient ID')
-_BOX_COLUMNS = (_NAME, 'Finding Label', 'Bbox [x', 'y', 'w', 'h]')
+BOX_COLUMNS = (_NAME, 'Finding Label', 'Bbox [x', 'y', 'w', 'h]')
 _YEARS = {'Y': 1., 'M': 1 / 12, 'D': 1 / 365.25}
 _AGE = re.compile(r'(\d+)([YMD]?)')
 _PATIENT_ID = re.compile('[0-9]{1,18}')  # an int64
@@ -193,15 +194,15 @@ def read_age(text: str) -> float | None:
 
 def _boxes_beside(file: Path, table: DataTable) -> tuple[list, list, list]:
     file = file.parent / 'BBox_List_2017.csv'
-    rows, column, findings = (table.attempt(lambda path: _rows(path, _BOX_COLUMNS), file) if file.is_file() else None
+    rows, column, findings = (table.attempt(lambda path: _rows(path, BOX_COLUMNS), file) if file.is_file() else None
                               ) or ([], {}, [])
     table.findings += findings
     images = {name: row for row, name in enumerate(table.names)}
     boxes, owners, labels = [], [], []
     for line, row in rows:
-        name, finding, *texts = (row[column[key]] for key in _BOX_COLUMNS)
+        name, finding, *texts = (row[column[key]] for key in BOX_COLUMNS)
         finding, image = BOX_FINDINGS.get(finding, finding), images.get(name, -1)
-        x, y, w, h = map(_number, texts)
+        x, y, w, h = map(as_number, texts)
         for applies, code, text in (
                 (finding not in NIH_FINDINGS, 'unknown_category', f'unknown finding "{finding}".'
                  f'{did_you_mean(finding, NIH_FINDINGS)}'),
@@ -288,10 +289,3 @@ def _rows(path: str | Path, required: Sequence[str]) -> tuple[list[tuple[int, tu
         raise DataError(f'{path}: the header has no column {", ".join(map(repr, missing))}.'
                         f'{did_you_mean(missing[0], header)} It begins with "{",".join(header)[:80]}".')
     return rows, column, [_at(path, line, 'bad_row', text) for line, text in faults]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float('nan')

@@ -34,8 +34,10 @@ import numpy as np
 
 from cxrdet.core.errors import DataError
 from cxrdet.core.issues import DataTable, Place
-from cxrdet.datasets.cell_classes import CDETECTOR_CLASSES
 
+CDETECTOR_CLASSES = ('ascus', 'asch', 'lsil', 'hsil', 'scc', 'agc', 'trichomonas', 'candida', 'flora', 'herps',
+                     'actinomyces')
+"""The 11 cervical classes in the order and spelling of the Comparison detector's files ("herps" is theirs)."""
 _SHARD = re.compile(r'[-_.]?\d+([-_]of[-_]\d+)?$')
 _SUFFIXES = ('', '.tfrecord', '.tfrecords', '.record', '.records')
 _SAMPLE = 4096  # bytes of the pixels in the middle

@@ -29,6 +29,7 @@ from cxrdet.datasets.formats.files import (
     first_bytes,
     split_of,
 )
+from cxrdet.datasets.formats.table_builder import as_number
 
 _VOC = re.compile(r'<annotation[\s>]')
 _IMAGE_FOLDERS = ('JPEGImages', 'images', 'Images', 'imgs', 'img')
@@ -249,28 +250,22 @@ def _text(element: Element, tag: str) -> str:
 
 def _size(table: DataTable, image: int, root: Element | None, side: str) -> float:
     text = '' if root is None else _text(root, f'size/{side}')
-    value = _number(text or '0')
-    if value is None or not 0 <= value < math.inf:
+    value = as_number(text or '0')
+    if not 0 <= value < math.inf:
         table.tell_image('error', 'bad_size', f'<size/{side}> must be a number of pixels, got "{text}"', image)
-    return math.nan if value is None else value
+    return value
 
 
 def _read_object(table: DataTable, element: Element, place: Place,
                  image: int) -> tuple[str, list[float], int, bool]:
     name = unicodedata.normalize('NFC', _text(element, 'name'))
     outline = element.find('bndbox')
-    box = [None] if outline is None else [_number(outline.findtext(side)) for side in SIDES]
+    box = [math.nan] * 4 if outline is None else [as_number(outline.findtext(side)) for side in SIDES]
     number = len(table.box_places)
     table.box_places.append(place)
-    for applies, code, text in ((None in box, 'bad_box', 'needs a <bndbox> with numbers xmin, ymin, xmax, ymax'),
+    bad = any(map(math.isnan, box))
+    for applies, code, text in ((bad, 'bad_box', 'needs a <bndbox> with numbers xmin, ymin, xmax, ymax'),
                                 (not name, 'no_category', 'has no <name>')):
         if applies:
             table.tell('error', code, f'("{name}") {text}', place, image=image, box=number)
-    return name, [math.nan] * 4 if None in box else box, image, _text(element, 'difficult') not in ('', '0')
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text or '')
-    except ValueError:
-        return None
+    return name, [math.nan] * 4 if bad else box, image, _text(element, 'difficult') not in ('', '0')

@@ -18,10 +18,9 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import within
-from cxrdet.datasets.formats.files import annotation_files, files_below, first_bytes, image_paths, split_of
+from cxrdet.datasets.formats.files import SPLITS, annotation_files, files_below, first_bytes, image_paths, split_of
 from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, measured
 
-_SPLITS = ('train', 'val', 'valid', 'validation', 'test')
 _NAME_FILES = ('classes.txt', 'obj.names', '_darknet.labels', 'predefined_classes.txt')
 _YAML = ('.yaml', '.yml')
 _NAMES = {**dict.fromkeys(_YAML, re.compile(r'^(names|nc)\s*:', re.MULTILINE)),
@@ -152,7 +151,7 @@ def _class_names(content: dict, root: Path) -> list[str] | None:
 def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, str]]:
     base = file.parent / next(iter(_as_list(content.get('path'))), '')
     folders, listed = build.table.folders, []
-    for key, entry in [(split, entry) for split in _SPLITS for entry in _as_list(content.get(split))]:
+    for key, entry in [(split, entry) for split in SPLITS for entry in _as_list(content.get(split))]:
         inside = [file.parent / entry.removeprefix(start) for start in ('../', 'data/')]  # of Roboflow, of CVAT
         places = [base / entry, file.parent / entry, *inside]
         place = next((os.path.normpath(place) for place in places if os.path.exists(place)), None)

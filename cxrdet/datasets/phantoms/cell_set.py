@@ -5,11 +5,11 @@ import cv2
 import numpy as np
 
 from cxrdet.core.errors import ConfigError, check_numbers
-from cxrdet.core.files import write_atomic
+from cxrdet.core.files import write_atomic, write_json
 from cxrdet.datasets.formats.coco import coco_annotation
 from cxrdet.datasets.formats.images import image_bytes
 from cxrdet.datasets.phantoms.cells import CELL_CLASSES, render_cells, sample_cells
-from cxrdet.datasets.phantoms.files import Progress, prepared_folder, write_json
+from cxrdet.datasets.phantoms.files import Progress, prepared_folder
 from cxrdet.datasets.phantoms.optics import one_thread
 
 CELL_VERSION = 3  # raise it whenever the same seed gives other images
@@ -72,4 +72,5 @@ def _write_split(out_dir: Path, split: str, count: int, size: int, seed: int, pr
     categories = [{'id': number, 'name': name, 'supercategory': 'cell'} for number, name in enumerate(CELL_CLASSES, 1)]
     info = {'description': f'cxrdet cell phantoms, {split}', 'version': str(CELL_VERSION), 'seed': seed}
     write_json(out_dir / 'annotations' / f'{split}.json',
-               {'info': info, 'licenses': [], 'images': images, 'annotations': annotations, 'categories': categories})
+               {'info': info, 'licenses': [], 'images': images, 'annotations': annotations, 'categories': categories},
+               indent=1)

@@ -14,6 +14,7 @@ from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import check_numbers
 from cxrdet.core.files import write_atomic
 from cxrdet.datasets.formats.images import image_bytes
+from cxrdet.datasets.formats.nih import BOX_COLUMNS, BOX_FINDINGS, BOX_PIXELS
 from cxrdet.datasets.phantoms.chest import ChestScene, render_chest, sample_chest
 from cxrdet.datasets.phantoms.chest_body import Patient, sample_patient
 from cxrdet.datasets.phantoms.chest_findings import CHEST_FINDINGS, PREVALENCE
@@ -23,9 +24,7 @@ from cxrdet.datasets.phantoms.optics import one_thread
 CHEST_VERSION = 2  # raise it whenever the same seed gives other films
 ENTRY_COLUMNS = ('Image Index', 'Finding Labels', 'Follow-up #', 'Patient ID', 'Patient Age', 'Patient Gender',
                  'View Position', 'OriginalImage[Width', 'Height]', 'OriginalImagePixelSpacing[x', 'y]')
-BOX_COLUMNS = ('Image Index', 'Finding Label', 'Bbox [x', 'y', 'w', 'h]')
-BOX_PIXELS = 1024  # the side to which boxes refer, whatever the size of the images
-BOX_NAMES = {'Infiltration': 'Infiltrate'}  # the published list of boxes spells this one differently
+BOX_NAMES = {name: published for published, name in BOX_FINDINGS.items()}
 FILM_WIDTH_MM = 360.0
 _STREAM = 14  # keeps these random numbers apart from those of other phantoms
 

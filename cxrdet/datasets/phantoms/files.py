@@ -1,20 +1,15 @@
 """Writing a set of data so that a killed run can go on: no file is ever half written, none of others overwritten."""
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cxrdet.core.files import write_atomic
+from cxrdet.core.files import write_json
 from cxrdet.core.folders import OutputFolder
 
 MANIFEST = 'prepared.json'
 Progress = Callable[[str, int, int], None]  # called with (what, done, total) after each image
-
-
-def write_json(path: Path, content: Any) -> None:
-    write_atomic(path, json.dumps(content, indent=1) + '\n')
 
 
 @contextmanager
@@ -32,5 +27,5 @@ def prepared_folder(out_dir: str | os.PathLike, manifest: dict[str, Any], *, for
     Raises: DataError if ``out_dir`` holds files but no prepared set, or another set and ``force`` is not set.
     """
     with OutputFolder(out_dir, 'prepare_data', inputs=inputs, made_from=manifest, force=force) as new:
-        write_json(new / MANIFEST, manifest)
+        write_json(new / MANIFEST, manifest, indent=1)
         yield new

@@ -4,8 +4,9 @@ import json
 import pytest
 
 from cxrdet.core.errors import DataError
+from cxrdet.core.files import write_json
 from cxrdet.datasets.formats import coco as reader
-from cxrdet.datasets.formats.coco import coco_annotation, write_json
+from cxrdet.datasets.formats.coco import coco_annotation
 
 
 def coco(**changed):

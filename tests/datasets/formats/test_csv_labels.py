@@ -30,7 +30,7 @@ def test_classes_go_by_id_not_by_place(write):
 @pytest.mark.parametrize(('text', 'expected'), [
     ('', r'l\.json: the label2id file is empty'),
     ('{"a": 0', r'l\.json: invalid JSON at line 1, column 8'),
-    ('["a", "b"]', r'expected an object like \{"normal": 0, "abnormal": 1\}, got \["a", "b"\]'),
+    ('["a", "b"]', r'expected an object like \{"normal": 0, "abnormal": 1\}, got \[.a., .b.\]'),
     ('{}', 'expected an object like'),
     ('{"a": 0, "b": 2}', r'the ids of 2 classes must be 0 to 1, each once, got 0, 2'),
     ('{"a": 1, "b": 2}', r'got 1, 2'),

@@ -10,8 +10,8 @@ import pytest
 from cxrdet.core.errors import DataError
 from cxrdet.curation.check_data import check_data
 from cxrdet.datasets.cell import CellDataset, CellVOCDataset
-from cxrdet.datasets.cell_tfrecord import CellTFRecordDataset
 from cxrdet.datasets.csv_labels import CSVImageDataset
+from cxrdet.datasets.detection_folder import CellTFRecordDataset
 from cxrdet.datasets.formats.sets import find_format
 from cxrdet.datasets.nih import NIHChestXray14
 

@@ -8,8 +8,14 @@ import pytest
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.curation.prepare import prepare_cdetector
-from cxrdet.datasets.cell import CDETECTOR_CLASSES, CellDataset
-from cxrdet.datasets.formats.tfrecord import masked_crc32c, parse_example, read, read_record_image
+from cxrdet.datasets.cell import CellDataset
+from cxrdet.datasets.formats.tfrecord import (
+    CDETECTOR_CLASSES,
+    masked_crc32c,
+    parse_example,
+    read,
+    read_record_image,
+)
 
 TABLE = []
 for _byte in range(256):
