@@ -248,7 +248,7 @@ def _find_our_bases(module: ModuleType) -> None:
         return
 
     def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
-        return (find_config(cfg_path), None) if cfg_path.startswith(PREFIX) else theirs(cfg_path, filename)
+        return (find_config(cfg_path), None) if str(cfg_path).startswith(PREFIX) else theirs(cfg_path, filename)
     get_cfg_path.knows_cxrdet = True
     module.Config._get_cfg_path = staticmethod(get_cfg_path)
 
