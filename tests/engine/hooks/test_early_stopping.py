@@ -65,9 +65,10 @@ def test_a_score_that_is_no_number_is_warned_of(caplog):
 
 
 @pytest.mark.parametrize(('options', 'text'), [
-    (dict(monitor='mAP', patience=0), 'patience >= 1'), (dict(monitor='mAP', min_delta=-1), 'min_delta >= 0'),
-    (dict(enabled='no'), "early_stop. True or False.*got 'no' and 5"), (dict(patience='x'), "got True and 'x'"),
-    (dict(patience=1.5), 'whole number'), (dict(monitor='mAP', rule='more'), "got 0.001, 5 and 'more'"),
+    (dict(monitor='mAP', patience=0), 'patience a whole number >= 1.* got True, 0,'),
+    (dict(monitor='mAP', min_delta=-1), 'min_delta >= 0.* got True, 5, -1'),
+    (dict(enabled='no'), "early_stop. True or False.*got 'no', 5"), (dict(patience='x'), "got True, 'x'"),
+    (dict(patience=1.5), 'whole number'), (dict(monitor='mAP', rule='more'), "got True, 5, 0.001 and 'more'"),
     (dict(monitor='toy/score'), 'is more of "toy/score" better, or less')])
 def test_bad_arguments(options, text):
     with pytest.raises(ConfigError, match=text):

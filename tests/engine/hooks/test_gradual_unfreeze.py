@@ -47,7 +47,7 @@ def build(kind, **more):
 
 def make_runner(model, **optimizer):
     optim = build_optim_wrapper(model, dict(optimizer=dict(dict(type='SGD', lr=0.1, weight_decay=0.5), **optimizer)))
-    return SimpleNamespace(model=model, optim_wrapper=optim, epoch=0, train_loop=None, logger=logging.getLogger('toy'))
+    return SimpleNamespace(model=model, optim_wrapper=optim, epoch=0, _train_loop=None, logger=logging.getLogger('toy'))
 
 
 def iterate(runner, hook, seed=0):
@@ -195,10 +195,10 @@ def test_what_is_checked_before_training():
     runner = make_runner(model)
     with pytest.raises(ConfigError, match='Did you mean "backbone.layer4"'):
         GradualUnfreezeHook([dict(begin=1, parts=['backbone.layer44'])]).before_train(runner)
-    runner.train_loop = object.__new__(IterBasedTrainLoop)
+    runner._train_loop = object.__new__(IterBasedTrainLoop)
     with pytest.raises(ConfigError, match='use an epoch-based train_cfg'):
         GradualUnfreezeHook().before_train(runner)
-    runner.train_loop = None
+    runner._train_loop = None
     for weight in model.head.parameters():
         weight.requires_grad = False
     with pytest.raises(ConfigError, match='a stage has nothing to train'):
@@ -212,7 +212,7 @@ def test_several_processes_need_unused_parameters(in_group):
         model, seen = build('ResNet'), []
         for allowed in (False, True):
             wrapped = MMDistributedDataParallel(model, find_unused_parameters=allowed, broadcast_buffers=False)
-            runner = SimpleNamespace(model=wrapped, train_loop=None)
+            runner = SimpleNamespace(model=wrapped, _train_loop=None)
             try:
                 GradualUnfreezeHook().before_train(runner)
                 seen.append('')

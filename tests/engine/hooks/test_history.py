@@ -137,7 +137,7 @@ def test_means_over_processes_and_one_writer(in_group, tmp_path):
         import torch
         model = torch.nn.Linear(1, 1)
         runner = SimpleNamespace(iter=1, epoch=0, hooks=[], model=model, work_dir=str(tmp_path / str(rank)),
-                                 optim_wrapper=torch.optim.SGD(model.parameters(), lr=0.5), train_loop=None,
+                                 optim_wrapper=torch.optim.SGD(model.parameters(), lr=0.5), _train_loop=None,
                                  _resume=False, _load_from=None)
         hook = HOOKS.build(dict(HOOK))
         hook.before_train(runner)

@@ -95,7 +95,7 @@ def runner_at(epoch, *, val_interval=1, iterations=None, images=9):
     loop = SimpleNamespace(val_interval=val_interval) if iterations is None else object.__new__(IterBasedTrainLoop)
     loop.val_interval = val_interval
     dataset = list(range(images))
-    return SimpleNamespace(epoch=epoch, iter=iterations, train_loop=loop,
+    return SimpleNamespace(epoch=epoch, iter=iterations, train_loop=loop, _train_loop=loop,
                            val_loop=SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset)))
 
 

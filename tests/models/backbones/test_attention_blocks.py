@@ -178,7 +178,7 @@ def test_mmpretrains_resnet_with_attention_in_its_blocks():
 
 
 @pytest.mark.parametrize(('make', 'message'), [
-    (lambda: build('ResNet18ECA', position='block'), r"position: .*'block'.*Did you mean"),
+    (lambda: build('ResNet18ECA', position='block'), 'position must be .* got "block".*Did you mean'),
     (lambda: build('ResNet18BoT', position='blocks', init_scale=1), r'init_scale=1 needs residual=True'),
     (lambda: build('ResNet18BoT', init_scale='abc'), r"init_scale must lie in \(-inf, inf\), got 'abc'"),
     (lambda: build('ResNet18BoT', init_scale=float('nan')), r'init_scale must lie in \(-inf, inf\), got nan'),
