@@ -42,7 +42,8 @@ coverage: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 
-# What is generated from configs/metafile.yml: docs/model_zoo.md, the plugin table of the README, cxrdet/core/evidence.csv.
+# What is generated from configs/metafile.yml and benchmarks/tables: docs/model_zoo.md, docs/claims.md, the plugin table of the
+# README, cxrdet/core/evidence.csv.
 docs: $(READY)
 	$(BIN)/python benchmarks/make_docs.py
 

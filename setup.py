@@ -1,7 +1,9 @@
 """Package metadata. The exact versions that the tests run with stand in requirements/pinned.txt."""
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 
@@ -12,6 +14,17 @@ def version() -> str:
     return scope['__version__']
 
 
+class BuildWithConfigs(build_py):
+    """Puts the configs into the package, where MMEngine looks for those of a project: cxrdet/.mim/configs."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib, 'cxrdet', '.mim', 'configs')
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(HERE / 'configs', target, ignore=shutil.ignore_patterns('__pycache__'))
+
+
 setup(
     name='cxrdet',
     version=version(),
@@ -20,8 +33,10 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10',
+    cmdclass={'build_py': BuildWithConfigs},
     packages=find_packages(include=['cxrdet', 'cxrdet.*']),
     package_data={'cxrdet.core': ['evidence.csv'], 'cxrdet.visualization.report': ['*.html', '*.css', '*.js']},
+    entry_points={'console_scripts': ['cxrdet = cxrdet.cli:main']},
     install_requires=[
         'torch>=2.4',
         'torchvision>=0.19',
@@ -44,14 +59,16 @@ setup(
         'scipy>=1.10',
         'matplotlib>=3.8',
         'jinja2>=3.1',
+        'tqdm>=4.60',
     ],
     extras_require={
         'tensorboard': ['tensorboard>=2.16'],
+        'completion': ['shtab>=1.7'],
         'cam': ['grad-cam>=1.5'],
         'hdf5': ['h5py>=3.8'],
         'timm': ['timm>=1.0'],
         'test': ['pytest>=8', 'pytest-xdist>=3.6', 'pytest-cov>=6', 'scikit-learn>=1.4', 'grad-cam>=1.5',
                  'ensemble-boxes>=1.0.9', 'h5py>=3.8', 'onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3',
-                 'tidecv>=1.0.1', 'timm>=1.0', 'selenium>=4.20', 'ruff>=0.6'],
+                 'tidecv>=1.0.1', 'timm>=1.0', 'selenium>=4.20', 'shtab>=1.7', 'ruff>=0.6'],
     },
 )

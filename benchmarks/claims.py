@@ -35,7 +35,7 @@ def read_claims(path: Path) -> dict:
 
 
 def claims_page(pages: dict, meta: dict) -> str:
-    """The page ``docs/claims.md``; ``meta`` is what :func:`zoo_pages.read_metafile` gives."""
+    """The page ``docs/claims.md``; ``meta`` is what :func:`zoo_pages.read_results` gives."""
     parts = ['# Claimed and measured', pages['text'].strip()]
     for group in pages['groups']:
         parts += [f'## {group["title"]}', group['text'].strip(), table(
@@ -47,7 +47,7 @@ def claims_page(pages: dict, meta: dict) -> str:
 def _measured(claim: dict, unit: dict, meta: dict) -> tuple[str, str]:
     if 'measured' in claim:
         return claim['measured'], claim['data']
-    content = (meta.get('tables') or {}).get(claim.get('table'), {'results': []})
+    content = meta['tables'].get(claim.get('table'), {'results': []})
     cells = {cell['run']: cell['metrics'] for cell in content['results'] if cell['row'] == claim['row']}
     values = {run: metrics[claim['metric']] for run, metrics in cells.items() if claim['metric'] in metrics}
     if not values:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Generate docs/model_zoo.md, the README's table of plugins and the advice's evidence from configs/metafile.yml."""
+"""Generate docs/model_zoo.md, docs/claims.md, the README's table of plugins and the advice's evidence."""
 import argparse
 import sys
 from pathlib import Path

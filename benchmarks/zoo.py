@@ -3,8 +3,8 @@
 
 A table stands in benchmarks/tables/NAME.yml: rows (a config, options) and runs (a seed, a fold). Each row is trained
 and measured once for every run, by tools/train.py and tools/test.py in processes of their own. A result is written
-into configs/metafile.yml as soon as it is there, and docs/model_zoo.md with it. The command may be stopped and given
-again: what has a result is left alone, a training that was cut off goes on from its last checkpoint.
+into benchmarks/tables/NAME.csv as soon as it is there, and docs/model_zoo.md with it. The command may be stopped and
+given again: what has a result is left alone, a training that was cut off goes on from its last checkpoint.
 
 A metric is named as tools/test.py gives it; ``train/accuracy`` and the like are those of the training, from
 history.json (of the epoch whose checkpoint is measured). ``columns`` holds further columns of text: their name, then
@@ -27,14 +27,10 @@ from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import yaml
+from zoo_tables import needed, read_cells, read_table, write_cells, write_costs
 
 ROOT = Path(__file__).parents[1]
-METAFILE = ROOT / 'configs' / 'metafile.yml'
-FIELDS = {'title', 'text', 'data', 'split', 'metrics', 'runs', 'rows', 'checkpoint'}
-OPTIONAL = {'baseline', 'columns', 'commands', 'pictures'}
-BASELINE_FIELDS = {'row', 'metrics', 'test_to_train'}
-ROW_FIELDS = {'config', 'options', 'checkpoints', 'prepare', 'train', 'test', 'of', 'ensemble', 'runs'}
+TABLES = ROOT / 'benchmarks' / 'tables'
 
 
 @dataclass(frozen=True)
@@ -57,39 +53,6 @@ class Job:
     folder: Path
 
 
-def read_table(path: Path) -> dict:
-    """Read and check a table's description.
-
-    Raises:
-        ValueError: With the file and the field that is missing or unknown.
-    """
-    table = yaml.safe_load(path.read_text(encoding='utf-8'))
-    if wrong := FIELDS ^ (set(table) - OPTIONAL):
-        raise ValueError(f'{path}: missing or unknown: {", ".join(sorted(wrong))}; '
-                         f'expected {", ".join(sorted(FIELDS))}')
-    if table['checkpoint'] not in ('best', 'last'):
-        raise ValueError(f'{path}: checkpoint must be best or last, got {table["checkpoint"]}')
-    if 'baseline' in table:
-        _check_baseline(path, table, table['baseline'])
-    if unknown := {row for texts in table.get('columns', {}).values() for row in texts} - set(table['rows']):
-        raise ValueError(f'{path}: columns: no row {", ".join(sorted(unknown))}')
-    for name, row in table['rows'].items():
-        if unknown := set(row) - ROW_FIELDS:
-            raise ValueError(f'{path}: row {name}: unknown {", ".join(sorted(unknown))}')
-        if missing := [other for other in needed(row) if 'config' not in table['rows'].get(other, {})]:
-            raise ValueError(f'{path}: row {name}: no trained row {", ".join(missing)}')
-        if not {'config', 'of', 'ensemble'} & set(row):
-            raise ValueError(f'{path}: row {name}: needs config, of or ensemble')
-    return table
-
-
-def _check_baseline(path: Path, table: dict, baseline: dict) -> None:
-    if set(baseline) != BASELINE_FIELDS or baseline['row'] not in table['rows'] or (
-            set(baseline['metrics']) - set(table['metrics'])):
-        raise ValueError(f'{path}: baseline: expected row (one of the rows), metrics (of those of the table) and '
-                         f'test_to_train (see cxrdet.core.paired), got {baseline}')
-
-
 def jobs_of(table: dict, folder: Path) -> list[Job]:
     """All cells of a table, run by run, so that a table which is stopped half-way has every row once."""
     jobs = []
@@ -106,11 +69,6 @@ def jobs_of(table: dict, folder: Path) -> list[Job]:
 def stage(job: Job) -> int:
     """0 for rows that stand alone, 1 for trainings that start from checkpoints of others, 2 for what trains nothing."""
     return 2 if 'config' not in job.spec else 1 if 'checkpoints' in job.spec else 0
-
-
-def needed(spec: dict) -> list[str]:
-    """The rows whose checkpoints a row is made with."""
-    return [*spec.get('ensemble', []), *spec.get('checkpoints', {}).values(), *([spec['of']] if 'of' in spec else [])]
 
 
 def slug(name: str) -> str:
@@ -146,7 +104,7 @@ class Zoo:
 
     def run(self, workers: int, rows: str = '*', runs: str = '*') -> list[str]:
         """Run what has no result yet, of the rows and runs that match; returns one line for every job that failed."""
-        done = {(result['row'], result['run']) for result in stored(self.name)}
+        done = {(result['row'], result['run']) for result in read_cells(TABLES, self.name)}
         open_jobs = [job for job in self.jobs if (job.row, job.run) not in done
                      and fnmatchcase(job.row, rows) and fnmatchcase(job.run, runs)]
         tasks: dict[tuple[str, str], Future] = {}
@@ -163,12 +121,12 @@ class Zoo:
         except (subprocess.CalledProcessError, OSError, ValueError) as error:
             return f'{job.row}, {job.run}: {error}; see {job.folder}'
         with self._lock:
-            store(self.name, self.table, result)
+            store(self.name, result)
         print(f'{job.row}, {job.run}: {result["metrics"]} in {result["minutes"]} min', flush=True)
         return None
 
     def measure(self, job: Job) -> dict:
-        """Train (or go on training), measure, and give the result as it stands in the metafile."""
+        """Train (or go on training), measure, and give the result as one cell of the table."""
         job.folder.mkdir(parents=True, exist_ok=True)
         options = [*job.options, *(f'{option}={self._checkpoint(row, job.run)}'
                                    for option, row in job.spec.get('checkpoints', {}).items())]
@@ -292,29 +250,14 @@ def commit() -> str:
     return (commit_of(Path(cxrdet.__file__).parent) or ('', False))[0][:7]
 
 
-def stored(name: str) -> list[dict]:
-    """The results that the metafile has for a table."""
-    return (yaml.safe_load(METAFILE.read_text(encoding='utf-8')).get('tables') or {}).get(name, {}).get('results', [])
+def store(name: str, result: dict) -> None:
+    """Put a result into the table's CSV file, and write the pages made from it."""
+    write_cells(TABLES, name, [*read_cells(TABLES, name), result])
+    _write_pages()
 
 
-def store(name: str, table: dict, result: dict | None = None, costs: dict | None = None) -> None:
-    """Put a result, or the rows' costs, into the tables at the metafile's end, and write the pages made from it."""
+def _write_pages() -> None:
     from zoo_pages import write_docs
-
-    from cxrdet.core.files import write_atomic
-    text = METAFILE.read_text(encoding='utf-8')
-    tables = yaml.safe_load(text).get('tables') or {}
-    facts = {key: table[key] for key in ('title', 'text', 'data', 'split', 'checkpoint', *sorted(OPTIONAL))
-             if key in table}
-    facts['configs'] = {row: spec['config'] for row, spec in table['rows'].items() if 'config' in spec}
-    before = tables.get(name, {})
-    results = [*before.get('results', []), *([result] if result else [])]
-    order = {cell: i for i, cell in enumerate((row, run) for row in table['rows'] for run in table['runs'])}
-    results.sort(key=lambda entry: order.get((entry['row'], entry['run']), len(order)))
-    tables[name] = facts | {'costs': costs or before.get('costs', {}), 'results': results}
-    head = text.split('\ntables:\n')[0].rstrip('\n')
-    body = yaml.safe_dump({'tables': tables}, sort_keys=False, allow_unicode=True, width=118)
-    write_atomic(METAFILE, f'{head}\n\n{body}')
     write_docs(ROOT)
 
 
@@ -330,14 +273,15 @@ def main(argv=None) -> int:
     parser.add_argument('--costs', action='store_true', help='measure the size and speed of the models; train nothing')
     args = parser.parse_args(argv)
     try:
-        table = read_table(ROOT / 'benchmarks' / 'tables' / f'{args.table}.yml')
+        table = read_table(TABLES / f'{args.table}.yml')
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     zoo = Zoo(args.table, table, data=args.data.resolve(), work=args.work.resolve(), threads=args.threads)
     os.chdir(ROOT)  # options may name files of the repository
     if args.costs:
-        store(args.table, table, costs=zoo.costs())
+        write_costs(TABLES, args.table, zoo.costs())
+        _write_pages()
         return 0
     failures = zoo.run(args.jobs, args.rows, args.runs)
     for line in failures:

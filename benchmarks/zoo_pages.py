@@ -1,5 +1,5 @@
-"""docs/model_zoo.md, the README's table of plugins and the advice's evidence, from configs/metafile.yml; and
-docs/claims.md."""
+"""docs/model_zoo.md, docs/claims.md, the README's table of plugins and the advice's evidence, from configs/metafile.yml
+and the tables in benchmarks/tables."""
 import csv
 import io
 from pathlib import Path
@@ -9,15 +9,14 @@ from typing import NamedTuple
 import yaml
 from claims import claims_page, read_claims
 from md_table import table
+from zoo_tables import read_tables
 
 from cxrdet.core.advice import ADVICE
 from cxrdet.core.errors import DataError
 from cxrdet.core.evidence import Evidence
 from cxrdet.core.paired import paired_difference
 
-STATES = ('untrained', 'smoke', 'trained')
-CELL_FIELDS = ('row', 'run', 'metrics', 'minutes', 'cpu_minutes', 'precision', 'threads', 'interrupted', 'commit',
-               'date')
+STATES = ('smoke', 'trained')
 RESULT_FIELDS = ('data', 'split', 'seed', 'hardware', 'precision', 'wall_time', 'commit', 'command', 'metrics')
 CLOCKS = {'minutes': 'minutes of training', 'cpu_minutes': 'CPU minutes of training'}
 COSTS = ('parameters', 'multiply-adds', 'ms an image')
@@ -38,28 +37,30 @@ class Change(NamedTuple):
     high: float
 
 
-def read_metafile(path: Path) -> dict:
-    """Read and check ``configs/metafile.yml``.
+def read_results(root: Path) -> dict:
+    """Read and check the metafile and the tables of the repository at ``root``: plugins, models, tables and configs.
 
     Raises:
-        DataError: If a state is unknown, or a result lacks what is needed to reproduce it.
+        DataError: If a state is unknown, a result lacks what is needed to reproduce it, or a table cannot be read.
     """
+    path = root / 'configs' / 'metafile.yml'
     meta = yaml.safe_load(path.read_text(encoding='utf-8'))
     for model in meta['models']:
         where = f'{path}: model {model["name"]}'
         if model['status'] not in STATES:
             raise DataError(f'{where}: status must be one of {", ".join(STATES)}, got {model["status"]}.')
-        results = model.get('results', [])
-        if bool(results) != (model['status'] != 'untrained'):
-            raise DataError(f'{where}: status {model["status"]} does not fit {len(results)} results.')
-        for result in results:
+        if not model.get('results'):
+            raise DataError(f'{where}: status {model["status"]} without a result.')
+        for result in model['results']:
             if missing := [field for field in RESULT_FIELDS if field not in result]:
                 raise DataError(f'{where}: a result needs {", ".join(missing)}.')
-    for name, content in (meta.get('tables') or {}).items():
-        for cell in content['results']:
-            if missing := [field for field in CELL_FIELDS if field not in cell]:
-                raise DataError(f'{path}: table {name}: a result needs {", ".join(missing)}.')
-    return meta
+    try:
+        tables = read_tables(root / 'benchmarks' / 'tables', meta['tables'])
+    except (ValueError, OSError) as error:
+        raise DataError(str(error)) from error
+    found = [file.relative_to(root) for file in (root / 'configs').rglob('*.py') if '_base_' not in file.parts]
+    configs = sorted(map(str, found), key=lambda file: (file.count('/'), file))
+    return meta | dict(tables=tables, configs=configs)
 
 
 def plugin_table(meta: dict) -> str:
@@ -70,27 +71,27 @@ def plugin_table(meta: dict) -> str:
 
 def model_zoo(meta: dict) -> str:
     """The page ``docs/model_zoo.md``."""
-    measured = [(model, result) for model in meta['models'] for result in model.get('results', [])]
+    measured = [(model, result) for model in meta['models'] for result in model['results']]
     keys = list(dict.fromkeys(key for _, result in measured for key in result['metrics']))
     rows = [[f'[{model["name"]}](../{model["config"]})', result['data'], result['split'], result['seed'],
              result['wall_time'], *(_number(result['metrics'].get(key)) for key in keys)] for model, result in measured]
-    parts = ['# Model zoo', 'Generated from `configs/metafile.yml` by `make docs`. Checkpoints are not part of the '
-             'repository: the command under each result makes one.']
+    parts = ['# Model zoo', 'Generated from `configs/metafile.yml` and `benchmarks/tables` by `make docs`. Checkpoints '
+             'are not part of the repository: the command under each result makes one.']
     if rows:
         parts += ['## Measured', table(['model', 'data', 'split', 'seed', 'time', *keys], rows)]
         parts += [_details(model, result) for model, result in measured]
-    parts += [_measured_table(name, content) for name, content in (meta.get('tables') or {}).items()
+    parts += [_measured_table(name, content) for name, content in meta['tables'].items()
               if content['results']]
     parts += ['## All configs', table(['config', 'status'], [
-        [f'[{Path(model["config"]).stem}](../{model["config"]})', _status(model, meta)] for model in meta['models']])]
+        [f'[{Path(config).stem}](../{config})', _status(config, meta)] for config in meta['configs']])]
     return '\n\n'.join(parts) + '\n'
 
 
-def _status(model: dict, meta: dict) -> str:
-    titles = [content['title'] for content in (meta.get('tables') or {}).values() for row, config in content.get(
-        'configs', {}).items() if config == model['config'] and any(cell['row'] == row for cell in content['results'])]
-    return '; '.join([*([model['status']] if model['status'] != 'untrained' or not titles else []),
-                      *(f'see "{title}"' for title in dict.fromkeys(titles))])
+def _status(config: str, meta: dict) -> str:
+    states = [model['status'] for model in meta['models'] if model['config'] == config]
+    titles = [table['title'] for table in meta['tables'].values() for row, other in table['configs'].items()
+              if other == config and any(cell['row'] == row for cell in table['results'])]
+    return '; '.join([*states, *(f'see "{title}"' for title in dict.fromkeys(titles))]) or 'untrained'
 
 
 def _number(value: object) -> str:
@@ -113,8 +114,7 @@ def _measured_table(name: str, content: dict) -> str:
     """One of the tables that ``benchmarks/zoo.py`` fills: each row's mean and standard deviation over its runs."""
     rows = _rows(content)
     keys = list(dict.fromkeys(key for cell in content['results'] for key in cell['metrics']))
-    costs, configs = content.get('costs') or {}, content.get('configs', {})
-    columns = content.get('columns') or {}
+    costs, configs, columns = content['costs'], content['configs'], content.get('columns', {})
     clocks = ('minutes', 'cpu_minutes') if any('gpu' in cell for cell in content['results']) else ('cpu_minutes',)
     lines = [[f'[{row}](../{configs[row]})' if row in configs else row, len(cells),
               *(_spread([cell['metrics'].get(key) for cell in cells]) for key in keys),
@@ -188,12 +188,31 @@ def evidence_table(meta: dict) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(Evidence._fields)
-    for name, content in (meta.get('tables') or {}).items():
+    for name, content in meta['tables'].items():
         for row, changes in _changes(content).items():
             for change in changes if (name, row) in cited else ():
                 numbers = ('' if value != value else f'{value:.6f}' for value in (change.mean, change.low, change.high))
                 writer.writerow([name, row, MEASURED_ON.get(name, content['title']), change.metric, *numbers,
                                  change.runs])
+    return file.getvalue()
+
+
+def results_table(meta: dict) -> str:
+    """The text of ``configs/results.csv``, which ``cxrdet list`` reads: what each recipe reached, and where."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(['recipe', 'data', 'what', 'metric', 'mean', 'deviation', 'runs'])
+    for model in meta['models']:
+        for result in model['results']:
+            for metric, value in result['metrics'].items():
+                writer.writerow([Path(model['config']).stem, result['data'], '', metric, value, '', 1])
+    for content in meta['tables'].values():
+        for row, cells in _rows(content).items():
+            for metric in list(content['metrics'])[:2] if row in content['configs'] else ():
+                if values := [cell['metrics'][metric] for cell in cells if metric in cell['metrics']]:
+                    writer.writerow([Path(content['configs'][row]).stem, content['data'], row, metric,
+                                     f'{mean(values):.4f}', f'{stdev(values):.4f}' if len(values) > 1 else '',
+                                     len(values)])
     return file.getvalue()
 
 
@@ -230,7 +249,7 @@ def _spread(values: list[float | None]) -> str:
 
 def write_docs(root: Path) -> list[Path]:
     """Write the generated pages of the repository at ``root``; returns the files that changed."""
-    meta = read_metafile(root / 'configs' / 'metafile.yml')
+    meta = read_results(root)
     readme = (root / 'README.md').read_text(encoding='utf-8')
     if BEGIN not in readme or END not in readme:
         raise DataError(f'README.md: the markers "{BEGIN}" and "{END}" must enclose the table of plugins.')
@@ -238,6 +257,7 @@ def write_docs(root: Path) -> list[Path]:
     pages = {root / 'README.md': f'{before}{BEGIN}\n{plugin_table(meta)}\n{END}{after}',
              root / 'docs' / 'model_zoo.md': model_zoo(meta),
              root / 'cxrdet' / 'core' / 'evidence.csv': evidence_table(meta),
+             root / 'configs' / 'results.csv': results_table(meta),
              root / 'docs' / 'claims.md': claims_page(read_claims(root / 'benchmarks' / 'claims.yml'), meta)}
     changed = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding='utf-8') != text]
     for path in changed:

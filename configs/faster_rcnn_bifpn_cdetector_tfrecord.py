@@ -4,7 +4,7 @@ Run: python tools/train.py configs/faster_rcnn_bifpn_cdetector_tfrecord.py --dat
 DATA_ROOT/train.tfrecord and test.tfrecord; another name, or a folder of such files, by
 --cfg-options train_dataloader.dataset.ann_file=NAME
 """
-_base_ = './faster_rcnn_bifpn_cdetector.py'
+_base_ = './ablations/cell/faster_rcnn_bifpn_cdetector.py'
 data_root = 'data/tfrecord/'
 _records = dict(_delete_=True, type='cxrdet.CellTFRecordDataset', data_root=data_root, metainfo={{_base_.metainfo}})
 train_dataloader = dict(dataset=dict(_records, ann_file='train.tfrecord', pipeline={{_base_.train_pipeline}}))

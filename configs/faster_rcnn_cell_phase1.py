@@ -4,6 +4,6 @@ Run: python tools/train.py configs/faster_rcnn_cell_phase1.py --data-root data/c
 _base_ = [
     './_base_/models/faster_rcnn_r50_fpn.py', './_base_/datasets/cell_coco_albu.py',
     './_base_/schedules/adamw_1e-3_cosine_100e.py', './_base_/default_runtime.py',
-    './_base_/losses/focal_giou.py'
+    './_base_/mods/focal_giou.py'
 ]
-model = dict(rpn_head={{_base_.focal_giou_rpn}}, roi_head=dict(bbox_head={{_base_.focal_giou_head}}))
+model = {{_base_.focal_giou.model}}

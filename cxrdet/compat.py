@@ -7,10 +7,11 @@ line (``mmengine``, ``mmcv``, ``mmdet``, ``mmpretrain``; dormant since 2024) and
 import re
 import sys
 from collections.abc import Iterable
-from importlib import metadata
+from importlib import import_module, metadata
 from types import ModuleType
 from typing import NamedTuple
 
+from cxrdet.core.recipes import PREFIX, find_config
 from cxrdet.ops.finder import WrappedLoader, WrappingFinder
 
 OFFICIAL = {'mmengine': ('mmengine', 'mmengine-lite'), 'mmcv': ('mmcv', 'mmcv-lite', 'mmcv-full'),
@@ -201,3 +202,62 @@ def avoid_new_transformers() -> None:
         sys.modules[MultimodalFinder.name].WITH_MULTIMODAL = False
     else:
         MultimodalFinder.put_first()
+
+
+class _ThenOurs(WrappedLoader):
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        _join_mmengine(module)
+
+
+class RegistryFinder(WrappingFinder):
+    """An entry of ``sys.meta_path`` by which our registries are made as soon as MMEngine's are."""
+    name = 'mmengine.registry'
+    wrapper = _ThenOurs
+
+
+class _ThenOurBases(WrappedLoader):
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        _find_our_bases(module)
+
+
+class ConfigFinder(WrappingFinder):
+    """An entry of ``sys.meta_path`` by which MMEngine finds ``_base_ = 'cxrdet::…'``."""
+    name = 'mmengine.config.config'
+    wrapper = _ThenOurBases
+
+
+def _join_mmengine(_registry: ModuleType) -> None:
+    """Make our registries; keep MMEngine from printing what MMDetection and MMPretrain note at the level DEBUG."""
+    import_module('cxrdet.registry')
+    import_module('mmengine.logging.logger').print = _print_unless_noise
+
+
+def _print_unless_noise(message: object) -> None:
+    if not str(message).startswith('Could not import OneDL'):
+        sys.stdout.write(f'{message}\n')
+
+
+def _find_our_bases(module: ModuleType) -> None:
+    """MMEngine knows a list of packages that a base may come from (``mmdet::…``), and ours is none of them."""
+    theirs = module.Config._get_cfg_path
+    if getattr(theirs, 'knows_cxrdet', False):
+        return
+
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        return (find_config(cfg_path), None) if cfg_path.startswith(PREFIX) else theirs(cfg_path, filename)
+    get_cfg_path.knows_cxrdet = True
+    module.Config._get_cfg_path = staticmethod(get_cfg_path)
+
+
+def register_with_mmengine() -> None:
+    """Make the registries of scope ``cxrdet`` and have our configs found, if MMEngine is imported, or else when it will
+    be. Idempotent."""
+    for finder, join in ((RegistryFinder, _join_mmengine), (ConfigFinder, _find_our_bases)):
+        if module := sys.modules.get(finder.name):
+            join(module)
+        else:
+            finder.put_first()

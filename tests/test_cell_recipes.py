@@ -4,6 +4,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope, init_default_scope
 
+from cxrdet.core.recipes import find_config
 from cxrdet.engine.seeding import seed_dataset, seed_generators
 from cxrdet.inference.tta import enable_tta
 from cxrdet.preflight.config import load_config
@@ -27,7 +28,7 @@ def steps(pipeline):
 
 @pytest.mark.parametrize(('name', 'parts'), [*zip(CELL, PARTS), *zip(BCCD, PARTS)])
 def test_parts_come_in_phase_by_phase(name, parts):
-    cfg = Config.fromfile(f'configs/{name}.py')
+    cfg = Config.fromfile(find_config(name))
     head, pipeline = cfg.model.roi_head.bbox_head, cfg.train_dataloader.dataset.pipeline
     cleaned = [step.type for step in pipeline[0].get('transforms', ())]
     images = ('Albu' in steps(pipeline), 'RandomChoiceResize' in steps(pipeline), bool(cleaned))
@@ -95,7 +96,7 @@ def test_views_of_the_last_phase():
                                   'faster_rcnn_bifpn_r50_bccd', 'faster_rcnn_bifpn_p3_p7_cell'])
 def test_attention_on_p3_to_p5(name):
     """Of the five levels of the pyramid, those of strides 8, 16 and 32 have an attention of ratio 8 and 7x7."""
-    cfg = Config.fromfile(f'configs/{name}.py').model.neck
+    cfg = Config.fromfile(find_config(name)).model.neck
     neck = MODELS.build(cfg)
     first = 4 * 2**cfg.get('start_level', 0)
     touched = {first * 2**level: layer for level, layer in enumerate(neck.attentions) if list(layer.parameters())}
@@ -106,7 +107,7 @@ def test_attention_on_p3_to_p5(name):
 
 
 def test_flagship_without_attention():
-    plain, whole = (MODELS.build(Config.fromfile(f'configs/faster_rcnn_bifpn{part}_cell.py').model.neck)
+    plain, whole = (MODELS.build(Config.fromfile(find_config(f'faster_rcnn_bifpn{part}_cell')).model.neck)
                     for part in ('_no_cbam', ''))
     assert plain.attentions is None
     assert set(plain.state_dict()) == {key for key in whole.state_dict() if not key.startswith('attentions.')}
@@ -118,7 +119,7 @@ def test_last_phase_trains_a_step():
     from mmengine.structures import InstanceData
     init_default_scope('mmdet')
     torch.manual_seed(0)
-    cfg = Config.fromfile('configs/faster_rcnn_bccd_phase3.py')
+    cfg = Config.fromfile('configs/ablations/bccd/faster_rcnn_bccd_phase3.py')
     cfg.model.backbone.init_cfg = None
     cfg.model.train_cfg.rpn_proposal.update(nms_pre=50, max_per_img=50)
     model = MODELS.build(cfg.model)

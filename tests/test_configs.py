@@ -9,10 +9,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from cxrdet.core.recipes import recipes
+
 pytestmark = pytest.mark.long
 
 REPOSITORY = Path(__file__).parents[1]
-VARIANTS = sorted((REPOSITORY / 'configs').glob('*.py')) + sorted((REPOSITORY / 'projects').glob('*/configs/*.py'))
+VARIANTS = [*recipes().values(), *sorted((REPOSITORY / 'projects').glob('*/configs/*.py'))]
 PIECES = sorted((REPOSITORY / 'configs' / '_base_').rglob('*.py'))
 
 
@@ -35,7 +37,10 @@ def parsed(path: Path) -> Config:
 
 
 def test_configs_are_found():
-    assert 'faster_rcnn_bifpn_cell' in {path.stem for path in VARIANTS}
+    assert {'faster_rcnn_bifpn_cell', 'faster_rcnn_fpn_bccd_ohem'} <= {path.stem for path in VARIANTS}
+    assert len(VARIANTS) == len({path.stem for path in VARIANTS}), 'a name stands for one config'
+    assert len(list((REPOSITORY / 'configs').glob('*.py'))) < 30  # what users start from; the others are ablations
+    assert {path.parent.name for path in VARIANTS} >= {'bccd', 'nih', 'crops', 'cell'}
     assert {path.parent.name for path in PIECES} >= {'models', 'datasets', 'schedules'}
 
 
@@ -43,7 +48,7 @@ def test_configs_are_found():
 def test_variant_is_short_and_says_how_to_run(path):
     doc = ast.get_docstring(ast.parse(path.read_text())) or ''
     tool = 'test' if path.stem.startswith('ensemble_') else 'train'
-    assert f'python tools/{tool}.py {path.relative_to(REPOSITORY)}' in doc
+    assert (f'python tools/{tool}.py {path.relative_to(REPOSITORY)}' in doc) or f'cxrdet {tool} {path.stem}' in doc
     assert code_lines(path) <= 15
 
 

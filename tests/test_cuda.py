@@ -9,13 +9,14 @@ import mmengine.device.utils
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
+
+from cxrdet.preflight.config import load_config
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA GPU')
 REPOSITORY = Path(__file__).parents[1]
 DETECTORS = ['faster_rcnn_bifpn_cell', 'faster_rcnn_bifpn_swin_t_cell', 'retinanet_bifpn_cell',
-             'faster_rcnn_fpn_cell_lookahead', 'faster_rcnn_fpn_cell_lamb', 'faster_rcnn_fpn_cell_ohem',
+             'faster_rcnn_fpn_cell+lookahead', 'faster_rcnn_fpn_cell+lamb', 'faster_rcnn_fpn_cell+ohem',
              'faster_rcnn_bifpn_focal_giou_cell', 'faster_rcnn_bifpn_bccd']
 CLASSIFIERS = ['resnet18_hybrid_csv', 'resnet18_bot_csv', 'resnet18_ca_csv', 'densenet121_nih', 'vit_b16_nih']
 TINY = 'configs/faster_rcnn_bifpn_cell_tiny.py'
@@ -28,7 +29,7 @@ def exact(monkeypatch):
 
 
 def config(name):
-    cfg = Config.fromfile(str(REPOSITORY / 'configs' / f'{name}.py'))
+    cfg = load_config(name)
     from cxrdet.apis.train import drop_pretrained
     drop_pretrained(cfg)
     init_default_scope(cfg.default_scope)
@@ -114,7 +115,7 @@ def losses(work_dir):
 def test_training_in_float16(name, tool, cell_phantoms, tmp_path):
     """Every step has a finite loss, and the weights that are saved are finite."""
     from cxrdet.checkpoints.checkpoint import Checkpoint
-    assert train(tool, f'configs/{name}.py', cell_phantoms, tmp_path, '--amp',
+    assert train(tool, name, cell_phantoms, tmp_path, '--amp',
                  settings=['train_dataloader.batch_size=2', 'precision=float16']) == 0
     assert 'MixedPrecisionOptimWrapper' in (tmp_path / f'{name}.py').read_text()
     steps = losses(tmp_path)

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 from claims import claims_page, read_claims
-from zoo_pages import evidence_table, model_zoo, plugin_table, read_metafile
+from zoo_pages import evidence_table, model_zoo, plugin_table, read_results, results_table
 
 from cxrdet.core.errors import DataError
+from cxrdet.core.recipes import recipes
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / 'README.md', *sorted((REPOSITORY / 'docs').glob('*.md'))]
 GOOD = """
 plugins: []
+tables: []
 models:
 - name: a
   config: configs/a.py
@@ -25,23 +27,25 @@ models:
 
 @pytest.fixture(scope='module')
 def meta():
-    return read_metafile(REPOSITORY / 'configs' / 'metafile.yml')
+    return read_results(REPOSITORY)
 
 
 def test_pages_are_up_to_date(meta):
     assert (REPOSITORY / 'docs' / 'model_zoo.md').read_text() == model_zoo(meta), 'run make docs'
     assert (REPOSITORY / 'cxrdet/core/evidence.csv').read_text() == evidence_table(meta), 'run make docs'
+    assert (REPOSITORY / 'configs/results.csv').read_text() == results_table(meta), 'run make docs'
     claims = claims_page(read_claims(REPOSITORY / 'benchmarks' / 'claims.yml'), meta)
     assert (REPOSITORY / 'docs' / 'claims.md').read_text() == claims, 'run make docs'
     assert plugin_table(meta) in (REPOSITORY / 'README.md').read_text(), 'run make docs'
 
 
-def test_metafile_lists_every_config_and_plugin(meta):
+def test_tables_plugins_and_configs_are_listed(meta):
     from mmengine.registry import Registry
 
     import cxrdet.registry as registries
-    listed = {model['config'] for model in meta['models']}
-    assert listed == {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / 'configs').glob('*.py')}
+    assert set(meta['tables']) == {path.stem for path in (REPOSITORY / 'benchmarks' / 'tables').glob('*.yml')}
+    assert {model['config'] for model in meta['models']} <= set(meta['configs'])
+    assert {path.parts[-2:] for path in recipes().values()} == {Path(name).parts[-2:] for name in meta['configs']}
     known = set()
     for registry in vars(registries).values():
         if isinstance(registry, Registry):
@@ -75,24 +79,29 @@ def test_the_named_config_shows_the_plugin(meta):
     assert [(name, file) for name, file in missing if not in_model(name, file)] == []
 
 
+def repository(folder, metafile):
+    (folder / 'configs').mkdir()
+    (folder / 'configs' / 'a.py').touch()
+    (folder / 'configs' / 'metafile.yml').write_text(metafile)
+    return folder
+
+
 def test_result_is_shown(tmp_path):
-    path = tmp_path / 'metafile.yml'
-    path.write_text(GOOD)
-    page = model_zoo(read_metafile(path))
+    page = model_zoo(read_results(repository(tmp_path, GOOD)))
     assert '| [a](../configs/a.py) | D | val | 0 | 3 min | 0.500 |' in page
     assert '```bash\nrun\n```' in page
 
 
 @pytest.mark.parametrize(('old', 'new', 'message'), [
-    ('status: smoke', 'status: good', 'model a: status must be one of untrained, smoke, trained, got good'),
-    ('status: smoke', 'status: untrained', 'status untrained does not fit 1 results'),
+    ('status: smoke', 'status: good', 'model a: status must be one of smoke, trained, got good'),
+    ('results:', 'notes:', 'status smoke without a result'),
+    ('tables: []', 'tables: [none]', 'none.yml'),
     ('seed: 0, ', '', 'a result needs seed'),
 ])
 def test_bad_metafile(tmp_path, old, new, message):
-    path = tmp_path / 'metafile.yml'
-    path.write_text(GOOD.replace(old, new))
+    root = repository(tmp_path, GOOD.replace(old, new))
     with pytest.raises(DataError, match=message):
-        read_metafile(path)
+        read_results(root)
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda path: path.name)
@@ -117,7 +126,7 @@ def test_every_feature_has_a_place_a_test_and_a_state(meta):
         assert len(row) == 2 or row[3] in ('works', 'measured', 'to come'), row
         for name in re.findall(r'`([^`]+)`', ' '.join(row[1:])):
             if name.endswith(('.py', '.sh')):
-                places = [REPOSITORY / folder / name for folder in ('', 'configs', 'tests')]
-                assert any(path.is_file() for path in places), name
+                places = [REPOSITORY / folder / name for folder in ('', 'configs', 'configs/_base_/mods', 'tests')]
+                assert name.removesuffix('.py') in recipes() or any(path.is_file() for path in places), name
             elif name.startswith('cxrdet.'):
                 assert name in plugins, name

@@ -11,7 +11,8 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / 'cxrdet'
 MODULES = sorted(PACKAGE.rglob('*.py'))
 ORDER = (('core', 'ops', 'registry', 'version', 'compat'), ('datasets', 'checkpoints', 'visualization'),
-         ('models', 'engine', 'evaluation'), ('preflight', 'curation'), ('inference',), ('analysis',), ('apis',))
+         ('models', 'engine', 'evaluation'), ('preflight', 'curation'), ('inference',), ('analysis',), ('apis',),
+         ('cli', '__main__'))
 FLOORS = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}
 HOSTS = {'mmengine', 'mmcv', 'mmdet', 'mmpretrain'}
 

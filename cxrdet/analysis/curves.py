@@ -3,7 +3,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrdet.core.history import read_history
-from cxrdet.visualization.curves import compare_histories, save_figure
+from cxrdet.visualization.curves import compare_histories
+from cxrdet.visualization.plots import write_panels
 
 
 def plot_curves(runs: Sequence[str | os.PathLike], out: str | os.PathLike, *,
@@ -21,7 +22,7 @@ def plot_curves(runs: Sequence[str | os.PathLike], out: str | os.PathLike, *,
         ConfigError: there is no run, no run has a key, or the kind of picture is not known.
     """
     histories = [read_history(run) for run in runs]
-    return save_figure(compare_histories(dict(zip(_short_names(runs), histories, strict=True)), keys), out)
+    return write_panels(out, compare_histories(dict(zip(_short_names(runs), histories, strict=True)), keys))
 
 
 def _short_names(runs: Sequence[str | os.PathLike]) -> list[str]:

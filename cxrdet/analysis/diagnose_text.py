@@ -6,6 +6,7 @@ from typing import Any
 
 from cxrdet.core.diagnosis import listed, quality_text
 from cxrdet.core.terminal import visible
+from cxrdet.evaluation.metrics.log_tables import text_table
 
 WIDTH = 110
 _NAME = 20  # longest class name that is shown whole
@@ -108,8 +109,9 @@ def _errors(report: dict) -> list[str]:
             for row in errors['types']]
     rows.append(['all false detections', None, '', errors['false_positive_gain']])
     rows.append(['all boxes not found', None, '', errors['false_negative_gain']])
-    text = (f'Errors as in TIDE: counts from score {report["score_thr"]:.2f} on; gain: of mAP@0.5 (now '
-            f'{_number(errors["mAP"])}), over all scores, if all errors of this type alone were mended')
+    now = '-' if errors['mAP'] is None else f'{errors["mAP"]:.3f}'
+    text = (f'Errors as in TIDE: counts from score {report["score_thr"]:.2f} on; gain: of mAP@0.5 (now {now}), over '
+            'all scores, if all errors of this type alone were mended')
     return _wrapped(text) + _table(['error', 'count', 'share', 'gain'], rows)
 
 
@@ -215,16 +217,5 @@ def _wrapped(text: str, first: str = '', later: str = '  ', *, lines: int | None
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
-    cells = [[row[0] if len(row[0]) <= _NAME else row[0][:_NAME - 1] + '…', *row[1:]] for row in cells]
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    return [('  ' + f'{row[0]:<{widths[0]}}' + ''.join(f'  {text:>{width}}' for text, width in
-                                                       zip(row[1:], widths[1:]))).rstrip() for row in cells]
-
-
-def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else _number(value)
-
-
-def _number(value: float | int | None) -> str:
-    return '-' if value is None else str(value) if isinstance(value, int) else f'{value:.3f}'
+    cells = [[row[0] if len(row[0]) <= _NAME else row[0][:_NAME - 1] + '…', *row[1:]] for row in (header, *rows)]
+    return ['  ' + line for line in text_table(cells, digits=3)]

@@ -34,24 +34,24 @@ from cxrdet.inference.split_predictions import LoadedModel, judge
 from cxrdet.inference.tasks import CLASSIFICATION, Decisions
 from cxrdet.preflight.data import training_quality
 from cxrdet.version import __version__
-from cxrdet.visualization.curves import chosen_series
-from cxrdet.visualization.panel_pictures import draw_panels
+from cxrdet.visualization.boxes import resized
+from cxrdet.visualization.curves import history_panels
 from cxrdet.visualization.panels import (
     Panel,
     calibration_panel,
     detection_pr_panels,
     froc_panels,
-    history_panels,
     pr_panels,
     roc_panels,
 )
+from cxrdet.visualization.plots import write_panels
 from cxrdet.visualization.report import Content, render_page
 from cxrdet.visualization.report.pictures import (
     BOX_KINDS,
     LABEL_KINDS,
+    LONG_SIDE,
     detection_pictures,
     label_pictures,
-    reduced,
 )
 
 CURVES = ('Precision and recall of boxes at IoU 0.5', 'FROC at IoU 0.5', 'ROC', 'Precision and recall', 'Calibration')
@@ -96,7 +96,7 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
                          seed=seed, quality=training_quality(loaded.cfg))
     content.training, content.training_note = training_panels(loaded.cfg, checkpoint, history)
     content.command = command or shlex.join(
-        ['python', 'tools/report.py', str(loaded.cfg.filename), str(checkpoint), '--out', str(out)])
+        ['cxrdet', 'report', str(loaded.cfg.filename), str(checkpoint), '--out', str(out)])
     write_atomic(out, render_page(content))
     if drawn is not None:
         with drawn as folder:
@@ -221,8 +221,8 @@ class _Overlays:
             except ConfigError as error:
                 if self.cam:
                     raise
-                self.left, self.note = 0, f' Without Grad-CAM: {error}.'
-        return reduced(self.read(path))[0]
+                self.left, self.note = 0, f' Without Grad-CAM: {str(error).rstrip(".")}.'
+        return resized(self.read(path), LONG_SIDE, enlarge=False)[0]
 
     def _sheet(self, path: str, prob: np.ndarray, called: np.ndarray) -> np.ndarray:
         results = self.load({'img_path': path, 'img_id': 0})
@@ -233,7 +233,7 @@ class _Overlays:
         labels = [int(i) for i in order if called[i]][:_CAM_CLASSES] or [int(order[0])]
         sheet = CLASSIFICATION.draw(image, self.prepare(results), self.prepare.transforms, record,
                                     self.settings._replace(shown=labels))
-        return reduced(sheet, 900)[0]
+        return resized(sheet, 900, enlarge=False)[0]
 
 
 def _label_calibration(task: str, true: np.ndarray, prob: np.ndarray, shown: Sequence[int], names: Sequence[str],
@@ -266,7 +266,7 @@ def _picture_note(content: Content, what: str) -> str:
 def _write_curves(folder: Path, content: Content) -> None:
     for title, panels in (dict(content.curves) | {CURVES[4]: content.calibration}).items():
         if panels:
-            draw_panels(folder / _curve_file(title), panels)
+            write_panels(folder / _curve_file(title), panels)
 
 
 def _curve_file(title: str) -> str:
@@ -372,7 +372,7 @@ def training_panels(cfg: Config, checkpoint: str | Path,
         return [], '' if found else ('No history.json was found beside the checkpoint or in the work folder: '
                                      '--history names one, and cxrdet.HistoryHook writes it.')
     main, last = (cfg.get('default_hooks', {}).get('checkpoint') or {}).get('save_best'), records[-1]
-    panels = history_panels(records, chosen_series(records, main if isinstance(main, str) else None))
+    panels = history_panels(records, main=main if isinstance(main, str) else None)
     done = f'{last["epoch"]} epochs' if 'epoch' in last else f'{last["iter"]} iterations'
     seconds = sum(sum(record.get('time', {}).values()) for record in records)
     return panels, f'{done}{f", {seconds / 60:.0f} minutes with validation" if seconds else ""}.{note}'

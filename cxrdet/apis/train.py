@@ -13,6 +13,7 @@ from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.precision import PrecisionHook
+from cxrdet.engine.hooks.terminate import TerminateHook
 from cxrdet.engine.loaders import fit_to_machine
 from cxrdet.engine.lock import RunLock
 from cxrdet.engine.process import memory_told, set_device
@@ -83,6 +84,8 @@ def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
     try:
         runner.new_schedule = new_schedule
         runner.register_hook(PrecisionHook())
+        stop = TerminateHook()
+        runner.register_hook(stop)
         validates = process.evaluation_precision(cfg, fp16=(cfg.get('val_cfg') or {}).get('fp16', False))
         process.evaluate_in(runner.model, validates)
         if cfg.get('resume'):
@@ -91,7 +94,8 @@ def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
             resumed.check_model(runner.model)
             resumed.keep(trust=trust)
             del resumed  # so that the runner alone has it
-        runner.train()
+        with stop.listening():
+            runner.train()
     finally:
         runner.close()
     return runner
@@ -157,6 +161,6 @@ def check_pretrained(cfg: Config) -> None:
                 CheckpointLoader.load_checkpoint(source, map_location='cpu') if stock else read_weights(source)
         except (OSError, CheckpointError) as error:  # URLError is an OSError
             raise ConfigError(
-                f'The pretrained weights {source} of {node.get("type")} cannot be read: {error}. Without a network, '
-                'give a local file (--cfg-options model.backbone.init_cfg.checkpoint=resnet50.pth), or train from '
-                'random weights with --from-scratch.') from error
+                f'The pretrained weights {source} of {node.get("type")} cannot be read: {str(error).rstrip(".")}. '
+                'Without a network, give a local file (--cfg-options model.backbone.init_cfg.checkpoint=resnet50.pth), '
+                'or train from random weights with --from-scratch.') from error

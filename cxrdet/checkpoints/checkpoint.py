@@ -550,8 +550,32 @@ def packed(content: dict) -> bytes:
         return stream.getvalue()
 
 
-def publish(path: str | os.PathLike, keys: Collection[str]) -> Path:
+def keep_keys(path: str | os.PathLike, keys: Collection[str]) -> Path:
     """Write a copy with ``keys`` only beside it, named by its SHA-256 (``epoch_12-1a2b3c4d.pth``); return its path."""
-    content, path = Checkpoint.read(path).content, Path(path)
-    data = packed({key: content[key] for key in content if key in keys})
+    content = Checkpoint.read(path).content
+    return _write_named({key: content[key] for key in content if key in keys}, path)
+
+
+def publish(path: str | os.PathLike, out: str | os.PathLike, *, trust: bool = False) -> Path:
+    """Write what somebody else needs to use a model, and nothing else: weights, classes, thresholds and precision.
+
+    Args:
+        path: a checkpoint of a training; of one with EMA, the averages are its weights.
+        out: the new file, ``model.pth``, which becomes ``model-1a2b3c4d.pth`` by its SHA-256.
+        trust: as for :meth:`Checkpoint.read`.
+
+    Returns: the file that was written.
+    Raises: CheckpointError if the checkpoint cannot be read, holds no weights, or does not name its classes.
+    """
+    checkpoint = Checkpoint.read(path, trust=trust)
+    weights = {key: value.detach().cpu().clone() if isinstance(value, Tensor) else value
+               for key, value in checkpoint.weights.items()}
+    meta = {'dataset_meta': {'classes': checkpoint.needed_classes}, 'operating_points': checkpoint.operating_points,
+            'precision': checkpoint.precision}
+    return _write_named({'meta': {key: value for key, value in meta.items() if value is not None},
+                         'state_dict': weights}, out)
+
+
+def _write_named(content: dict, path: str | os.PathLike) -> Path:
+    data, path = packed(content), Path(path)
     return write_atomic(path.with_name(f'{path.stem}-{hashlib.sha256(data).hexdigest()[:8]}.pth'), data)

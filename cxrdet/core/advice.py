@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from cxrdet.core.evidence import Evidence, evidence_for, tell, worth
 
-#: What a switch is: a config file, a tool, a plugin of ours, or a setting
-#: that the config in ``where`` has.
-KINDS = ('config', 'tool', 'plugin', 'setting')
+#: What a switch is: a config file or the name of a recipe, a mod to put behind one, a tool, a plugin of ours, or a
+#: setting that the config in ``where`` has.
+KINDS = ('config', 'mod', 'tool', 'plugin', 'setting')
 
 
 class Switch(NamedTuple):
@@ -40,35 +40,44 @@ _CHECK = Switch('tool', 'tools/check_data.py',
 _STOP = Switch('plugin', 'cxrdet.EarlyStoppingHook', 'stops when validation gets no better')
 _BEST = Switch('plugin', 'cxrdet.RestoreBestHook', 'ends the training with the best weights')
 _COMPARE = Switch('tool', 'tools/compare.py', 'draws predictions beside the ground truth')
-_SCALES = Switch('config', 'configs/faster_rcnn_fpn_cell_multiscale.py', 'trains on images of six sizes',
+_SCALES = Switch('mod', '+multi_scale', 'trains on images of six sizes',
                  measured=('bccd_ablation', 'FPN, multi-scale'))
+_LARGER = Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline '
+                 'alike)', 'configs/faster_rcnn_fpn_cell.py')
+_ANCHORS = Switch('setting', 'model.rpn_head.anchor_generator.scales', "anchors of their size, for RetinaNet "
+                  "model.bbox_head's octave_base_scale: tools/check_data.py says which fit the boxes of the set",
+                  'configs/faster_rcnn_fpn_cell.py')
+_NO_PROBABILITY = Switch('tool', 'tools/predict.py', 'choose --score-thr by precision and recall, and do not read '
+                         'scores as probabilities')
 _ROI_FOCAL = 'bccd_ablation', 'FPN, focal and GIoU loss'
 _ENSEMBLE = Switch('tool', 'tools/test.py', '--ensemble averages several models, which are less sure together')
-_FEW = Switch('tool', 'tools/prepare_data.py', 'draws other splits; a larger validation share, or folds, judge rare '
-                                               'classes better')
-
-_MEND = Switch('tool', 'tools/check_data.py', 'lists every fault with its place; --fix writes a mended copy')
-_ABSENT = Switch('tool', 'tools/prepare_data.py', 'draws another split, with images of every class on both sides')
-_CLASSES = Switch('setting', 'train_dataloader.dataset.metainfo', 'or leave the class out: '
-                  'metainfo=dict(classes=[...]) without it', 'configs/faster_rcnn_bifpn_bccd.py')
+_DATA: dict[str, tuple[Switch, ...]] = {  # for every task
+    'low_quality': (
+        Switch('tool', 'tools/check_data.py', 'lists every fault with its place; --fix writes a mended copy'),),
+    'absent_class': (
+        Switch('tool', 'tools/prepare_data.py', 'draws another split, with images of every class on both sides'),
+        Switch('setting', 'train_dataloader.dataset.metainfo', 'or leave the class out: '
+               'metainfo=dict(classes=[...]) without it', 'configs/faster_rcnn_bifpn_bccd.py')),
+    'few': (Switch('tool', 'tools/prepare_data.py', 'draws other splits; a larger validation share, or folds, judge '
+                   'rare classes better'),),
+}
 
 _DETECTION: dict[str, tuple[Switch, ...]] = {
     'overfit': (
-        Switch('config', 'configs/_base_/datasets/cell_coco_albu.py', 'the augmentation preset: shifts, scales, turns, '
+        Switch('mod', '+albumentations', 'the augmentation preset: shifts, scales, turns, '
                'colours, blur and noise', measured=('bccd_ablation', 'FPN, albumentations preset')), _DECAY,
         _EARLY_STOP, Switch('tool', 'tools/balance_data.py', 'adds augmented copies and background images')),
     'underfit': (_CURVES, _EPOCHS, _RATE,
                  Switch('config', 'configs/faster_rcnn_bifpn_cell.py', 'a larger model, from ImageNet weights')),
     'imbalance': (
-        Switch('config', 'configs/_base_/datasets/cell_coco_balanced.py', 'repeats images of rare classes '
+        Switch('mod', '+balanced', 'repeats images of rare classes '
                '(ClassBalancedDataset), without copies'),
         Switch('tool', 'tools/balance_data.py', 'brings rare classes up to --target boxes by augmented copies, '
                'and holds frequent ones below --most')),
     'weak_class': (_CHECK, Switch('tool', 'tools/balance_data.py', 'gives a class its own number of boxes: --targets'),
                    Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples more', measured=_ROI_FOCAL)),
-    'low_quality': (_MEND,), 'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
     'localisation': (
-        Switch('config', 'configs/faster_rcnn_bifpn_focal_giou_cell.py', 'trains boxes by the GIoU loss',
+        Switch('mod', '+focal_giou', 'trains boxes by the GIoU loss',
                measured=_ROI_FOCAL),
         Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images place boxes more exactly (the '
                'validation pipeline alike)', 'configs/faster_rcnn_fpn_cell.py'), _CHECK),
@@ -76,7 +85,7 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
         Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples of the classes more', measured=_ROI_FOCAL),
         Switch('plugin', 'cxrdet.CBAM', 'attention in the pyramid: configs/faster_rcnn_bifpn_cell.py',
                measured=('bccd_ablation', 'BiFPN, CBAM')), _CHECK),
-    'both': (_COMPARE, Switch('config', 'configs/faster_rcnn_bifpn_focal_giou_cell.py',
+    'both': (_COMPARE, Switch('mod', '+focal_giou',
                               'focal loss for classes, GIoU loss for boxes', measured=_ROI_FOCAL)),
     'duplicate': (
         Switch('setting', 'model.test_cfg.rcnn.nms.iou_threshold', 'a lower one suppresses more overlapping boxes '
@@ -89,29 +98,10 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
         Switch('tool', 'tools/predict.py', 'a higher --score-thr shows fewer of them, and misses more'), _CHECK),
     'missed': (
         Switch('tool', 'tools/predict.py', 'a lower --score-thr shows more, if they were found with low scores'),
-        Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline alike)',
-               'configs/faster_rcnn_fpn_cell.py'), _CHECK),
-    'small_boxes': (
-        Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline alike)',
-               'configs/faster_rcnn_fpn_cell.py'),
-        Switch('setting', 'model.rpn_head.anchor_generator.scales', "smaller anchors, for RetinaNet model.bbox_head's "
-               'octave_base_scale; tools/check_data.py advises from the boxes of the set',
-               'configs/faster_rcnn_fpn_cell.py'),
-        _SCALES),
-    'medium_boxes': (
-        Switch('setting', 'model.rpn_head.anchor_generator.scales', 'anchors of their size: tools/check_data.py says '
-               'which fit the boxes of the set', 'configs/faster_rcnn_fpn_cell.py'),
-        _SCALES),
-    'large_boxes': (
-        Switch('setting', 'model.rpn_head.anchor_generator.scales', 'larger anchors; tools/check_data.py advises from '
-               'the boxes of the set', 'configs/faster_rcnn_fpn_cell.py'),
-        _SCALES),
-    'overconfident': (
-        Switch('tool', 'tools/predict.py', 'choose --score-thr by precision and recall, and do not read scores as '
-               'probabilities'), _ENSEMBLE),
-    'underconfident': (
-        Switch('tool', 'tools/predict.py', 'choose --score-thr by precision and recall, and do not read scores as '
-               'probabilities'),),
+        _LARGER, _CHECK),
+    'small_boxes': (_LARGER, _ANCHORS, _SCALES), 'medium_boxes': (_ANCHORS, _SCALES),
+    'large_boxes': (_ANCHORS, _SCALES),
+    'overconfident': (_NO_PROBABILITY, _ENSEMBLE), 'underconfident': (_NO_PROBABILITY,),
     'found_below': (
         Switch('tool', 'tools/predict.py', 'a lower --score-thr shows them, and more false ones'),
         Switch('plugin', 'cxrdet.RoIFocalLoss', 'sorts hard objects from background better', measured=_ROI_FOCAL),
@@ -127,28 +117,27 @@ _BALANCED = 'nih_779', 'DenseNet, class-balanced sampling'
 
 _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
     'overfit': (
-        Switch('plugin', 'cxrdet.ChestAugment', 'shifts, turns and zooms as configs/resnet18_nih_128.py does'), _DECAY,
-        _STOP, _BEST, Switch('config', 'configs/resnet34_nih_frozen.py', 'pretrained weights that stay as they are'),
-        Switch('config', 'configs/densenet121_nih_unfreeze.py', 'pretrained weights, unfrozen step by step')),
+        Switch('plugin', 'cxrdet.ChestAugment', 'shifts, turns and zooms as resnet18_nih_128 does'), _DECAY,
+        _STOP, _BEST, Switch('config', 'resnet34_nih_frozen', 'pretrained weights that stay as they are'),
+        Switch('config', 'densenet121_nih_unfreeze', 'pretrained weights, unfrozen step by step')),
     'underfit': (
         _CURVES, _EPOCHS, _RATE,
         Switch('config', 'configs/densenet121_nih.py', 'a larger model, from pretrained weights'),
-        Switch('config', 'configs/densenet_tiny_unaugmented_nih_128.py', 'without augmentation, to see what it costs',
+        Switch('config', 'densenet_tiny_unaugmented_nih_128', 'without augmentation, to see what it costs',
                measured=('nih_779', 'DenseNet, no augmentation'))),
     'imbalance': (
-        Switch('plugin', 'cxrdet.ClassBalancedSampler', 'configs/densenet_tiny_class_balanced_nih_128.py: draws every '
+        Switch('plugin', 'cxrdet.ClassBalancedSampler', 'densenet_tiny_class_balanced_nih_128: draws every '
                'class equally often', measured=_BALANCED),
-        Switch('plugin', 'cxrdet.LabelCountSampler', 'configs/densenet_tiny_label_count_nih_128.py: draws films with '
+        Switch('plugin', 'cxrdet.LabelCountSampler', 'densenet_tiny_label_count_nih_128: draws films with '
                'many findings more often', measured=('nih_779', 'DenseNet, sampling by label count')),
-        Switch('plugin', 'cxrdet.PositiveWeightHook', 'configs/densenet_tiny_positive_weight_nih_128.py: weighs '
+        Switch('plugin', 'cxrdet.PositiveWeightHook', 'densenet_tiny_positive_weight_nih_128: weighs '
                'positives by negatives / positives', measured=('nih_779', 'DenseNet, positive weights'))),
     'weak_class': (
-        Switch('plugin', 'cxrdet.MaskedFocalLoss', 'configs/densenet_tiny_focal_nih_128.py: weighs hard labels more',
+        Switch('plugin', 'cxrdet.MaskedFocalLoss', 'densenet_tiny_focal_nih_128: weighs hard labels more',
                measured=('nih_779', 'DenseNet, focal loss')),
-        Switch('plugin', 'cxrdet.MaskedAsymmetricLoss', 'configs/densenet_tiny_asymmetric_nih_128.py: weighs easy '
+        Switch('plugin', 'cxrdet.MaskedAsymmetricLoss', 'densenet_tiny_asymmetric_nih_128: weighs easy '
                'negatives less', measured=('nih_779', 'DenseNet, asymmetric loss')),
         Switch('config', 'configs/_base_/datasets/nih_224.py', 'larger images, for small findings')),
-    'low_quality': (_MEND,), 'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
     'overconfident': (_TEMPERATURE, _CALIBRATE, _ENSEMBLE), 'underconfident': (_TEMPERATURE, _CALIBRATE),
     'shifted': (
         Switch('plugin', 'cxrdet.PositiveWeightHook', 'a lower cap, or none of it, shifts probabilities less'),
@@ -159,10 +148,15 @@ _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
     'confounded': (
         Switch('tool', 'tools/prepare_data.py', 'nih --stratify view sex: the same mixture in every split'),
         Switch('setting', 'train_dataloader.dataset.split_file', 'a list of one view only, to see what is left of the '
-               'score', 'configs/resnet18_nih_128.py'),
+               'score', 'resnet18_nih_128'),
         Switch('tool', 'tools/predict.py', '--cam shows whether the model looks at the finding or elsewhere')),
     'confusion': (_CHECK,),
 }
+
+_EVENLY = Switch('plugin', 'cxrdet.ClassBalancedSampler', 'as train_dataloader.sampler: draws every class equally '
+                 'often', measured=_BALANCED)
+_IMG_SIZE = Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)',
+                   'resnet18_crops_64')
 
 _SINGLE_LABEL: dict[str, tuple[Switch, ...]] = {
     'overfit': (
@@ -172,25 +166,18 @@ _SINGLE_LABEL: dict[str, tuple[Switch, ...]] = {
         _DECAY, _STOP, _BEST),
     'underfit': (
         _CURVES, _EPOCHS, _RATE,
-        Switch('config', 'configs/resnet18_csv.py', 'from pretrained weights'),
-        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_crops_64.py')),
-    'imbalance': (
-        Switch('plugin', 'cxrdet.ClassBalancedSampler', 'as train_dataloader.sampler: draws every class equally '
-               'often', measured=_BALANCED),),
-    'weak_class': (
-        _CHECK, Switch('plugin', 'cxrdet.ClassBalancedSampler', 'draws every class equally often', measured=_BALANCED),
-        Switch('setting', 'img_size', 'larger images (--cfg-options img_size=128)', 'configs/resnet18_crops_64.py')),
-    'low_quality': (_MEND,), 'absent_class': (_ABSENT, _CLASSES), 'few': (_FEW,),
+        Switch('config', 'configs/resnet18_csv.py', 'from pretrained weights'), _IMG_SIZE),
+    'imbalance': (_EVENLY,), 'weak_class': (_CHECK, _EVENLY, _IMG_SIZE),
     'confusion': (
         _CHECK, Switch('tool', 'tools/predict.py', '--cam shows what the model looks at'),
         Switch('config', 'configs/resnet18_hybrid_csv.py', 'attention in the backbone',
                measured=('cervical_attention', 'Hybrid: CA, then BoTLinear'))),
     'overconfident': (
         Switch('setting', 'model.head.loss.label_smooth_val', 'more of it makes the model less sure',
-               'configs/resnet18_crops_64.py'), _ENSEMBLE),
+               'resnet18_crops_64'), _ENSEMBLE),
     'underconfident': (
         Switch('setting', 'model.head.loss.label_smooth_val', 'less of it makes the model surer',
-               'configs/resnet18_crops_64.py'),
+               'resnet18_crops_64'),
         Switch('config', 'configs/_base_/datasets/csv_crops_64.py', 'less CutMix (probs of data_preprocessor.'
                'batch_augments), which makes a model less sure'), _EPOCHS),
 }
@@ -198,7 +185,7 @@ _SINGLE_LABEL['confounded'] = _MULTI_LABEL['confounded'][2:]
 
 #: By task and code of the finding.
 ADVICE: dict[str, dict[str, tuple[Switch, ...]]] = {
-    'detection': _DETECTION, 'multi-label': _MULTI_LABEL, 'single-label': _SINGLE_LABEL}
+    'detection': _DATA | _DETECTION, 'multi-label': _DATA | _MULTI_LABEL, 'single-label': _DATA | _SINGLE_LABEL}
 
 
 def advice_for(code: str, task: str) -> list[dict[str, str]]:

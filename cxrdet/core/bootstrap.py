@@ -9,7 +9,9 @@ def percentile_interval(draws, *, level: float = 0.95) -> tuple[np.ndarray, np.n
 
     NaN draws are left out; NaN where that is all of them.
     """
-    draws, tail = np.asarray(draws, dtype=np.float64), (1 - checked_level(level)) / 2
+    if not 0 < level < 1:
+        raise ValueError(f'level must lie between 0 and 1, got {level}')
+    draws, tail = np.asarray(draws, dtype=np.float64), (1 - level) / 2
     ends = np.full((2, *draws.shape[1:]), np.nan)
     defined = ~np.isnan(draws).all(axis=0) & (len(draws) > 0)
     if defined.any():
@@ -29,9 +31,3 @@ def draws_of_groups(rows: int, *, groups=None, samples: int = 1000, seed: int = 
         drawn = rng.integers(count, size=(min(50, samples - start), count))
         times = np.stack([np.bincount(numbers, minlength=count) for numbers in drawn], axis=1)
         yield times.astype(np.int32)[group]
-
-
-def checked_level(level: float) -> float:
-    if not 0 < level < 1:
-        raise ValueError(f'level must lie between 0 and 1, got {level}')
-    return level

@@ -16,6 +16,7 @@ from cxrdet.core.classification.calibration import BINS, calibration_bins
 from cxrdet.core.classification.roc import last_of_ties
 from cxrdet.core.detection.average_precision import score_columns
 from cxrdet.core.detection.matching import LesionTable
+from cxrdet.core.rates import ratio
 
 _RECALLS = np.linspace(0, 1, 101)
 
@@ -112,7 +113,7 @@ def calibration_curve(y_true, y_prob, *, groups=None, bins: int = BINS, samples:
                                  samples=samples):
         sums = [np.stack([np.bincount(place, weights=column, minlength=len(used)) for column in (draws.T * weight)])
                 for weight in (true, np.ones(len(true)))]
-        shares.append(np.divide(*sums, out=np.full(sums[0].shape, np.nan), where=sums[1] > 0))
+        shares.append(ratio(*sums))
     low, high = percentile_interval(np.concatenate(shares))
     return CalibrationCurve(found.mean[used], found.share[used], found.count[used], low, high)
 

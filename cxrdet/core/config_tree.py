@@ -1,5 +1,6 @@
 """The dicts within a config, in the order in which they stand there."""
 from collections.abc import Iterator
+from functools import partial
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 DATASET_KEYS = ('ann_file', 'data_prefix', 'data_root')
@@ -23,7 +24,11 @@ def datasets_of(loader: dict | None) -> list[dict]:
 
 def innermost(dataset: dict | None) -> dict:
     """The first data set within the wrappers that stand around it in a config; ``{}`` where there is none."""
-    dataset = dataset or {}
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
-    return dataset
+    return leaves(dataset or {})[0]
+
+
+def leaves(dataset) -> list:
+    """The data sets inside wrappers (ConcatDataset, RepeatDataset …), of a config or built, in their order."""
+    get = dataset.get if isinstance(dataset, dict) else partial(getattr, dataset)
+    inner = get('datasets', None) or [get('dataset', None)]
+    return [leaf for part in inner for leaf in leaves(part)] if inner[0] is not None else [dataset]

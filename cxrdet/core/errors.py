@@ -33,6 +33,10 @@ class MemoryShortageError(CxrdetError, RuntimeError):
     """A run that needs more memory than the GPU or the machine has."""
 
 
+class Terminated(BaseException):
+    """SIGTERM has asked this process to end; the text, if any, says what was saved before."""
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return ``' Did you mean "x"?'`` with the closest of ``choices``, whatever the
     case, or ``''`` where none is close.

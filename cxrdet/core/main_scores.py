@@ -6,7 +6,7 @@ intervals: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993. A 
 a dict of ``name``, ``value``, ``low``, ``high``, NaN where not defined; ``groups`` are
 the (N,) patients of the images, None: each image for itself.
 """
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -18,11 +18,11 @@ from cxrdet.core.classification.roc import auroc, bootstrap_areas, last_of_ties
 from cxrdet.core.detection.average_precision import IOUS, precisions_by_overlap
 from cxrdet.core.detection.froc import froc, froc_interval
 from cxrdet.core.detection.matching import LesionTable, Pairing
-from cxrdet.core.rates import mean_of_known
+from cxrdet.core.rates import mean_of_known, ratio
 
 
-def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples: int = 200, seed: int = 0,
-                     ious: Sequence[float] = IOUS) -> tuple[list[dict], list[dict]]:
+def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples: int = 200,
+                     seed: int = 0) -> tuple[list[dict], list[dict]]:
     """Scores of a detector: mAP, mAP at IoU 0.5 and 0.75, FROC, and precision, recall
     and F1 of boxes from ``score_thr`` on; and a dict a class with ``AP``, ``AP_low``,
     ``AP_high``, ``AP50``, ``AP50_low``, ``AP50_high``.
@@ -32,20 +32,15 @@ def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples
         score_thr: lowest score of what precision, recall and F1 are of.
         groups: (I,) patient of each image; None: each image for itself.
         samples, seed: draws of the bootstrap, their seed.
-        ious: overlaps, the first 0.5; their mean is mAP. That at 0.75 is given if it is among them.
 
     Returns: the scores, each ``name``, ``value``, ``low``, ``high`` (NaN where not defined), and
         the dicts of the classes.
     """
-    values, first = precisions_by_overlap(pairing, ious), pairing.lesions(ious[0])
-    draws = bootstrap_average_precision([pairing.lesions(iou) for iou in ious], groups=groups, samples=samples,
+    values, first = precisions_by_overlap(pairing), pairing.lesions()
+    draws = bootstrap_average_precision([pairing.lesions(iou) for iou in IOUS], groups=groups, samples=samples,
                                         seed=seed)
-    scores = []
-    for name, rows in (('mAP', range(len(ious))), ('mAP at IoU 0.5', [0]),
-                       ('mAP at IoU 0.75', [i for i, iou in enumerate(ious) if iou == 0.75])):
-        if len(rows):
-            scores.append(_score(name, mean_of_known(values[rows].mean(axis=0)),
-                                 _row_means(draws[:, rows].mean(axis=1))))
+    scores = [_score(name, mean_of_known(values[rows].mean(axis=0)), _row_means(draws[:, rows].mean(axis=1)))
+              for name, rows in (('mAP', slice(None)), ('mAP at IoU 0.5', [0]), ('mAP at IoU 0.75', [5]))]
     ends = percentile_interval(draws.mean(axis=1)), percentile_interval(draws[:, 0])
     by_class = [{'AP': values[:, i].mean(), 'AP_low': ends[0][0][i], 'AP_high': ends[0][1][i],
                  'AP50': values[0, i], 'AP50_low': ends[1][0][i], 'AP50_high': ends[1][1][i]}
@@ -123,11 +118,8 @@ def _rates_of_boxes(table: LesionTable, score_thr: float, groups, samples: int, 
         weights @ sums for weights in _draws(images, groups, samples, seed))])
     found, told, asked = drawn.T
     parts = {'precision': (found, told), 'recall': (found, asked), 'F1': (2 * found, told + asked)}
-    scores = []
-    for name, (over, under) in parts.items():
-        values = np.divide(over, under, out=np.full(len(over), np.nan), where=under > 0)
-        scores.append(_score(f'{name} at score {score_thr:.2f}', float(values[0]), values[1:]))
-    return scores
+    values = {name: ratio(*pair) for name, pair in parts.items()}
+    return [_score(f'{name} at score {score_thr:.2f}', column[0], column[1:]) for name, column in values.items()]
 
 
 def _precision_draws(true: np.ndarray, prob: np.ndarray, groups, samples: int, seed: int) -> np.ndarray:
@@ -143,8 +135,7 @@ def _precision_draws(true: np.ndarray, prob: np.ndarray, groups, samples: int, s
             precision = np.divide(found, told, out=np.zeros(found.shape), where=told > 0)
             gain = np.diff(found, axis=1, prepend=0)
             total = found[:, -1] if len(last) else np.zeros(len(weights))
-            values.append(np.divide((gain * precision).sum(axis=1), total, out=np.full(len(weights), np.nan),
-                                    where=total > 0))
+            values.append(ratio((gain * precision).sum(axis=1), total))
         columns.append(np.concatenate(values))
     return np.stack(columns, axis=1) if columns else np.zeros((samples, 0))
 

@@ -14,6 +14,12 @@ def mean_of_known(values, use=True) -> float:
     return float(kept.mean()) if len(kept) else float('nan')
 
 
+def ratio(part, whole) -> np.ndarray:
+    """``part / whole``, of one shape; NaN where ``whole`` is not above 0."""
+    whole = np.asarray(whole, np.float64)
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
 class Counts(NamedTuple):
     """True positives, false positives and false negatives: (C,) int64 each, one entry a class."""
 
@@ -41,9 +47,5 @@ def precision_recall_f1(counts: Counts) -> Rates:
     no ground truth (TP + FN = 0), for its precision says nothing about the detector.
     """
     tp, fp, fn = (np.asarray(count, np.float64) for count in counts)
-
-    def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-        out = np.full(numerator.shape, np.nan)
-        return np.divide(numerator, denominator, out=out, where=(denominator > 0) & (tp + fn > 0))
-
-    return Rates(ratio(tp, tp + fp), ratio(tp, tp + fn), ratio(2 * tp, 2 * tp + fp + fn))
+    there = tp + fn > 0
+    return Rates(ratio(tp, there * (tp + fp)), ratio(tp, tp + fn), ratio(2 * tp, there * (2 * tp + fp + fn)))

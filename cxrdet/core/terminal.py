@@ -42,6 +42,12 @@ def say_error(text: object) -> None:
     sys.stderr.flush()
 
 
+def say_stop(text: object) -> None:
+    """Print what is no error: that a tool was stopped, and how to go on."""
+    sys.stderr.write(f'{visible(text)}\n')
+    sys.stderr.flush()
+
+
 def guard_output() -> None:
     """Let log records, warnings and the traceback of a fault pass through :func:`visible`. For tools; idempotent."""
     logging.setLogRecordFactory(_Record)

@@ -5,7 +5,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
@@ -16,7 +15,7 @@ from cxrdet.datasets.formats.images import image_bytes
 from cxrdet.engine.seeding import seed_dataset, seed_generators
 from cxrdet.preflight.check import check_config
 from cxrdet.preflight.data import follow_classes
-from cxrdet.visualization.boxes import Look, class_look, draw_boxes, draw_legend, grid
+from cxrdet.visualization.boxes import Look, class_look, draw_boxes, draw_legend, grid, input_picture
 
 SPLITS = ('train', 'val', 'test')
 _IGNORED = Look((90, 90, 90), 'dotted')
@@ -90,7 +89,7 @@ def draw_sample(sample: dict, classes: Sequence[str] | None = None) -> tuple[np.
     if not isinstance(sample, dict) or 'inputs' not in sample or 'data_samples' not in sample:
         raise ConfigError('the pipeline must end with PackDetInputs or PackInputs; its samples have no "inputs" and '
                           '"data_samples".')
-    image, data = _as_image(sample['inputs']), sample['data_samples']
+    image, data = input_picture(sample['inputs'].numpy()), sample['data_samples']
     factor = max(1.0, _SMALLEST / min(image.shape[:2]))
     if factor > 1:
         size = [round(side * factor) for side in image.shape[1::-1]]
@@ -105,14 +104,6 @@ def draw_sample(sample: dict, classes: Sequence[str] | None = None) -> tuple[np.
                            names=False)
     picture = draw_boxes(image, factor * _corners(data.gt_instances), labels, classes=classes, names=classes is None)
     return picture, title, set(labels)
-
-
-def _as_image(inputs: torch.Tensor) -> np.ndarray:
-    image = np.ascontiguousarray(inputs.permute(1, 2, 0).numpy())
-    if image.dtype != np.uint8:
-        low, high = float(image.min()), float(image.max())
-        image = np.rint((image - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
-    return image
 
 
 def _corners(instances: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import write_json
 from cxrdet.core.folders import keep_apart
 from cxrdet.core.issues import DataTable, told
-from cxrdet.core.progress import TimedProgressBar
+from cxrdet.core.progress import ProgressBar
 from cxrdet.curation.pixels import check_files
 from cxrdet.curation.prepare import count_boxes
 from cxrdet.curation.set_writers import coco_content, copy_names, place_images, voc_names
@@ -101,7 +101,7 @@ def _convert(table: DataTable, source: str | Path, out_dir: str | Path, made_fro
     with prepared_folder(out_dir, manifest, force=force, inputs=[table.files[row] for row in rows]) as new:
         for split, members in splits.items():
             place_images(table, members, new / 'images', names, link=link, keep=True,
-                         progress=partial(TimedProgressBar(), split))
+                         progress=partial(ProgressBar(), split))
             coco = coco_content(table, members, names, boxes, classes)
             coco['info'] = {'description': f'{Path(source).name}, {split}, converted from {table.kind}'}
             write_json(new / 'annotations' / f'{split}.json', coco)

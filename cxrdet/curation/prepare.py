@@ -15,7 +15,7 @@ from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import write_json
 from cxrdet.core.folders import OutputFolder
 from cxrdet.core.issues import DataTable
-from cxrdet.core.progress import TimedProgressBar
+from cxrdet.core.progress import ProgressBar
 from cxrdet.curation.set_writers import coco_content, place_images
 from cxrdet.datasets.formats import coco, tfrecord
 from cxrdet.datasets.formats.files import tell_missing, tell_outside
@@ -27,14 +27,14 @@ from cxrdet.datasets.phantoms import write_cell_phantoms, write_chest_phantoms
 def prepare_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int], size: int = 320, seed: int = 0,
                           force: bool = False) -> dict[str, int]:
     """Write a COCO set of made-up cells, see :func:`write_cell_phantoms`; returns the number of images by split."""
-    write_cell_phantoms(out_dir, splits=splits, size=size, seed=seed, force=force, progress=TimedProgressBar())
+    write_cell_phantoms(out_dir, splits=splits, size=size, seed=seed, force=force, progress=ProgressBar())
     return dict(splits)
 
 
 def prepare_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: int = 256, seed: int = 0,
                            force: bool = False) -> dict[str, int]:
     """Write made-up chest films, see :func:`write_chest_phantoms`; returns the number of images by split."""
-    write_chest_phantoms(out_dir, num_images=num_images, size=size, seed=seed, force=force, progress=TimedProgressBar())
+    write_chest_phantoms(out_dir, num_images=num_images, size=size, seed=seed, force=force, progress=ProgressBar())
     lists = {'train_val': 'train_val_list.txt', 'test': 'test_list.txt'}
     return {split: len((Path(out_dir) / name).read_text().split()) for split, name in lists.items()}
 
@@ -83,7 +83,7 @@ def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, spl
         entry['file_name'] = f'{split}/{name}'
     with results as new:
         place_images(table, range(len(names)), new / 'images' / split, names, link=link, keep=True,
-                     progress=partial(TimedProgressBar(), split))
+                     progress=partial(ProgressBar(), split))
         write_json(new / 'annotations' / f'{split}.json', content)
     return count_boxes(content)
 

@@ -1,4 +1,6 @@
 """The labels of a whole data set as one matrix, whatever data set and wrappers it is made of."""
+from collections.abc import Mapping
+
 import numpy as np
 
 from cxrdet.core.errors import DataError
@@ -12,22 +14,23 @@ def label_matrix(dataset) -> np.ndarray:
 
     Raises: DataError if the samples have neither, or unequal numbers of classes, or a label lies beyond their number.
     """
-    rows, number = [], len((getattr(dataset, 'metainfo', None) or {}).get('classes') or ())
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        if info.get('gt_score') is not None:
-            rows.append(np.asarray(info['gt_score'], np.float32))
-        elif info.get('gt_label') is not None:
-            row = np.zeros(number, np.float32)
-            labels = np.atleast_1d(np.asarray(info['gt_label'], np.int64))
-            if labels.size and not 0 <= labels.min() <= labels.max() < number:
-                raise DataError(f'sample {index} has the label {info["gt_label"]}, the data set has {number} classes.')
-            row[labels] = 1
-            rows.append(row)
-        else:
-            raise DataError(f'sample {index} of {type(dataset).__name__} has neither gt_score nor gt_label; it has '
-                            f'{", ".join(info)}.')
+    number = len((getattr(dataset, 'metainfo', None) or {}).get('classes') or ())
+    rows = [label_row(dataset.get_data_info(index), number, f'sample {index} of {type(dataset).__name__}')
+            for index in range(len(dataset))]
     if len({row.shape for row in rows}) > 1:
         raise DataError(f'the samples of {type(dataset).__name__} have different numbers of labels: '
                         f'{sorted({row.shape for row in rows})}.')
-    return np.stack(rows) if rows else np.zeros((0, number), np.float32)
+    return np.array(rows, np.float32).reshape(len(rows), -1 if rows else number)
+
+
+def label_row(info: Mapping, number: int, where: str) -> np.ndarray:
+    """Labels of one sample, (C,) float64, from ``info``; raises DataError, which begins with ``where``, as above."""
+    if info.get('gt_score') is not None:
+        return np.asarray(info['gt_score'], np.float64)
+    if info.get('gt_label') is None:
+        raise DataError(f'{where} has neither gt_score nor gt_label; it has {", ".join(info)}.')
+    row, labels = np.zeros(number), np.atleast_1d(np.asarray(info['gt_label'], np.int64))
+    if labels.size and not 0 <= labels.min() <= labels.max() < number:
+        raise DataError(f'{where} has the label {info["gt_label"]}, the data set has {number} classes.')
+    row[labels] = 1
+    return row

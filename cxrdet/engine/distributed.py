@@ -1,8 +1,10 @@
 """One process or several: on GPUs MMEngine starts NCCL; on a machine without a GPU, gloo is started here."""
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from typing import Any
@@ -17,6 +19,8 @@ _NEEDED = {
 }
 _STARTED_BY = {'pytorch': 'tools/dist_train.sh CONFIG GPUS (or python -m torch.distributed.run)',
                'slurm': 'tools/slurm_train.sh (srun)', 'mpi': 'mpirun, with MASTER_ADDR set'}
+TIMEOUT = 300  # s
+_WATCH_EVERY, _GRACE = 2.0, 30.0  # s
 _FOLLOWS = re.compile(r'^Dist\w*Error:|\bgloo\b|\bNCCL\b|Connection (closed|reset) by peer|Broken pipe')
 _PATIENCE = 15  # s
 
@@ -31,7 +35,8 @@ def init_distributed(launcher: str, cfg: Any) -> None:
 
     Args:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
-        cfg: the config; ``env_cfg.dist_cfg.timeout`` (s, default 1800) is how long a process waits for the others.
+        cfg: the config; ``env_cfg.dist_cfg.timeout`` (s, 300 where it says nothing) is how long a process waits for one
+            that hangs.
 
     Raises:
         ConfigError: the launcher is unknown or has not started this process, or there are fewer GPUs than processes.
@@ -46,11 +51,17 @@ def init_distributed(launcher: str, cfg: Any) -> None:
         raise ConfigError(f'--launcher {launcher}: {", ".join(missing)} not set in the environment: this process was '
                           f'not started by {_STARTED_BY[launcher]}. Start it so, or leave --launcher out.')
     _set_environment(launcher)
-    _report_errors()
+    timeout = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {}).setdefault('timeout', TIMEOUT)
+    _report_errors(timeout)
+    if launcher == 'pytorch':
+        _end_with_launcher()
     import torch
     from torch import distributed
     if torch.cuda.is_available():
-        _check_gpus(torch.cuda.device_count())
+        number, gpus = int(os.environ.get('LOCAL_RANK', 0)), torch.cuda.device_count()
+        if number >= gpus:
+            raise ConfigError(f'Process number {number} of this machine finds {gpus} GPUs: start at most {gpus} '
+                              'processes, or compute on the CPU by setting CUDA_VISIBLE_DEVICES=-1.')
         fit_to_machine(cfg, launcher)
         return
     fit_to_machine(cfg, launcher)
@@ -58,7 +69,6 @@ def init_distributed(launcher: str, cfg: Any) -> None:
                    find_unused_parameters=cfg.get('find_unused_parameters', False))
     cfg['model_wrapper_cfg'] = wrapper | (cfg.get('model_wrapper_cfg') or {})
     if not distributed.is_initialized():
-        timeout = (cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout', 1800)
         distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout))
 
 
@@ -67,11 +77,18 @@ def is_first(launcher: str) -> bool:
     return launcher == 'none' or int(os.environ.get(_NEEDED[launcher][0], 0)) == 0
 
 
-def _check_gpus(gpus: int) -> None:
-    number = int(os.environ.get('LOCAL_RANK', 0))
-    if number >= gpus:
-        raise ConfigError(f'Process number {number} of this machine finds {gpus} GPUs: start at most {gpus} processes, '
-                          'or compute on the CPU by setting CUDA_VISIBLE_DEVICES=-1.')
+def _end_with_launcher() -> None:
+    """End this process, by SIGTERM and, if it hangs, by SIGKILL, when the launcher that started it has been killed."""
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(_WATCH_EVERY)
+        sys.stderr.write('The launcher has ended: this process ends, too.\n')
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE)
+        os.kill(os.getpid(), signal.SIGKILL)
+    threading.Thread(target=watch, daemon=True, name='launcher watch').start()
 
 
 def _set_environment(launcher: str) -> None:
@@ -91,7 +108,7 @@ def _set_environment(launcher: str) -> None:
     os.environ.update({ours: os.environ[theirs] for ours, theirs in names.items() if theirs in os.environ})
 
 
-def _report_errors() -> None:
+def _report_errors(timeout: float = TIMEOUT) -> None:
     """Let the launcher name the error that ended the run, rather than those that follow from it in other processes.
 
     An error of the connection waits here for the launcher to end this process; any other is noted, with its traceback,
@@ -102,8 +119,9 @@ def _report_errors() -> None:
     def report(kind, error, trace):
         previous(kind, error, trace)
         if _FOLLOWS.search(f'{kind.__name__}: {error}'):
-            sys.stderr.write('The lines above say only that another process has ended or hangs; its own error tells '
-                             'why.\n')
+            error.follows_from_another = True
+            sys.stderr.write('The lines above say only that another process has ended or hangs (none has answered for '
+                             f'{timeout:g} s, see --timeout); its own error tells why.\n')
             sys.stderr.flush()
             time.sleep(_PATIENCE)
         elif isinstance(error, Exception) and 'TORCHELASTIC_ERROR_FILE' in os.environ:

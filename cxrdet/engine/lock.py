@@ -70,8 +70,7 @@ class RunLock:
             return
         if self._is_mine():
             self.path.unlink(missing_ok=True)
-        os.close(self._stream)
-        self._stream = None
+        self._close()
 
     def check(self) -> None:
         """Raise TrainingError if somebody has removed the file and another run has begun; looked at every 15 s."""
@@ -80,8 +79,7 @@ class RunLock:
         self._looked = time.monotonic()
         if self._is_mine():
             return
-        os.close(self._stream)
-        self._stream = None
+        self._close()
         try:
             self._take()
         except BlockingIOError:
@@ -91,7 +89,7 @@ class RunLock:
     def _take(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._stream, locked = open_locked(self.path)
-        os.register_at_fork(after_in_child=self._forget)
+        os.register_at_fork(after_in_child=self._close)
         if not locked:
             print_log(f'{self.path}: this file system has no file locks: nothing keeps a second run out of the folder.',
                       logger='current', level=logging.WARNING)
@@ -99,8 +97,8 @@ class RunLock:
         os.ftruncate(self._stream, 0)
         os.write(self._stream, json.dumps(owner).encode())
 
-    def _forget(self) -> None:
-        """In a forked worker: close the file, which otherwise stayed locked until the worker has seen the end too."""
+    def _close(self) -> None:
+        """Also in a forked worker: the file otherwise stayed locked until the worker has seen the end too."""
         if self._stream is not None:
             os.close(self._stream)
             self._stream = None

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import ValLoop
 from torch.utils.data import DataLoader
 
+from cxrdet.core.config_tree import leaves
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.process import evaluation_precision, unwrap
 from cxrdet.registry import LOOPS
@@ -48,7 +49,8 @@ class ValLossLoop(ValLoop):
         self._sums: dict[str, float] = {}
         self._images = 0
         self._with_loss = True
-        _check_order(self.dataloader.dataset)
+        for dataset in leaves(self.dataloader.dataset):
+            _check_order(dataset)
 
     def run(self) -> dict:
         """Validate once; returns the metrics with those of the loss among them."""
@@ -86,7 +88,11 @@ class ValLossLoop(ValLoop):
 
     @torch.no_grad()
     def _losses(self, idx: int, data_batch: dict[str, Sequence]) -> dict[str, float]:
-        _check_ground_truth(data_batch.get('data_samples') or ())
+        if any('gt_instances' in sample and 'bboxes' not in sample.gt_instances
+               for sample in data_batch.get('data_samples') or ()):
+            raise ConfigError('ValLossLoop needs the ground truth, but the samples have no boxes: put '
+                              'dict(type="LoadAnnotations", with_bbox=True) behind the loading of the image in the '
+                              'validation pipeline')
         model = unwrap(self.runner.model)
         with _generators(self.seed + idx), self.precision.autocast():
             losses = model(**model.data_preprocessor(data_batch, False), mode='loss')
@@ -131,20 +137,9 @@ def _generators(seed: int) -> Iterator[None]:
 
 
 def _check_order(dataset) -> None:
-    """Raise ConfigError if a data set (or one inside a wrapper) resizes images before it loads the boxes."""
-    for part in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
-        if part is not None:
-            _check_order(part)
+    """Raise ConfigError if a data set resizes images before it loads the boxes."""
     steps = [type(step).__name__ for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', ())]
     loads = next((i for i, step in enumerate(steps) if step.endswith('LoadAnnotations')), None)
     if loads is not None and any('Resize' in step for step in steps[:loads]):
         raise ConfigError('ValLossLoop needs the boxes in the pixels of the resized image, but the validation pipeline '
                           f'has {" -> ".join(steps)}: put {steps[loads]} before the resizing')
-
-
-def _check_ground_truth(samples: Sequence) -> None:
-    for sample in samples:
-        if 'gt_instances' in sample and 'bboxes' not in sample.gt_instances:
-            raise ConfigError('ValLossLoop needs the ground truth, but the samples have no boxes: put '
-                              'dict(type="LoadAnnotations", with_bbox=True) behind the loading of the image in the '
-                              'validation pipeline')

@@ -30,6 +30,7 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.registry import MODELS
+from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from cxrdet.checkpoints.checkpoint import Checkpoint
@@ -39,8 +40,7 @@ from cxrdet.core.machine import cpu_share
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
 VARIABLE = 'CXRDET_PRECISION'
 OURS = 'cxrdet.MixedPrecisionOptimWrapper'
-_SETS = {'AVX512_BF16': ('_is_avx512_bf16_supported', 'avx512_bf16'),  # name -> question to torch, flag of the kernel
-         'AMX': ('_is_amx_tile_supported', 'amx_bf16')}
+_SETS = {'AVX512_BF16': 'avx512_bf16', 'AMX': 'amx_bf16'}  # name -> flag of the kernel
 _HOST = re.compile(r'DefaultCPUAllocator|Unable to allocate|Cannot allocate memory')
 _GPU = re.compile(r'CUDA out of memory|CUDA error: out of memory|CU(?:DNN|BLAS)_STATUS_ALLOC_FAILED')
 _LESS_PRECISION = {'train': '--amp, where the GPU computes it: maps in half the bytes',
@@ -101,6 +101,16 @@ def set_threads(launcher: str = 'none') -> None:
 def unwrap(model: nn.Module) -> nn.Module:
     """The model inside MMEngine's wrappers for distributed runs; ``model`` itself where there is none."""
     return model.module if is_model_wrapper(model) else model
+
+
+def by_iteration(runner) -> bool:
+    """Whether a training goes by iterations, not by epochs."""
+    return isinstance(runner._train_loop, IterBasedTrainLoop)
+
+
+def position(runner) -> int:
+    """Epochs, or iterations, that are behind a run: the step of its validation's metrics."""
+    return runner.iter if by_iteration(runner) else runner.epoch
 
 
 def param_groups(optim_wrapper) -> list[dict]:
@@ -203,12 +213,7 @@ def instruction_sets() -> list[str]:
     """Which of AVX512_BF16 and AMX the processor has. Known on Linux with x86-64; empty elsewhere."""
     if sys.platform != 'linux' or platform.machine() not in ('x86_64', 'AMD64'):
         return []
-    return [name for name, (question, flag) in _SETS.items() if _has(question, flag)]
-
-
-def _has(question: str, flag: str) -> bool:
-    ask = getattr(torch.cpu, question, None)  # not public: may be gone in another version
-    return bool(ask()) if ask is not None else flag in _kernel_flags()
+    return [name for name, flag in _SETS.items() if flag in _kernel_flags()]
 
 
 @functools.cache

@@ -1,7 +1,9 @@
 """MMEngine's Runner with what is looked at before and while weights are loaded."""
+import logging
 from pathlib import Path
 
 from mmengine.dataset import InfiniteSampler
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -13,8 +15,31 @@ from cxrdet.engine.optimizers.no_weight_decay import exempt_from_decay
 from cxrdet.engine.process import unwrap
 from cxrdet.engine.schedule import check_resumed, hyperparameters, restart_schedule, resumed_changes, tell_changes
 
+_FOR_THE_FILE = ('Distributed training is not used', 'Hooks will be executed in the following order',
+                 'paramwise_options -- ', '"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
 
-class TestRunner(Runner):
+
+def only_in_file(record: logging.LogRecord) -> bool:
+    """Whether a record is one of MMEngine's before the first line that matters: versions, config, order of hooks …"""
+    return record.funcName == '_log_env' or record.getMessage().startswith(_FOR_THE_FILE)
+
+
+class QuietRunner(Runner):
+    """MMEngine's Runner, whose pages of versions, config and hooks go into the log file only."""
+
+    def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs) -> MMLogger:
+        """MMEngine's logger; it names its file first."""
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        files = [handler.baseFilename for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+        for handler in logger.handlers if files else ():
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(lambda record: not only_in_file(record))
+        for path in files[:1]:
+            logger.info(f'Log, with versions and config: {path}')
+        return logger
+
+
+class TestRunner(QuietRunner):
     """A Runner for testing, in everything MMEngine's, but: the config that a training left in the work folder stays.
 
     That of the test stands in the test's own folder, ``<time>/vis_data/config.py``.
@@ -26,7 +51,7 @@ class TestRunner(Runner):
             super().dump_config()
 
 
-class GuardedRunner(Runner):
+class GuardedRunner(QuietRunner):
     """A Runner for training, in everything MMEngine's, but:
 
     - It holds the lock of its work folder (:class:`cxrdet.engine.lock.RunLock`) until :meth:`close`.

@@ -39,7 +39,8 @@ def tta_pipeline(pipeline: Sequence[dict], *, flips: Sequence[str] | None = None
     if not set(flips) <= set(DIRECTIONS) or not all(scale > 0 for scale in scales):
         raise ConfigError(f'flips must be of {", ".join(DIRECTIONS)} and scales > 0, got {flips} and {scales}')
     if boxes:
-        steps[-1]['meta_keys'] = _with_flips(steps[-1].get('meta_keys'))
+        kept = steps[-1].get('meta_keys') or ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+        steps[-1]['meta_keys'] = tuple(dict.fromkeys([*kept, 'ori_shape', 'scale_factor', 'flip', 'flip_direction']))
     resizes = [i for i, step in enumerate(steps) if 'Resize' in kinds[i] and {'scale', 'scale_factor'} & set(step)]
     loads = next((i for i, kind in enumerate(kinds) if not kind.startswith('Load')), len(kinds))
     first, last = (resizes[0], resizes[-1] + 1) if resizes else (loads, loads)
@@ -48,7 +49,9 @@ def tta_pipeline(pipeline: Sequence[dict], *, flips: Sequence[str] | None = None
         views = list(itertools.product((None, *flips), (1.0, *(scale for scale in scales if scale != 1))))
     # TestTimeAug takes all combinations of its lists; one list of whole pipelines can be any set of views
     composed = [dict(type='Compose', transforms=[
-        *(_scaled(steps[first:last], scale) or _resize(scale)), *_flip(flip), *_scaled(steps[last:], scale)])
+        *(_scaled(steps[first:last], scale) or ([dict(type='Resize', scale_factor=scale, keep_ratio=True)]
+                                                if scale != 1 else [])),
+        *([dict(type='RandomFlip', prob=1.0, direction=flip)] if flip else []), *_scaled(steps[last:], scale)])
         for flip, scale in views]
     return [*steps[:first], dict(type='TestTimeAug', transforms=[composed])]
 
@@ -116,20 +119,6 @@ def _flat(step: dict) -> list[dict]:
 
 def _name(step: dict) -> str:
     return str(step['type']).rpartition('.')[2]
-
-
-def _resize(scale: float) -> list[dict]:
-    return [dict(type='Resize', scale_factor=scale, keep_ratio=True)] if scale != 1 else []
-
-
-def _flip(direction: str | None) -> list[dict]:
-    return [dict(type='RandomFlip', prob=1.0, direction=direction)] if direction else []
-
-
-def _with_flips(keys: Sequence[str] | None) -> tuple[str, ...]:
-    """The names that PackDetInputs hands on, with those by which a flip is undone."""
-    keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor') if keys is None else tuple(keys)
-    return tuple(dict.fromkeys([*keys, 'ori_shape', 'scale_factor', 'flip', 'flip_direction']))
 
 
 def _scaled(steps: Sequence[dict], scale: float) -> list[dict]:

@@ -12,8 +12,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, DefaultScope
 
-from cxrdet.core.detection.fusion import check_fusion
-from cxrdet.core.detection.member_fusion import fusable, fuse_known
+from cxrdet.core.detection.fusion import check_fusion, fusable, fuse_known
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.sample_files import check_sample_path, read_samples, write_samples
 from cxrdet.inference.ensemble import MEANS, Fusion, classes_of_data
@@ -96,11 +95,15 @@ def read_predictions(path: str | Path) -> Predictions:
     try:
         if path.suffix == '.json':
             content = json.loads(path.read_bytes())
-            _warn_of_threshold(path, content.get('score_thr'))
-            return Predictions(path, tuple(content['classes']),
-                               {image['file']: _of_json(image) for image in content['images']}, [])
+            if (content.get('score_thr') or 0) > MOST_THR:  # boxes of low scores count in a mean average precision
+                print_log(f'{path}: it holds boxes with scores from {content["score_thr"]:g} on only, so that scores '
+                          'of the ensemble come out too low; write it with tools/predict.py --score-thr 0',
+                          logger='current', level=logging.WARNING)
+            return Predictions(path, tuple(content['classes']), {image['file']: _entry(
+                image.get('probabilities'), image, 'boxes') for image in content['images']}, [])
         records = read_samples(path)
-        images = {str(record['img_path']): _of_record(record) for record in records}
+        images = {str(record['img_path']): _entry(record.get('pred_score'), record.get('pred_instances'), 'bboxes')
+                  for record in records}
         classes = next((tuple(record['classes']) for record in records if record.get('classes')), None)
     except OSError as error:
         raise DataError(f'{path}: cannot read the predictions: {error.strerror or error}.') from error
@@ -112,25 +115,11 @@ def read_predictions(path: str | Path) -> Predictions:
     return Predictions(path, classes, images, records)
 
 
-def _warn_of_threshold(path: Path, score_thr: float | None) -> None:
-    """Boxes that were left out cost recall and precision at low scores, which a mean average precision counts."""
-    if score_thr is not None and score_thr > MOST_THR:
-        print_log(f'{path}: it holds boxes with scores from {score_thr:g} on only, so that scores of the ensemble come '
-                  'out too low; write it with tools/predict.py --score-thr 0', logger='current', level=logging.WARNING)
-
-
-def _of_json(image: dict) -> dict[str, np.ndarray]:
-    if 'probabilities' in image:
-        return {'scores': np.array(image['probabilities'], np.float64)}
-    return {'boxes': np.array(image['boxes'], np.float64).reshape(-1, 4),
-            'scores': np.array(image['scores'], np.float64), 'labels': np.array(image['labels'], np.int64)}
-
-
-def _of_record(record: dict) -> dict[str, np.ndarray]:
-    if 'pred_score' in record:
-        return {'scores': np.asarray(record['pred_score'], np.float64)}
-    found = record['pred_instances']
-    return {'boxes': np.asarray(found['bboxes'], np.float64).reshape(-1, 4),
+def _entry(probabilities, found: dict, boxes: str) -> dict[str, np.ndarray]:
+    """An entry of ``Predictions.images``: the probabilities, or the ``boxes``, scores and labels of what was found."""
+    if probabilities is not None:
+        return {'scores': np.asarray(probabilities, np.float64)}
+    return {'boxes': np.asarray(found[boxes], np.float64).reshape(-1, 4),
             'scores': np.asarray(found['scores'], np.float64), 'labels': np.asarray(found['labels'], np.int64)}
 
 

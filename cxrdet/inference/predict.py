@@ -102,11 +102,18 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
                 records.append({'file': path.relative_to(root).as_posix(), **task.record(sample, settings)})
                 picture = task.draw(image, packed, prepare.transforms, records[-1], settings) if pictures else None
                 _write_picture(folder / 'pictures' / shown_as[records[-1]['file']], picture)
-            facts = {'checkpoint': str(checkpoint), **task.facts(settings), **_left_out(failed, root)}
-            _write_tables(folder, _json(facts, records), _csv(task, settings, records))
+            errors = [{'file': path.relative_to(root).as_posix(), 'error': failed[path]} for path in sorted(failed)]
+            facts = {'checkpoint': str(checkpoint), **task.facts(settings), **({'errors': errors} if errors else {})}
+            odd = 'backslashreplace'  # names of files that are no UTF-8
+            (folder / 'predictions.json').write_text(_json(facts, records), 'utf-8', odd)
+            (folder / 'predictions.csv').write_text(_csv(task, settings, records), 'utf-8', odd, newline='')
             if formats:
                 write_exports(folder, formats, records, classes)
-    _tell(failed, len(failed) + len(records), out_dir, skip_errors=skip_errors)
+    total = len(failed) + len(records)
+    if failed and not skip_errors:
+        raise DataError(_told(failed, total, f'failed; the results of the others are in {out_dir}'))
+    if failed:
+        print_log(_told(failed, total, 'were left out'), logger='current', level=logging.WARNING)
     return records
 
 
@@ -235,20 +242,6 @@ def _usable(load: Callable, prepare: Callable, files: Sequence[Path], *,
     return [path for path in files if path not in failed], failed
 
 
-def _left_out(failed: dict[Path, str], root: Path) -> dict[str, list]:
-    """The entry ``errors`` of ``predictions.json``; none where nothing was left out."""
-    errors = [{'file': path.relative_to(root).as_posix(), 'error': failed[path]} for path in sorted(failed)]
-    return {'errors': errors} if errors else {}
-
-
-def _tell(failed: dict[Path, str], total: int, out_dir: Path, *, skip_errors: bool) -> None:
-    """Name the images that were left out: in a warning if that was asked for, else in a DataError."""
-    if failed and skip_errors:
-        print_log(_told(failed, total, 'were left out'), logger='current', level=logging.WARNING)
-    elif failed:
-        raise DataError(_told(failed, total, f'failed; the results of the others are in {out_dir}'))
-
-
 def _told(faults: dict[Path, str], total: int, end: str) -> str:
     """A line with the number of the faulty images, and one for each of the first ten."""
     more = [f'... and {len(faults) - 10} more'] if len(faults) > 10 else []
@@ -323,12 +316,6 @@ def _write_picture(path: Path, picture) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(path.suffix.lower(), picture)
     path.write_bytes(data.tobytes())  # unlike cv2.imwrite it raises where the disk is full
-
-
-def _write_tables(folder: Path, content: str, table: str) -> None:
-    odd = 'backslashreplace'  # names of files that are no UTF-8
-    (folder / 'predictions.json').write_text(content, 'utf-8', odd)
-    (folder / 'predictions.csv').write_text(table, 'utf-8', odd, newline='')
 
 
 def _json(facts: dict, records: Sequence[dict]) -> str:

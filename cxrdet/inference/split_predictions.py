@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.errors import ConfigError, DataError, error_text
 from cxrdet.core.predictions import Collected, boxes_of_truth
+from cxrdet.datasets.label_matrix import label_row
 from cxrdet.datasets.transforms.loading import image_reader
 from cxrdet.engine.loaders import fit_loaders
 from cxrdet.engine.process import build_model, memory_told, pick_device
@@ -140,7 +141,8 @@ def collect(loaded: LoadedModel, split: str, *, images: int | None = None, seed:
             chosen = np.linspace(0, len(dataset) - 1, images).astype(int) if seed is None else np.sort(
                 np.random.default_rng(seed).choice(len(dataset), images, replace=False))
         dataset.chosen = chosen.tolist()
-        loader = DataLoader(dataset, batch_size=_batch_size(cfg), num_workers=loading['num_workers'],
+        tested = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}
+        loader = DataLoader(dataset, batch_size=int(tested.get('batch_size', 1)), num_workers=loading['num_workers'],
                             collate_fn=pseudo_collate)
         read = _detection_record if loaded.task == 'detection' else partial(_class_record, number=len(classes))
         entry = getattr(loaded.model, 'backbone', loaded.model).register_forward_pre_hook(
@@ -187,10 +189,6 @@ def _dataset_configs(cfg: Config, split: str) -> list[dict]:
     return [dict(copy.deepcopy(dict(part.cfg)), pipeline=copy.deepcopy(pipeline), test_mode=True) for part in own]
 
 
-def _batch_size(cfg: Config) -> int:
-    return int((cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}).get('batch_size', 1))
-
-
 def _task(model: torch.nn.Module) -> str:
     if DefaultScope.get_current_instance().scope_name == 'mmdet':
         return 'detection'
@@ -207,7 +205,7 @@ def _task(model: torch.nn.Module) -> str:
 def _labels(info: dict, task: str, number: int) -> np.ndarray:
     """(C,) boxes of each class in an image, or its labels."""
     if task != 'detection':
-        return _truth(info, number)
+        return label_row(info, number, str(info.get('img_path')))
     labels = [box['bbox_label'] for box in info['instances'] if not box.get('ignore_flag')]
     return np.bincount(np.array(labels, np.int64), minlength=number)
 
@@ -250,15 +248,4 @@ def _detection_record(sample, info: dict) -> dict:
 
 def _class_record(sample, info: dict, number: int) -> dict:
     return _base_record(sample, info) | {'probabilities': sample.pred_score.detach().cpu().double().numpy(),
-                                         'truth': _truth(info, number)}
-
-
-def _truth(info: dict, number: int) -> np.ndarray:
-    """(C,) labels of an image: 1, 0 or NaN."""
-    if info.get('gt_score') is not None:
-        return np.asarray(info['gt_score'], np.float64)
-    if info.get('gt_label') is None:
-        raise DataError(f'{info.get("img_path")}: the data set gives no label for this image (gt_label or gt_score)')
-    truth = np.zeros(number)
-    truth[np.atleast_1d(info['gt_label']).astype(np.int64)] = 1
-    return truth
+                                         'truth': _labels(info, '', number)}

@@ -11,7 +11,7 @@ from cxrdet.core.classification.calibration import scale
 from cxrdet.core.classification.operating_points import read_points
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.inference.cam import CamChoice, GradCam
-from cxrdet.visualization.boxes import draw_boxes
+from cxrdet.visualization.boxes import draw_boxes, input_picture
 from cxrdet.visualization.cam import cam_sheet
 
 _SAME_VIEW = {'LoadImage', 'LoadImageFromFile', 'Resize', 'ResizeEdge', 'CLAHE', 'Denoise', 'Sharpen', 'ZScore',
@@ -235,18 +235,9 @@ def _draw_classification(image: np.ndarray, packed: dict, steps: Sequence, recor
     height, width = packed['inputs'].shape[-2:]
     heats = heats[:, :height, :width]  # without padding
     if not all(type(step).__name__ in _SAME_VIEW for step in steps):
-        image = _as_image(packed['inputs'])
+        image = input_picture(packed['inputs'].cpu().numpy())
     titles = [f'{settings.classes[i]} {scores[i]:.2f} ({"present" if decisions[i] else "absent"})' for i in labels]
     return cam_sheet(image, heats, titles, name=record['file'].rpartition('/')[2])
-
-
-def _as_image(inputs: torch.Tensor) -> np.ndarray:
-    """(3, H, W) of any range as (H, W, 3) uint8."""
-    array = inputs.permute(1, 2, 0).cpu().numpy()
-    if array.dtype != np.uint8:
-        low, high = float(array.min()), float(array.max())
-        array = ((array - low) / max(high - low, 1e-12) * 255).round().astype(np.uint8)
-    return np.ascontiguousarray(array)
 
 
 def _short(value: float) -> float:

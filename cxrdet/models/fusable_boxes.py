@@ -4,7 +4,7 @@ import logging
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 
-from cxrdet.core.detection.member_fusion import fusable
+from cxrdet.core.detection.fusion import fusable
 
 
 class FusableBoxes:

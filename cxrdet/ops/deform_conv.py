@@ -4,7 +4,8 @@ input (B, C, H, W); weight (O, C / groups, kH, kW); offset (B, 2 * G * kH * kW, 
 deformable group; mask (B, G * kH * kW, H', W'). mmcv and torchvision agree in all of this, and in the gradients but for
 one point of measure zero: for a sample exactly one pixel before the first row or column (as offsets of 0 give it in the
 padding) torchvision takes the derivative from the right, mmcv 0. mmcv's buffers (columns, ones) and its ``im2col_step``
-concern memory only and are not used. Results go into the tensors that mmcv has allocated.
+concern memory only and are not used; ``layout`` are its other keywords, with the size of the kernel. Results go into
+the tensors that mmcv has allocated.
 
 Version 2 in mmcv takes offsets and masks of more places than its output has, without a check: the kernel reads the
 values of each image in their order (channels, rows, columns) as if they were of the output's size, and leaves the
@@ -12,7 +13,7 @@ rest. DyHead does so where it convolves the coarser level by the offsets of the 
 did, and its published weights were trained so. Here they are read the same way. Offsets of fewer places, for which mmcv
 reads beyond them, are refused.
 """
-from typing import NamedTuple
+from operator import itemgetter
 
 import torch
 import torch.nn.functional as F
@@ -20,26 +21,19 @@ from torch import Tensor
 
 from cxrdet.ops.kernels import torchvision_ops, working_dtype
 
-
-class _Geometry(NamedTuple):
-    stride_h: int
-    stride_w: int
-    pad_h: int
-    pad_w: int
-    dilation_h: int
-    dilation_w: int
-    groups: int
-    deform_groups: int
+#: From mmcv's keywords to stride, padding and dilation (height, width each), groups and deformable groups.
+_V1 = itemgetter('dH', 'dW', 'padH', 'padW', 'dilationH', 'dilationW', 'group', 'deformable_group')
+_V2 = itemgetter('stride_h', 'stride_w', 'pad_h', 'pad_w', 'dilation_h', 'dilation_w', 'group', 'deformable_group')
 
 
 def _forward(input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None,
-             geometry: _Geometry) -> Tensor:
+             geometry: tuple[int, ...]) -> Tensor:
     arguments = _arguments(input, weight, offset, mask, bias)
     return torchvision_ops().deform_conv2d(*arguments, *geometry, mask is not None)
 
 
 def _backward(grad: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None,
-              geometry: _Geometry) -> tuple[Tensor, ...]:
+              geometry: tuple[int, ...]) -> tuple[Tensor, ...]:
     """Gradients of input, weight, offset, mask and bias."""
     arguments = _arguments(input, weight, offset, mask, bias)
     grad = grad.to(arguments[0].dtype).contiguous()
@@ -56,56 +50,43 @@ def _arguments(input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | Non
 
 
 def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor,
-                        kW: int, kH: int, dW: int, dH: int, padW: int, padH: int, dilationW: int, dilationH: int,
-                        group: int, deformable_group: int, im2col_step: int) -> None:
+                        **layout: int) -> None:
     """Deformable convolution v1 -> output (B, O, H', W')."""
-    geometry = _Geometry(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
-    output.copy_(_forward(input, weight, offset, None, None, geometry))
+    output.copy_(_forward(input, weight, offset, None, None, _V1(layout)))
 
 
 def deform_conv_backward_input(input: Tensor, offset: Tensor, gradOutput: Tensor, gradInput: Tensor,
-                               gradOffset: Tensor, weight: Tensor, columns: Tensor, kW: int, kH: int, dW: int, dH: int,
-                               padW: int, padH: int, dilationW: int, dilationH: int, group: int,
-                               deformable_group: int, im2col_step: int) -> None:
+                               gradOffset: Tensor, weight: Tensor, columns: Tensor, **layout: int) -> None:
     """Gradients of :func:`deform_conv_forward` -> gradInput, gradOffset."""
-    geometry = _Geometry(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
-    grad_input, _, grad_offset, _, _ = _backward(gradOutput, input, weight, offset, None, None, geometry)
+    grad_input, _, grad_offset, _, _ = _backward(gradOutput, input, weight, offset, None, None, _V1(layout))
     gradInput.copy_(grad_input)
     gradOffset.copy_(grad_offset)
 
 
 def deform_conv_backward_parameters(input: Tensor, offset: Tensor, gradOutput: Tensor, gradWeight: Tensor,
-                                    columns: Tensor, ones: Tensor, kW: int, kH: int, dW: int, dH: int, padW: int,
-                                    padH: int, dilationW: int, dilationH: int, group: int, deformable_group: int,
-                                    scale: float, im2col_step: int) -> None:
+                                    columns: Tensor, ones: Tensor, *, scale: float, **layout: int) -> None:
     """Gradient of :func:`deform_conv_forward` times ``scale``, added to gradWeight."""
-    geometry = _Geometry(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
     # the gradient of the weight does not depend on the weight: zeros stand for it
-    grad_weight = _backward(gradOutput, input, torch.zeros_like(gradWeight), offset, None, None, geometry)[1]
+    grad_weight = _backward(gradOutput, input, torch.zeros_like(gradWeight), offset, None, None, _V1(layout))[1]
     gradWeight.add_(grad_weight.to(gradWeight.dtype), alpha=scale)
 
 
 def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor,
-                                  mask: Tensor, output: Tensor, columns: Tensor, kernel_h: int, kernel_w: int,
-                                  stride_h: int, stride_w: int, pad_h: int, pad_w: int, dilation_h: int,
-                                  dilation_w: int, group: int, deformable_group: int, with_bias: bool) -> None:
+                                  mask: Tensor, output: Tensor, columns: Tensor, *, with_bias: bool,
+                                  **layout: int) -> None:
     """Deformable convolution v2 (each sample weighted by ``mask``) -> output (B, O, H', W')."""
-    geometry = _Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
     offset, mask = (_of_size(tensor, output.shape[2:]) for tensor in (offset, mask))
-    output.copy_(_forward(input, weight, offset, mask, bias if with_bias else None, geometry))
+    output.copy_(_forward(input, weight, offset, mask, bias if with_bias else None, _V2(layout)))
 
 
 def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor,
                                    mask: Tensor, columns: Tensor, grad_input: Tensor, grad_weight: Tensor,
                                    grad_bias: Tensor, grad_offset: Tensor, grad_mask: Tensor, grad_output: Tensor,
-                                   kernel_h: int, kernel_w: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int,
-                                   dilation_h: int, dilation_w: int, group: int, deformable_group: int,
-                                   with_bias: bool) -> None:
+                                   *, with_bias: bool, **layout: int) -> None:
     """Gradients of :func:`modulated_deform_conv_forward`, each added to its tensor (all come as zeros from mmcv)."""
-    geometry = _Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
     bias = bias if with_bias else None
     offset, mask = (_of_size(tensor, grad_output.shape[2:]) for tensor in (offset, mask))
-    gradients = _backward(grad_output, input, weight, offset, mask, bias, geometry)
+    gradients = _backward(grad_output, input, weight, offset, mask, bias, _V2(layout))
     targets = (grad_input, grad_weight, grad_offset, grad_mask, grad_bias if with_bias else None)
     for target, gradient in zip(targets, gradients):
         if target is not None:

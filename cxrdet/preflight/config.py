@@ -21,6 +21,8 @@ from mmengine.logging import print_log
 
 from cxrdet.core.config_tree import DATALOADERS, DATASET_KEYS, datasets_of, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.recipes import find_config
+from cxrdet.preflight.mods import apply_mods
 from cxrdet.preflight.rules import HELPERS, RULES, RUNNER_KEYS, Expected
 
 
@@ -30,7 +32,8 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
     """Read a config and apply what every tool offers on its command line.
 
     Args:
-        path: A Python config file, or a name of an installed project (``mmdet::retinanet/…``).
+        path: A config file or the name of a recipe (:func:`cxrdet.core.recipes.find_config`), and behind it
+            changes by name, ``faster_rcnn_bifpn_cell+mosaic+ema`` (:mod:`cxrdet.preflight.mods`).
         cfg_options: ``key=value`` strings, e.g. ``optim_wrapper.optimizer.lr=0.01``, and the config's own shortcuts
             (:func:`expand_shortcuts`). ``data_root=DIR`` is the argument below.
         data_root: Replaces ``data_root`` of every data set.
@@ -43,7 +46,10 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
         ConfigError: If the file cannot be read, a section is none, an option is malformed or names what is not there,
             or a root or limit finds no data set.
     """
-    cfg = _read(path)
+    recipe, *mods = [str(path)] if Path(path).is_file() else str(path).split('+')
+    recipe = find_config(recipe)
+    cfg = _read(recipe)
+    apply_mods(cfg, mods)
     for source, options in ((str(path), ()), ('--cfg-options', cfg_options or ())):
         if options:
             merge_options(cfg, parse_cfg_options(options))
@@ -55,13 +61,12 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
     for loader in (cfg[key] for key in DATALOADERS if cfg.get(key)):
         if loader.get('num_workers') == 0:
             loader['persistent_workers'] = False  # torch refuses to keep workers that there are not
-    cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path('work_dirs', Path(str(path)).stem))
+    name = '+'.join(Path(part).stem for part in (recipe, *mods))
+    cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path('work_dirs', name))
     return cfg
 
 
 def _read(path: str | Path) -> Config:
-    if '::' not in str(path) and not Path(path).is_file():
-        raise ConfigError(f'{path}: no such config file.')
     try:
         with patch.object(mmengine.config.config, 'open', _open_text, create=True):
             _follow_bases(str(path))

@@ -16,7 +16,7 @@ from cxrdet.core.terminal import visible
 PALETTE = ((178, 114, 0), (0, 94, 213), (115, 158, 0), (167, 121, 204), (0, 159, 230), (233, 180, 86), (66, 228, 240))
 STYLES = ('solid', 'dashed', 'dotted')
 _FONT = cv2.FONT_HERSHEY_DUPLEX
-_WHITE, _INK = (255, 255, 255), (40, 40, 40)
+_WHITE, INK = (255, 255, 255), (40, 40, 40)
 
 
 class Look(NamedTuple):
@@ -38,6 +38,34 @@ def class_look(label: int) -> Look:
     return Look(PALETTE[label % len(PALETTE)], STYLES[label // len(PALETTE) % len(STYLES)])
 
 
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """A copy (H, W, 3) of a uint8 image of shape (H, W), (H, W, 1) or (H, W, 3); raises ValueError for another."""
+    image = np.asarray(image)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.dtype != np.uint8 or not (image.ndim == 2 or image.ndim == 3 and image.shape[2] == 3) or not image.size:
+        raise ValueError(f'expected an image of shape (H, W) or (H, W, 3), uint8, got {image.shape}, {image.dtype}')
+    return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image.copy())
+
+
+def input_picture(inputs: np.ndarray) -> np.ndarray:
+    """A model's input (3, H, W) as an image (H, W, 3) uint8; one that is not uint8 is stretched to 0..255."""
+    image = np.asarray(inputs).transpose(1, 2, 0)
+    if image.dtype != np.uint8:
+        low, high = float(image.min()), float(image.max())
+        image = np.rint((image - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+    return np.ascontiguousarray(image)
+
+
+def resized(image: np.ndarray, long_side: int, *, enlarge: bool = True) -> tuple[np.ndarray, float]:
+    """The image with a long side of so many pixels, or as it is if it is smaller and not to ``enlarge``; the scale."""
+    scale = long_side / max(image.shape[:2])
+    if scale > 1 and not enlarge:
+        return image, 1.
+    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), scale
+
+
 def draw_boxes(image: np.ndarray, boxes, labels, scores=None, *, classes: Sequence[str] | None = None,
                looks: Sequence[Look] | None = None, names: bool = True, width: int | None = None) -> np.ndarray:
     """Return a copy (H, W, 3) uint8 of ``image`` with its boxes, each with a label above it.
@@ -54,7 +82,7 @@ def draw_boxes(image: np.ndarray, boxes, labels, scores=None, *, classes: Sequen
 
     Raises: ValueError if shapes or lengths do not fit, or the image is not uint8.
     """
-    canvas = _as_picture(image)
+    canvas = as_picture(image)
     boxes, labels = as_boxes(boxes), np.asarray(labels, np.int64).reshape(-1)
     scores = None if scores is None else np.asarray(scores, np.float64).reshape(-1)
     for name, values in (('labels', labels), ('scores', scores), ('looks', looks)):
@@ -108,13 +136,11 @@ def side_by_side(image: np.ndarray, pairing: Pairing, number: int = 0, *, classe
     return grid([left, compare_boxes(image, pairing, number, classes=classes, score_thr=score_thr)], 2)
 
 
-def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, gap: int | None = None,
-         titles: Sequence[str] | None = None) -> np.ndarray:
+def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, titles: Sequence[str] | None = None) -> np.ndarray:
     """Return a contact sheet: pictures in rows of ``columns`` on white, each centred in a cell of the largest size.
 
     Args:
         pictures: images as for :func:`draw_boxes`, of any sizes.
-        gap: white pixels around the pictures; by default it follows their size.
         titles: one line above each picture, cut off with three dots where it is longer than the cell.
 
     Raises: ValueError if there is no picture or column, or not one title a picture.
@@ -123,9 +149,9 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, gap: int | None = 
         raise ValueError(f'expected at least one picture and one column, got {len(pictures)} and {columns}')
     if titles is not None and len(titles) != len(pictures):
         raise ValueError(f'expected one title a picture, got {len(titles)} for {len(pictures)} pictures')
-    pictures = [_as_picture(picture) for picture in pictures]
+    pictures = [as_picture(picture) for picture in pictures]
     height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
-    gap = max(4, round(min(height, width) / 60)) if gap is None else gap
+    gap = max(4, round(min(height, width) / 60))
     columns, text = min(columns, len(pictures)), _text_height(pictures[0])
     head = 2 * text if titles is not None else 0
     rows = -(-len(pictures) // columns)
@@ -133,7 +159,7 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 2, *, gap: int | None = 
     for i, picture in enumerate(pictures):
         top, left = gap + i // columns * (height + head + gap) + head, gap + i % columns * (width + gap)
         if titles is not None:
-            _write(sheet, _fitted(titles[i], width, text), (left, top - round(0.55 * text)), text, _INK)
+            write(sheet, titles[i], (left, top - round(0.55 * text)), text, width=width)
         top, left = top + (height - picture.shape[0]) // 2, left + (width - picture.shape[1]) // 2
         sheet[top:top + picture.shape[0], left:left + picture.shape[1]] = picture
     return sheet
@@ -146,12 +172,12 @@ def draw_legend(picture: np.ndarray, entries: Mapping[str, Look]) -> np.ndarray:
         picture: image as for :func:`draw_boxes`.
         entries: name -> look: :data:`LEGEND`, or ``{name: class_look(i) for i, name in enumerate(classes)}``.
     """
-    picture = _as_picture(picture)
+    picture = as_picture(picture)
     text = max(7, round(picture.shape[1] / 95))  # height of a capital letter in pixels
     sign, line, width = 4 * text, round(2.4 * text), picture.shape[1]
     places, x, y = [], text, 0
     for name in entries:
-        size = sign + _text_width(name, text) + 3 * text
+        size = sign + text_width(name, text) + 3 * text
         if x > text and x + size > width:
             x, y = text, y + line
         places.append((x, y))
@@ -160,17 +186,8 @@ def draw_legend(picture: np.ndarray, entries: Mapping[str, Look]) -> np.ndarray:
     for (name, look), (x, y) in zip(entries.items(), places, strict=True):
         top, bottom = y + text // 2, y + line - text // 4
         _stroke_box(strip, (x, top, x + sign, bottom), look, max(2, round(text / 6)))
-        _write(strip, name, (x + sign + text // 2 + 2, (top + bottom + text) // 2), text, _INK)
+        write(strip, name, (x + sign + text // 2 + 2, (top + bottom + text) // 2), text)
     return np.concatenate([picture, strip])
-
-
-def _as_picture(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    if image.dtype != np.uint8 or not (image.ndim == 2 or image.ndim == 3 and image.shape[2] == 3) or not image.size:
-        raise ValueError(f'expected an image of shape (H, W) or (H, W, 3), uint8, got {image.shape}, {image.dtype}')
-    return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image.copy())
 
 
 def _line_width(image: np.ndarray) -> int:
@@ -214,7 +231,7 @@ def _pieces(start: tuple[int, int], end: tuple[int, int], style: str, width: int
 def _write_label(canvas: np.ndarray, box, text: str, color: tuple[int, int, int], taken: list) -> None:
     """Write at that corner of the box where the fewest other labels stand."""
     height, pad = _text_height(canvas), max(2, round(_text_height(canvas) / 3))
-    size = (_text_width(text, height) + 2 * pad, height + 2 * pad)
+    size = (text_width(text, height) + 2 * pad, height + 2 * pad)
     x1, y1, x2, y2 = (round(float(v)) for v in box)
     corners = [(x1 - pad // 2, y1 - size[1]), (x1, y1), (x2 - size[0], y1 - size[1]), (x1, y2), (x1, y2 - size[1])]
     places = []
@@ -226,7 +243,7 @@ def _write_label(canvas: np.ndarray, box, text: str, color: tuple[int, int, int]
     taken.append((x, y, right, bottom))
     cv2.rectangle(canvas, (x, y), (right - 1, bottom - 1), color, cv2.FILLED)
     brightness = (0.114, 0.587, 0.299) @ np.array(color)
-    _write(canvas, text, (x + pad, y + pad + height - 1), height, (0, 0, 0) if brightness > 140 else _WHITE)
+    write(canvas, text, (x + pad, y + pad + height - 1), height, (0, 0, 0) if brightness > 140 else _WHITE)
 
 
 def _shared(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> int:
@@ -238,18 +255,20 @@ def _scale(height: int) -> tuple[float, int]:
     return cv2.getFontScaleFromHeight(_FONT, height, thickness), thickness
 
 
-def _text_width(text: str, height: int) -> int:
+def text_width(text: str, height: int) -> int:
+    """In pixels, of a line as :func:`write` writes it."""
     scale, thickness = _scale(height)
     return cv2.getTextSize(visible(text, one_line=True), _FONT, scale, thickness)[0][0]
 
 
-def _fitted(text: str, width: int, height: int) -> str:
-    end = len(text)
-    while end and _text_width(text if end == len(text) else f'{text[:end]}...', height) > width:
+def write(canvas: np.ndarray, text: str, origin: tuple[int, int], height: int, color: tuple[int, int, int] = INK,
+          width: float = np.inf) -> None:
+    """Write a line into ``canvas`` from its left lower corner, with capital letters of ``height`` pixels; what is
+    longer than ``width`` is cut off with three dots.
+    """
+    end, shown = len(text), text
+    while end and text_width(shown, height) > width:
         end -= 1
-    return text if end == len(text) else f'{text[:end]}...'
-
-
-def _write(canvas: np.ndarray, text: str, origin: tuple[int, int], height: int, color: tuple[int, int, int]) -> None:
+        shown = f'{text[:end]}...'
     scale, thickness = _scale(height)
-    cv2.putText(canvas, visible(text, one_line=True), origin, _FONT, scale, color, thickness, cv2.LINE_AA)
+    cv2.putText(canvas, visible(shown, one_line=True), origin, _FONT, scale, color, thickness, cv2.LINE_AA)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from cxrdet.visualization.boxes import grid
+from cxrdet.visualization.boxes import as_picture, grid, resized
 
-_STRENGTH = 0.6
+_STRENGTH = 0.6  # opacity of the hottest place
 
 
-def overlay_heat(image: np.ndarray, heat: np.ndarray, *, strength: float = _STRENGTH) -> np.ndarray:
+def overlay_heat(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Return ``image`` with a heat map over it; where there is no heat, the image shows unchanged.
 
     The colours (OpenCV's "plasma", from blue over red to yellow) rise in
@@ -19,22 +19,16 @@ def overlay_heat(image: np.ndarray, heat: np.ndarray, *, strength: float = _STRE
     Args:
         image: (H, W) or (H, W, 3) uint8, BGR.
         heat: (h, w) in [0, 1], of any size; it is stretched over the image.
-        strength: opacity of the hottest place, in [0, 1].
 
     Returns: (H, W, 3) uint8.
     Raises: ValueError if the image is not uint8 or the heat not two-dimensional and within [0, 1].
     """
-    image, heat = np.asarray(image), np.asarray(heat, dtype=np.float32)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or not image.size:
-        raise ValueError(f'expected an image of shape (H, W) or (H, W, 3), uint8, got {image.shape}, {image.dtype}')
+    picture, heat = as_picture(image), np.asarray(heat, dtype=np.float32)
     if heat.ndim != 2 or not heat.size or not ((heat >= 0) & (heat <= 1 + 1e-5)).all():
         raise ValueError(f'expected heat of shape (h, w) within [0, 1], got shape {heat.shape}')
-    picture = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-    picture = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
-    size = picture.shape[1::-1]
-    heat = np.clip(cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR), 0, 1)
+    heat = np.clip(cv2.resize(heat, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
     colors = cv2.applyColorMap(np.round(heat * 255).astype(np.uint8), cv2.COLORMAP_PLASMA)
-    opacity = strength * heat[..., None]
+    opacity = _STRENGTH * heat[..., None]
     return np.round(picture * (1 - opacity) + colors * opacity).astype(np.uint8)
 
 
@@ -50,8 +44,6 @@ def cam_sheet(image: np.ndarray, heats: Sequence[np.ndarray], titles: Sequence[s
     """
     if len(heats) != len(titles):
         raise ValueError(f'expected one title a heat map, got {len(titles)} for {len(heats)}')
-    ratio = size / max(image.shape[:2])
-    shape = tuple(max(1, round(side * ratio)) for side in image.shape[1::-1])
-    image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC)
+    image, _ = resized(image, size)
     panels = [image, *(overlay_heat(image, heat) for heat in heats)]
     return grid(panels, min(len(panels), 4), titles=[name, *titles])

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cxrdet.visualization.text import plain
+from cxrdet.visualization.plots import plain
 
 
 def draw_confusion(matrix, classes: Sequence[str], *, title: str = '') -> np.ndarray:

@@ -1,8 +1,5 @@
-"""What stands in the panels of curves, apart from how they are drawn: as pictures
-(:mod:`~cxrdet.visualization.panel_pictures`) or as SVG in the report
-(:mod:`cxrdet.visualization.report`).
-"""
-from collections.abc import Mapping, Sequence
+"""What stands in the panels of curves; :mod:`cxrdet.visualization.plots` draws them."""
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +12,6 @@ from cxrdet.core.classification.thresholds import roc_band, roc_points
 from cxrdet.core.detection.average_precision import class_precisions
 from cxrdet.core.detection.froc import froc, froc_interval
 from cxrdet.core.detection.matching import LesionTable
-from cxrdet.core.history import series
 
 
 class Line(NamedTuple):
@@ -42,7 +38,8 @@ class Panel(NamedTuple):
     y_range: tuple[float, float] | None = (0, 1)
     log_x: bool = False  # logarithmic axis
     log_y: bool = False
-    note_at: str = 'lower right'  # corner of the note
+    whole_x: bool = False  # epochs or iterations
+    best: tuple[float, float] | None = None  # (x, y) of the best value, which is marked
 
 
 def roc_panels(y_true, y_score, classes: Sequence[str], *, groups=None, samples: int = 200,
@@ -122,7 +119,7 @@ def froc_panels(table: LesionTable, classes: Sequence[str], *, groups=None, samp
                                                                         curve.curve_sensitivity[-1]))
             lines = [Line(np.maximum(x, 1 / 64), y, band=band)]
         panels.append(Panel(f'{name}  ({int(lesions.sum())} boxes)', 'false positives per image', 'sensitivity', lines,
-                            note, x_range=(1 / 16, 16), log_x=True, note_at='upper left'))
+                            note, x_range=(1 / 16, 16), log_x=True))
     return panels
 
 
@@ -136,22 +133,7 @@ def calibration_panel(y_true, y_prob, title: str, *, groups=None, samples: int =
         error = calibration_error(y_true, y_prob)[0]
         note = f'calibration error {error:.3f}, {curve.count.sum()} entries'
         lines.append(Line(curve.mean, curve.share, band=(curve.mean, curve.low, curve.high), marks=True))
-    return Panel(title, 'mean probability', 'share of positives', lines, note, note_at='upper left')
-
-
-def history_panels(records: Sequence[Mapping], groups: Mapping[str, Sequence[str]]) -> list[Panel]:
-    """Curves of training; ``groups``: title of a panel -> names of its scalars
-    (:func:`cxrdet.visualization.curves.chosen_series`).
-    """
-    where = 'epoch' if 'epoch' in records[-1] else 'iteration'
-    panels = []
-    for title, names in groups.items():
-        lines = [Line(*(np.array(part, np.float64) for part in series(records, name)), name.removeprefix('lr/'), i,
-                      marks=len(records) < 30) for i, name in enumerate(names)]
-        values = np.concatenate([line.y for line in lines]) if lines else np.zeros(0)
-        panels.append(Panel(title, where, '', lines, '' if lines else 'not recorded', None, None,
-                            log_y=title == 'learning rate' and bool((values > 0).any())))
-    return panels
+    return Panel(title, 'mean probability', 'share of positives', lines, note)
 
 
 def _pr_panel(title: str, scores, hits, image, targets, *, groups, samples: int, note: str, missing: str) -> Panel:
@@ -162,7 +144,7 @@ def _pr_panel(title: str, scores, hits, image, targets, *, groups, samples: int,
         if len(recall):  # without any detection there is no point, and none at recall 0 either
             recall, precision = _thinned(np.append(0, recall), np.append(precision[:1], precision))
         lines = [Line(recall, precision, look=1, band=band, step=True)]
-    return Panel(title, 'recall (sensitivity)', 'precision', lines, note if total else missing, note_at='lower left')
+    return Panel(title, 'recall (sensitivity)', 'precision', lines, note if total else missing)
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

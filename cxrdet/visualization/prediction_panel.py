@@ -5,11 +5,19 @@ import cv2
 import numpy as np
 
 from cxrdet.core.detection.matching import as_boxes, pair_boxes
-from cxrdet.core.terminal import visible
-from cxrdet.visualization.boxes import LEGEND, PALETTE, Look, draw_boxes, draw_legend, side_by_side
+from cxrdet.visualization.boxes import (
+    LEGEND,
+    STATES,
+    as_picture,
+    draw_boxes,
+    draw_legend,
+    resized,
+    side_by_side,
+    text_width,
+    write,
+)
 
-_INK = (40, 40, 40)
-_STATES = {'found': Look(PALETTE[2]), 'wrong': Look(PALETTE[1], 'dashed')}
+_MOST = 5  # classes that are shown
 
 
 def fit_square(image: np.ndarray, size: int) -> tuple[np.ndarray, float, tuple[int, int]]:
@@ -19,13 +27,11 @@ def fit_square(image: np.ndarray, size: int) -> tuple[np.ndarray, float, tuple[i
 
     Raises: ValueError if the image is not (H, W) or (H, W, 3) uint8.
     """
-    image = draw_boxes(image, [], [])  # checks it and gives it three channels
-    scale = size / max(image.shape[:2])
-    width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
+    image, scale = resized(as_picture(image), size)
+    height, width = image.shape[:2]
     left, top = (size - width) // 2, (size - height) // 2
     canvas = np.full((size, size, 3), 255, np.uint8)
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    canvas[top:top + height, left:left + width] = cv2.resize(image, (width, height), interpolation=method)
+    canvas[top:top + height, left:left + width] = image
     return canvas, scale, (left, top)
 
 
@@ -51,9 +57,9 @@ def detection_panel(image: np.ndarray, prediction: Mapping, target: Mapping, cla
     return draw_legend(side_by_side(canvas, pairing, classes=classes, score_thr=score_thr), LEGEND)
 
 
-def classification_panel(image: np.ndarray, truth, probabilities, classes: Sequence[str], *, top: int = 5,
+def classification_panel(image: np.ndarray, truth, probabilities, classes: Sequence[str], *,
                          size: int = 480) -> np.ndarray:
-    """The image at the left; at the right its labels, and the ``top`` most probable classes with bars.
+    """The image at the left; at the right its labels, and the five most probable classes with bars.
 
     A bar is solid green where the label is present, a hollow dashed vermilion frame
     where it is not; unknown labels carry a question mark.
@@ -72,27 +78,21 @@ def classification_panel(image: np.ndarray, truth, probabilities, classes: Seque
     if not len(truth) == len(probabilities) == len(classes):
         raise ValueError(f'expected one label and one probability for each of {len(classes)} classes, got '
                          f'{len(truth)} and {len(probabilities)}')
-    text = np.full((size, size, 3), 255, np.uint8)
+    text, height = np.full((size, size, 3), 255, np.uint8), size // (2 * min(_MOST, len(classes)) + 4)
     labels = [str(name) for name, value in zip(classes, truth, strict=True) if value == 1] or ['none']
-    height = size // (2 * min(top, len(classes)) + 4)
-    letter = 0.5 * height / 14
-    _write(text, f'label: {", ".join(labels)}', (10, height), letter, size)
-    for row, label in enumerate(np.argsort(-probabilities, kind='stable')[:top]):
-        y = (2 * row + 2) * height
-        sign = '?' if np.isnan(truth[label]) else '+' if truth[label] == 1 else '-'
-        _write(text, f'{probabilities[label]:.2f} {classes[label]} ({sign})', (10, y + height * 3 // 4), letter, size)
+    order = np.argsort(-probabilities, kind='stable')[:_MOST]
+    signs = np.where(np.isnan(truth), '?', np.where(truth == 1, '+', '-'))
+    lines = [f'label: {", ".join(labels)}', *(f'{probabilities[i]:.2f} ({signs[i]}) {classes[i]}' for i in order)]
+    letter = next((high for high in range(height * 3 // 4, 8, -1)
+                   if max(text_width(line, high) for line in lines) <= size - 18), 8)
+    write(text, lines[0], (10, height), letter, width=size - 18)
+    for row, label in enumerate(order):
+        y = (2 * row + 3) * height
+        write(text, lines[row + 1], (10, y - height // 4), letter, width=size - 18)
         right = 10 + max(6, round(float(probabilities[label]) * (size - 20)))
-        box = [10, y + height, right, y + height + max(4, height // 2)]
+        box = [10, y, right, y + max(4, height // 2)]
         if truth[label] == 1:
-            cv2.rectangle(text, tuple(box[:2]), tuple(box[2:]), _STATES['found'].color, cv2.FILLED)
+            cv2.rectangle(text, tuple(box[:2]), tuple(box[2:]), STATES['found'].color, cv2.FILLED)
         else:
-            text = draw_boxes(text, [box], [0], looks=[_STATES['wrong']], names=False, width=2)
+            text = draw_boxes(text, [box], [0], looks=[STATES['false alarm']], names=False, width=2)
     return np.concatenate([fit_square(image, size)[0], text], axis=1)
-
-
-def _write(canvas: np.ndarray, text: str, origin: tuple[int, int], scale: float, width: int) -> None:
-    """Write a line, smaller if it would be too long."""
-    text = visible(text, one_line=True)
-    taken = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, 1)[0][0]
-    scale *= min(1, (width - origin[0] - 8) / max(taken, 1))
-    cv2.putText(canvas, text, origin, cv2.FONT_HERSHEY_DUPLEX, scale, _INK, 1, cv2.LINE_AA)

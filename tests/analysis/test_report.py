@@ -115,7 +115,7 @@ def test_the_annotations_of_the_training_set_are_told(low, images):
 
 
 def test_more_than_a_hundred_detections_of_an_image(images):
-    """AP50, its bracket, the diagnosis and the calibration are of the hundred best of a class, as pycocotools has it.
+    """AP50, its bracket, the diagnosis and the calibration are of the hundred best of a class, as COCO has it.
 
     Of six equal images, ranks 1 to 5 find five of ten boxes, ranks 101 to 105 the rest: AP50 is 51 / 101, with the
     latter 0.55; and as all draws of equal images are equal, the bracket lies about the value.
@@ -128,7 +128,7 @@ def test_more_than_a_hundred_detections_of_an_image(images):
                     gt_ignore=np.zeros(10, bool)) for i, path in enumerate(images[:6])]
     judged = Collected('detection', CLASSES, 'val', np.tile([10., 0, 0], (6, 1)), [{}] * 6, records)
     tables = coco_tables(records, [{'boxes': truth, 'labels': record['gt_labels']} for record in records], CLASSES)
-    reference = precision_and_recall(*tables, backend='pycocotools')[0][0, :, 0, 0].mean()
+    reference = precision_and_recall(*tables)[0][0, :, 0, 0].mean()
     assert reference == pytest.approx(51 / 101)
     content = content_of(loaded('detection'), judged, pictures=0, samples=10)
     row = content.rows[0]

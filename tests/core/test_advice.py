@@ -1,14 +1,18 @@
 """Everything that the advice names exists: files, plugins, settings, options; and every finding has advice."""
 import re
+from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
 
 import pytest
 import yaml
 from scipy import stats
+from zoo_pages import read_results
 
+from cxrdet.cli import command_parser
 from cxrdet.core.advice import ADVICE, KINDS, Switch, advice_for
 from cxrdet.core.evidence import Evidence, _read, tell, worth
+from cxrdet.core.recipes import find_config, recipes
 
 ROOT = Path(__file__).parents[2]
 SWITCHES = sorted({switch for codes in ADVICE.values() for switches in codes.values() for switch in switches})
@@ -29,7 +33,7 @@ def test_the_table():
 
 def differences(table, row):
     """Of the first two metrics of a table: mean over the folds and both ends, by the formula of Nadeau and Bengio."""
-    content = yaml.safe_load((ROOT / 'configs/metafile.yml').read_text())['tables'][table]
+    content = read_results(ROOT)['tables'][table]
     cells = [{cell['run']: cell['metrics'] for cell in content['results'] if cell['row'] == name}
              for name in (row, content['baseline']['row'])]
     for metric in content['baseline']['metrics']:
@@ -76,10 +80,24 @@ def test_every_finding_has_advice():
         assert len(codes) >= 9 and codes == set(ADVICE[task])
 
 
+@cache
+def options_of(command):
+    """The options of a command and of its own commands."""
+    parser = command_parser(command)
+    inner = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
+    return {option for each in (parser, *(sub for choices in inner for sub in choices.values()))
+            for option in each._option_string_actions}
+
+
 @pytest.mark.parametrize('switch', SWITCHES, ids=lambda switch: switch.name)
 def test_what_is_named_exists(switch):
     if switch.kind in ('config', 'tool'):
-        assert (ROOT / switch.name).is_file() and switch.name.startswith(f'{switch.kind}s/')
+        assert switch.name in recipes() or (
+            (ROOT / switch.name).is_file() and switch.name.startswith(f'{switch.kind}s/'))
+    if switch.kind == 'mod':
+        assert (ROOT / 'configs' / '_base_' / 'mods' / f'{switch.name[1:]}.py').is_file()
+    for name in re.findall(r'\w+_(?:nih|cell)(?:_\d+)?\b', switch.text):
+        assert name in recipes()
     if switch.kind == 'plugin':
         plugins = yaml.safe_load((ROOT / 'configs/metafile.yml').read_text())['plugins']
         assert switch.name in [plugin['name'] for plugin in plugins]
@@ -89,14 +107,14 @@ def test_what_is_named_exists(switch):
     for option in re.findall(r'--[a-z-]+', switch.text):
         tools = [switch.name] if switch.kind == 'tool' else re.findall(r'tools/\w+\.py', switch.text) or [
             'tools/train.py']
-        assert any(f"'{option}'" in (ROOT / tool).read_text() for tool in tools), option
+        assert any(option in options_of(Path(tool).stem.replace('_', '-')) for tool in tools), option
 
 
 def test_settings_exist():
     from mmengine.config import Config
     configs = {}
     for switch in (switch for switch in SWITCHES if switch.kind == 'setting'):
-        node = configs.setdefault(switch.where, Config.fromfile(str(ROOT / switch.where)))
+        node = configs.setdefault(switch.where, Config.fromfile(find_config(switch.where)))
         for key in switch.name.split('.'):
             node = node[int(key)] if key.isdigit() else node[key]
     assert configs['configs/faster_rcnn_fpn_cell.py'].train_dataloader.dataset.pipeline[2].type == 'Resize'

@@ -70,7 +70,7 @@ def test_detector_scores_are_those_of_coco(detections):
 
 def test_interval_of_the_rates_of_boxes(detections):
     pairing = pair_boxes(*detections, 2)
-    scores, _ = detection_scores(pairing, score_thr=0.3, samples=40, seed=4, ious=[0.5], groups=np.arange(12) // 2)
+    scores, _ = detection_scores(pairing, score_thr=0.3, samples=40, seed=4, groups=np.arange(12) // 2)
     values, table = [], pairing.lesions()
     for draws in draws_of_groups(12, groups=np.arange(12) // 2, samples=40, seed=4):
         for weights in draws.T:

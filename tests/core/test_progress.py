@@ -1,6 +1,7 @@
 import io
+import re
 
-from cxrdet.core.progress import labelled_progress_bar, progress_bar
+from cxrdet.core.progress import ProgressBar
 
 
 class Terminal(io.StringIO):
@@ -8,25 +9,52 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_one_line_where_no_terminal_is(monkeypatch):
+def open_terminal(monkeypatch):
+    """Not a fixture: pytest puts its own standard error in place when the test begins."""
+    monkeypatch.setattr('sys.stderr', stderr := Terminal())
+    return stderr
+
+
+def test_quiet_where_no_terminal_is(monkeypatch):
     monkeypatch.setattr('sys.stderr', stderr := io.StringIO())
+    bar = ProgressBar()
     for done in range(1, 8):
-        progress_bar(done, 7, noun='samples')
-    assert stderr.getvalue() == f'[{"#" * 30}] 7/7 samples\n'
+        bar('val', done, 7)
+    assert stderr.getvalue() == ''
 
 
-def test_a_terminal_line_is_redrawn(monkeypatch):
-    monkeypatch.setattr('sys.stderr', stderr := Terminal())
+def test_a_terminal_shows_share_rate_and_time_left(monkeypatch):
+    terminal = open_terminal(monkeypatch)
+    bar = ProgressBar('samples')
     for done in range(1, 4):
-        labelled_progress_bar('val', done, 3)
-    first, second, last = stderr.getvalue().split('\r')
-    assert first == f'val   [{"#" * 10}{" " * 20}] 1/3 images'
-    assert second == f'val   [{"#" * 20}{" " * 10}] 2/3 images'
-    assert last == f'val   [{"#" * 30}] 3/3 images\n'
+        bar(done, 3)
+    last = terminal.getvalue().rpartition('\r')[2]
+    assert last.startswith('100%|') and re.search(r'3/3 \[\d\d:\d\d<00:00', last)
+    assert 'samples/s' in last and last.endswith('\n')
 
 
-def test_long_work_is_drawn_a_hundred_times(monkeypatch):
-    monkeypatch.setattr('sys.stderr', stderr := Terminal())
+def test_a_bar_for_each_part_and_names_that_are_safe(monkeypatch):
+    terminal = open_terminal(monkeypatch)
+    bar = ProgressBar()
+    for what, done in (('train', 1), ('train', 2), ('\x1b[2J', 2)):
+        bar(what, done, 2)
+    train, other, rest = terminal.getvalue().split('\n')
+    assert train.rpartition('\r')[2].startswith('train: 100%|') and rest == ''
+    assert other.rpartition('\r')[2].startswith(r'\x1b[2J: 100%|')
+
+
+def test_totals_that_change_or_are_not_known(monkeypatch):
+    terminal = open_terminal(monkeypatch)
+    bar = ProgressBar()
+    bar(1, 0)
+    bar(2, 5)
+    bar(4, 4)
+    assert '4/4' in terminal.getvalue() and bar.bar is None
+
+
+def test_long_work_is_not_drawn_for_each_piece(monkeypatch):
+    terminal = open_terminal(monkeypatch)
+    bar = ProgressBar()
     for done in range(1, 12_001):
-        progress_bar(done, 12_000)
-    assert stderr.getvalue().count('\r') == 99 and stderr.getvalue().endswith('12000/12000 images\n')
+        bar(done, 12_000)
+    assert 1 < terminal.getvalue().count('\r') < 1000

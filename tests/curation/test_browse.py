@@ -98,10 +98,10 @@ def test_sheets_of_detectors(cell_phantoms, tmp_path):
     assert again == same != other
 
 
-@pytest.mark.parametrize('name', ['mosaic', 'copy_paste', 'albu'])
+@pytest.mark.parametrize('name', ['mosaic', 'copy_paste', 'albumentations'])
 def test_mixed_sets_are_run(name, cell_phantoms, tmp_path):
     done = []
-    cfg = load_config(ROOT / 'configs' / f'faster_rcnn_fpn_cell_{name}.py', data_root=cell_phantoms)
+    cfg = load_config(f'faster_rcnn_fpn_cell+{name}', data_root=cell_phantoms)
     files = browse(cfg, tmp_path, number=3, columns=3, progress=lambda *state: done.append(state))
     assert cv2.imread(str(files[0])).shape[1] > 3 * 640 and done == [(1, 3), (2, 3), (3, 3)]
 
@@ -113,7 +113,7 @@ def test_sheets_of_classifiers(tmp_path):
     lines = [f'{k}.png,{"ab"[k % 2]},{"train" if k < 3 else "val"}' for k in range(4)]
     (tmp_path / 'set' / 'metadata.csv').write_text('\n'.join(['path,label,split', *lines]) + '\n')
     (tmp_path / 'set' / 'label2id.json').write_text(json.dumps({'a': 0, 'b': 1}))
-    cfg = load_config(ROOT / 'configs' / 'resnet18_crops_64.py', data_root=tmp_path / 'set')
+    cfg = load_config('resnet18_crops_64', data_root=tmp_path / 'set')
     sheet = cv2.imread(str(browse(cfg, tmp_path / 'out', split='val', number=1)[0]))
     assert sheet.shape[0] > 240 and sheet[sheet.shape[0] // 2, sheet.shape[1] // 2].tolist() == [180, 180, 180]
 

@@ -1,7 +1,6 @@
 """DetectionFolder and YOLODataset: splits, boxes worked out by hand, errors, and one set in two formats.
 CellTFRecordDataset against the converted set; index, workers, torn and changed files."""
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,12 +11,12 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch.utils.data import DataLoader
 
 from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.recipes import find_config
 from cxrdet.curation.prepare import prepare_cdetector
 from cxrdet.datasets.cell import CellDataset
 from cxrdet.datasets.detection_folder import CellTFRecordDataset, DetectionFolder, YOLODataset
 from cxrdet.datasets.formats.tfrecord import read, read_record_image, record_spans, split_record_path
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
 LOAD = [dict(type='cxrdet.LoadImage'), dict(type='LoadAnnotations', with_bbox=True)]
 
 
@@ -96,7 +95,7 @@ def test_other_formats(tmp_path, yolo):
 
 
 def test_the_config(yolo):
-    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_yolo.py')
+    cfg = Config.fromfile(find_config('faster_rcnn_bifpn_yolo'))
     assert cfg.train_dataloader.dataset.split == 'train' and cfg.val_dataloader.dataset.test_mode
     for name, length in (('train', 2), ('val', 1)):
         dataset = DATASETS.build({**cfg[f'{name}_dataloader'].dataset, 'data_root': str(yolo)})
@@ -221,7 +220,7 @@ def test_images_on_both_sides_are_found(tmp_path, write_tfrecord):
     box = [(1, 1, 40, 40, 1)]
     write_tfrecord(tmp_path / 'train.tfrecord', [(f't{k}', pixels[k], box) for k in range(3)])
     write_tfrecord(tmp_path / 'test.tfrecord', [('v0', pixels[1], box), ('v1', other, box), ('v2', pixels[3], box)])
-    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_cdetector_tfrecord.py')
+    cfg = Config.fromfile(find_config('faster_rcnn_bifpn_cdetector_tfrecord'))
     for name in ('train', 'val', 'test'):
         cfg[f'{name}_dataloader'].dataset.data_root = str(tmp_path)
     problem, = copy_problems(examine(cfg))
@@ -230,11 +229,11 @@ def test_images_on_both_sides_are_found(tmp_path, write_tfrecord):
 
 
 def test_the_config_of_records(records):
-    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_cdetector_tfrecord.py')
+    cfg = Config.fromfile(find_config('faster_rcnn_bifpn_cdetector_tfrecord'))
     part = dict(cfg.train_dataloader.dataset, data_root=str(records[0]), ann_file='train')
     dataset = DATASETS.build(part)
     packed = dataset[0]
     assert packed['inputs'].shape[0] == 3 and packed['data_samples'].gt_instances.labels.tolist() == [2, 10]
     assert cfg.val_dataloader.dataset.type == 'cxrdet.CellTFRecordDataset' and cfg.val_dataloader.dataset.test_mode
-    small = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_cdetector_small.py')
+    small = Config.fromfile(find_config('faster_rcnn_bifpn_cdetector_small'))
     assert small.train_dataloader.dataset.ann_file == 'annotations/train_small.json'

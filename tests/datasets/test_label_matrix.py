@@ -43,8 +43,8 @@ def test_wrapped(monkeypatch):
 
 @pytest.mark.parametrize(('entry', 'message'), [
     (dict(img_path='x'), 'sample 1 of Labelled has neither gt_score nor gt_label; it has img_path'),
-    (dict(gt_label=3), 'sample 1 has the label 3, the data set has 3 classes'),
-    (dict(gt_label=-1), 'sample 1 has the label -1'),
+    (dict(gt_label=3), 'sample 1 of Labelled has the label 3, the data set has 3 classes'),
+    (dict(gt_label=-1), 'sample 1 of Labelled has the label -1'),
     (dict(gt_score=[1, 0]), 'different numbers of labels'),
 ])
 def test_errors(entry, message):

@@ -1,5 +1,4 @@
 """The data pieces of chest configs: what a film becomes on its way to the network, and what goes with it."""
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +7,13 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
+from cxrdet.core.recipes import find_config
 from cxrdet.datasets.formats.images import read_image
 from cxrdet.datasets.phantoms import write_chest_phantoms
 from cxrdet.registry import DATASETS
 
 pytestmark = pytest.mark.long
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
 PIECES = {'nih_224': (224, 5, 15), 'nih_224_vit': (224, 20, 15), 'nih_128': (128, 5, 15),
           'chest_phantom_128': (128, 5, 9)}
 
@@ -33,7 +32,7 @@ def build(cfg, films, loader, split='train_val_list.txt'):
 @pytest.mark.parametrize('name', PIECES)
 def test_pieces(films, name):
     side, rotation, classes = PIECES[name]
-    cfg = Config.fromfile(CONFIGS / '_base_' / 'datasets' / f'{name}.py')
+    cfg = Config.fromfile(find_config(f'cxrdet::_base_/datasets/{name}'))
     train, val = build(cfg, films, 'train'), build(cfg, films, 'val')
     assert f'rotation={rotation}' in repr(train.pipeline) and 'hflip=True' in repr(train.pipeline)
     assert 'ChestAugment' not in repr(val.pipeline)
@@ -52,7 +51,7 @@ def test_pieces(films, name):
 def test_normalisation_of_imagenet(films):
     """In red, green, blue: (grey / 255 - mean) / deviation of torchvision's documentation."""
     from mmpretrain.registry import MODELS
-    cfg = Config.fromfile(CONFIGS / '_base_' / 'datasets' / 'nih_224.py')
+    cfg = Config.fromfile(find_config('cxrdet::_base_/datasets/nih_224'))
     dataset = build(cfg, films, 'val')
     inputs = MODELS.build(cfg.data_preprocessor)(pseudo_collate([dataset[3]]))['inputs'][0].numpy()
     grey = read_image(dataset.get_data_info(3)['img_path'])[:, :, 0].mean() / 255
@@ -62,7 +61,7 @@ def test_normalisation_of_imagenet(films):
 
 def test_preprocessed_variant(films):
     """CLAHE, denoising, sharpening, z-score; mean and deviation of ImageNet are out of the way."""
-    cfg = Config.fromfile(CONFIGS / 'densenet_tiny_preprocessed_nih_128.py')
+    cfg = Config.fromfile(find_config('densenet_tiny_preprocessed_nih_128'))
     for loader in ('train', 'val', 'test'):
         inputs = build(cfg, films, loader)[0]['inputs']
         assert inputs.dtype == torch.float32 and inputs.shape == (3, 128, 128)
@@ -79,8 +78,8 @@ def test_preprocessed_variant(films):
 ])
 def test_variants_change_one_thing(name, expected):
     """Against the plain config; what else a config prints must be equal."""
-    plain = Config.fromfile(CONFIGS / 'densenet_tiny_nih_128.py')
-    changed = Config.fromfile(CONFIGS / f'densenet_tiny_{name}_nih_128.py')
+    plain = Config.fromfile(find_config('densenet_tiny_nih_128'))
+    changed = Config.fromfile(find_config(f'densenet_tiny_{name}_nih_128'))
     path, value = expected.split()
     node = changed
     for key in path.split('.'):

@@ -165,11 +165,17 @@ def train(make_runner, in_child):
     """Train the toy in a child; return its exit code: ``train(folder, fatal=number of the event, **options)``."""
     def run(folder, fatal, options):
         from mmengine.runner import Runner
+
+        from cxrdet.engine.hooks.terminate import TerminateHook
         Runner._log_env = lambda self, env_cfg: None  # it is slow
-        events = Events(fatal)
+        stopped = signal.SIGTERM if options.pop('softly', False) else signal.SIGKILL
+        events = Events(fatal, stopped)
+        stop = TerminateHook()
         runner = make_runner(folder, **options)
+        runner.register_hook(stop)
         events.watch(runner)
-        runner.train()
+        with stop.listening():
+            runner.train()
         import torch
         torch.save(runner.model.state_dict(), folder / 'model.pt')
         (folder / 'events').write_text('\n'.join(events.names))
@@ -177,14 +183,14 @@ def train(make_runner, in_child):
 
 
 class Events:
-    """Counts what a run does, and kills it before event number ``fatal``."""
+    """Counts what a run does, and sends it a signal before event number ``fatal``."""
 
-    def __init__(self, fatal: int = -1):
-        self.fatal, self.count, self.names = fatal, 0, []
+    def __init__(self, fatal: int = -1, stopped: int = signal.SIGKILL):
+        self.fatal, self.count, self.names, self.signal = fatal, 0, [], stopped
 
     def happen(self, name: str) -> None:
         if self.count == self.fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.signal)
         self.count += 1
         self.names.append(name)
 

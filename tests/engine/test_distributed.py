@@ -129,7 +129,7 @@ class TestInit:
                           OMPI_COMM_WORLD_LOCAL_SIZE='2', MASTER_ADDR='host', MASTER_PORT='1', OMP_NUM_THREADS='3')
         init_distributed('mpi', {})
         assert started == dict(RANK='1', WORLD_SIZE='2', LOCAL_RANK='1', MASTER_ADDR='host', MASTER_PORT='1',
-                               OMP_NUM_THREADS='3', threads=3, backend='gloo', timeout=1800)
+                               OMP_NUM_THREADS='3', threads=3, backend='gloo', timeout=300)
 
     def test_what_the_config_asks_of_the_wrapper_stays(self, started):
         os.environ.update(RANK='0', WORLD_SIZE='1', LOCAL_RANK='0', MASTER_ADDR='host', MASTER_PORT='1')

@@ -22,8 +22,8 @@ def machine(monkeypatch):
         monkeypatch.delenv(process.VARIABLE, raising=False)
         monkeypatch.setattr(sys, 'platform', system)
         monkeypatch.setattr(platform, 'machine', lambda: processor)
-        monkeypatch.setattr(torch.cpu, '_is_avx512_bf16_supported', lambda: avx512, raising=False)
-        monkeypatch.setattr(torch.cpu, '_is_amx_tile_supported', lambda: amx, raising=False)
+        flags = {'avx2', *['avx512_bf16'] * avx512, *['amx_bf16'] * amx}
+        monkeypatch.setattr(process, '_kernel_flags', lambda: frozenset(flags))
         monkeypatch.setattr(process, '_onednn_takes_bfloat16', lambda: onednn)
         monkeypatch.setattr(process, 'get_device', lambda: 'cpu' if gpu is None else 'cuda')
         monkeypatch.setattr(torch.cuda, 'get_device_name', lambda *_: 'a GPU')
@@ -69,10 +69,8 @@ def test_a_named_format_is_obeyed_with_a_warning_where_it_is_emulated(machine, m
     assert level == (logging.WARNING if emulated else logging.INFO)
 
 
-def test_the_flags_of_the_kernel_answer_where_torch_cannot_be_asked(machine, monkeypatch):
+def test_the_flags_of_the_kernel_answer(machine, monkeypatch):
     machine()
-    monkeypatch.delattr(torch.cpu, '_is_avx512_bf16_supported')
-    monkeypatch.delattr(torch.cpu, '_is_amx_tile_supported')
     for flags, expected in ((), 'float32'), (('avx2',), 'float32'), (('avx512_bf16',), 'bfloat16'), (
             ('amx_bf16',), 'bfloat16'):
         monkeypatch.setattr(process, '_kernel_flags', lambda flags=flags: frozenset(flags))

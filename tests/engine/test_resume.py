@@ -73,6 +73,22 @@ def test_a_killed_run_ends_like_an_unbroken_one(mode, share, unbroken, train, tm
     assert kill_and_go_on(train, tmp_path, int(share * len(names)), **MODES[mode]) == expected
 
 
+@pytest.mark.parametrize(('mode', 'event', 'number'), [
+    ('main process', 'before_train_iter', 1), ('main process', 'before_val_iter', 2),
+    ('main process', 'after_train_iter', 7), ('persistent workers', 'before_train_iter', 5),
+    ('accumulated gradients and EMA', 'after_train_iter', 6), ('iterations', 'before_train_iter', 5),
+    ('iterations', 'before_val_iter', 2)])
+def test_a_run_that_is_asked_to_end_saves_first_and_goes_on_exactly(mode, event, number, unbroken, train, tmp_path):
+    expected, names = unbroken(mode)
+    fatal = [index for index, name in enumerate(names) if name == event][number]
+    assert train(tmp_path, fatal, softly=True, **MODES[mode]) == 1, 'the run was not stopped'
+    at = int((tmp_path / 'last_checkpoint').read_text().rpartition('_')[2].removesuffix('.pth'))
+    assert event == 'before_val_iter' or at == number + 1  # no iteration is lost
+    assert train(tmp_path, resume=True, **MODES[mode]) == 0
+    found = state(tmp_path, MODES[mode].get('by_iter', False))
+    assert found == expected or mode == 'iterations' and event != 'before_val_iter' and set(found) == set(expected)
+
+
 FATAL = [('before_train_iter', 0), ('half written', 0), ('after fsync', 2), ('half written', 1), ('before_val_iter', 2),
          ('after_val_epoch', 1), ('remove', 0), ('half written', -1), ('after replace', -1), ('remove', -1),
          ('after_run', 0)]

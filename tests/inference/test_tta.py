@@ -1,22 +1,21 @@
 """The switch --tta: what it sets, and that the check of configs knows what stands there."""
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
+from cxrdet.cli.commands.test import BOX_FUSIONS
 from cxrdet.core.detection.fusion import FUSIONS
 from cxrdet.core.errors import ConfigError
+from cxrdet.core.recipes import find_config
 from cxrdet.engine.tta import tta_pipeline
 from cxrdet.inference.ensemble import Fusion
 from cxrdet.inference.tta import enable_tta
 from cxrdet.preflight.check import config_problems
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
-
 
 @pytest.fixture(params=['faster_rcnn_bifpn_cell_tiny', 'faster_rcnn_bifpn_bccd', 'resnet18_crops_64'])
 def cfg(request):
-    return Config.fromfile(CONFIGS / f'{request.param}.py')
+    return Config.fromfile(find_config(request.param))
 
 
 def test_hook_is_set_once(cfg):
@@ -34,7 +33,7 @@ def test_hook_is_set_once(cfg):
 
 
 def test_model_and_pipeline_of_the_config_are_checked():
-    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_bccd.py')
+    cfg = Config.fromfile(find_config('faster_rcnn_bifpn_bccd'))
     cfg.tta_model = dict(type='cxrdet.WBFTTAModel', fusion='nmw', fusion_cfg=dict(iou_thr=0.6))
     cfg.tta_pipeline = tta_pipeline(cfg.test_dataloader.dataset.pipeline)
     enable_tta(cfg)
@@ -47,7 +46,7 @@ def test_model_and_pipeline_of_the_config_are_checked():
 
 
 def test_pipelines_without_views_are_refused():
-    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_bccd.py')
+    cfg = Config.fromfile(find_config('faster_rcnn_bifpn_bccd'))
     cfg.tta_pipeline = [dict(type='cxrdet.LoadImage')]
     with pytest.raises(ConfigError, match='tta_pipeline must have a TestTimeAug step'):
         enable_tta(cfg)
@@ -66,7 +65,7 @@ def test_members_of_an_ensemble_have_the_views():
 
 def test_fusion_of_the_views_is_written_into_tta_model():
     """Only what is said is changed; another method does not inherit the options of the one before."""
-    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_bccd.py')
+    cfg = Config.fromfile(find_config('faster_rcnn_bifpn_bccd'))
     enable_tta(cfg, Fusion(weights=[2, 1, 1, 1, 1]))
     assert cfg.tta_model == dict(type='cxrdet.WBFTTAModel', fusion='wbf_one_per_model', weights=[2, 1, 1, 1, 1])
     cfg.tta_model = dict(type='cxrdet.WBFTTAModel', fusion='wbf', fusion_cfg=dict(conf_type='max'), max_per_img=50)
@@ -78,8 +77,8 @@ def test_fusion_of_the_views_is_written_into_tta_model():
     assert config_problems(cfg) == []
 
 
-def test_the_tool_offers_every_fusion(tool):
-    assert set(tool('test').BOX_FUSIONS) == set(FUSIONS)
+def test_the_command_offers_every_fusion():
+    assert set(BOX_FUSIONS) == set(FUSIONS)
 
 
 @pytest.mark.parametrize(('change', 'fusion', 'message'), [
@@ -92,7 +91,7 @@ def test_the_tool_offers_every_fusion(tool):
     (dict(tta_model=dict(type='DetTTAModel')), Fusion('nms'), 'tta_model of the config is DetTTAModel'),
 ])
 def test_fusion_that_cannot_be_had_is_refused(change, fusion, message):
-    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_bifpn_bccd.py')
+    cfg = Config.fromfile(find_config('faster_rcnn_bifpn_bccd'))
     cfg.update(change)
     with pytest.raises(ConfigError, match=message):
         enable_tta(cfg, fusion)

@@ -1,5 +1,4 @@
 """The classifiers of configs/ have the sizes that they are known by."""
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,13 +8,12 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 import cxrdet  # noqa: F401
+from cxrdet.core.recipes import find_config
 from cxrdet.registry import MODELS
-
-CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 def built(name):
-    cfg = Config.fromfile(str(CONFIGS / f'{name}.py'))
+    cfg = Config.fromfile(find_config(name))
     init_default_scope(cfg.default_scope)
     return cfg, MODELS.build(cfg.model)
 
@@ -62,7 +60,7 @@ def test_vit_v1_by_hand(name):
 ])
 def test_old_recipes(name, optimizer, batch, patience):
     """Ten epochs; the best weights by validation loss; a patience of 3 to 7."""
-    cfg = Config.fromfile(str(CONFIGS / f'{name}.py'))
+    cfg = Config.fromfile(find_config(name))
     assert cfg.optim_wrapper.optimizer == optimizer
     assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (batch, 10)
     hooks = cfg.default_hooks
@@ -113,7 +111,7 @@ def test_planned_resnet50_trains_its_last_stage_and_head():
 @pytest.mark.parametrize('name', ['densenet121_nih_label_smoothing', 'densenet_tiny_label_smoothing_nih_128'])
 def test_smoothed_labels(name):
     """PyTorch's cross-entropy with 0.95 for 1 and 0.05 for 0."""
-    cfg = Config.fromfile(str(CONFIGS / f'{name}.py'))
+    cfg = Config.fromfile(find_config(name))
     logits, labels = torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([[1.0, 0.0, 0.0]])
     expected = nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor([[0.95, 0.05, 0.05]]))
     torch.testing.assert_close(MODELS.build(cfg.model.head.loss)(logits, labels), expected)

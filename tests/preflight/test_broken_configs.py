@@ -198,16 +198,19 @@ def _faulty_check():
     return space['check']
 
 
-def test_a_fault_of_ours_keeps_its_traceback(tool, whole, tmp_path, monkeypatch):
+def test_a_fault_of_ours_keeps_its_traceback(tool, whole, tmp_path, monkeypatch, capfd):
     from cxrdet.engine import runner
     (tmp_path / 'a.py').write_text(whole)
     monkeypatch.setattr(runner.RunLock, 'check', _faulty_check())
-    with pytest.raises(ZeroDivisionError):
-        tool('train').main([str(tmp_path / 'a.py'), '--work-dir', str(tmp_path / 'run')])
+    assert tool('train').main([str(tmp_path / 'a.py'), '--work-dir', str(tmp_path / 'run')]) == 1
+    said = capfd.readouterr().err
+    assert 'Traceback' in said and 'ZeroDivisionError' in said
+    assert 'Please report it' in said and 'operators' in said
 
 
 @pytest.mark.parametrize(('options', 'expected'), [
-    (['--seed', '-1'], 'randomness.seed: expected an integer'), (['--train-limit', '0'], 'at least 1, got 0'),
+    (['--seed', '-1'], '--seed: expected a whole number'), (['--train-limit', '0'], "from 1 on, got '0'"),
+    (['--cfg-options', 'randomness.seed=-1'], 'randomness.seed: expected an integer'),
     (['--cfg-options', 'device=gpu'], 'device=gpu: '), (['--cfg-options', 'device=5'], 'device=5: '),
     (['--cfg-options', 'train_dataloader=3'], 'train_dataloader: expected a dict'),
     (['--cfg-options', 'model=None', 'data_root=x'], 'model: expected a dict'),
@@ -221,7 +224,7 @@ def test_a_work_folder_that_is_a_file(tool, whole, tmp_path, capfd):
     (tmp_path / 'run').write_text('mine')
     for folder in ('run', 'run/below'):
         assert tool('train').main([str(tmp_path / 'a.py'), '--work-dir', str(tmp_path / folder)]) == 2
-        assert re.match('error: work_dir: expected a folder .*run is a file', capfd.readouterr().err)
+        assert re.match('error: argument --work-dir: expected a folder .*run is a file', capfd.readouterr().err)
     assert (tmp_path / 'run').read_text() == 'mine'
 
 

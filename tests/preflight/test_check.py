@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
+from cxrdet.core.recipes import find_config
 from cxrdet.preflight.check import _multiplied_rates, _part, check_config, config_problems, examine, takes
 from cxrdet.preflight.data import check_run, follow_classes, image_problems, pack_for_metrics
 
@@ -478,7 +479,7 @@ FOCAL, SOFTMAX = dict(type='FocalLoss', use_sigmoid=True), dict(type='CrossEntro
 
 
 def loss_lines(config, head, loss, key='loss_cls', **options):
-    cfg = Config.fromfile(f'configs/{config}.py')
+    cfg = Config.fromfile(find_config(config))
     node = cfg.model
     for name in head.split('.'):
         node = node[name]

@@ -6,7 +6,7 @@ from cxrdet.core.config_tree import datasets_of
 from cxrdet.core.errors import ConfigError
 from cxrdet.preflight.config import key_problems, load_config, parse_cfg_options, set_data_root
 
-LISTED = 'configs/resnet18_hybrid_crops_64.py'
+LISTED = 'configs/ablations/crops/resnet18_hybrid_crops_64.py'
 
 STOCK = dict(
     data_root='data/coco/',

@@ -315,7 +315,7 @@ def listed(tmp_path):
     (tmp_path / 'label2id.json').write_text(json.dumps(dict(a=0, b=1)))
 
     def load(*options):
-        return load_config('configs/resnet18_crops_64.py', data_root=tmp_path,
+        return load_config('configs/ablations/crops/resnet18_crops_64.py', data_root=tmp_path,
                            cfg_options=['columns.path=file', *options])
     return load
 

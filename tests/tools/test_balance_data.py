@@ -1,4 +1,4 @@
-"""tools/balance_data.py: the command line, and the config piece that does the same without copies."""
+"""tools/balance_data.py: the command line, and the mod that does the same without copies."""
 import importlib.util
 import json
 from pathlib import Path
@@ -64,11 +64,10 @@ def test_bad_usage(run, small_set, tmp_path, capsys, arguments, text):
 
 def test_light_way_repeats_rare_images(small_set):
     """The rare class stands in a tenth of the images: its image comes ceil(sqrt(0.3 / 0.1)) = 2 times."""
-    from mmengine.config import Config
     from mmengine.registry import DATASETS, init_default_scope
 
-    import cxrdet  # noqa: F401
-    cfg = Config.fromfile(str(REPOSITORY / 'configs' / 'faster_rcnn_fpn_cell_balanced.py'))
+    from cxrdet.preflight.config import load_config
+    cfg = load_config('faster_rcnn_fpn_cell+balanced')
     init_default_scope(cfg.default_scope)
     wrapped = cfg.train_dataloader.dataset
     assert wrapped.dataset.pipeline == cfg.train_pipeline and wrapped.dataset.data_root == cfg.data_root

@@ -12,7 +12,7 @@ def test_command(tool, cell_phantoms, tmp_path, capsys):
     call = [config, '--data-root', str(cell_phantoms), '--out-dir', str(tmp_path / 'out')]
     assert run([*call, '--number', '2', '--split', 'val', '--columns', '2', '--seed', '3']) == 0
     said = capsys.readouterr()
-    assert said.out.endswith(f'2 samples: {tmp_path / "out" / "val_00.png"}\n') and '2/2 samples' in said.err
+    assert said.out.endswith(f'2 samples: {tmp_path / "out" / "val_00.png"}\n')
     assert (tmp_path / 'out' / 'val_00.png').stat().st_size > 10000
     assert run([*call, '--cfg-options', 'train_dataloader.dataset.pipeline.0.type=cxrdet.LoadImag']) == 2
     assert 'Did you mean "cxrdet.LoadImage"?' in capsys.readouterr().err

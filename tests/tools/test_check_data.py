@@ -42,7 +42,7 @@ def test_table_json_and_exit_codes(run, small_set, tmp_path, capsys):
     assert 'coco, 1 images, 2 boxes' in said.out
     assert 'error         1  zero_area_box' in said.out
     assert 'annotations/train.json annotations[1] (id 2): box (50, 2, 50, 42) is 0 x 40 px' in said.out
-    assert '1/1 images' in said.err
+    assert said.err == ''  # no bar where no terminal is
     report = json.loads((tmp_path / 'r.json').read_text())
     assert report['failed'] and report['findings'][0] == {
         'level': 'error', 'code': 'zero_area_box', 'file': str(small_set / 'annotations' / 'train.json'),
@@ -75,9 +75,7 @@ def test_bad_usage(run, small_set, tmp_path, capsys):
     (tmp_path / 'mine' / 'x').write_text('')
     assert run([str(small_set), '--fix', str(tmp_path / 'mine')]) == 2
     assert 'Choose an empty or new folder' in capsys.readouterr().err
-    with pytest.raises(SystemExit) as stop:
-        run([str(small_set), '--format', 'dicom'])
-    assert stop.value.code == 2
+    assert run([str(small_set), '--format', 'dicom']) == 2
 
 
 def test_no_framework_is_needed(small_set):

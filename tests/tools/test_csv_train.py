@@ -14,7 +14,7 @@ from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.history import read_history
 from cxrdet.preflight.config import load_config
 
-CONFIG = 'configs/resnet18_crops_64.py'
+CONFIG = 'configs/ablations/crops/resnet18_crops_64.py'
 COLOURS = {'teal': (150, 140, 30), 'pink': (140, 80, 220), 'grey': (90, 90, 90)}
 SMALL = ['img_size=32', 'max_epochs=2', 'batch_size=8', 'num_workers=0', 'param_scheduler.0.end=2',
          'default_hooks.logger.interval=1']

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-BCCD, NIH = 'configs/faster_rcnn_bifpn_bccd.py', 'configs/resnet18_half_nih_160.py'
+BCCD, NIH = 'configs/faster_rcnn_bifpn_bccd.py', 'configs/ablations/nih/resnet18_half_nih_160.py'
 LOADERS = [f'{split}_dataloader.{option}' for split in ('train', 'val', 'test')
            for option in ('num_workers=0', 'persistent_workers=False')]
 SMALL = [*LOADERS, 'model.neck.out_channels=16', 'model.neck.num_layers=1', 'model.rpn_head.in_channels=16',
@@ -51,7 +51,7 @@ def test_detector_of_made_up_cells(tool, cell_phantoms, tmp_path, capsys):
                   str(tmp_path / 'curves')) == 0
     assert re.search(r'report.html: \d\.\d MB', capsys.readouterr().out)
     text = out.read_text()
-    assert 'python tools/report.py configs/faster_rcnn_bifpn_cell_tiny.py' in text
+    assert 'cxrdet report configs/faster_rcnn_bifpn_cell_tiny.py' in text
     assert 'backbone: ResNet; neck: BiFPN' in text and '1 epochs, ' in text
     assert sorted(path.name for path in (tmp_path / 'curves').glob('[!.]*')) == [
         'calibration.png', 'froc_at_iou_05.png', 'precision_and_recall_of_boxes_at_iou_05.png']

@@ -117,7 +117,7 @@ def crops(tmp_path):
 
 def test_listed_images_with_the_settings_of_their_config(start, crops, tmp_path):
     from cxrdet.core.history import read_history
-    run = dict(run=['configs/resnet18_crops_64.py', '--data-root', str(crops)], options=SMALL_CSV)
+    run = dict(run=['configs/ablations/crops/resnet18_crops_64.py', '--data-root', str(crops)], options=SMALL_CSV)
     whole, broken = tmp_path / 'whole', tmp_path / 'broken'
     assert ended(start(whole, **run)) == 0
     child = start(broken, **run)

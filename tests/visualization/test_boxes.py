@@ -15,6 +15,8 @@ from cxrdet.visualization.boxes import (
     draw_boxes,
     draw_legend,
     grid,
+    input_picture,
+    resized,
     side_by_side,
 )
 
@@ -152,11 +154,24 @@ def test_no_colour_at_the_left_means_something_else_in_the_legend():
     assert all(colored(legend, look.color).any() for look in LEGEND.values())
 
 
+def test_model_input_as_a_picture():
+    inputs = np.array([[[-1., 0.]], [[1., 3.]], [[0., 0.]]], np.float32)  # (3, 1, 2)
+    assert input_picture(inputs).tolist() == [[[0, 128, 64], [64, 255, 64]]]
+    bytes_ = np.arange(6, dtype=np.uint8).reshape(3, 1, 2)
+    assert input_picture(bytes_).tolist() == [[[0, 2, 4], [1, 3, 5]]]
+    assert not input_picture(np.full((3, 2, 2), 7.)).any()
+
+
+def test_resized():
+    assert [resized(GREY, 320)[1], resized(GREY, 1280, enlarge=False)[1], resized(GREY, 1280)[1]] == [0.5, 1, 2]
+    assert resized(GREY, 320)[0].shape == (240, 320, 3) and resized(GREY, 1280, enlarge=False)[0] is GREY
+
+
 def test_grid():
     pictures = [np.full(shape, value, np.uint8) for shape, value in (((40, 60), 10), ((20, 60), 20), ((40, 30), 30))]
-    sheet = grid(pictures, 2, gap=5)
-    assert sheet.shape == (2 * 45 + 5, 2 * 65 + 5, 3)
-    assert (sheet[5:45, 5:65] == 10).all() and (sheet[15:35, 70:130] == 20).all() and (sheet[50:90, 20:50] == 30).all()
+    sheet = grid(pictures, 2)
+    assert sheet.shape == (2 * 44 + 4, 2 * 64 + 4, 3)
+    assert (sheet[4:44, 4:64] == 10).all() and (sheet[14:34, 68:128] == 20).all() and (sheet[48:88, 19:49] == 30).all()
     counts = [(sheet == value).all(axis=2).sum() for value in (10, 20, 30, 255)]
     assert counts == [2400, 1200, 1200, sheet[..., 0].size - 4800]
 
@@ -193,12 +208,12 @@ def test_bad_input(call, text):
 
 
 def test_long_titles_end_within_their_cell():
-    sheet = grid([GREY, GREY], 2, titles=['a title of many words ' * 20, 'second'], gap=10)
-    head = (sheet[:sheet.shape[0] - 480 - 10, :] < 128).any(axis=2)
-    assert head[:, 600:650].any(), 'the title uses its room'
-    assert not head[:, 650:660].any(), 'and ends before the next'
-    short = grid([GREY, GREY], 2, titles=['first', 'second'], gap=10)
-    assert (short[:, 660:] == sheet[:, 660:]).all()
+    sheet = grid([GREY, GREY], 2, titles=['a title of many words ' * 20, 'second'])
+    head = (sheet[:sheet.shape[0] - 480 - 8, :] < 128).any(axis=2)
+    assert head[:, 600:648].any(), 'the title uses its room'
+    assert not head[:, 648:656].any(), 'and ends before the next'
+    short = grid([GREY, GREY], 2, titles=['first', 'second'])
+    assert (short[:, 656:] == sheet[:, 656:]).all()
 
 
 def test_control_characters_in_names_are_written_out():

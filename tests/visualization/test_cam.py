@@ -19,9 +19,9 @@ def test_cold_places_show_the_image():
 
 def test_the_hottest_place_by_hand():
     hot = cv2.applyColorMap(np.array([[255]], np.uint8), cv2.COLORMAP_PLASMA)[0, 0]
-    picture = overlay_heat(np.full((2, 2), 100, np.uint8), np.ones((2, 2)), strength=0.25)
-    np.testing.assert_array_equal(picture[1, 1], np.round(75 + 0.25 * hot.astype(float)))
-    grey = overlay_heat(np.full((2, 2, 1), 100, np.uint8), np.ones((2, 2)), strength=0.25)
+    picture = overlay_heat(np.full((2, 2), 100, np.uint8), np.ones((2, 2)))
+    np.testing.assert_array_equal(picture[1, 1], np.round(40 + 0.6 * hot.astype(float)))
+    grey = overlay_heat(np.full((2, 2, 1), 100, np.uint8), np.ones((2, 2)))
     np.testing.assert_array_equal(grey, picture)
 
 

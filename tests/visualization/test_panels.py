@@ -5,15 +5,14 @@ from sklearn.calibration import calibration_curve
 
 from cxrdet.core.detection.froc import froc
 from cxrdet.core.detection.matching import LesionTable
-from cxrdet.visualization.panel_pictures import draw_panels
 from cxrdet.visualization.panels import (
     calibration_panel,
     detection_pr_panels,
     froc_panels,
-    history_panels,
     pr_panels,
     roc_panels,
 )
+from cxrdet.visualization.plots import write_panels
 from cxrdet.visualization.report.page import TEMPLATES
 
 
@@ -77,7 +76,7 @@ def test_class_without_a_detection(make, samples, kept, tmp_path):
     assert not np.concatenate([line.y for line in panels[-1].lines]).any() and '(2 boxes)' in panels[-1].title
     assert '0.000' in panels[-1].note
     assert 'never' in TEMPLATES.get_template('macros.html').module.figures(panels)
-    draw_panels(tmp_path / 'a.png', panels[-1:])
+    write_panels(tmp_path / 'a.png', panels[-1:])
 
 
 def test_long_curves_are_thinned():
@@ -93,13 +92,6 @@ def test_calibration(data):
     assert panel.note.startswith('calibration error 0.') and panel.note.endswith('90 entries')
     assert panel.lines[1].marks and (panel.lines[1].band[0] == panel.lines[1].x).all()
     assert calibration_panel([], [], 'none').note == 'no curve: no known label'
-
-
-def test_training():
-    records = [{'epoch': i, 'iter': i, 'train': {'loss': 1 / i}, 'lr': {'head': 0.1}} for i in (1, 2)]
-    loss, score, rate = history_panels(records, {'loss': ['train/loss'], 'score': [], 'learning rate': ['lr/head']})
-    assert loss.lines[0].y.tolist() == [1, 0.5] and loss.x_label == 'epoch' and loss.x_range is None
-    assert score.note == 'not recorded' and rate.log_y and rate.lines[0].name == 'head'
 
 
 def test_names_that_do_not_fit(data):

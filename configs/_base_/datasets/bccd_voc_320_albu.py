@@ -1,5 +1,5 @@
-"""BCCD at 320x240 px with the augmentation preset of albu_cell.py; crops and holes are as large a part as of 640 px."""
-_base_ = ['./bccd_voc_320.py', './albu_cell.py']
+"""BCCD at 320x240 px with the preset of albumentations.py; crops and holes are as large a part as of 640 px."""
+_base_ = ['./bccd_voc_320.py', '../mods/albumentations.py']
 
 albu = dict(
     type='Albu',

@@ -1,5 +1,5 @@
-"""A cell set in COCO format, 640 px, with the augmentation preset of albu_cell.py."""
-_base_ = ['./cell_coco.py', './albu_cell.py']
+"""A cell set in COCO format, 640 px, with the augmentation preset of mods/albumentations.py."""
+_base_ = ['./cell_coco.py', '../mods/albumentations.py']
 
 albu = dict(
     type='Albu',

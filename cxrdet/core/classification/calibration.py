@@ -11,6 +11,7 @@ import numpy as np
 
 from cxrdet.core.classification.multilabel import pooled
 from cxrdet.core.classification.roc import as_column, as_columns
+from cxrdet.core.rates import ratio
 
 #: Bins of every calibration error, plot and table, as in Guo et al.
 BINS = 15
@@ -58,8 +59,8 @@ def calibration_bins(y_true, y_prob, *, bins: int = BINS) -> CalibrationBins:
     edges = np.linspace(0, 1, bins + 1)
     place = np.where(known, np.searchsorted(edges[1:-1], prob), -1)
     count = np.bincount(place[known], minlength=bins)
-    mean, share = (np.divide(np.bincount(place[known], weights=values[known], minlength=bins), count,
-                             out=np.full(bins, np.nan), where=count > 0) for values in (prob, true))
+    mean, share = (ratio(np.bincount(place[known], weights=values[known], minlength=bins), count)
+                   for values in (prob, true))
     return CalibrationBins(place, edges, count, mean, share)
 
 

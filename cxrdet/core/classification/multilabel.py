@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cxrdet.core.classification.roc import as_column, as_columns, last_of_ties
+from cxrdet.core.rates import ratio
 
 
 class Counts(NamedTuple):
@@ -68,9 +69,9 @@ def confusion(y_true, y_score, thresholds=0.5) -> Counts:
 def rates(counts: Counts) -> Rates:
     """Rates of each class, as scikit-learn's but NaN for 0/0; those of ``counts.total()`` are the micro ones."""
     tp, fp, fn, tn = (np.asarray(values, dtype=np.float64) for values in counts)
-    return Rates(accuracy=_share(tp + tn, tp + fp + fn + tn), precision=_share(tp, tp + fp), recall=_share(tp, tp + fn),
-                 specificity=_share(tn, tn + fp), f1=_share(2 * tp, 2 * tp + fp + fn),
-                 hamming=_share(fp + fn, tp + fp + fn + tn))
+    return Rates(accuracy=ratio(tp + tn, tp + fp + fn + tn), precision=ratio(tp, tp + fp), recall=ratio(tp, tp + fn),
+                 specificity=ratio(tn, tn + fp), f1=ratio(2 * tp, 2 * tp + fp + fn),
+                 hamming=ratio(fp + fn, tp + fp + fn + tn))
 
 
 def average_precision(y_true, y_score) -> np.ndarray:
@@ -110,7 +111,3 @@ def cumulated(y_true, y_score) -> tuple[np.ndarray, np.ndarray, np.ndarray, floa
 def pooled(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
     """All entries as one class, (N * C,): what micro values are made of."""
     return tuple(array.reshape(-1) for array in as_columns(y_true, y_score))
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
+from cxrdet.core.rates import ratio
 
 #: Bootstrap draws of an interval.
 DRAWS = 1000
@@ -199,4 +200,4 @@ def _weighted_areas(times: np.ndarray, positive: np.ndarray, negative: np.ndarra
     np.cumsum(times[negative], axis=0, out=counted[1:])
     right = (of_positives.astype(np.float64) * (counted[below] + counted[not_above])).sum(axis=0) / 2
     pairs = of_positives.sum(axis=0) * counted[-1].astype(np.float64)
-    return np.divide(right, pairs, out=np.full(times.shape[1], np.nan), where=pairs > 0)
+    return ratio(right, pairs)

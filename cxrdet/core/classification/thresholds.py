@@ -76,14 +76,10 @@ def roc_band(y_true, y_score, *, groups=None, samples: int = 200) -> tuple[np.nd
         for weights in draws[order].T:
             hits, alarms = (np.cumsum(weights * mask)[last] for mask in (positive, ~positive))
             if len(last) and hits[-1] and alarms[-1]:
-                curves.append(_heights(np.append(0, alarms) / alarms[-1], np.append(0, hits) / hits[-1], at)[None])
+                rates = np.append(0, alarms) / alarms[-1]
+                upper = np.append(np.diff(rates) > 0, True)  # of a vertical part, its upper end
+                curves.append(np.interp(at, rates[upper], (np.append(0, hits) / hits[-1])[upper])[None])
     return at, *percentile_interval(np.concatenate(curves))
-
-
-def _heights(false_rate: np.ndarray, true_rate: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """True positive rates at false ones; on a vertical part, its upper end."""
-    upper = np.append(np.diff(false_rate) > 0, True)
-    return np.interp(at, false_rate[upper], true_rate[upper])
 
 
 def _choose(true: np.ndarray, score: np.ndarray, name: str, least: float | None) -> float:

@@ -24,6 +24,7 @@ from cxrdet.core.rates import mean_of_known
 ERROR_TYPES = ('classification', 'localisation', 'both', 'duplicate', 'background', 'missed')
 _CLS, _LOC, _BOTH, _DUP, _BKG, _MISS = range(6)
 HIT, IGNORED = -1, -2
+T_F, T_B = 0.5, 0.1
 
 
 class ErrorTable(NamedTuple):
@@ -70,24 +71,20 @@ class ErrorTable(NamedTuple):
         return ErrorTable(*(column[shown] for column in self[:7]), *self[7:])
 
 
-def error_table(pairing: Pairing, *, foreground: float = 0.5, background: float = 0.1) -> ErrorTable:
+def error_table(pairing: Pairing) -> ErrorTable:
     """Sort every detection and every ground-truth box of a set into hits and types of errors.
 
-    Args:
-        pairing: of the set; what falls on an ignored box of its class is no error.
-        foreground, background: t_f and t_b, 0 < t_b < t_f <= 1, t_b not below the
-            pairing's ``lowest``; else ValueError.
+    What falls on an ignored box of its class is no error. Raises ValueError if the pairing's ``lowest`` is above t_b.
     """
-    if not pairing.lowest <= background < foreground <= 1:
-        raise ValueError(f'expected {pairing.lowest:g} <= background < foreground <= 1, got {background} and '
-                         f'{foreground}')
-    target, real, same = pairing.taken(foreground), ~pairing.ignore[pairing.truth], pairing.same_class
+    if pairing.lowest > T_B:
+        raise ValueError(f'expected pairs that are noted from an overlap of {T_B} on, got {pairing.lowest:g}')
+    target, real, same = pairing.taken(T_F), ~pairing.ignore[pairing.truth], pairing.same_class
     (own, near_own), (other, near_other), (best, near) = (
         _nearest(pairing, pairs) for pairs in (real & same, real & ~same, real))
     rules = [(np.append(pairing.ignore, False)[target], IGNORED, target), (target >= 0, HIT, target),
-             ((own >= background) & (own <= foreground), _LOC, near_own), (other >= foreground, _CLS, near_other),
-             (own >= foreground, _DUP, near_own),  # by rank: were the box free, this detection had taken it
-             (best > background, _BOTH, near)]
+             ((own >= T_B) & (own <= T_F), _LOC, near_own), (other >= T_F, _CLS, near_other),
+             (own >= T_F, _DUP, near_own),  # by rank: were the box free, this detection had taken it
+             (best > T_B, _BOTH, near)]
     applies, kinds, targets = zip(*rules)
     kind = np.select(applies, kinds, _BKG)
     return ErrorTable(np.arange(len(kind)), pairing.image, pairing.label, pairing.score, box_area(pairing.boxes), kind,

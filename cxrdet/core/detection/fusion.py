@@ -11,8 +11,9 @@ The loops are compiled (:mod:`cxrdet.core.detection.fusion_kernels`) and run in 
 precision on the CPU. The results are those of ``ensemble-boxes`` 1.0.9 (R. Solovyev,
 MIT licence), ties included, but boxes need no normalisation.
 """
+import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -260,9 +261,13 @@ def _gather(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Ar
         _refuse(part, joined[2])
     area = sides[:, 0] * sides[:, 1]
     part = part if (area > 0).all() else part.where(area > 0)
-    likes = tuple(next((a for a in column if len(a)), column[0]) if models else kinds[i][0]
-                  for i, column in enumerate((boxes, scores, labels)))
+    likes = tuple(map(_first, (boxes, scores, labels))) if models else tuple(kind for kind, _ in kinds)
     return _Given(part, weights, equal, likes)
+
+
+def _first(column: Sequence[Array]) -> Array:
+    """The first array that holds anything, whose kind the results take."""
+    return next((array for array in column if len(array)), column[0])
 
 
 def _model(i: int, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -334,6 +339,50 @@ def fuse(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array
     boxes, scores, labels = METHODS[name](boxes, scores, labels, weights, **(usual | preset | options))
     order = best_first(scores)
     return boxes[order], scores[order], labels[order]
+
+
+def fuse_known(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Array],
+               known: Sequence[Collection[int]], *, fusion: str = 'wbf', weights: Sequence[float] | None = None,
+               most: int | None = None, **options) -> Fused:
+    """Fuse the boxes of each label over the models that know it, so that the silence of the others counts for nothing.
+
+    Args:
+        boxes, scores, labels, fusion, weights, **options: as for :func:`fuse`.
+        known: the labels that each model knows; its boxes of other labels are left out.
+        most: how many of the fused boxes stay, the best. Default: all.
+
+    Raises: ValueError if no model that has a weight knows a label, and as :func:`fuse`.
+
+    Returns: boxes (M, 4), scores (M,) and labels (M,), best first.
+    """
+    columns = boxes, scores, labels
+    if len({len(column) for column in (*columns, known, *([] if weights is None else [weights]))}) > 1:
+        raise ValueError('expected boxes, scores, labels, known labels and weights of the same models')
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for label in sorted(set().union(*known)):
+        groups.setdefault(tuple(i for i, own in enumerate(known) if label in own), []).append(label)
+    given, parts = [list(map(_numpy, column)) for column in columns], []
+    for models, chosen in groups.items():
+        shares = None if weights is None else [weights[i] for i in models]
+        if shares is None or any(shares):
+            rows = [np.isin(given[2][i], chosen) for i in models]
+            parts.append(fuse(*([column[i][row] for i, row in zip(models, rows)] for column in given),
+                              fusion=fusion, weights=shares, **options))
+    if not parts:
+        raise ValueError(f'no model with a weight knows a label, got known={list(map(list, known))} and '
+                         f'weights={weights}')
+    joined = [_like(np.concatenate(part), _first(column)) for part, column in zip(zip(*parts), columns)]
+    order = best_first(joined[1])[:most]
+    return joined[0][order], joined[1][order], joined[2][order]
+
+
+def fusable(boxes: Array, scores: Array) -> Array:
+    """Where boxes (N, 4) have finite corners in their order, x1 <= x2 and y1 <= y2, and
+    scores (N,) are finite: a mask (N,) of the kind of array that came in. Negative
+    scores pass, as fusion refuses them with reason: they are no scores.
+    """
+    finite = (abs(boxes) < math.inf).all(1) & (abs(scores) < math.inf)
+    return finite & (boxes[:, 2:] >= boxes[:, :2]).all(1)
 
 
 def best_first(scores: Array) -> Array:

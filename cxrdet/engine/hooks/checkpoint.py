@@ -6,13 +6,13 @@ from os import path as osp
 from mmengine.dist import is_main_process, master_only
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
-from mmengine.runner import IterBasedTrainLoop
 
-from cxrdet.checkpoints.checkpoint import Checkpoint, publish
+from cxrdet.checkpoints.checkpoint import Checkpoint, keep_keys
 from cxrdet.core.errors import ConfigError, did_you_mean
 from cxrdet.core.files import atomic_path, remove_leftovers, write_atomic
 from cxrdet.core.history import better_is
 from cxrdet.core.torch_files import add_digest
+from cxrdet.engine.process import by_iteration, position
 from cxrdet.registry import HOOKS
 
 _BACKEND = 'cxrdet.AtomicLocalBackend'
@@ -50,12 +50,18 @@ class CheckpointHook(MMEngineCheckpointHook):
     - The state of schedules is plain data. (MMEngine's OneCycleLR adds the function of its curve.)
     """
 
+    _inside_epoch = False  # whether the run goes on from within an epoch, whose validation is not due
+
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:
+            self._inside_epoch = bool(checkpoint.get('interrupted', {}).get('batches'))
             Checkpoint(checkpoint, runner._load_from or runner.work_dir).check_model(runner.model)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        _drop_functions(checkpoint.get('param_schedulers') or [])
+        states = checkpoint.get('param_schedulers') or []
+        for state in chain.from_iterable(states.values()) if isinstance(states, dict) else states:
+            for name in [name for name, value in state.items() if callable(value)]:
+                del state[name]
 
     def before_train(self, runner) -> None:
         super().before_train(runner)
@@ -65,7 +71,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             _clean(runner, {self.out_dir, runner.work_dir})
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids = deque(self.keep_ckpt_ids)  # without its limit: one more stands while writing
-        if runner._resume:
+        if runner._resume and not self._inside_epoch:
             _validate_resumed(runner)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
@@ -89,12 +95,13 @@ class CheckpointHook(MMEngineCheckpointHook):
             return
         if 'auto' in self.key_indicators:
             self._init_rule(self.rules, [next(iter(metrics))])
-        _check_names(self.key_indicators, metrics)
-        before = _best_paths(self)
+        for key in self.key_indicators:
+            check_metric('save_best', key, metrics)
+        before = best_paths(self)
         last, self.last_ckpt = self.last_ckpt, None  # None: the checkpoint before the validation stays as it is
         _set_best_paths(self, {})  # {}: the last best one is not removed yet
         super()._save_best_checkpoint(runner, metrics)
-        self.last_ckpt, new = last, {key: path for key, path in _best_paths(self).items() if path}
+        self.last_ckpt, new = last, {key: path for key, path in best_paths(self).items() if path}
         _set_best_paths(self, before | new)
         for key in new:
             if before[key] and osp.basename(before[key]) != osp.basename(new[key]):
@@ -115,19 +122,14 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     @master_only
     def _publish_model(self, runner, ckpt_path: str) -> None:
-        runner.logger.info(f'{ckpt_path} is published to {publish(ckpt_path, self.published_keys)}')
+        runner.logger.info(f'{ckpt_path} is published to {keep_keys(ckpt_path, self.published_keys)}')
 
 
-def _drop_functions(states: list[dict] | dict[str, list[dict]]) -> None:
-    for state in chain.from_iterable(states.values()) if isinstance(states, dict) else states:
-        for name in [name for name, value in state.items() if callable(value)]:
-            del state[name]
-
-
-def _best_paths(hook: CheckpointHook) -> dict:
+def best_paths(hook: MMEngineCheckpointHook) -> dict:
+    """By name of the metric in ``save_best``, the best checkpoint so far; None where there is none."""
     if len(hook.key_indicators) == 1:
         return {hook.key_indicators[0]: hook.best_ckpt_path}
-    return {key: hook.best_ckpt_path_dict[key] for key in hook.key_indicators}
+    return {key: hook.best_ckpt_path_dict.get(key) for key in hook.key_indicators}
 
 
 def _set_best_paths(hook: CheckpointHook, paths: dict) -> None:
@@ -143,18 +145,18 @@ def _clean(runner, folders: set[str]) -> None:
         runner.logger.info(f'Removed {leftover}, which a killed run left')
 
 
-def _check_names(keys: list[str], metrics: dict) -> None:
-    for key in keys:
-        if key not in metrics:
-            raise ConfigError(f'save_best="{key}" is no metric of this validation.{did_you_mean(key, metrics)} '
-                              f'There are: {", ".join(metrics)}.')
+def check_metric(option: str, name: str, metrics: dict) -> None:
+    """Raise ConfigError if the validation gave no such metric."""
+    if name not in metrics:
+        raise ConfigError(f'{option}="{name}" is no metric of this validation.{did_you_mean(name, metrics)} There are: '
+                          f'{", ".join(metrics)}.')
 
 
 def _validate_resumed(runner) -> None:
     """Run the validation that was due when the resumed checkpoint had been written, if there was one."""
     loop = runner.train_loop
-    by_iter = isinstance(loop, IterBasedTrainLoop)
-    done, end = (loop.iter, loop.max_iters) if by_iter else (loop.epoch, loop.max_epochs)
+    by_iter, done = by_iteration(runner), position(runner)
+    end = loop.max_iters if by_iter else loop.max_epochs
     if runner.val_loop is None or not done:
         return
     loop._decide_current_val_interval()  # as the loop does before it asks the same question

@@ -3,8 +3,9 @@ import math
 
 from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
 
-from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.errors import ConfigError
 from cxrdet.core.history import better_is
+from cxrdet.engine.hooks.checkpoint import check_metric
 from cxrdet.engine.hooks.restore_best import saver_of_best
 from cxrdet.registry import HOOKS
 
@@ -37,10 +38,11 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
 
     def __init__(self, monitor: str | None = None, rule: str | None = None, *, min_delta: float = 0.001,
                  patience: int = 5, stopping_threshold: float | None = None, enabled: bool = True) -> None:
-        _check_switches(enabled, patience)
-        if not min_delta >= 0 or patience < 1 or rule not in (None, 'greater', 'less'):
-            raise ConfigError('EarlyStoppingHook: expected min_delta >= 0, patience >= 1 and rule "greater" or "less", '
-                              f'got {min_delta}, {patience} and {rule!r}.')
+        if not (isinstance(enabled, int) and isinstance(patience, int) and patience >= 1 and min_delta >= 0
+                and rule in (None, 'greater', 'less')):
+            raise ConfigError('EarlyStoppingHook: expected enabled (early_stop) True or False, patience a whole number '
+                              '>= 1, min_delta >= 0 and rule "greater" or "less", got '
+                              f'{enabled!r}, {patience!r}, {min_delta} and {rule!r}.')
         self.enabled, self.monitor = enabled, monitor
         self._settings = dict(min_delta=min_delta, patience=patience, stopping_threshold=stopping_threshold)
         if monitor is not None:
@@ -75,9 +77,7 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
             runner.logger.warning(f'EarlyStoppingHook: the validation gave no metric, not {self.monitor} either: it '
                                   'does not count')
             return
-        if self.monitor not in metrics:
-            raise ConfigError(f'EarlyStoppingHook: monitor="{self.monitor}" is no metric of this validation.'
-                              f'{did_you_mean(self.monitor, metrics)} There are: {", ".join(metrics)}.')
+        check_metric('EarlyStoppingHook: monitor', self.monitor, metrics)
         super().after_val_epoch(runner, {self.monitor: float(metrics[self.monitor])})
         if not math.isfinite(metrics[self.monitor]):
             runner.logger.warning(f'{self.monitor} is {metrics[self.monitor]}: that counts as no improvement '
@@ -107,9 +107,3 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
                                   'validations without improvement begins anew')
         else:
             self.wait_count, self.best_score = int(state['wait_count']), float(state['best_score'])
-
-
-def _check_switches(enabled, patience) -> None:
-    if not (isinstance(enabled, int) and isinstance(patience, int)):
-        raise ConfigError('EarlyStoppingHook: expected enabled (early_stop) True or False and patience a whole number, '
-                          f'got {enabled!r} and {patience!r}.')

@@ -2,11 +2,10 @@
 from collections.abc import Iterator, Sequence
 
 from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.engine.process import unwrap
+from cxrdet.engine.process import by_iteration, unwrap
 from cxrdet.engine.stages import select_parts
 from cxrdet.registry import HOOKS
 
@@ -49,7 +48,7 @@ class GradualUnfreezeHook(Hook):
 
     def before_train(self, runner) -> None:
         model = unwrap(runner.model)
-        if isinstance(runner.train_loop, IterBasedTrainLoop):
+        if by_iteration(runner):
             raise ConfigError('GradualUnfreezeHook: its stages begin at epochs; use an epoch-based train_cfg.')
         if getattr(runner.model, 'find_unused_parameters', True) is False:
             raise ConfigError('GradualUnfreezeHook: with several processes, set find_unused_parameters = True.')

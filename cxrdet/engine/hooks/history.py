@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 from mmengine.dist import all_reduce, master_only
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.runner import IterBasedTrainLoop
+from mmengine.hooks import Hook
 
 from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.core.files import write_atomic
 from cxrdet.core.history import Recorder, summary, to_json
-from cxrdet.engine.process import param_groups, training_precision, unwrap
+from cxrdet.engine.hooks.restore_best import saver_of_best
+from cxrdet.engine.process import by_iteration, param_groups, training_precision, unwrap
 from cxrdet.registry import HOOKS
 
 _EARLIER = ('best_*.pth', 'epoch_*.pth', 'iter_*.pth', 'last_checkpoint', 'training_plot.png', 'metrics.json')
@@ -90,27 +90,23 @@ class HistoryHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:
-            self._rates = _restore(self._recorder, checkpoint, runner)
+            if 'history' in checkpoint:
+                self._recorder.load(checkpoint['history'])
+                self._rates = list(checkpoint['history']['rates'])
+            else:
+                runner.logger.warning('The checkpoint holds no history: history.json begins with the next epoch')
 
     def _close(self, runner) -> None:
         if self._recorder.open:
-            epoch = None if isinstance(runner.train_loop, IterBasedTrainLoop) else runner.epoch + 1
-            self._recorder.close(iteration=runner.iter, epoch=epoch, **_facts(runner, self._rates))
+            epoch = None if by_iteration(runner) else runner.epoch + 1
+            self._recorder.close(iteration=runner.iter, epoch=epoch, rates=_named(runner, self._rates),
+                                 precision=training_precision(runner.optim_wrapper))
             self._write(runner)
 
     def _write(self, runner, every: float | None = None) -> None:
         draw = time.monotonic() - self._plotted >= (self.plot_every if every is None else every)
         self._plotted = time.monotonic() if draw else self._plotted
         _write_files(runner, self._recorder.records, self.rules, draw)
-
-
-def _restore(recorder: Recorder, checkpoint: dict, runner) -> list[float]:
-    """Give the recorder what it had recorded; returns the rates of the last iteration."""
-    if 'history' not in checkpoint:
-        runner.logger.warning('The checkpoint holds no history: history.json begins with the next epoch')
-        return []
-    recorder.load(checkpoint['history'])
-    return list(checkpoint['history']['rates'])
 
 
 @master_only
@@ -128,8 +124,9 @@ def _write_files(runner, records: list[dict], rules: dict[str, str], draw: bool)
     write_atomic(folder / 'history.json', to_json(records))
     write_atomic(folder / 'metrics.json', json.dumps(summary(records, main=main, rules=rules), indent=1) + '\n')
     if records and draw:
-        from cxrdet.visualization.curves import draw_history, save_figure
-        save_figure(draw_history(records, main=main, rules=rules), folder / 'training_plot.png')
+        from cxrdet.visualization.curves import history_panels
+        from cxrdet.visualization.plots import write_panels
+        write_panels(folder / 'training_plot.png', history_panels(records, main=main, rules=rules))
 
 
 def _is_scalar(value) -> bool:
@@ -147,11 +144,6 @@ def _means_over_processes(outputs: dict) -> dict[str, float]:
     return dict(zip(outputs, values.tolist(), strict=True))
 
 
-def _facts(runner, rates: list[float]) -> dict:
-    """What else a record tells of its iterations."""
-    return dict(rates=_named(runner, rates), precision=training_precision(runner.optim_wrapper))
-
-
 def _named(runner, rates: list[float]) -> dict[str, float]:
     """Parameter -> rate; 0 where it is frozen."""
     by_id = {id(weight): rate for group, rate in zip(param_groups(runner.optim_wrapper), rates, strict=True)
@@ -163,7 +155,7 @@ def _named(runner, rates: list[float]) -> dict[str, float]:
 
 def _goals(runner) -> tuple[str | None, dict[str, str]]:
     """The metric by which the best checkpoint is chosen, and the rules of all such metrics."""
-    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
+    hook = saver_of_best(runner)
     if hook is None:
         return None, {}
     rules = {name: rule for name, rule in zip(hook.key_indicators, hook.rules, strict=False) if rule}

@@ -5,12 +5,12 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop
 
 from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.core.predictions import boxes_of_truth
+from cxrdet.datasets.label_matrix import label_row
 from cxrdet.datasets.transforms.loading import image_reader
-from cxrdet.engine.process import unwrap
+from cxrdet.engine.process import by_iteration, position, unwrap
 from cxrdet.registry import HOOKS
 from cxrdet.visualization.prediction_panel import classification_panel, detection_panel
 
@@ -57,11 +57,11 @@ class PredictionPanelHook(Hook):
         for number, index in enumerate(self._chosen, start=1):
             panel = self._draw(unwrap(runner.model), runner.val_loop.dataloader.dataset, index)
             runner.visualizer.add_image(f'prediction_panel_{number}', cv2.cvtColor(panel, cv2.COLOR_BGR2RGB),
-                                        step=_done(runner))
+                                        step=position(runner))
 
     def _is_due(self, runner) -> bool:
-        done, every = _done(runner), runner.train_loop.val_interval
-        if _by_iteration(runner):
+        done, every = position(runner), runner.train_loop.val_interval
+        if by_iteration(runner):
             return done // every % self.interval == 0
         return done // self.interval > max(done - every, 0) // self.interval
 
@@ -72,24 +72,9 @@ class PredictionPanelHook(Hook):
         image = image_reader(dataset)(info['img_path'])
         if 'pred_instances' not in sample:
             scores = sample.pred_score.double().cpu().numpy()
-            return classification_panel(image, _labels(info, len(scores)), scores, classes, size=self.size)
+            labels = label_row(info, len(scores), info['img_path'])
+            return classification_panel(image, labels, scores, classes, size=self.size)
         found = sample.pred_instances.cpu().numpy()
         prediction = dict(boxes=found.bboxes, scores=found.scores, labels=found.labels)
         return detection_panel(image, prediction, boxes_of_truth(info['instances']), classes,
                                score_thr=self.score_thr, size=self.size)
-
-
-def _by_iteration(runner) -> bool:
-    return isinstance(runner.train_loop, IterBasedTrainLoop)
-
-
-def _done(runner) -> int:
-    """Epochs, or iterations, that are behind the run: the step of the validation's metrics."""
-    return runner.iter if _by_iteration(runner) else runner.epoch
-
-
-def _labels(info: dict, number: int) -> np.ndarray:
-    """(C,) labels of an image: 1, 0 or NaN."""
-    if info.get('gt_score') is not None:
-        return np.asarray(info['gt_score'], np.float64)
-    return np.isin(np.arange(number), info.get('gt_label', [])).astype(np.float64)

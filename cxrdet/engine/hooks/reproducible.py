@@ -1,9 +1,8 @@
 """Random numbers follow from the seed and the position in a run: a resumed run draws what an unbroken one draws."""
 from mmengine.dataset import worker_init_fn as mmengine_worker_init_fn
 from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop
 
-from cxrdet.engine.process import unwrap
+from cxrdet.engine.process import by_iteration, position, unwrap
 from cxrdet.engine.seeding import WorkerSeeder, seed_dataset, seed_generators, worker_init_fn
 from cxrdet.registry import HOOKS
 
@@ -33,23 +32,23 @@ class ReproducibleHook(Hook):
                 parameter.grad = self._gradients[name].to(parameter)
         self._gradients = {}
         sampler = runner.train_dataloader.sampler
-        if _by_iter(runner) and not hasattr(sampler, 'skip'):
+        if by_iteration(runner) and not hasattr(sampler, 'skip'):
             runner.logger.warning(f'With {type(sampler).__name__} an iteration-based run that is resumed may draw '
                                   'other random numbers than an unbroken one; use InfiniteSampler.')
 
     def before_train_epoch(self, runner) -> None:
-        self._start(runner, runner.train_dataloader, _position(runner), 0)
+        self._start(runner, runner.train_dataloader, position(runner), 0)
 
     def before_val_epoch(self, runner) -> None:
-        self._start(runner, runner.val_dataloader, _position(runner), 1)
+        self._start(runner, runner.val_dataloader, position(runner), 1)
 
     def after_val(self, runner) -> None:
-        if _by_iter(runner):
+        if by_iteration(runner):
             self._seed(runner, runner.train_dataloader, runner.iter, 0)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         loader = runner.train_dataloader
-        if _by_iter(runner):
+        if by_iteration(runner):
             self._seed(runner, loader, runner.iter + 1, 0)
             if self._saved and hasattr(loader.sampler, 'skip'):
                 loader._iterator = None
@@ -84,11 +83,3 @@ class ReproducibleHook(Hook):
         key = (runner.seed, runner.rank, *position)
         seed_generators(*key)
         seed_dataset(loader.dataset, *key)
-
-
-def _by_iter(runner) -> bool:
-    return isinstance(runner._train_loop, IterBasedTrainLoop)
-
-
-def _position(runner) -> int:
-    return runner.iter if _by_iter(runner) else runner.epoch

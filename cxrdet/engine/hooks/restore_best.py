@@ -6,6 +6,7 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 
 from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import ConfigError
+from cxrdet.engine.hooks.checkpoint import best_paths
 from cxrdet.engine.hooks.operating_points import OperatingPointHook
 from cxrdet.registry import HOOKS
 
@@ -61,10 +62,7 @@ def saver_of_best(runner) -> CheckpointHook | None:
 def _best_path(runner) -> Path | None:
     """The file; where the folder was moved or copied since it was written, the one in this folder."""
     saver = saver_of_best(runner)
-    if len(saver.key_indicators) == 1:
-        saved = saver.best_ckpt_path
-    else:
-        saved = saver.best_ckpt_path_dict.get(saver.key_indicators[0])
+    saved = best_paths(saver)[saver.key_indicators[0]]
     folders = () if saved is None else (runner.work_dir, saver.out_dir or '', Path(saved).parent)
     paths = [Path(folder) / Path(saved).name for folder in folders]
     return next((path for path in paths if path.is_file()), None)

@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import MODELS
 from mmengine.runner import TestLoop
 
+from cxrdet.core.config_tree import leaves
 from cxrdet.core.errors import ConfigError
 from cxrdet.engine.tta import check_views, tta_model, tta_pipeline
 from cxrdet.registry import HOOKS
@@ -47,7 +48,7 @@ class TTAHook(Hook):
         if self._mode == 'test' and self.when == 'final_val':
             return
         loader = runner.test_loop.dataloader
-        sets = list(zip(_leaves(loader.dataset), _leaves_of(runner.cfg.get(f'{self._mode}_dataloader', {})['dataset'])))
+        sets = list(zip(leaves(loader.dataset), leaves(runner.cfg[f'{self._mode}_dataloader']['dataset'])))
         merge = runner.cfg.get('tta_model') or tta_model(sets[0][1]['pipeline'])
         for dataset, cfg in sets:
             steps = runner.cfg.get('tta_pipeline') or tta_pipeline(cfg['pipeline'], **self.views)
@@ -75,14 +76,3 @@ class TTAHook(Hook):
             runner._test_loop.run()
         finally:
             runner._test_loop, self._mode = test_loop, 'test'
-
-
-def _leaves(dataset) -> list:
-    """The data sets inside wrappers (ConcatDataset, RepeatDataset ...)."""
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    return [leaf for part in inner for leaf in _leaves(part)] if inner[0] is not None else [dataset]
-
-
-def _leaves_of(cfg: dict) -> list[dict]:
-    inner = cfg.get('datasets') or [cfg.get('dataset')]
-    return [leaf for part in inner for leaf in _leaves_of(part)] if inner[0] is not None else [cfg]

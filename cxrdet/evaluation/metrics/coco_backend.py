@@ -1,9 +1,8 @@
-"""COCO's average precision from arrays, through faster-coco-eval or pycocotools, which are imported when first used.
+"""COCO's average precision from arrays, through faster-coco-eval, which is imported when first used.
 
 Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014.
 """
 import contextlib
-import importlib.util
 import io
 from collections.abc import Mapping, Sequence
 
@@ -13,25 +12,9 @@ from cxrdet.core.detection.boxes import xyxy_to_xywh
 from cxrdet.core.detection.matching import as_boxes
 from cxrdet.datasets.formats.coco import coco_annotation
 
-#: Module that stands behind each backend, in order of preference (the first is about ten times faster).
-BACKENDS = {'faster-coco-eval': 'faster_coco_eval', 'pycocotools': 'pycocotools'}
 #: Third axis of the table: all boxes, area < 32^2, 32^2..96^2, > 96^2 pixels of the original image.
 AREAS = ('all', 's', 'm', 'l')
 IOU_THRS = np.linspace(0.5, 0.95, 10)
-
-
-def resolve_backend(backend: str = 'auto') -> str:
-    """Return the name of an installed backend.
-
-    Raises: ValueError for an unknown name; ImportError if it is not installed, or none at all.
-    """
-    if backend not in ('auto', *BACKENDS):
-        raise ValueError(f'backend must be one of auto, {", ".join(BACKENDS)}, got "{backend}"')
-    for name in BACKENDS if backend == 'auto' else [backend]:
-        if importlib.util.find_spec(BACKENDS[name]) is not None:
-            return name
-    wanted = ' or '.join(BACKENDS) if backend == 'auto' else backend
-    raise ImportError(f'COCO metrics need {wanted}, which is not installed: pip install {wanted.split()[0]}')
 
 
 def coco_tables(predictions: Sequence[Mapping], targets: Sequence[Mapping], classes: Sequence[str], *,
@@ -60,35 +43,26 @@ def coco_tables(predictions: Sequence[Mapping], targets: Sequence[Mapping], clas
     return {'images': images, 'annotations': annotations, 'categories': categories}, results
 
 
-def precision_and_recall(truth: dict, results: Sequence[dict], *, backend: str = 'auto',
+def precision_and_recall(truth: dict, results: Sequence[dict], *,
                          max_dets: int = 100) -> tuple[np.ndarray, np.ndarray]:
     """Precision by IoU threshold (0.50, 0.55 ... 0.95), recall (0, 0.01 ... 1), class
     and area (:data:`AREAS`), and the highest recall by IoU threshold, class and area.
 
     Args:
         truth, results: as :func:`coco_tables` gives them, with whole numbers as image ids.
-        backend: 'auto', 'faster-coco-eval' or 'pycocotools'.
         max_dets: detections of one class that count in an image, best first (COCO: 100).
 
     Returns: (10, 101, C, 4) and (10, C, 4) float64; NaN for a class without ground truth in that range of areas.
-
-    Raises: as :func:`resolve_backend`.
     """
     num_classes = len(truth['categories'])
     if not truth['images'] or not num_classes:
         return tuple(np.full((len(IOU_THRS), *steps, num_classes, len(AREAS)), np.nan) for steps in ((101,), ()))
-    if resolve_backend(backend) == 'pycocotools':
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    else:
-        from faster_coco_eval import COCO
-        from faster_coco_eval import COCOeval_faster as COCOeval
-
+    from faster_coco_eval import COCO, COCOeval_faster
     detections = [{**result, 'id': i, 'iscrowd': 0, 'area': result['bbox'][2] * result['bbox'][3]}
                   for i, result in enumerate(results, start=1)]
-    with contextlib.redirect_stdout(io.StringIO()):  # both print their progress
-        evaluation = COCOeval(_index(COCO, truth, [dict(box) for box in truth['annotations']]),
-                              _index(COCO, truth, detections), iouType='bbox')
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        evaluation = COCOeval_faster(_index(COCO, truth, [dict(box) for box in truth['annotations']]),
+                                     _index(COCO, truth, detections), iouType='bbox')
         evaluation.params.imgIds = [image['id'] for image in truth['images']]
         evaluation.params.catIds = list(range(num_classes))
         evaluation.params.maxDets = [max_dets]

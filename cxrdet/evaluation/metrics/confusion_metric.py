@@ -12,7 +12,7 @@ from cxrdet.core.classification.confusion import ClassReport, class_report, conf
 from cxrdet.core.classification.roc import group_numbers
 from cxrdet.core.files import write_atomic
 from cxrdet.core.rates import mean_of_known
-from cxrdet.evaluation.metrics.log_tables import absent_text, rate_table
+from cxrdet.evaluation.metrics.log_tables import absent_text, text_table
 from cxrdet.registry import METRICS
 from cxrdet.visualization.confusion import draw_confusion
 from cxrdet.visualization.panels import roc_panels
@@ -79,22 +79,22 @@ class ConfusionMatrixMetric(BaseMetric):
         self._log(classes, report)
         self._draw(classes, report)
         if self.out_dir is not None and results and all(entry[2] is not None for entry in results):
-            from cxrdet.visualization.panel_pictures import draw_panels  # matplotlib is slow to import
+            from cxrdet.visualization.plots import write_panels  # matplotlib is slow to import
             path = Path(self.out_dir, 'roc.png')
             groups, known = group_numbers(*([entry[i] for entry in results] for i in (3, 4)))
-            draw_panels(path, roc_panels(np.eye(len(classes))[pairs[:, 0]], np.array([entry[2] for entry in results]),
+            write_panels(path, roc_panels(np.eye(len(classes))[pairs[:, 0]], np.array([entry[2] for entry in results]),
                                          classes, groups=groups if known else None))
             print_log(f'ROC curves are in {path}', logger='current')
         return metrics
 
     def _log(self, classes: list[str], report: ClassReport) -> None:
-        rows = [(name, report.support[i], report.precision[i], report.recall[i], report.f1[i])
-                for i, name in enumerate(classes)]
+        rows = [('class', 'images', 'precision', 'recall', 'F1'), *zip(
+            classes, report.support, report.precision, report.recall, report.f1)]
         rows.append(('all (means)', report.support.sum(), mean_of_known(report.precision), report.balanced_accuracy,
                      report.macro_f1))
         confusions = '; '.join(f'{row["true"]} taken for {row["predicted"]}: {row["count"]}'
                                for row in frequent_confusions(self.matrix, classes, most=3))
-        table = rate_table(('class', 'images', 'precision', 'recall', 'F1'), rows)
+        table = '\n'.join(text_table(rows))
         print_log(f'{report.support.sum()} images, accuracy {report.accuracy:.4f}, balanced '
                   f'{report.balanced_accuracy:.4f}; most frequent errors: {confusions or "none"}\n{table}',
                   logger='current')

@@ -12,8 +12,8 @@ from cxrdet.core.errors import check_numbers
 from cxrdet.core.files import write_atomic
 from cxrdet.core.predictions import boxes_of_truth
 from cxrdet.core.rates import Rates, mean_of_known, precision_recall_f1
-from cxrdet.evaluation.metrics.coco_backend import AREAS, coco_tables, precision_and_recall, resolve_backend
-from cxrdet.evaluation.metrics.log_tables import absent_text, rate_table
+from cxrdet.evaluation.metrics.coco_backend import AREAS, coco_tables, precision_and_recall
+from cxrdet.evaluation.metrics.log_tables import absent_text, text_table
 from cxrdet.registry import METRICS
 
 
@@ -57,25 +57,22 @@ class DetectionMetric(BaseMetric):
         iou_thr: lowest overlap of a hit for precision, recall and F1, in (0, 1].
         classwise: give the scalars of each class too (the table in the log always has them).
         max_dets: detections of one class that count for mAP and AR in one image (COCO: 100).
-        backend: 'faster-coco-eval', 'pycocotools' (identical numbers) or 'auto', the first that is installed.
         outfile_prefix: write predictions and ground truth to ``<prefix>.bbox.json`` and
             ``<prefix>.gt.json`` in COCO's format; the category id is the label.
 
-    Raises: ConfigError for values out of range; ValueError for an unknown backend, or samples without ``instances``;
-        ImportError if no backend is installed.
+    Raises: ConfigError for values out of range; ValueError for samples without ``instances``.
     """
 
     default_prefix = 'coco'
     sample_keys = ('instances',)
 
     def __init__(self, score_thr: float = 0.5, *, iou_thr: float = 0.5, classwise: bool = True, max_dets: int = 100,
-                 backend: str = 'auto', outfile_prefix: str | None = None, collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+                 outfile_prefix: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         check_numbers(type(self).__name__, score_thr=(score_thr, '[0, 1]'), iou_thr=(iou_thr, '(0, 1]'),
                       max_dets=(max_dets, '[1, inf)'))
         self.score_thr, self.iou_thr, self.classwise, self.max_dets = score_thr, iou_thr, classwise, max_dets
-        self.backend, self.outfile_prefix = resolve_backend(backend), outfile_prefix
+        self.outfile_prefix = outfile_prefix
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep predictions and ground truth of a batch; ValueError if a sample has no ``instances``."""
@@ -92,7 +89,7 @@ class DetectionMetric(BaseMetric):
         pairing = pair_boxes(predictions, targets, len(classes), lowest=self.iou_thr)
         counts = pairing.lesions(self.iou_thr).counts(self.score_thr)
         truth, boxes = coco_tables(predictions, targets, classes)
-        table, recall = precision_and_recall(truth, boxes, backend=self.backend, max_dets=self.max_dets)
+        table, recall = precision_and_recall(truth, boxes, max_dets=self.max_dets)
         if self.outfile_prefix is not None:
             self._dump(predictions, targets, classes, image_ids)
 
@@ -128,10 +125,11 @@ class DetectionMetric(BaseMetric):
              targets: Sequence[dict]) -> None:
         kept = [target['labels'][~target['ignore']] for target in targets]
         boxes = np.bincount(np.concatenate([np.zeros(0, np.int64), *kept]), minlength=len(classes))
-        rows = [(name, boxes[i], *average[i], *(rate[i] for rate in rates)) for i, name in enumerate(classes)]
+        rows = [('class', 'boxes', 'AP', 'AP50', 'AR', 'precision', 'recall', 'F1'), *(
+            (name, boxes[i], *average[i], *(rate[i] for rate in rates)) for i, name in enumerate(classes))]
         rows.append(('all (mean, micro)', boxes.sum(), metrics['bbox_mAP'], metrics['bbox_mAP_50'],
                      metrics[f'bbox_AR@{self.max_dets}'], metrics['precision'], metrics['recall'], metrics['F1']))
-        table = rate_table(('class', 'boxes', 'AP', 'AP50', 'AR', 'precision', 'recall', 'F1'), rows)
+        table = '\n'.join(text_table(rows))
         print_log(f'{len(targets)} images, {sum(len(p["scores"]) for p in predictions)} predictions; precision, recall '
                   f'and F1 at score >= {self.score_thr:g}, IoU >= {self.iou_thr:g}\n{table}', logger='current')
         if text := absent_text(classes, boxes, 'ground truth'):

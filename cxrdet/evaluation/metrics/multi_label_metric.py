@@ -201,15 +201,15 @@ class MultiLabelMetric(BaseMetric):
 
     def _write(self, classes: list[str], true: np.ndarray, score: np.ndarray, groups: np.ndarray,
                interval: AurocInterval, metrics: dict, points: dict) -> None:
-        from cxrdet.visualization.panel_pictures import draw_panels  # matplotlib is slow to import
+        from cxrdet.visualization.plots import write_panels  # matplotlib is slow to import
         folder = Path(self.out_dir)
         content = {'images': len(true), 'classes': classes, 'interval': interval.about, 'metrics': plain(metrics),
                    'thresholds': {name: plain(dict(zip(classes, bounds))) for name, bounds in points.items()}}
         write_atomic(folder / 'metrics.json', json.dumps(content, indent=1, ensure_ascii=False))
         samples = min(self.resamples, 200)
-        draw_panels(folder / 'roc.png', roc_panels(true, score, classes, groups=groups, samples=samples,
+        write_panels(folder / 'roc.png', roc_panels(true, score, classes, groups=groups, samples=samples,
                                                    interval=interval))
-        draw_panels(folder / 'pr.png', pr_panels(true, score, classes, groups=groups, samples=samples))
+        write_panels(folder / 'pr.png', pr_panels(true, score, classes, groups=groups, samples=samples))
         print_log(f'Metrics, ROC and precision-recall curves are in {folder}', logger='current')
 
 

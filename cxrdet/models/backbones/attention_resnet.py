@@ -248,27 +248,20 @@ class AttentionResNet(ResNet):
         return 1 + sum(layers[:i]) + int(block) // sizes[i], last + 1
 
 
-def behind(stages: Sequence[int], *configs: dict) -> list[list[dict] | None]:
-    """The same layers behind each of ``stages`` (1 .. 4), as ``attention`` takes them.
-
-    Raises:
-        ConfigError: if a stage is none of 1 .. 4.
-    """
-    if not set(stages) <= {1, 2, 3, 4}:
-        raise ConfigError(f'stages: expected numbers in 1 .. 4, got {tuple(stages)}')
-    return [[dict(cfg) for cfg in configs] if stage in stages else None for stage in (1, 2, 3, 4)]
-
-
 def preset(position: str, stages: Sequence[int] | None, *, gate: dict | None = None,
-           self_attention: dict | None = None) -> list[list[dict] | None]:
+           self_attention: dict | None = None) -> list[list[dict]]:
     """``attention`` of a preset: gate, then self-attention, behind stage 4 or as in the papers.
 
-    In blocks, without ``stages``, a gate stands in all of them and self-attention in those of stage 4 alone.
+    In blocks, without ``stages``, a gate stands in all of them and self-attention in those of stage 4 alone. Raises
+    ConfigError if a stage is none of 1 .. 4.
     """
-    gated = ((1, 2, 3, 4) if position == 'blocks' else (4,)) if stages is None else stages
-    gates = behind(gated, *([gate] if gate else []))
-    attending = behind((4,) if stages is None else stages, *([self_attention] if self_attention else []))
-    return [[*(first or ()), *(second or ())] for first, second in zip(gates, attending)]
+    numbers = (1, 2, 3, 4)
+    attending = (4,) if stages is None else stages
+    gated = numbers if stages is None and position == 'blocks' else attending
+    if not set(attending) <= set(numbers):
+        raise ConfigError(f'stages: expected numbers in 1 .. 4, got {tuple(attending)}')
+    return [[dict(cfg) for cfg, places in ((gate, gated), (self_attention, attending)) if cfg and number in places]
+            for number in numbers]
 
 
 @MODELS.register_module()

@@ -8,8 +8,7 @@ from mmdet.models.utils import samplelist_boxtype2tensor
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from cxrdet.core.detection.fusion import check_fusion
-from cxrdet.core.detection.member_fusion import fuse_known
+from cxrdet.core.detection.fusion import check_fusion, fuse_known
 from cxrdet.core.errors import ConfigError
 from cxrdet.models.ensemble_members import MAX_PER_IMG, build_members, checked_weights, class_orders, known_labels
 from cxrdet.models.fusable_boxes import FusableBoxes

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cxrdet.core.terminal import visible
+from cxrdet.visualization.plots import drawn, look_of
 from cxrdet.visualization.report.content import Content
-from cxrdet.visualization.report.svg import drawn, look_of, place
 
 #: Macro of ``sections.html`` -> title, in the order of the page.
 SECTIONS = {'summary': 'Scores', 'advice': 'What to do', 'data': 'Data', 'model': 'Model', 'training': 'Training',
@@ -102,5 +102,5 @@ def _shown(value: Any) -> Any:
 #: The templates escape whatever is not markup already.
 TEMPLATES = Environment(loader=PackageLoader(__package__, ''), autoescape=True, finalize=_shown, trim_blocks=True,
                         lstrip_blocks=True, undefined=StrictUndefined)
-TEMPLATES.filters |= {'number': number, 'drawn': drawn, 'look': look_of, 'place': place,
+TEMPLATES.filters |= {'number': number, 'drawn': drawn, 'look': look_of,
                       'base64': lambda data: base64.b64encode(data).decode()}

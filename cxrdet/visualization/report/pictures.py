@@ -10,14 +10,14 @@ from cxrdet.core.detection.diagnosis import worst_images
 from cxrdet.core.detection.error_types import ERROR_TYPES, HIT, ErrorTable, error_table
 from cxrdet.core.detection.matching import Pairing
 from cxrdet.core.diagnosis import listed
-from cxrdet.visualization.boxes import STATES, draw_boxes
+from cxrdet.visualization.boxes import STATES, draw_boxes, resized
 from cxrdet.visualization.report.content import Picture
 
 BOX_KINDS = {'missed': 'missed', 'background': 'nothing is there', 'localisation': 'badly placed',
              'classification': 'wrong class', 'both': 'badly placed and wrong class', 'duplicate': 'twice'}
 LABEL_KINDS = {'missed': 'missed', 'false': 'false alarm'}
 _MOST_NAMES = 4
-_LONG_SIDE, _QUALITY = 600, 80
+LONG_SIDE, _QUALITY = 600, 80
 _MOST_BYTES = 7 * 2 ** 20  # of all pictures; base64 adds a third
 
 
@@ -56,7 +56,7 @@ def detection_pictures(pairing: Pairing, images: Sequence[str], classes: Sequenc
     pictures = []
     for place in choose([marks[row['index']] for row in rows], most):
         index, path = rows[place]['index'], rows[place]['image']
-        image, scale = reduced(read(path))
+        image, scale = resized(read(path), LONG_SIDE, enlarge=False)
         image = _draw_errors(image, scale, pairing, table, index, classes)
         pictures.append(_picture(image, path, rows[place]['why'], marks[index]))
     return _within_budget(pictures)
@@ -114,13 +114,6 @@ def _words(classes: Sequence[str], true: np.ndarray, prob: np.ndarray, called: n
     missed = [f'{classes[i]} {prob[i]:.2f}' for i in np.flatnonzero((true == 1) & ~called)]
     return f'labels: {", ".join(labels)}; called: {listed(found, _MOST_NAMES) or "nothing"}' + (
         f'; missed: {", ".join(missed)}' if missed else '')
-
-
-def reduced(image: np.ndarray, long_side: int = _LONG_SIDE) -> tuple[np.ndarray, float]:
-    """The image with a long side of at most so many pixels, and the scale."""
-    scale = min(1., long_side / max(image.shape[:2]))
-    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
-    return (image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)), scale
 
 
 def _picture(image: np.ndarray, path: str, text: str, marks: set) -> Picture:

@@ -27,7 +27,7 @@ def image(found=(), truth=(), ignore=None):
 
 
 def table(*images, classes=2, **options):
-    return error_table(pair_boxes([i[0] for i in images], [i[1] for i in images], classes), **options)
+    return error_table(pair_boxes([i[0] for i in images], [i[1] for i in images], classes, **options))
 
 
 @pytest.mark.parametrize('found, truth, kind', [
@@ -176,7 +176,7 @@ def test_sizes_by_hand():
 @pytest.mark.parametrize('call, text', [
     (lambda: table(image([(A, 2, .9)])), r'image 0: predicted labels must lie in 0\.\.1, got 2\.\.2'),
     (lambda: table(image([], [(A, -1)])), r'ground-truth labels must lie in 0\.\.1, got -1\.\.-1'),
-    (lambda: table(image(), background=.6), '<= background < foreground <= 1, got 0.6 and 0.5'),
+    (lambda: table(image(), lowest=.6), 'noted from an overlap of 0.1 on, got 0.6'),
 ])
 def test_errors(call, text):
     with pytest.raises(ValueError, match=text):

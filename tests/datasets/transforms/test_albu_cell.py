@@ -10,7 +10,9 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope
 
+from cxrdet.core.recipes import find_config
 from cxrdet.engine.seeding import seed_dataset, seed_generators
+from cxrdet.preflight.config import load_config
 
 pytestmark = pytest.mark.long
 
@@ -19,6 +21,8 @@ COLORS = ((210, 60, 60), (60, 210, 60), (60, 60, 210))  # BGR; the class is the 
 SIZES = (18, 30, 46)
 MIDDLE = (0, 6, 7)  # of the discs below: no crop cuts them
 SHADES = [*range(10, 86, 15), *range(125, 216, 15)]  # none near 104, which fills the border
+
+PRESET = find_config('cxrdet::_base_/datasets/cell_coco_albu')
 
 
 @pytest.fixture(scope='module')
@@ -47,7 +51,7 @@ def cells(tmp_path_factory):
 
 def dataset_of(name, root):
     """The training set of a cell config over the set of discs."""
-    cfg = Config.fromfile(f'configs/faster_rcnn_fpn_cell_{name}.py').train_dataloader.dataset
+    cfg = load_config(f'faster_rcnn_fpn_cell+{name}').train_dataloader.dataset
     inner = cfg.get('dataset', cfg)
     inner.data_root = str(root)
     with DefaultScope.overwrite_default_scope('mmdet'):
@@ -67,11 +71,11 @@ def dominant(pixels):
     return np.bincount(coloured.argmax(axis=1), minlength=3) / max(len(coloured), 1), len(coloured)
 
 
-@pytest.mark.parametrize('name', ['albu', 'mosaic', 'copy_paste'])
+@pytest.mark.parametrize('name', ['albumentations', 'mosaic', 'copy_paste'])
 def test_boxes_labels_and_flags_are_in_step(name, cells):
     """Every box lies within the image, and its colour tells its label; ignored ones are blue, of odd images."""
     dataset, kinds = seeded(dataset_of(name, cells)), set()
-    draws = 500 if name == 'albu' else 100
+    draws = 500 if name == 'albumentations' else 100
     for draw in range(draws):
         sample = dataset[draw % len(dataset)]
         image, data = sample['inputs'].permute(1, 2, 0).numpy(), sample['data_samples']
@@ -94,7 +98,7 @@ def test_boxes_labels_and_flags_are_in_step(name, cells):
 def test_no_argument_is_unknown_to_the_installed_albumentations(cells):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter('always')
-        dataset = seeded(dataset_of('albu', cells))
+        dataset = seeded(dataset_of('albumentations', cells))
         for k in range(12):
             dataset[k]
     assert [str(one.message) for one in told if not issubclass(one.category, DeprecationWarning)] == []
@@ -104,7 +108,7 @@ def test_no_argument_is_unknown_to_the_installed_albumentations(cells):
 def geometry(size=(640, 640)):
     """The preset without what changes values only, as the config has it."""
     import albumentations
-    albu = Config.fromfile('configs/faster_rcnn_fpn_cell_albu.py').train_pipeline[3]
+    albu = Config.fromfile(PRESET).train_pipeline[3]
     preset = albu.transforms[1]
     albu.transforms = albu.transforms[:2]
     preset.transforms = [step for step in preset.transforms
@@ -119,7 +123,8 @@ def geometry(size=(640, 640)):
 def test_one_to_eight_black_holes(name, shape, size):
     """Of 32 x 32 px in images of 640 px; of a twentieth of each side in small ones. Some overlap or are cut off."""
     import albumentations
-    _, _, holes = Config.fromfile(f'configs/faster_rcnn_fpn_{name}_albu.py').train_pipeline[3].transforms
+    _, _, holes = Config.fromfile(PRESET if name == 'cell' else find_config('faster_rcnn_fpn_bccd_albu')
+                                  ).train_pipeline[3].transforms
     assert holes.pop('type') == 'CoarseDropout' and holes.pop('p') == 0.3
     transform, found, numbers = albumentations.CoarseDropout(**holes, p=1.0), [], []
     transform.set_random_seed(0)
@@ -187,7 +192,7 @@ def test_boxes_fit_their_objects():
 
 
 def test_an_image_that_loses_all_boxes_stays_as_background():
-    cfg = Config.fromfile('configs/faster_rcnn_fpn_cell_albu.py').train_pipeline
+    cfg = Config.fromfile(PRESET).train_pipeline
     cfg[3].transforms = [dict(type='Crop', x_min=300, y_min=300, x_max=600, y_max=600, p=1.0)]
     with DefaultScope.overwrite_default_scope('mmdet'):
         albu, pack = TRANSFORMS.build(cfg[3]), TRANSFORMS.build(cfg[4])
@@ -216,18 +221,19 @@ def test_boxes_beyond_the_image_are_clipped():
 
 def test_sizes_of_multiscale_training(cells):
     seen = {}
-    for name, expected in (('cell', [480, 512, 544, 576, 608, 640]), ('bccd', [312, 333, 354, 374, 395, 416])):
-        cfg = Config.fromfile(f'configs/faster_rcnn_fpn_{name}_multiscale.py').train_pipeline
+    for name, expected in (('cell+multi_scale', [480, 512, 544, 576, 608, 640]),
+                           ('bccd_multiscale', [312, 333, 354, 374, 395, 416])):
+        cfg = load_config(f'faster_rcnn_fpn_{name}').train_dataloader.dataset.pipeline
         with DefaultScope.overwrite_default_scope('mmdet'):
             resize = TRANSFORMS.build(cfg[2])
         seed_generators(0)
         seen[name] = {resize(dict(img=np.zeros((480, 640, 3), np.uint8)))['img'].shape for _ in range(100)}
         assert sorted(width for _, width, _ in seen[name]) == expected
-    shares = [np.array(sorted(width for _, width, _ in seen[name])) for name in ('cell', 'bccd')]
+    shares = [np.array(sorted(width for _, width, _ in seen[name])) for name in seen]
     assert shares[1] / 416 == pytest.approx(shares[0] / 640, abs=0.002)
 
 
-@pytest.mark.parametrize('name', ['albu', 'mosaic', 'copy_paste', 'multiscale'])
+@pytest.mark.parametrize('name', ['albumentations', 'mosaic', 'copy_paste', 'multi_scale'])
 def test_draws_follow_from_the_seed_alone(name, cells):
     """A set that has been used, seeded anew, draws what a fresh one draws: nothing is cached between samples."""
     used, fresh = seeded(dataset_of(name, cells), 5), dataset_of(name, cells)

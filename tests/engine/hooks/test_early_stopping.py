@@ -179,7 +179,7 @@ def ending(folder):
 @pytest.fixture(scope='module', params=[False, True], ids=['', 'EMA'])
 def unbroken(request, train, tmp_path_factory):
     """A run that stops before its time and ends with another epoch's weights; and how it goes."""
-    import cxrdet.visualization.curves  # noqa: F401  # here, so that the forked children need not
+    import cxrdet.visualization.plots  # noqa: F401  # here, so that the forked children need not
     options = dict(hooks=HOOK_CFGS, epochs=12, ema=request.param, seed=3)
     folder = tmp_path_factory.mktemp('unbroken')
     assert train(folder, **options) == 0

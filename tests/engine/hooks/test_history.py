@@ -29,7 +29,7 @@ def records_of(folder):
 def unbroken(train, tmp_path_factory):
     import matplotlib.backends.backend_agg  # noqa: F401  # here, so that the forked children need not
 
-    import cxrdet.visualization.curves  # noqa: F401
+    import cxrdet.visualization.plots  # noqa: F401
     made = {}
 
     def get(mode):

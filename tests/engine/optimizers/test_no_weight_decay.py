@@ -8,6 +8,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from cxrdet.core.recipes import find_config
 from cxrdet.engine.optimizers.no_weight_decay import exempt_from_decay
 from cxrdet.registry import MODELS
 
@@ -58,7 +59,7 @@ def test_a_step_without_gradients(model, optimizer, paramwise):
 def test_every_parameter_of_the_recipes(name):
     """Convolutions and linear layers decay; norms, biases and fusion weights do not."""
     init_default_scope('mmdet')
-    cfg = Config.fromfile(f'configs/{name}.py')
+    cfg = Config.fromfile(find_config(name))
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
     wrapper = exempt_from_decay(model, build_optim_wrapper(model, cfg.optim_wrapper))

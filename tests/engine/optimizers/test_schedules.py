@@ -10,6 +10,7 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
 import cxrdet  # noqa: F401
+from cxrdet.core.recipes import find_config
 from cxrdet.preflight.config import load_config
 
 PER_EPOCH = 10
@@ -23,7 +24,7 @@ def rates(name):
 
 def rates_of_groups(name, model, options=()):
     """The rates of every iteration, one a group of parameters."""
-    cfg = load_config(f'configs/{name}.py', cfg_options=list(options))
+    cfg = load_config(name, cfg_options=list(options))
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         optim = build_optim_wrapper(model, cfg.optim_wrapper)
         schedulers = []
@@ -45,10 +46,10 @@ def rates_of_groups(name, model, options=()):
 
 
 @pytest.mark.parametrize(('name', 'base', 'optimizer', 'decay'), [
-    ('_base_/schedules/adamw_1e-3_cosine_100e', 1e-3, 'AdamW', 1e-4),
-    ('_base_/schedules/adamw_1e-4_cosine_100e', 1e-4, 'AdamW', 0.05),
-    ('faster_rcnn_fpn_cell_lamb', 1e-3, 'Lamb', 0.01),
-    ('faster_rcnn_fpn_cell_lookahead', 1e-3, 'Lookahead', 1e-4)])
+    ('configs/_base_/schedules/adamw_1e-3_cosine_100e.py', 1e-3, 'AdamW', 1e-4),
+    ('configs/_base_/schedules/adamw_1e-4_cosine_100e.py', 1e-4, 'AdamW', 0.05),
+    ('faster_rcnn_fpn_cell+lamb', 1e-3, 'Lamb', 0.01),
+    ('faster_rcnn_fpn_cell+lookahead', 1e-3, 'Lookahead', 1e-4)])
 def test_warm_up_and_cosine(name, base, optimizer, decay):
     found, optim = rates(name)
     assert type(optim.optimizer).__name__ == optimizer
@@ -69,13 +70,13 @@ def test_warm_up_and_cosine(name, base, optimizer, decay):
 def test_which_of_the_two_the_recipes_take():
     """The rate and decay that were asked for; the other stands beside it."""
     for name in ('faster_rcnn_fpn_cell', 'faster_rcnn_bifpn_cell', 'retinanet_bifpn_cell'):
-        cfg = Config.fromfile(f'configs/{name}.py')
+        cfg = Config.fromfile(find_config(name))
         asked = Config.fromfile('configs/_base_/schedules/adamw_1e-3_cosine_100e.py')
         assert (cfg.optim_wrapper, cfg.param_scheduler) == (asked.optim_wrapper, asked.param_scheduler)
 
 
 def test_fixed_rate():
-    found, optim = rates('_base_/schedules/adam_fixed_20e')
+    found, optim = rates('cxrdet::_base_/schedules/adam_fixed_20e')
     assert type(optim.optimizer).__name__ == 'Adam'
     assert found == [1e-3] * 20 * PER_EPOCH
 
@@ -121,7 +122,7 @@ def test_one_cycle():
 
 def rates_by_name(config, **backbone):
     from mmpretrain.registry import MODELS
-    cfg = Config.fromfile(f'configs/{config}.py')
+    cfg = Config.fromfile(find_config(config))
     cfg.model.pop('init_cfg', None)
     cfg.model.backbone.update(backbone)
     cfg.model.head.in_channels = 16

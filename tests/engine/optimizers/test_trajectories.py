@@ -4,10 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, DefaultScope
 from torch import nn
+
+from cxrdet.preflight.config import load_config
 
 GRADIENTS = [(0.3, -0.4), (0.6, 0.1), (-3.0, 4.0), (0.0, 0.2), (0.5, -0.5)]
 START = (0.8, -0.6)
@@ -15,7 +16,7 @@ START = (0.8, -0.6)
 
 def trajectory(name, **options):
     """The two weights after each step, by the optimizer that a config has."""
-    cfg = Config.fromfile(f'configs/{name}.py')
+    cfg = load_config(name)
     cfg.optim_wrapper.optimizer.update(options)
     model = nn.Module()
     model.weight = nn.Parameter(torch.tensor(START, dtype=torch.float64))
@@ -49,7 +50,7 @@ def test_lamb():
     to length 1 first, as the authors' code does: the third has length 5.
     """
     w, m, v = list(START), [0., 0.], [0., 0.]
-    weights = trajectory('faster_rcnn_fpn_cell_lamb', weight_decay=0.1)
+    weights = trajectory('faster_rcnn_fpn_cell+lamb', weight_decay=0.1)
     for t, (gradient, found) in enumerate(zip(GRADIENTS, weights), 1):
         length, step = max(1.0, math.hypot(*gradient)), [0., 0.]
         for i, g in enumerate(gradient):
@@ -62,11 +63,11 @@ def test_lamb():
     assert math.dist(w, START) > 0.002
 
 
-@pytest.mark.parametrize(('name', 'momentum', 'gamma'), [('faster_rcnn_fpn_cell_ema', 0.0002, 2000),
+@pytest.mark.parametrize(('name', 'momentum', 'gamma'), [('faster_rcnn_fpn_cell+ema', 0.0002, 2000),
                                                          ('faster_rcnn_fpn_bccd', None, None)])
 def test_averaged_weights(name, momentum, gamma):
     """The share of each new weight falls from near 1 to momentum: (1 - momentum) e^(-(1 + t) / gamma) + momentum."""
-    cfg = Config.fromfile(f'configs/{name}.py').default_hooks.ema
+    cfg = load_config(name).default_hooks.ema
     momentum, gamma = momentum or cfg.momentum, gamma or cfg.gamma
     assert (cfg.momentum, cfg.gamma) == (momentum, gamma) and 0 < momentum < 0.1
     model = nn.Linear(1, 1, bias=False).double()

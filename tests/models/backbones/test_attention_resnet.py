@@ -9,8 +9,9 @@ from torch import nn
 
 from cxrdet.checkpoints.checkpoint import install_safe_loader
 from cxrdet.core.errors import CheckpointError
+from cxrdet.core.recipes import find_config
 from cxrdet.models.backbones import AttentionResNet, add_attention
-from cxrdet.models.backbones.attention_resnet import behind
+from cxrdet.models.backbones.attention_resnet import preset
 from cxrdet.models.layers import ECA, BoTAttention, CoordinateAttention, LinearBoTAttention
 from cxrdet.registry import MODELS
 
@@ -257,7 +258,8 @@ def test_norms_of_the_attention_learn_while_others_rest(make):
 
 
 def test_attention_of_a_stage_that_is_frozen_later_rests():
-    net = AttentionResNet(18, behind([2, 4], dict(type='cxrdet.CoordinateAttention')), stem_channels=8, base_channels=8)
+    attention = preset('stage', [2, 4], gate=dict(type='cxrdet.CoordinateAttention'))
+    net = AttentionResNet(18, attention, stem_channels=8, base_channels=8)
     net.frozen_stages = 3
     net.train()
     assert not net.layer2.attention.training
@@ -340,12 +342,11 @@ def test_under_a_pyramid(neck):
 
 @pytest.mark.parametrize('name', ['faster_rcnn_fpn_cell', 'faster_rcnn_bifpn_cell_tiny'])
 def test_backbone_of_a_detector(name):
-    from pathlib import Path
 
     from mmdet.structures import DetDataSample
     from mmengine.config import Config
     from mmengine.structures import InstanceData
-    cfg = Config.fromfile(Path(__file__).parents[3] / 'configs' / f'{name}.py')
+    cfg = Config.fromfile(find_config(name))
     init_default_scope('mmdet')
     import mmdet.models  # noqa: F401
     model = cfg.model

@@ -15,7 +15,7 @@ from cxrdet.core.sample_files import read_samples, write_samples
 pytestmark = pytest.mark.long
 
 CLASSES = ('lsil', 'hsil', 'scc')
-CONFIG = 'configs/resnet18_crops_64.py'
+CONFIG = 'configs/ablations/crops/resnet18_crops_64.py'
 QUICK = ['test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False']
 
 

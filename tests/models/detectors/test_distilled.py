@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.core.recipes import find_config
 
 pytestmark = pytest.mark.long
 
@@ -36,7 +37,7 @@ def scope():
 
 def student(stages=2, **changes):
     name = 'faster_rcnn_r18_fpn' if stages == 2 else 'retinanet_r50_fpn'
-    cfg = Config.fromfile(f'configs/_base_/models/{name}.py')
+    cfg = Config.fromfile(find_config(f'_base_/models/{name}'))
     cfg.merge_from_dict({f'model.{key}': value for key, value in ((TWO if stages == 2 else ONE) | changes).items()})
     return cfg.model
 

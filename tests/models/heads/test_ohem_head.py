@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.registry import TASK_UTILS, DefaultScope
 from mmengine.structures import InstanceData
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
+from cxrdet.preflight.config import load_config
 from cxrdet.registry import MODELS
 
 CROSS_ENTROPY = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False)
@@ -40,10 +40,10 @@ def test_as_the_loss_of_a_head():
     assert head.fc_cls.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize('name', ['cell', 'bccd'])
+@pytest.mark.parametrize('name', ['faster_rcnn_fpn_cell+ohem_loss', 'faster_rcnn_fpn_bccd_ohem_loss'])
 def test_loss_of_the_configs(name):
     """Of 20 sampled regions the 14 with the highest cross-entropy; a region of weight 0 is none of the 20."""
-    cfg = Config.fromfile(f'configs/faster_rcnn_fpn_{name}_ohem_loss.py').model
+    cfg = load_config(name).model
     head = build(cfg.roi_head.bbox_head.loss_cls)
     assert (head.loss_cls.keep, cfg.train_cfg.rcnn.sampler.type) == (0.7, 'RandomSampler')
     scores = torch.randn(21, 4, generator=torch.manual_seed(2), requires_grad=True)
@@ -148,10 +148,10 @@ def test_a_loss_without_wishes_leaves_the_head_as_it_is(loss):
         assert getattr(wrapped, name, False) == getattr(wrapped.loss, name, False)
 
 
-@pytest.mark.parametrize('name', ['cell', 'bccd'])
+@pytest.mark.parametrize('name', ['faster_rcnn_fpn_cell+ohem', 'faster_rcnn_fpn_bccd_ohem'])
 def test_sampler_of_the_configs_takes_the_hardest(name):
     """Forty background regions, eight wanted: those whose loss is highest; a score is their first coordinate."""
-    cfg = Config.fromfile(f'configs/faster_rcnn_fpn_{name}_ohem.py').model.train_cfg.rcnn.sampler
+    cfg = load_config(name).model.train_cfg.rcnn.sampler
     head = build(CROSS_ENTROPY)
 
     def forward(_, rois):

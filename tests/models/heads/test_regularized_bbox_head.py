@@ -1,12 +1,12 @@
 """The box head with batch norm and dropout against the same layers written out."""
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
+from cxrdet.preflight.config import load_config
 from cxrdet.registry import MODELS
 
 
@@ -109,12 +109,14 @@ def test_l2_out_of_range(l2):
         build(l2=l2)
 
 
-@pytest.mark.parametrize('name', ['cell', 'bccd'])
-def test_the_config_regularises_no_less_than_its_twin(name):
+@pytest.mark.parametrize(('plain', 'regularized'), [
+    ('faster_rcnn_fpn_cell', 'faster_rcnn_fpn_cell+regularized_head'),
+    ('faster_rcnn_fpn_bccd', 'faster_rcnn_fpn_bccd_regularized')])
+def test_the_config_regularises_no_less_than_its_twin(plain, regularized):
     """No weight of the head decays less than in the baseline; the L2 term of 1e-4 comes on top."""
     decays = {}
-    for config in (f'faster_rcnn_fpn_{name}', f'faster_rcnn_fpn_{name}_regularized'):
-        cfg = Config.fromfile(f'configs/{config}.py')
+    for config in (plain, regularized):
+        cfg = load_config(config)
         cfg.model.backbone.init_cfg = None
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = MODELS.build(cfg.model)

@@ -6,6 +6,7 @@ from mmengine.registry import DefaultScope
 from torchvision.ops import sigmoid_focal_loss
 
 from cxrdet.core.errors import ConfigError
+from cxrdet.core.recipes import find_config
 from cxrdet.registry import MODELS
 
 
@@ -71,7 +72,7 @@ def test_head_predicts_one_score_a_class():
 @pytest.mark.parametrize('name', ['bifpn_focal_giou_cell', 'fpn_bccd_focal_giou'])
 def test_head_of_the_configs(name):
     """Scores start at 0.01; the class loss is the sum over positives, and the parts weigh 1, 1.5 and 0.5."""
-    cfg = Config.fromfile(f'configs/faster_rcnn_{name}.py').model
+    cfg = Config.fromfile(find_config(f'faster_rcnn_{name}')).model
     assert cfg.rpn_head.loss_cls.loss_weight == 0.5
     with DefaultScope.overwrite_default_scope('mmdet'):
         head = MODELS.build(dict(cfg.roi_head.bbox_head, num_classes=3, in_channels=4, roi_feat_size=2))

@@ -4,6 +4,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import TASK_UTILS, init_default_scope
 
+from cxrdet.core.recipes import find_config
 from cxrdet.models.necks.bifpn import BiFPN
 from cxrdet.registry import MODELS
 
@@ -100,7 +101,7 @@ def test_same_shapes_as_fpn(kwargs):
 @pytest.mark.parametrize('name', ['retinanet_bifpn_cell', 'faster_rcnn_bifpn_p3_p7_cell'])
 def test_configs_on_p3_to_p7(name):
     """Strides 8 to 128 in pyramid, anchors and regions alike; the smallest anchors have the 16 px of the flagship."""
-    cfg = Config.fromfile(f'configs/{name}.py').model
+    cfg = Config.fromfile(find_config(name)).model
     neck = MODELS.build(cfg.neck)
     outs = neck([torch.zeros(1, c, 256 // s, 384 // s) for c, s in zip(cfg.neck.in_channels, (4, 8, 16, 32))])
     strides = [256 // out.shape[2] for out in outs]

@@ -1,7 +1,0 @@
-"""Losses of a two-stage detector: focal (0.25, 2) for classes, GIoU for boxes, weights 1, 1.5, 0.5 (objectness)."""
-focal_giou_rpn = dict(loss_cls=dict(loss_weight=0.5))
-focal_giou_head = dict(
-    reg_decoded_bbox=True,
-    cls_predictor_cfg=dict(type='cxrdet.PriorLinear', prior=0.01),
-    loss_cls=dict(_delete_=True, type='cxrdet.RoIFocalLoss', gamma=2.0, alpha=0.25, loss_weight=1.0),
-    loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=1.5))

@@ -1,0 +1,13 @@
+"""ResNet-18 of half the width at 160 px on NIH ChestX-ray14, contrast of the films equalised by CLAHE.
+Run: cxrdet train resnet18_half_clahe_nih_160 --data-root data/nih
+"""
+_base_ = './resnet18_half_nih_160.py'
+load = [
+    dict(type='cxrdet.LoadImage', cache=True, transforms=[dict(type='cxrdet.CLAHE')]),
+    dict(type='Resize', scale=160, interpolation='area')
+]
+pack = dict(type='PackInputs', meta_keys={{_base_.meta_keys}})
+train_pipeline = [*load, dict(type='cxrdet.ChestAugment', hflip=True), pack]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=[*load, pack]))
+test_dataloader = dict(dataset=dict(pipeline=[*load, pack]))

@@ -1,5 +1,0 @@
-"""DenseNet-121 for labels that are often wrong, as those read from reports: each is taken to be wrong once in twenty.
-Run: python tools/train.py configs/densenet121_nih_label_smoothing.py --data-root data/nih
-"""
-_base_ = './densenet121_nih.py'
-model = dict(head=dict(loss=dict(type='cxrdet.MaskedBCELoss', smoothing=0.1)))

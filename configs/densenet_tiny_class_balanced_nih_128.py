@@ -1,5 +1,0 @@
-"""The narrow DenseNet at 128 px on NIH ChestX-ray14, every class drawn equally often.
-Run: python tools/train.py configs/densenet_tiny_class_balanced_nih_128.py --data-root data/nih
-"""
-_base_ = './densenet_tiny_nih_128.py'
-train_dataloader = dict(sampler=dict(_delete_=True, type='cxrdet.ClassBalancedSampler'))

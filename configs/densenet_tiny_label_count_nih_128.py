@@ -1,5 +1,0 @@
-"""The narrow DenseNet at 128 px on NIH ChestX-ray14, films drawn by their number of labels + 0.04.
-Run: python tools/train.py configs/densenet_tiny_label_count_nih_128.py --data-root data/nih
-"""
-_base_ = './densenet_tiny_nih_128.py'
-train_dataloader = dict(sampler=dict(_delete_=True, type='cxrdet.LabelCountSampler'))

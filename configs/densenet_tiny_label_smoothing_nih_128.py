@@ -1,5 +1,0 @@
-"""densenet_tiny_nih_128.py with smoothed labels: 0.05 and 0.95 in place of 0 and 1.
-Run: python tools/train.py configs/densenet_tiny_label_smoothing_nih_128.py --data-root data/nih
-"""
-_base_ = './densenet_tiny_nih_128.py'
-model = dict(head=dict(loss=dict(type='cxrdet.MaskedBCELoss', smoothing=0.1)))

@@ -1,8 +1,0 @@
-"""The flagship on the small training split of the Comparison detector: 762 images, annotations/train_small.json.
-Run: python tools/train.py configs/faster_rcnn_bifpn_cdetector_small.py --data-root data/cdetector
-
-The small list is part of the full one; make it with
-python tools/prepare_data.py cdetector SMALL_LIST data/cdetector --split train_small
-"""
-_base_ = './faster_rcnn_bifpn_cdetector.py'
-train_dataloader = dict(dataset=dict(ann_file='annotations/train_small.json'))

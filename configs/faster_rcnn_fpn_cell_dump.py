@@ -1,8 +1,0 @@
-"""The baseline of faster_rcnn_fpn_cell.py whose test also writes its raw predictions, as tools/test.py --out does.
-Run: python tools/train.py configs/faster_rcnn_fpn_cell_dump.py --data-root data/cell
-"""
-_base_ = './faster_rcnn_fpn_cell.py'
-test_evaluator = [
-    {{_base_.test_evaluator}},
-    dict(type='cxrdet.DumpPredictions', out_file_path='work_dirs/faster_rcnn_fpn_cell_dump/predictions.npz')
-]

@@ -1,5 +1,0 @@
-"""Faster R-CNN, ConvNeXt-T, FPN on a COCO-format cell set.
-Run: python tools/train.py configs/faster_rcnn_fpn_convnext_t_cell.py --data-root data/cell
-"""
-_base_ = ['./faster_rcnn_fpn_cell.py', './_base_/backbones/convnext_t.py']
-model = dict(backbone={{_base_.backbone}}, neck=dict(in_channels={{_base_.backbone_channels}}))

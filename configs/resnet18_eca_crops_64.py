@@ -1,5 +1,0 @@
-"""ResNet-18 with efficient channel attention behind stage 4, on small crops of cells, from random weights.
-Run: python tools/train.py configs/resnet18_eca_crops_64.py --data-root data/crops
-"""
-_base_ = './resnet18_crops_64.py'
-model = dict(backbone=dict(_delete_=True, type='cxrdet.ResNet18ECA'))
