@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import check_numbers
 from cxrdet.core.files import write_atomic
 from cxrdet.core.model_diagnosis import diagnosis_of
 from cxrdet.inference.split_predictions import judge
@@ -30,8 +30,7 @@ def diagnose(config: Config | str | Path, checkpoint: str | Path, *, split: str 
 
     Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
-    if worst < 0:
-        raise ConfigError(f'expected worst of 0 or more, got {worst}')
+    check_numbers('diagnose', worst=(worst, '[0, inf)'))
     loaded, judged, train = judge(config, checkpoint, split=split, train_images=train_images, score_thr=score_thr,
                                   seed=seed, device=device, workers=workers, trust=trust, progress=progress)
     report = {'config': str(loaded.cfg.filename or ''), 'checkpoint': loaded.checkpoint, 'seed': seed} | diagnosis_of(

@@ -120,16 +120,13 @@ def _sizes(report: dict) -> list[str]:
     for name, title in (('absolute', 'area, px'), ('relative', 'share of image')):
         rows = []
         for row in report['by_size'][name]:
-            low, high = (_limit(row[end], name) for end in ('low', 'high'))
+            low, high = ('' if row[end] is None else f'{row[end]:.0f}' if name == 'absolute' else f'{row[end]:.2%}'
+                         for end in ('low', 'high'))
             rows.append([row['size'], f'from {low}' if row['high'] is None else f'{low} - {high}', row['boxes'],
                          row['found'], row['recall'], row['detections'] - row['hits'], row['localisation'],
                          row['background']])
         lines += _table(['size', title, 'boxes', 'found', 'recall', 'false', 'localis.', 'backgr.'], rows)
     return lines
-
-
-def _limit(value: float | None, name: str) -> str:
-    return '' if value is None else f'{value:.0f}' if name == 'absolute' else f'{value:.2%}'
 
 
 def _confusion(report: dict) -> list[str]:

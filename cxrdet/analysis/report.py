@@ -20,7 +20,7 @@ from cxrdet.core.classification.roc import AurocInterval, auroc_interval
 from cxrdet.core.commit import commit_of
 from cxrdet.core.detection.average_precision import IOUS
 from cxrdet.core.diagnosis import quality_text
-from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.errors import ConfigError, DataError, check_numbers
 from cxrdet.core.files import sha256_of, write_atomic
 from cxrdet.core.folders import OutputFolder
 from cxrdet.core.history import read_history
@@ -31,7 +31,7 @@ from cxrdet.core.run_log import read_logs
 from cxrdet.inference.cam import GradCam, check_installed
 from cxrdet.inference.predict import build_pipeline
 from cxrdet.inference.split_predictions import LoadedModel, judge
-from cxrdet.inference.tasks import CLASSIFICATION, Decisions
+from cxrdet.inference.tasks import Decisions
 from cxrdet.preflight.data import training_quality
 from cxrdet.version import __version__
 from cxrdet.visualization.boxes import resized
@@ -85,8 +85,7 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
     """
     if Path(out).suffix.lower() not in ('.html', '.htm'):
         raise ConfigError(f'--out {out}: the report is an HTML file; expected a name that ends in .html')
-    if pictures < 0 or samples < 1:
-        raise ConfigError(f'expected pictures of 0 or more and samples of 1 or more, got {pictures} and {samples}')
+    check_numbers('report', pictures=(pictures, '[0, inf)'), samples=(samples, '[1, inf)'))
     if history is not None:
         read_history(history)  # before the long work: it may name no file
     drawn = None if curves is None else OutputFolder(curves, 'report', names=map(_curve_file, CURVES))
@@ -100,7 +99,9 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
     write_atomic(out, render_page(content))
     if drawn is not None:
         with drawn as folder:
-            _write_curves(folder, content)
+            for title, panels in (dict(content.curves) | {CURVES[4]: content.calibration}).items():
+                if panels:
+                    write_panels(folder / _curve_file(title), panels)
     return Path(out)
 
 
@@ -231,8 +232,7 @@ class _Overlays:
                   'decisions': called.astype(int).tolist()}
         order = np.argsort(-prob, kind='stable')
         labels = [int(i) for i in order if called[i]][:_CAM_CLASSES] or [int(order[0])]
-        sheet = CLASSIFICATION.draw(image, self.prepare(results), self.prepare.transforms, record,
-                                    self.settings._replace(shown=labels))
+        sheet = self.settings._replace(shown=labels).draw(image, self.prepare(results), self.prepare.transforms, record)
         return resized(sheet, 900, enlarge=False)[0]
 
 
@@ -261,12 +261,6 @@ def _most_common(content: Content, classes: Sequence[str], counts: np.ndarray) -
 def _picture_note(content: Content, what: str) -> str:
     return (f'{len(content.pictures)} images with {what}: first the worst, then such as show every kind of error of '
             'every class. A click or the Enter key enlarges one.')
-
-
-def _write_curves(folder: Path, content: Content) -> None:
-    for title, panels in (dict(content.curves) | {CURVES[4]: content.calibration}).items():
-        if panels:
-            write_panels(folder / _curve_file(title), panels)
 
 
 def _curve_file(title: str) -> str:

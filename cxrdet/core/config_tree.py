@@ -1,9 +1,18 @@
-"""The dicts within a config, in the order in which they stand there."""
+"""The dicts within a config, in the order in which they stand there; where it counts classes."""
 from collections.abc import Iterator
 from functools import partial
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 DATASET_KEYS = ('ann_file', 'data_prefix', 'data_root')
+#: Keys that hold the number of classes of the data set.
+COUNT_KEYS = ('num_classes', 'num_things_classes')
+
+#: Subtrees of a model whose ``num_classes`` counts something else: a proposal network has one class, a backbone may
+#: carry an unused classifier, a semantic head numbers the stuff of segmentation maps, a re-identification net persons.
+#: The members of an ensemble were trained each with its own classes.
+OTHER_COUNTS = frozenset((
+    'backbone', 'rfp_backbone', 'teacher_backbone', 'shared_head', 'neck', 'rpn_head', 'semantic_head', 'reid',
+    'language_model', 'text_encoder', 'target_generator', 'init_cfg', 'train_cfg', 'test_cfg', 'members'))
 
 
 def walk(node: object) -> Iterator[dict]:

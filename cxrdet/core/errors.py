@@ -57,6 +57,13 @@ def check_numbers(owner: str, **numbers: tuple[float, str]) -> None:
             raise ConfigError(f'{owner}: {name} must lie in {interval}, got {value!r}.')
 
 
+def check_choice(what: str, value: object, choices: Iterable[object]) -> None:
+    """Raise ConfigError for a value that is none of ``choices``: ``check_choice('Loss: over', over, ('a', 'b'))``."""
+    if value not in choices:
+        raise ConfigError(f'{what} must be one of {", ".join(map(str, choices))}, got "{value}".'
+                          f'{did_you_mean(str(value), choices)}')
+
+
 def error_text(error: BaseException) -> str:
     """The text of an error as a person should see it: without the traceback of a worker process of a ``DataLoader``."""
     text = str(error)

@@ -29,11 +29,9 @@ def _read() -> dict[tuple[str, str], tuple[Evidence, ...]]:
     found: dict[tuple[str, str], tuple[Evidence, ...]] = {}
     with FILE.open(encoding='utf-8', newline='') as file:
         for line in csv.DictReader(file):
-            low, high = (float(line[end]) if line[end] else None for end in ('low', 'high'))
-            entry = Evidence(line['table'], line['row'], line['data'], line['metric'], float(line['change']), low, high,
-                             int(line['runs']))
-            key = entry.table, entry.row
-            found[key] = (*found.get(key, ()), entry)
+            numbers = {name: float(line[name]) if line[name] else None for name in ('change', 'low', 'high')}
+            entry = Evidence(**line | numbers | {'runs': int(line['runs'])})
+            found[entry[:2]] = (*found.get(entry[:2], ()), entry)
     return found
 
 

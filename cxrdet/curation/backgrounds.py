@@ -35,7 +35,7 @@ class Backgrounds:
     # of images that show none of the classes; those that an annotation gives boxes to, or on which the model finds
     # something, are refused
     folder: str | Path | None = None
-    # finds objects in files (:func:`cxrdet.inference.detector.detector`); its false alarms become hard negatives
+    # finds objects in files (:func:`cxrdet.inference.predict.detector`); its false alarms become hard negatives
     detector: Callable[[Sequence[str]], Iterator[Detected]] | None = None
     most: int = 2000  # images without boxes in the split at most; those that are there count
     score_thr: float = 0.3  # lowest score, in [0, 1], of a detection that counts as an alarm
@@ -140,7 +140,7 @@ def hard_negatives(detector: Callable[[Sequence[str]], Iterator[Detected]], trut
     annotated box of its image. One that lies in the window of a better one is left out.
 
     Args:
-        detector: From image files to what is found in each, as :func:`cxrdet.inference.detector.detector` gives it.
+        detector: From image files to what is found in each, as :func:`cxrdet.inference.predict.detector` gives it.
         truths: Path of each image -> all its annotated boxes (M, 4) xyxy, regions to ignore included.
     """
     found = []

@@ -9,7 +9,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.engine.loaders import fit_to_machine
 
 _NEEDED = {
@@ -44,8 +44,7 @@ def init_distributed(launcher: str, cfg: Any) -> None:
     if launcher == 'none':
         fit_to_machine(cfg)
         return
-    if launcher not in _NEEDED:
-        raise ConfigError(f'launcher must be one of none, {", ".join(_NEEDED)}; got "{launcher}".')
+    check_choice('launcher', launcher, ('none', *_NEEDED))
     missing = [name for name in _NEEDED[launcher] if name not in os.environ]
     if missing:
         raise ConfigError(f'--launcher {launcher}: {", ".join(missing)} not set in the environment: this process was '

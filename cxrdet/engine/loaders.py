@@ -121,9 +121,8 @@ def spare_shared_memory() -> None:
     """Let forked worker processes put tensors into ``/dev/shm`` only while much of it stays free.
 
     torch's workers hand a batch over in ``/dev/shm``, whichever sharing strategy is set. When it is full they die of a
-    "Bus error", or, since torch 2.10, the batch is lost and the run waits for it for ever. From now on what would leave
-    less than :data:`SHARED_MEMORY_RESERVE` free goes through the worker's pipe instead, as numpy arrays do: slower, the
-    same numbers. The reserve is for what other workers write at the same moment. What is shared already stays shared.
+    "Bus error", or, since torch 2.10, the run waits for ever. From now on what would leave less than
+    :data:`SHARED_MEMORY_RESERVE` free goes through the worker's pipe instead: slower, the same numbers.
     """
     ForkingPickler.register(torch.UntypedStorage, _reduce)
     default_collate_fn_map[torch.Tensor] = _stack

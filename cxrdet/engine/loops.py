@@ -28,9 +28,8 @@ class ValLossLoop(ValLoop):
     images of all processes, for detectors and classifiers. So ``save_best='val/loss', rule='less'`` works.
 
     The model stays in evaluation mode and without gradients. Models that sample boxes for their loss draw from
-    generators seeded alike for each batch; those of the training are put back. The ground truth must be in the pixels
-    that the model sees: the pipeline has ``LoadAnnotations`` before ``Resize``, which is checked. Processes with fewer
-    batches repeat their last one without counting it, because the loss of some models waits for all processes.
+    generators seeded alike for each batch. The ground truth must be in the pixels that the model sees: the pipeline has
+    ``LoadAnnotations`` before ``Resize``. Processes with fewer batches repeat their last one without counting it.
 
     Args:
         runner, dataloader, evaluator: as for ValLoop; the Runner gives them.

@@ -34,7 +34,7 @@ from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from cxrdet.checkpoints.checkpoint import Checkpoint
-from cxrdet.core.errors import ConfigError, MemoryShortageError, did_you_mean
+from cxrdet.core.errors import ConfigError, MemoryShortageError, check_choice
 from cxrdet.core.machine import cpu_share
 
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
@@ -140,11 +140,9 @@ class Precision(NamedTuple):
 
     def log(self) -> None:
         """Say which format it is and why; a warning if it is emulated."""
-        if self.emulated:
-            print_log(f'Precision: {self.name}, {self.reason}. It is emulated there, several times slower than '
-                      'float32; precision=auto would not take it', logger='current', level=logging.WARNING)
-        else:
-            print_log(f'Precision: {self.name}, {self.reason}', logger='current')
+        hint = '. It is emulated there, several times slower than float32; precision=auto would not take it'
+        print_log(f'Precision: {self.name}, {self.reason}{hint * self.emulated}', logger='current',
+                  level=logging.WARNING if self.emulated else logging.INFO)
 
 
 def asked_precision(cfg: Mapping | None = None) -> str | None:
@@ -165,8 +163,7 @@ def _tell_difference(environment: str, config: str) -> None:
 
 
 def _checked(value: str, place: str) -> str:
-    if value not in PRECISIONS:
-        raise ConfigError(f'{place}={value}: expected one of {", ".join(PRECISIONS)}.{did_you_mean(value, PRECISIONS)}')
+    check_choice(place, value, PRECISIONS)
     return value
 
 
@@ -281,18 +278,12 @@ def evaluate_in(model: nn.Module, precision: Precision) -> None:
     for name in ('val_step', 'test_step'):
         step = getattr(type(model), name, None)
         if step is not None:  # bound anew, so that a copy of the model calls its own
-            setattr(model, name, types.MethodType(_Within(step, precision), model))
+            setattr(model, name, types.MethodType(functools.partial(_run_in, precision, step), model))
 
 
-class _Within:
-    """A method that runs in a precision."""
-
-    def __init__(self, method, precision: Precision) -> None:
-        self.method, self.precision = method, precision
-
-    def __call__(self, model: nn.Module, *args, **kwargs):
-        with self.precision.autocast():
-            return self.method(model, *args, **kwargs)
+def _run_in(precision: Precision, method, model: nn.Module, *args, **kwargs):
+    with precision.autocast():
+        return method(model, *args, **kwargs)
 
 
 def build_model(cfg: Config, checkpoint: Checkpoint, device: torch.device) -> tuple[nn.Module, tuple[str, ...]]:

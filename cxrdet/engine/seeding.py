@@ -36,7 +36,7 @@ def seed_dataset(dataset: Any, *key: int) -> int:
     Found are generators of numpy, Python and torch and objects with albumentations' ``set_random_state`` or with a
     method ``set_random_seed(seed)``, in the pipelines of the dataset and of the datasets that it wraps, at any depth.
     """
-    owners = list(_owners(dataset))
+    owners = list(_owners(dataset, set()))
     for owner, sequence in zip(owners, np.random.SeedSequence(key).spawn(len(owners)), strict=True):
         seed = int(sequence.generate_state(1)[0])
         if isinstance(owner, np.random.Generator):
@@ -114,34 +114,19 @@ class _SeededBatches:
         return self.own(indices) if self.own else [self.dataset[index] for index in indices]
 
 
-def _owners(dataset: Any) -> Iterator[Any]:
-    seen: set[int] = set()
-    for inner in _datasets(dataset, seen):
-        for name in _PIPELINES:
-            yield from _generators(vars(inner).get(name), seen)
-
-
-def _datasets(dataset: Any, seen: set[int]) -> Iterator[Any]:
-    if isinstance(dataset, (list, tuple)):
-        for inner in dataset:
-            yield from _datasets(inner, seen)
-    elif hasattr(dataset, '__dict__') and id(dataset) not in seen:
-        seen.add(id(dataset))
-        yield dataset
-        for name in _WRAPPED:
-            yield from _datasets(vars(dataset).get(name), seen)
-
-
-def _generators(part: Any, seen: set[int]) -> Iterator[Any]:
+def _owners(part: Any, seen: set[int], *, in_pipeline: bool = False) -> Iterator[Any]:
+    """What holds random numbers in the pipelines of a data set, then in those of the data sets that it wraps."""
     if id(part) in seen or isinstance(part, (type, torch.Tensor, torch.nn.Module)):
         return
     seen.add(id(part))
-    if isinstance(part, (np.random.Generator, random.Random, torch.Generator)) or (
-            hasattr(part, 'set_random_state') or hasattr(part, 'set_random_seed')):
+    if in_pipeline and (isinstance(part, (np.random.Generator, random.Random, torch.Generator))
+                        or hasattr(part, 'set_random_state') or hasattr(part, 'set_random_seed')):
         yield part
     elif isinstance(part, (list, tuple)):
         for inner in part:
-            yield from _generators(inner, seen)
+            yield from _owners(inner, seen, in_pipeline=in_pipeline)
     elif isinstance(part, dict) or hasattr(part, '__dict__'):
-        for inner in (part if isinstance(part, dict) else vars(part)).values():
-            yield from _generators(inner, seen)
+        own = part if isinstance(part, dict) else vars(part)
+        names = (*_PIPELINES, *_WRAPPED) if not in_pipeline else own
+        for name in names:
+            yield from _owners(own.get(name), seen, in_pipeline=in_pipeline or name in _PIPELINES)

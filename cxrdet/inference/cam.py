@@ -135,16 +135,13 @@ def default_layer(model: nn.Module, inputs: torch.Tensor) -> str:
             handle.remove()
     stop = len(ended)
     if any(name.rpartition('.')[2] == 'cls_token' for name, _ in backbone.named_parameters()):
-        stop = max((count for name, count in started if _is_attention(backbone.get_submodule(name))), default=stop)
+        stop = max((count for name, count in started if type(
+            backbone.get_submodule(name)).__name__.lower().endswith(('attention', 'msa'))), default=stop)
     found = [name for name, part, grid in ended[:stop] if grid is not None and grid != (1, 1)]
     if not found:
         raise ConfigError(f'Grad-CAM needs a layer whose output has positions in the image; the backbone '
                           f'{type(backbone).__name__} has none. Name one with --cam-layer')
     return prefix + found[-1]
-
-
-def _is_attention(module: nn.Module) -> bool:
-    return type(module).__name__.lower().endswith(('attention', 'msa'))
 
 
 def _grid(output, image: Sequence[int]) -> tuple[int, int] | None:

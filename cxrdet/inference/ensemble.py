@@ -39,14 +39,6 @@ class Fusion(NamedTuple):
     allow_missing: bool = False
 
 
-def parse_member(text: str) -> tuple[str, str]:
-    """Split ``CONFIG:CHECKPOINT`` (either may hold colons of its own); raises ConfigError if there is no such pair."""
-    found = re.fullmatch(r'(.+?\.(?:py|json|ya?ml)):(.+)', text)
-    if found is None:
-        raise ConfigError(f'--ensemble {text}: expected CONFIG:CHECKPOINT, e.g. configs/a.py:work_dirs/a/epoch_24.pth')
-    return found[1], found[2]
-
-
 def ensemble_config(members: Sequence[str], *, config: Config | None = None, fusion: Fusion = Fusion(),  # noqa: B008
                     trust: bool = False, work_dir: str | Path | None = None, **options) -> Config:
     """Config of an ensemble of trained models.
@@ -63,7 +55,12 @@ def ensemble_config(members: Sequence[str], *, config: Config | None = None, fus
 
     Raises: ConfigError, CheckpointError for what is wrong with a member, or with all of them together.
     """
-    pairs = [parse_member(member) for member in members]
+    pairs = []
+    for member in members:
+        if not (found := re.fullmatch(r'(.+?\.(?:py|json|ya?ml)):(.+)', member)):  # either may hold colons
+            raise ConfigError(f'--ensemble {member}: expected CONFIG:CHECKPOINT, e.g. '
+                              'configs/a.py:work_dirs/a/epoch_24.pth')
+        pairs.append((found[1], found[2]))
     if not pairs:
         raise ConfigError('--ensemble: no members given')
     install_safe_loader(trust=trust)

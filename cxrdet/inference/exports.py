@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import yaml
 
-from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.errors import DataError, check_choice
 from cxrdet.core.files import write_atomic
 
 _LOCAL_FILE = '/data/local-files/?d='  # how Label Studio names a file below LOCAL_FILES_DOCUMENT_ROOT
@@ -22,8 +22,7 @@ _NOT_IN_XML = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 def check_exports(kinds: Sequence[str], names: Sequence[str]) -> None:
     """Raise ConfigError for an unknown format, DataError for images that would share a file of YOLO labels."""
     for kind in kinds:
-        if kind not in EXPORTS:
-            raise ConfigError(f'the format must be one of {", ".join(EXPORTS)}, got "{kind}".')
+        check_choice('the format', kind, EXPORTS)
     stems: dict[PurePosixPath, str] = {}
     for name in names if 'yolo' in kinds else ():
         other = stems.setdefault(PurePosixPath(name).with_suffix(''), name)

@@ -17,6 +17,7 @@ import logging
 import os
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -29,14 +30,15 @@ from mmengine.registry import DefaultScope
 from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.config_tree import innermost
 from cxrdet.core.csv_text import csv_text
-from cxrdet.core.errors import ConfigError, DataError
+from cxrdet.core.detection.windows import Detected
+from cxrdet.core.errors import ConfigError, DataError, check_numbers
 from cxrdet.core.folders import OutputFolder, results_of
 from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
 from cxrdet.engine.process import build_model, memory_told, pick_device
 from cxrdet.inference.cam import CamChoice, check_installed
 from cxrdet.inference.exports import check_exports, write_exports
-from cxrdet.inference.tasks import Options, Task, task_of
+from cxrdet.inference.tasks import Options, task_of
 from cxrdet.preflight.check import check_config, set_classes
 from cxrdet.preflight.config import load_config
 
@@ -97,16 +99,15 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         with results as folder:
             for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size, failed):
                 if task is None:
-                    task = task_of(sample)
-                    settings = task.prepare(options, model, points, str(checkpoint))
-                records.append({'file': path.relative_to(root).as_posix(), **task.record(sample, settings)})
-                picture = task.draw(image, packed, prepare.transforms, records[-1], settings) if pictures else None
+                    task = task_of(sample, options, model, points, str(checkpoint))
+                records.append({'file': path.relative_to(root).as_posix(), **task.record(sample)})
+                picture = task.draw(image, packed, prepare.transforms, records[-1]) if pictures else None
                 _write_picture(folder / 'pictures' / shown_as[records[-1]['file']], picture)
             errors = [{'file': path.relative_to(root).as_posix(), 'error': failed[path]} for path in sorted(failed)]
-            facts = {'checkpoint': str(checkpoint), **task.facts(settings), **({'errors': errors} if errors else {})}
+            facts = {'checkpoint': str(checkpoint), **task.facts(), **({'errors': errors} if errors else {})}
             odd = 'backslashreplace'  # names of files that are no UTF-8
             (folder / 'predictions.json').write_text(_json(facts, records), 'utf-8', odd)
-            (folder / 'predictions.csv').write_text(_csv(task, settings, records), 'utf-8', odd, newline='')
+            (folder / 'predictions.csv').write_text(_csv(task, records), 'utf-8', odd, newline='')
             if formats:
                 write_exports(folder, formats, records, classes)
     total = len(failed) + len(records)
@@ -156,10 +157,33 @@ def raw_predictions(config: Config | str | Path, checkpoint: str | Path, files: 
     return classes, predicted()
 
 
+def detector(config: Config | str | Path, checkpoint: str | Path, *, device: str = 'auto', trust: bool = False,
+             progress: Callable[[int, int], None] | None = None) -> Callable[[Sequence[str]], Iterator[Detected]]:
+    """A function from image files to what the model finds in each; the model is built at its first image.
+
+    Args:
+        config, checkpoint: The detector.
+        device, trust, progress: See :func:`raw_predictions`.
+
+    Raises: ConfigError, when it looks at the first image, if the model predicts no boxes.
+    """
+    return partial(_detected, config, checkpoint, device=device, trust=trust, progress=progress)
+
+
+def _detected(config, checkpoint, files: Sequence[str], **options) -> Iterator[Detected]:
+    classes, samples = raw_predictions(config, checkpoint, files, **options)
+    for file, (_, sample) in zip(files, samples):
+        if 'pred_instances' not in sample or 'bboxes' not in sample.pred_instances:
+            raise ConfigError(f'{checkpoint}: hard negatives are the false alarms of a detector; this model predicts '
+                              'no boxes.')
+        part = sample.pred_instances.cpu()
+        yield Detected(file, sample.ori_shape[:2], part.bboxes.double().numpy().reshape(-1, 4),
+                       part.scores.double().numpy(), [classes[label] for label in part.labels.tolist()])
+
+
 def _check_options(score_thr: float | None, operating_point: str | None, batch_size: int, cam: CamChoice | None,
                    pictures: bool) -> None:
-    if (score_thr is not None and not 0 <= score_thr <= 1) or batch_size < 1:
-        raise ConfigError(f'expected score_thr in [0, 1] and batch_size >= 1, got {score_thr} and {batch_size}')
+    check_numbers('predict', score_thr=(score_thr or 0, '[0, 1]'), batch_size=(batch_size, '[1, inf)'))
     if score_thr is not None and operating_point is not None:
         raise ConfigError('--score-thr and --operating-point both name thresholds: give one of them')
     if cam is not None:
@@ -325,6 +349,6 @@ def _json(facts: dict, records: Sequence[dict]) -> str:
     return f'{{\n{lines} "images": [\n{images}\n ]\n}}\n'
 
 
-def _csv(task: Task, settings, records: Sequence[dict]) -> str:
+def _csv(task, records: Sequence[dict]) -> str:
     return csv_text([['image', *task.header], *([record['file'], *row] for record in records
-                                                for row in task.rows(record, settings))])
+                                                for row in task.rows(record))])

@@ -17,7 +17,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch.utils.data import DataLoader, Dataset
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
-from cxrdet.core.errors import ConfigError, DataError, error_text
+from cxrdet.core.errors import ConfigError, DataError, check_choice, check_numbers, error_text
 from cxrdet.core.predictions import Collected, boxes_of_truth
 from cxrdet.datasets.label_matrix import label_row
 from cxrdet.datasets.transforms.loading import image_reader
@@ -28,7 +28,6 @@ from cxrdet.preflight.config import load_config
 from cxrdet.preflight.data import check_splits
 
 SPLITS = ('train', 'val', 'test')
-TASKS = ('detection', 'multi-label', 'single-label')
 _FACTS = ('img_id', 'patient_id', 'view', 'sex', 'age', 'group')
 
 
@@ -39,7 +38,7 @@ class LoadedModel(NamedTuple):
         cfg: its config, with the classes of the checkpoint in every data set.
         model: ready to predict.
         classes: C names.
-        task: one of :data:`TASKS`.
+        task: 'detection', 'multi-label' or 'single-label'.
         meta: what the checkpoint says beside the weights.
         checkpoint: its path.
     """
@@ -68,11 +67,8 @@ def judge(config: Config | str | Path, checkpoint: str | Path, *, split: str = '
 
     Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
-    if split not in SPLITS[1:]:
-        raise ConfigError(f'split must be one of {", ".join(SPLITS[1:])}, got "{split}"')
-    if train_images < 0 or (score_thr is not None and not 0 <= score_thr <= 1):
-        raise ConfigError(f'expected train_images of 0 or more and score_thr in [0, 1], got {train_images} and '
-                          f'{score_thr}')
+    check_choice('split', split, SPLITS[1:])
+    check_numbers('judge', train_images=(train_images, '[0, inf)'), score_thr=(score_thr or 0, '[0, 1]'))
     cfg = config if isinstance(config, Config) else load_config(config)
     splits = {split: None, 'train': train_images} if train_images else {split: None}
     loaded = load_model(cfg, checkpoint, splits=tuple(splits), device=device, trust=trust)
@@ -99,8 +95,7 @@ def load_model(cfg: Config, checkpoint: str | Path, *, splits: tuple[str, ...] =
     Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
     for split in splits:
-        if split not in SPLITS:
-            raise ConfigError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
+        check_choice('split', split, SPLITS)
     target = pick_device(device)
     install_safe_loader(trust=trust)
     cfg = copy.deepcopy(cfg)

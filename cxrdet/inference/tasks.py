@@ -1,5 +1,5 @@
 """What prediction does for detectors and for classifiers: records, rows of a table, pictures."""
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 
 from cxrdet.core.classification.calibration import scale
 from cxrdet.core.classification.operating_points import read_points
-from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.inference.cam import CamChoice, GradCam
 from cxrdet.visualization.boxes import draw_boxes, input_picture
 from cxrdet.visualization.cam import cam_sheet
@@ -29,32 +29,22 @@ class Options(NamedTuple):
     formats: Sequence[str] = ()
 
 
-class Task(NamedTuple):
-    """What is done with the predictions of one kind of model.
+def task_of(sample, options: Options, model: torch.nn.Module, points: dict | None, checkpoint: str):
+    """What is done with predictions like ``sample``: :class:`Boxes` or :class:`Decisions`.
 
-    Attributes:
-        fits: whether a predicted sample is of this kind.
-        prepare: (options, model, operating points in the checkpoint, its name) -> settings, with which the others work.
-        facts: settings -> what stands in the JSON file before the images.
-        record: (sample, settings) -> what stands in the JSON file for the image.
-        header: columns of the CSV file behind ``image``; ``rows``: (record, settings) -> its rows without the image.
-        draw: (image, what the pipeline made of it, its steps, record, settings) -> picture or None.
+    Args:
+        sample: A first one.
+        options: What the caller asked for.
+        model: By which it was predicted.
+        points: Operating points in the checkpoint, if there are any.
+        checkpoint: Its name.
+
+    Raises: ConfigError if nothing is known, or options do not fit.
     """
-
-    fits: Callable
-    prepare: Callable
-    facts: Callable
-    record: Callable
-    header: tuple[str, ...]
-    rows: Callable
-    draw: Callable
-
-
-def task_of(sample) -> Task:
-    """Return what is done with predictions like ``sample``; raises ConfigError if nothing is known."""
-    for task in (DETECTION, CLASSIFICATION):
-        if task.fits(sample):
-            return task
+    if 'pred_instances' in sample and 'bboxes' in sample.pred_instances:
+        return Boxes(options)
+    if isinstance(sample.get('pred_score'), torch.Tensor):
+        return _decisions(options, model, points, checkpoint)
     raise ConfigError('This model predicts neither boxes nor classes: only detectors and classifiers can be used here, '
                       f'got {type(sample).__name__} with {", ".join(sample.keys()) or "nothing"}')
 
@@ -78,30 +68,33 @@ def detection_record(sample, classes: Sequence[str], score_thr: float) -> dict:
             'classes': [classes[label] for label in labels]}
 
 
-def _prepare_detection(options: Options, model: torch.nn.Module, content: dict | None, checkpoint: str) -> Options:
-    for name in ('operating_point', 'calibrate', 'cam'):
-        if getattr(options, name):
-            raise ConfigError(f'--{name.replace("_", "-")} is for classifiers, but this model is a detector')
-    return options._replace(score_thr=0.3 if options.score_thr is None else options.score_thr)
+class Boxes:
+    """What is done with the boxes of a detector."""
+    header = ('x1', 'y1', 'x2', 'y2', 'score', 'label', 'class')  # columns of the CSV file behind ``image``
 
+    def __init__(self, options: Options) -> None:
+        for name in ('operating_point', 'calibrate', 'cam'):
+            if getattr(options, name):
+                raise ConfigError(f'--{name.replace("_", "-")} is for classifiers, but this model is a detector')
+        self.classes, self.score_thr = options.classes, 0.3 if options.score_thr is None else options.score_thr
 
-def _detection_rows(record: dict, settings: Options) -> Iterable[list]:
-    """Rows x1, y1, x2, y2, score, label, class of a record."""
-    for box, *rest in zip(record['boxes'], record['scores'], record['labels'], record['classes'], strict=True):
-        yield [*box, *rest]
+    def facts(self) -> dict[str, Any]:
+        """What stands in the JSON file before the images."""
+        return {'score_thr': self.score_thr, 'classes': list(self.classes)}
 
+    def record(self, sample) -> dict:
+        """What stands there for an image."""
+        return detection_record(sample, self.classes, self.score_thr)
 
-def _draw_detections(image: np.ndarray, packed: dict, steps: Sequence, record: dict, settings: Options) -> np.ndarray:
-    names = dict(zip(record['labels'], record['classes'], strict=True))
-    return draw_boxes(image, record['boxes'], record['labels'], record['scores'], classes=names)
+    def rows(self, record: dict) -> Iterable[list]:
+        """Rows of the CSV file: x1, y1, x2, y2, score, label, class."""
+        for box, *rest in zip(record['boxes'], record['scores'], record['labels'], record['classes'], strict=True):
+            yield [*box, *rest]
 
-
-DETECTION = Task(fits=lambda sample: 'pred_instances' in sample and 'bboxes' in sample.pred_instances,
-                 prepare=_prepare_detection, record=lambda sample, settings: detection_record(
-                     sample, settings.classes, settings.score_thr),
-                 facts=lambda settings: {'score_thr': settings.score_thr, 'classes': list(settings.classes)},
-                 header=('x1', 'y1', 'x2', 'y2', 'score', 'label', 'class'), rows=_detection_rows,
-                 draw=_draw_detections)
+    def draw(self, image: np.ndarray, packed: dict, steps: Sequence, record: dict) -> np.ndarray:
+        """A picture, from the image, what the pipeline has made of it, and its steps."""
+        names = dict(zip(record['labels'], record['classes'], strict=True))
+        return draw_boxes(image, record['boxes'], record['labels'], record['scores'], classes=names)
 
 
 class Decisions(NamedTuple):
@@ -124,17 +117,64 @@ class Decisions(NamedTuple):
     cam: GradCam | None
     shown: list[int] | None
     model: torch.nn.Module
+    header = ('class', 'probability', 'threshold', 'decision')
+
+    def facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {'classes': list(self.classes), 'decided_by': self.source}
+        if self.thresholds is not None:
+            facts['thresholds'] = [_short(value) for value in self.thresholds]
+        if self.temperature is not None:
+            facts['temperature'] = _short(self.temperature)
+        return facts
+
+    def record(self, sample) -> dict:
+        """Probabilities and decisions of all classes, and the names of the classes that were decided to be present."""
+        scores = sample.pred_score.detach().cpu().double().numpy()
+        if self.temperature is not None:
+            scores = _scaled(scores, self.temperature)
+        if self.thresholds is None:
+            decided = np.arange(len(scores)) == scores.argmax()
+        else:
+            decided = scores >= self.thresholds
+        height, width = sample.ori_shape[:2]
+        return {'width': int(width), 'height': int(height), 'probabilities': [_short(value) for value in scores],
+                'decisions': decided.astype(int).tolist(),
+                'classes': [name for name, found in zip(self.classes, decided, strict=True) if found]}
+
+    def rows(self, record: dict) -> Iterable[list]:
+        """Rows class, probability, threshold, decision of a record; the threshold of a single-label model is empty."""
+        thresholds = [''] * len(self.classes) if self.thresholds is None else map(_short, self.thresholds)
+        yield from (list(row) for row in zip(self.classes, record['probabilities'], thresholds, record['decisions'],
+                                             strict=True))
+
+    def draw(self, image: np.ndarray, packed: dict, steps: Sequence, record: dict) -> np.ndarray | None:
+        """A sheet of Grad-CAM overlays; on the image as read, or, if it is cropped, on the part that the model sees."""
+        if self.cam is None:
+            return None
+        scores, decisions, labels = np.array(record['probabilities']), record['decisions'], self.shown
+        if labels is None:
+            labels = sorted(np.flatnonzero(decisions), key=lambda i: -scores[i]) or [int(scores.argmax())]
+        data = self.model.data_preprocessor(pseudo_collate([packed]), False)
+        heats = self.cam(data['inputs'], labels)
+        height, width = packed['inputs'].shape[-2:]
+        heats = heats[:, :height, :width]  # without padding
+        if not all(type(step).__name__ in _SAME_VIEW for step in steps):
+            image = input_picture(packed['inputs'].cpu().numpy())
+        titles = [f'{self.classes[i]} {scores[i]:.2f} ({"present" if decisions[i] else "absent"})' for i in labels]
+        return cam_sheet(image, heats, titles, name=record['file'].rpartition('/')[2])
 
 
-def _prepare_classification(options: Options, model: torch.nn.Module, content: dict | None,
-                            checkpoint: str) -> Decisions:
+def _decisions(options: Options, model: torch.nn.Module, content: dict | None, checkpoint: str) -> Decisions:
+    from mmpretrain.models.heads import ClsHead  # only now: detectors do without MMPretrain
     if options.formats:
         raise ConfigError('--format is for boxes, but this model is a classifier: leave it out')
     cam, shown = None, None
     if options.cam is not None:
         cam = GradCam(model, options.cam.layer)
-        shown = None if options.cam.classes is None else [_label(name, options.classes) for name in options.cam.classes]
-    if _is_single_label(model):
+        for name in options.cam.classes or ():
+            check_choice('--cam-classes', name, options.classes)
+        shown = options.cam.classes and [options.classes.index(name) for name in options.cam.classes]
+    if isinstance(getattr(model, 'head', None), ClsHead):  # a single label
         if options.score_thr is not None or options.operating_point is not None or options.calibrate:
             raise ConfigError('--score-thr, --operating-point and --calibrate are for models that decide class by '
                               'class; this one gives each image its most probable class')
@@ -173,78 +213,10 @@ def _thresholds_of_head(model: torch.nn.Module, classes: int) -> tuple[np.ndarra
     return values, 'thr of the head' + (f' ({values[0]:g})' if (values == values[0]).all() else '')
 
 
-def _is_single_label(model: torch.nn.Module) -> bool:
-    from mmpretrain.models.heads import ClsHead  # only now: detectors do without MMPretrain
-    return isinstance(getattr(model, 'head', None), ClsHead)
-
-
-def _label(name: str, classes: Sequence[str]) -> int:
-    if name not in classes:
-        raise ConfigError(f'--cam-classes: the model knows no class "{name}".{did_you_mean(name, classes)} Its classes '
-                          f'are: {", ".join(classes)}')
-    return list(classes).index(name)
-
-
 def _scaled(values: np.ndarray, temperature: float) -> np.ndarray:
     """Divide logits by the temperature; 0 and 1, which no finite logit gives, stay."""
     return np.where((values > 0) & (values < 1), scale(values, temperature), values)
 
 
-def _classification_facts(settings: Decisions) -> dict[str, Any]:
-    facts: dict[str, Any] = {'classes': list(settings.classes), 'decided_by': settings.source}
-    if settings.thresholds is not None:
-        facts['thresholds'] = [_short(value) for value in settings.thresholds]
-    if settings.temperature is not None:
-        facts['temperature'] = _short(settings.temperature)
-    return facts
-
-
-def _classification_record(sample, settings: Decisions) -> dict:
-    """Probabilities and decisions of all classes, and the names of the classes that were decided to be present."""
-    scores = sample.pred_score.detach().cpu().double().numpy()
-    if settings.temperature is not None:
-        scores = _scaled(scores, settings.temperature)
-    if settings.thresholds is None:
-        decided = np.arange(len(scores)) == scores.argmax()
-    else:
-        decided = scores >= settings.thresholds
-    height, width = sample.ori_shape[:2]
-    return {'width': int(width), 'height': int(height), 'probabilities': [_short(value) for value in scores],
-            'decisions': decided.astype(int).tolist(),
-            'classes': [name for name, found in zip(settings.classes, decided, strict=True) if found]}
-
-
-def _classification_rows(record: dict, settings: Decisions) -> Iterable[list]:
-    """Rows class, probability, threshold, decision of a record; the threshold of a single-label model is empty."""
-    thresholds = [''] * len(settings.classes) if settings.thresholds is None else map(_short, settings.thresholds)
-    yield from (list(row) for row in zip(settings.classes, record['probabilities'], thresholds, record['decisions'],
-                                         strict=True))
-
-
-def _draw_classification(image: np.ndarray, packed: dict, steps: Sequence, record: dict,
-                         settings: Decisions) -> np.ndarray | None:
-    """A sheet of Grad-CAM overlays; on the image as read, or on the part of it that the model sees if it is cropped."""
-    if settings.cam is None:
-        return None
-    scores, decisions = np.array(record['probabilities']), record['decisions']
-    labels = settings.shown
-    if labels is None:
-        labels = sorted(np.flatnonzero(decisions), key=lambda i: -scores[i]) or [int(scores.argmax())]
-    data = settings.model.data_preprocessor(pseudo_collate([packed]), False)
-    heats = settings.cam(data['inputs'], labels)
-    height, width = packed['inputs'].shape[-2:]
-    heats = heats[:, :height, :width]  # without padding
-    if not all(type(step).__name__ in _SAME_VIEW for step in steps):
-        image = input_picture(packed['inputs'].cpu().numpy())
-    titles = [f'{settings.classes[i]} {scores[i]:.2f} ({"present" if decisions[i] else "absent"})' for i in labels]
-    return cam_sheet(image, heats, titles, name=record['file'].rpartition('/')[2])
-
-
 def _short(value: float) -> float:
     return float(f'{value:.6g}')
-
-
-CLASSIFICATION = Task(fits=lambda sample: isinstance(sample.get('pred_score'), torch.Tensor),
-                      prepare=_prepare_classification, facts=_classification_facts, record=_classification_record,
-                      header=('class', 'probability', 'threshold', 'decision'), rows=_classification_rows,
-                      draw=_draw_classification)

@@ -15,14 +15,13 @@ from cxrdet.registry import MODELS
 class Distilled(BaseModule):
     """What distilled detectors and classifiers share.
 
-    An instance is of a class made for it, with the student's own class as the other parent: it has the student's
-    parts under the student's names, so optimizers, hooks, averaged copies, tools and checkpoints find what they find
-    in the student. The teacher is no part of the model: no parameter, no entry of the state dict, always in evaluation
-    mode, without gradients, one for all copies. It is built when training begins (``init_weights``) or a loss is asked
-    for, so that testing and predicting need no teacher.
+    An instance is of a class made for it, with the student's own class as the other parent, so that optimizers, hooks,
+    averaged copies, tools and checkpoints find what they find in the student. The teacher is no part of the model: no
+    parameter, no entry of the state dict, always in evaluation mode, one for all copies. It is built when training
+    begins (``init_weights``) or a loss is asked for.
 
-    Both models see the same batch, as the student's pipeline and preprocessing make it. Random numbers that building
-    the teacher takes are put back: the student starts with the weights that it would have without a teacher.
+    Both models see the same batch, as the student's pipeline and preprocessing make it. The student starts with the
+    weights that it would have without a teacher.
 
     Raises: ConfigError if arguments are out of range; on building the teacher, if its checkpoint is not given, or its
         classes or preprocessing are others; CheckpointError if the checkpoint cannot be read or is of another model.

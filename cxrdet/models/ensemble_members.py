@@ -11,15 +11,28 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from cxrdet.checkpoints.checkpoint import Checkpoint
-from cxrdet.core.class_counts import COUNT_KEYS, OTHER_COUNTS
-from cxrdet.core.config_tree import innermost
-from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.config_tree import COUNT_KEYS, OTHER_COUNTS, innermost
+from cxrdet.core.errors import ConfigError, check_choice, did_you_mean
 from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.tta import tta_model as usual_tta_model
 from cxrdet.engine.tta import tta_pipeline
 
 MAX_PER_IMG = 300  # boxes that an ensemble keeps of an image
 KEYS = ('config', 'model', 'checkpoint', 'classes', 'pipeline', 'scope', 'tta_model')
+
+
+class OnlyPredicts:
+    """What the ensembles share: a batch is predicted, and nothing else."""
+
+    def test_step(self, data: dict) -> list:
+        return self.predict(data['inputs'], data['data_samples'])
+
+    val_step = test_step
+
+    def loss(self, *args, **kwargs):
+        raise ConfigError('An ensemble is not trained: train its members, each with its own config')
+
+    _forward = extract_feat = loss
 
 
 class Member(nn.Module):
@@ -93,8 +106,7 @@ def build_member(spec: dict, where: str, *, tta: bool | dict | None = None) -> M
     """One of them; errors call it ``where``. Raises as :func:`build_members` does."""
     spec = dict(spec)
     for key in spec:
-        if key not in KEYS:
-            raise ConfigError(f'{where}: unknown key "{key}".{did_you_mean(key, KEYS)}')
+        check_choice(f'{where}: a key', key, KEYS)
     if ('config' in spec) == ('model' in spec):
         raise ConfigError(f'{where}: give either a config (file) or a model (dict), got '
                           f'{", ".join(spec) or "nothing"}')

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from cxrdet.core.errors import CheckpointError, ConfigError, did_you_mean
+from cxrdet.core.errors import CheckpointError, ConfigError, check_choice
 
 # Order of the outputs of CheXNet's published re-implementation (14 findings, no No Finding).
 CHEXNET_CLASSES = ('Atelectasis', 'Cardiomegaly', 'Effusion', 'Infiltration', 'Mass', 'Nodule', 'Pneumonia',
@@ -163,9 +163,7 @@ def rename(names: Iterable[str], source: str) -> tuple[dict[str, str], dict[str,
         ConfigError: If the source is unknown.
         CheckpointError: If the architecture, or a name in it, is not in the table.
     """
-    if source not in SOURCES:
-        raise ConfigError(f'Pretrained weights: source "{source}" is unknown; expected one of {", ".join(SOURCES)}.'
-                          f'{did_you_mean(source, SOURCES)}')
+    check_choice('Pretrained weights: source', source, SOURCES)
     bare = _bare(names, source)
     family = _family(bare.values(), source)
     bare = family.numbered(bare)
@@ -223,9 +221,7 @@ def rows_by_name(classes: Iterable[str], known: tuple[str, ...] = CHEXNET_CLASSE
     """
     classes = list(classes)
     for name in classes:
-        if name not in known:
-            raise ConfigError(f'The published classifier knows no class "{name}".{did_you_mean(name, known)} It knows '
-                              f'{", ".join(known)}.')
+        check_choice('A class of the published classifier', name, known)
     if len(set(classes)) < len(classes):
         raise ConfigError(f'A class is named twice: {", ".join(classes)}.')
     return [known.index(name) for name in classes]

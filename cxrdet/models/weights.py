@@ -24,21 +24,17 @@ class ConvertedPretrained:
         model = dict(init_cfg=dict(type='cxrdet.ConvertedPretrained', checkpoint='resnet34.pth', source='torchvision'))
 
     as ``init_cfg`` of a classifier or of a backbone. ResNet, DenseNet and VisionTransformer of MMPretrain take the
-    weights of torchvision and timm, DenseNet-121 those of CheXNet as published (Rajpurkar et al., arXiv 1711.05225;
-    re-implementation of Weng et al.: a DataParallel state dict with the names of torch 0.3). EfficientNet, ConvNeXt and
-    ``cxrdet.SwinTransformer`` take those of torchvision; what a backbone for detection leaves out (the last layer of an
-    EfficientNet) is left out, and the norms of its outputs start anew where torchvision has none, as does attention
-    that was put behind the stages of a ResNet. All sources expect RGB in 0 .. 1 normalised by ImageNet's mean (123.675,
-    116.28, 103.53) and std (58.395, 57.12, 57.375), as the ``data_preprocessor`` of the NIH configs does, at 224 px;
-    some models of timm use mean and std 127.5. A position embedding of another image size is resized.
+    weights of torchvision and timm; DenseNet-121 those of CheXNet (Rajpurkar et al., arXiv 1711.05225, in the
+    re-implementation of Weng et al.); EfficientNet, ConvNeXt and ``cxrdet.SwinTransformer`` those of torchvision. What
+    a backbone for detection lacks is left out; norms of its outputs that torchvision has not, and attention, start
+    anew. All expect RGB normalised by ImageNet's mean (123.675, 116.28, 103.53) and std (58.395, 57.12, 57.375), some
+    models of timm by 127.5. A position embedding of another image size is resized.
 
-    The source 'cxrdet' is a checkpoint that a training here, MMPretrain or MMDetection wrote: the backbone of the
-    classifier or detector in it is taken, so that a detector goes on from a pretrained classifier.
+    The source 'cxrdet' is a checkpoint of a training here, in MMPretrain or MMDetection: the backbone in it is taken,
+    so that a detector goes on from a pretrained classifier.
 
-    The source's classifier is left out. For CheXNet, ``classifier`` names the classes of this model in their order;
-    the rows of the published classifier are then taken over by name (No Finding is not among its 14).
-
-    The licences of the weights are those of their publishers.
+    The source's classifier is left out, unless ``classifier`` names the classes of this model in their order: rows of
+    CheXNet's are then taken over by name. The licences of the weights are those of their publishers.
 
     Args:
         checkpoint: A local file (``.safetensors`` too, if that package is installed), a URL, or what else MMEngine

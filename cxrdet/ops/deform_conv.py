@@ -7,11 +7,9 @@ padding) torchvision takes the derivative from the right, mmcv 0. mmcv's buffers
 concern memory only and are not used; ``layout`` are its other keywords, with the size of the kernel. Results go into
 the tensors that mmcv has allocated.
 
-Version 2 in mmcv takes offsets and masks of more places than its output has, without a check: the kernel reads the
-values of each image in their order (channels, rows, columns) as if they were of the output's size, and leaves the
-rest. DyHead does so where it convolves the coarser level by the offsets of the finer one, as the code of its authors
-did, and its published weights were trained so. Here they are read the same way. Offsets of fewer places, for which mmcv
-reads beyond them, are refused.
+Version 2 in mmcv takes offsets and masks of more places than its output has: the kernel reads the values of each image
+in their order (channels, rows, columns) as if they were of the output's size, and leaves the rest. DyHead and its
+published weights depend on that, so they are read in the same way here. Offsets of fewer places are refused.
 """
 from operator import itemgetter
 

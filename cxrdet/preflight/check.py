@@ -26,8 +26,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS, OPTIMIZERS, TRANSFORMS, DefaultScope, Registry
 from mmengine.runner import BaseLoop, Runner
 
-from cxrdet.core.class_counts import COUNT_KEYS, OTHER_COUNTS
-from cxrdet.core.config_tree import DATALOADERS, walk
+from cxrdet.core.config_tree import COUNT_KEYS, DATALOADERS, OTHER_COUNTS, walk
 from cxrdet.core.errors import ConfigError, CxrdetError, did_you_mean, error_text
 from cxrdet.preflight.config import key_problems, misfit, shape_problems
 from cxrdet.preflight.rules import RULES, SCOPES, SURE

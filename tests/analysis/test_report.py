@@ -338,7 +338,7 @@ def test_history_is_found_or_asked_for(tmp_path):
 @pytest.mark.parametrize('options, text', [
     (dict(out='page.pdf'), 'expected a name that ends in .html'),
     (dict(split='train'), 'split must be one of val, test'),
-    (dict(samples=0), 'samples of 1 or more'), (dict(score_thr=2), r'score_thr in \[0, 1\]')])
+    (dict(samples=0), 'samples must lie in'), (dict(score_thr=2), r'score_thr must lie in \[0, 1\]')])
 def test_errors(options, text):
     with pytest.raises(ConfigError, match=text):
         report('none.py', 'none.pth', **{'out': 'x.html', **options})

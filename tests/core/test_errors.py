@@ -8,6 +8,7 @@ from cxrdet.core.errors import (
     ConfigError,
     CxrdetError,
     DataError,
+    check_choice,
     check_numbers,
     did_you_mean,
     error_text,
@@ -26,6 +27,12 @@ def test_errors_survive_the_way_out_of_a_worker_process():
     copy = pickle.loads(pickle.dumps(DataError('a.json: broken')))
     assert type(copy) is DataError
     assert str(copy) == 'a.json: broken'
+
+
+def test_check_choice():
+    check_choice('Loss: over', 'samples', ('samples', None))
+    with pytest.raises(ConfigError, match='over must be one of samples, None, got "sample". Did you mean "samples"'):
+        check_choice('Loss: over', 'sample', ('samples', None))
 
 
 @pytest.mark.parametrize(('name', 'choices', 'hint'), [

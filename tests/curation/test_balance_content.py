@@ -13,7 +13,7 @@ from cxrdet.core.errors import DataError
 from cxrdet.curation.backgrounds import Backgrounds, free_windows
 from cxrdet.curation.balance import balance_data, balance_text
 from cxrdet.curation.check_data import check_data
-from cxrdet.inference.detector import detector
+from cxrdet.inference.predict import detector
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'

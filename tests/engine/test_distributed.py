@@ -86,7 +86,7 @@ class TestInit:
         assert cfg == {}
 
     def test_an_unknown_launcher(self, clean):
-        with pytest.raises(ConfigError, match='one of none, pytorch, slurm, mpi; got "torch"'):
+        with pytest.raises(ConfigError, match='one of none, pytorch, slurm, mpi, got "torch"'):
             init_distributed('torch', {})
 
     @pytest.mark.parametrize(('launcher', 'text'), [

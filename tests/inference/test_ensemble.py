@@ -272,7 +272,7 @@ def test_members_in_a_config(checkpoints, measure, alone, tmp_path):
     _, records, _ = measure(str(tmp_path / 'ensemble.py'), options=NO_WORKERS)
     same(boxes_of(records), boxes_of(alone['a'][1]))
     cfg.model.members[0].chekpoint = 'x'
-    with pytest.raises(ConfigError, match='members.0: unknown key "chekpoint". Did you mean "checkpoint"'):
+    with pytest.raises(ConfigError, match='members.0: a key must be .* got "chekpoint". Did you mean "checkpoint"'):
         MODELS.build(cfg.model)
 
 

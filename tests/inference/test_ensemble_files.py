@@ -99,7 +99,7 @@ def test_weights_are_checked_as_those_of_models(cfg, tmp_path, weights):
 
 
 @pytest.mark.parametrize(('more', 'message'), [
-    (dict(options=dict(weights=[1])), '--ensemble-predictions: fusion "wbf" takes no option "weights"'),
+    (dict(options=dict(weights=[1])), '--ensemble-predictions: an option of fusion "wbf" must be .* got "weights"'),
     (dict(options=dict(conf_type='maxx')), '--ensemble-predictions: conf_type must be .* Did you mean "max"'),
     (dict(method='soft_nms', options=dict(method='gauss')), "--ensemble-predictions: method must be .* 'gauss'"),
 ])

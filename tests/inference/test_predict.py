@@ -346,8 +346,8 @@ def test_checkpoints_that_do_not_fit(config, checkpoint, images, tmp_path, chang
 
 
 @pytest.mark.parametrize('options, text', [
-    ({'score_thr': 1.5}, r'score_thr in \[0, 1\]'),
-    ({'batch_size': 0}, 'batch_size >= 1'),
+    ({'score_thr': 1.5}, r'score_thr must lie in \[0, 1\]'),
+    ({'batch_size': 0}, 'batch_size must lie in'),
     ({'operating_point': 'youden'}, '--operating-point is for classifiers, but this model is a detector'),
     ({'device': 'cuda:99'}, '--device cuda:99'),
     ({'device': 'gpu'}, '--device gpu'),
@@ -375,7 +375,7 @@ def test_predictions_of_another_kind():
 
     from cxrdet.inference.predict import task_of
     with pytest.raises(ConfigError, match='only detectors and classifiers can be used .* got BaseDataElement with a'):
-        task_of(BaseDataElement(a=1))
+        task_of(BaseDataElement(a=1), None, None, None, '')
 
 
 def test_names_that_would_act_on_a_spreadsheet_or_are_no_text(config, checkpoint, images, tmp_path):

@@ -60,7 +60,7 @@ def test_classifier_is_set_apart(source, marker, name, bare):
 
 
 @pytest.mark.parametrize(('names', 'source', 'error', 'text'), [
-    (['a'], 'torchvison', ConfigError, r'source "torchvison" is unknown.*Did you mean "torchvision"'),
+    (['a'], 'torchvison', ConfigError, r'source must be .* got "torchvison".*Did you mean "torchvision"'),
     ([], 'timm', CheckpointError, r'names begin with \(none\)'),
     (['conv.weight'], 'timm', CheckpointError, r'DenseNet, ResNet, Vision Transformer.*begin with conv\.weight'),
     ([VIT_TIMM], 'torchvision', CheckpointError, 'Vision Transformer as timm names them.*source="torchvision"'),
@@ -100,7 +100,7 @@ def test_chexnet_rows():
 
 
 def test_classes_that_chexnet_does_not_know():
-    with pytest.raises(ConfigError, match=r'no class "No Finding"'):
+    with pytest.raises(ConfigError, match=r'class of the published classifier .* got "No Finding"'):
         rows_by_name(['Mass', 'No Finding'])
     with pytest.raises(ConfigError, match='Did you mean "Pleural_Thickening"'):
         rows_by_name(['Pleural Thickening'])

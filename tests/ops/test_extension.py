@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from cxrdet.ops import report
+from cxrdet.ops import __main__ as report
 from cxrdet.ops.extension import OPERATORS
 
 

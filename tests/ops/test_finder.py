@@ -111,6 +111,6 @@ def test_importing_cxrdet_is_cheap():
 
 def test_spawned_processes_have_the_bridge(ops):
     """As in a DataLoader with spawned workers: the child imports a part of cxrdet and with it the bridge."""
-    from cxrdet.ops.report import origins
+    from cxrdet.ops.__main__ import origins
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as pool:
         assert pool.submit(origins).result(timeout=300)['nms'] == 'torchvision kernel'

@@ -47,7 +47,7 @@ def run(args) -> None:
     targets = dict(map(_target, args.targets))
     from cxrdet.curation.backgrounds import Backgrounds
     from cxrdet.curation.balance import balance_data, balance_text
-    from cxrdet.inference.detector import detector
+    from cxrdet.inference.predict import detector
     found = args.hard_negatives and detector(*args.hard_negatives, device=args.device, trust=args.trust_checkpoint,
                                              progress=ProgressBar())
     backgrounds = Backgrounds(args.backgrounds, found, most=args.max_backgrounds, score_thr=args.alarm_score)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import check_numbers
 
 #: What NIH ChestX-ray14 calls a film on which nothing was found; where it is a class, it is none of the findings.
 NO_FINDING = 'No Finding'
@@ -47,8 +47,7 @@ def label_count_weights(labels, offset: float = 0.04) -> np.ndarray:
 
     Raises: ValueError as :func:`as_labels`; ConfigError if ``offset`` is below 0.
     """
-    if not 0 <= offset < np.inf:
-        raise ConfigError(f'offset must be 0 or more, got {offset}')
+    check_numbers('label_count_weights', offset=(offset, '[0, inf)'))
     return (as_labels(labels) == 1).sum(axis=1) + float(offset)
 
 
@@ -68,8 +67,7 @@ def class_balanced_weights(labels, power: float = 1.0) -> np.ndarray:
 
     Raises: ValueError as :func:`as_labels`; ConfigError if ``power`` is not within 0 and 1.
     """
-    if not 0 <= power <= 1:
-        raise ConfigError(f'power must lie within 0 and 1, got {power}')
+    check_numbers('class_balanced_weights', power=(power, '[0, 1]'))
     labels = as_labels(labels)
     positive, unknown = labels == 1, np.isnan(labels).all(axis=1) & (labels.shape[1] > 0)
     positive = np.column_stack([positive, ~positive.any(axis=1) & ~unknown]).astype(np.float64)
@@ -89,8 +87,8 @@ def positive_weights(labels, *, cap: float | None = None) -> np.ndarray:
 
     Raises: ValueError as :func:`as_labels`; ConfigError if ``cap`` is not above 0.
     """
-    if cap is not None and not cap > 0:
-        raise ConfigError(f'cap must be above 0, got {cap}')
+    if cap is not None:
+        check_numbers('positive_weights', cap=(cap, '(0, inf]'))
     labels = as_labels(labels)
     positives, negatives = (labels == 1).sum(axis=0), (labels == 0).sum(axis=0)
     weights = np.where((positives > 0) & (negatives > 0), negatives / np.maximum(positives, 1), 1.0)

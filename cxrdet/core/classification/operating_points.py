@@ -11,7 +11,7 @@ import numpy as np
 
 from cxrdet.core.classification.calibration import fit_temperature, to_logit
 from cxrdet.core.classification.thresholds import choose_thresholds, parse_rule
-from cxrdet.core.errors import CheckpointError, ConfigError, did_you_mean
+from cxrdet.core.errors import CheckpointError, check_choice
 
 #: Screening misses little, surgery calls little that is not there; between them the best F1. Youden and a sensitivity
 #: of 0.9 are the field's customary choices.
@@ -42,9 +42,7 @@ class OperatingPoints(NamedTuple):
         """
         if name is None:
             name = next((name for name, rule in self.rules.items() if is_rule(rule)), next(iter(self.rules)))
-        if name not in self.thresholds:
-            raise ConfigError(f'There is no operating point "{name}" in the checkpoint.'
-                              f'{did_you_mean(name, self.thresholds)} There are: {", ".join(self.thresholds)}')
+        check_choice('The operating point', name, self.thresholds)
         return name, self.thresholds[name]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from cxrdet.core.detection.average_precision import class_precisions
 from cxrdet.core.detection.error_types import ERROR_TYPES, HIT, IGNORED, ErrorTable, errors_by_size, mending_gains
 from cxrdet.core.diagnosis import FEW, LIMITS, calibration_section, finding
+from cxrdet.core.rates import ratio
 
 #: Shares of the image that part small, medium and large: those of COCO's 32^2 and 96^2 pixels in an image of 640 x 480.
 RELATIVE_EDGES = (32. ** 2 / (640 * 480), 96. ** 2 / (640 * 480))
@@ -24,14 +25,10 @@ def score_curve(table: ErrorTable, scores=_GRID) -> list[dict]:
     """``score``, ``precision``, ``recall``, ``F1`` over all classes (micro) at the lowest ``scores``."""
     counted = table.kind != IGNORED
     score, hit, asked = table.score[counted], table.kind[counted] == HIT, int((~table.ignore).sum())
-    rows = []
-    for lowest in scores:
-        shown = score >= lowest
-        found, total = int((hit & shown).sum()), int(shown.sum())
-        rows.append({'score': float(lowest), 'precision': found / total if total else float('nan'),
-                     'recall': found / asked if asked else float('nan'),
-                     'F1': 2 * found / (total + asked) if total + asked else float('nan')})
-    return rows
+    shown = [score >= lowest for lowest in scores]
+    found, total = (np.array([part.sum() for part in parts]) for parts in ([hit & part for part in shown], shown))
+    columns = scores, ratio(found, total), ratio(found, np.full(len(shown), asked)), ratio(2 * found, total + asked)
+    return [dict(zip(('score', 'precision', 'recall', 'F1'), map(float, row))) for row in zip(*columns)]
 
 
 def best_score(curve: Sequence[Mapping]) -> float:
@@ -51,17 +48,11 @@ def class_rows(classes: Sequence[str], table: ErrorTable, shown: ErrorTable, *, 
     scores, train_scores = _precisions(table), None if train is None else _precisions(train)
     hits = np.bincount(shown.label[shown.kind == HIT], minlength=len(classes))
     total = np.bincount(shown.label[shown.kind != IGNORED], minlength=len(classes))
-    rows = []
-    for i, name in enumerate(classes):
-        precision = hits[i] / total[i] if total[i] else np.nan
-        recall = hits[i] / asked[i] if asked[i] else np.nan
-        rows.append({'class': name, 'train': None if train_counts is None else int(train_counts[i]),
-                     'val': int(asked[i]), 'score': float(scores[i]),
-                     'train_score': None if train_scores is None else float(train_scores[i]),
-                     'precision': float(precision), 'recall': float(recall),
-                     'F1': float(2 * hits[i] / (total[i] + asked[i])) if asked[i] else float('nan'),
-                     'flag': bool(scores[i] < LIMITS['weak'])})
-    return rows
+    precision, recall, f1 = ratio(hits, total), ratio(hits, asked), ratio(2 * hits, (asked > 0) * (total + asked))
+    return [{'class': name, 'train': None if train_counts is None else int(train_counts[i]), 'val': int(asked[i]),
+             'score': float(scores[i]), 'train_score': None if train_scores is None else float(train_scores[i]),
+             'precision': float(precision[i]), 'recall': float(recall[i]), 'F1': float(f1[i]),
+             'flag': bool(scores[i] < LIMITS['weak'])} for i, name in enumerate(classes)]
 
 
 def _precisions(table: ErrorTable) -> np.ndarray:

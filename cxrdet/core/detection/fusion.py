@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cxrdet.core.detection import fusion_kernels as kernels
-from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.errors import ConfigError, check_choice
 
 Array = Any  # numpy.ndarray or torch.Tensor
 Fused = tuple[Array, Array, Array]
@@ -59,9 +59,7 @@ def weighted_boxes_fusion(boxes: Sequence[Array], scores: Sequence[Array], label
     Returns: boxes (M, 4), scores (M,) and labels (M,), best first.
     Raises: ValueError for lengths or shapes that do not fit, values out of range, or an unknown ``conf_type``.
     """
-    if conf_type not in CONF_TYPES:
-        raise ValueError(f'conf_type must be one of {", ".join(CONF_TYPES)}, got "{conf_type}".'
-                         f'{did_you_mean(conf_type, CONF_TYPES)}')
+    check_choice('conf_type', conf_type, CONF_TYPES)
     given = _gather(boxes, scores, labels, weights, iou_thr)
     part = given.part.where(given.part.scores >= skip_box_thr).weighted(given.weights).by_class(best_first=True)
     mean, total, best, number, weight, present, group = kernels.cluster_by_mean(
@@ -403,11 +401,8 @@ def check_fusion(fusion: str, options: dict, *, where: str) -> None:
 
 def check_options(fusion: str, options: Sequence[str]) -> None:
     """Raise ValueError if there is no such method or preset, or it does not take one of the ``options``."""
-    if fusion not in FUSIONS:
-        raise ValueError(f'fusion must be one of {", ".join(FUSIONS)}, got "{fusion}".{did_you_mean(fusion, FUSIONS)}')
+    check_choice('fusion', fusion, FUSIONS)
     code = METHODS[PRESETS.get(fusion, (fusion, {}))[0]].__code__
     known = code.co_varnames[4:code.co_argcount]
     for name in options:
-        if name not in known:
-            raise ValueError(f'fusion "{fusion}" takes no option "{name}".{did_you_mean(name, known)} It takes '
-                             f'{", ".join(known)}')
+        check_choice(f'an option of fusion "{fusion}"', name, known)

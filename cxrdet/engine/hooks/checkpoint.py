@@ -8,7 +8,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, keep_keys
-from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.errors import check_choice
 from cxrdet.core.files import atomic_path, remove_leftovers, write_atomic
 from cxrdet.core.history import better_is
 from cxrdet.core.torch_files import add_digest
@@ -96,7 +96,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         if 'auto' in self.key_indicators:
             self._init_rule(self.rules, [next(iter(metrics))])
         for key in self.key_indicators:
-            check_metric('save_best', key, metrics)
+            check_choice('save_best', key, metrics)
         before = best_paths(self)
         last, self.last_ckpt = self.last_ckpt, None  # None: the checkpoint before the validation stays as it is
         _set_best_paths(self, {})  # {}: the last best one is not removed yet
@@ -143,13 +143,6 @@ def _set_best_paths(hook: CheckpointHook, paths: dict) -> None:
 def _clean(runner, folders: set[str]) -> None:
     for leftover in chain(*map(remove_leftovers, folders)):
         runner.logger.info(f'Removed {leftover}, which a killed run left')
-
-
-def check_metric(option: str, name: str, metrics: dict) -> None:
-    """Raise ConfigError if the validation gave no such metric."""
-    if name not in metrics:
-        raise ConfigError(f'{option}="{name}" is no metric of this validation.{did_you_mean(name, metrics)} There are: '
-                          f'{", ".join(metrics)}.')
 
 
 def _validate_resumed(runner) -> None:

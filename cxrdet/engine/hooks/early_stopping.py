@@ -3,9 +3,8 @@ import math
 
 from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.core.history import better_is
-from cxrdet.engine.hooks.checkpoint import check_metric
 from cxrdet.engine.hooks.restore_best import saver_of_best
 from cxrdet.registry import HOOKS
 
@@ -77,7 +76,7 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
             runner.logger.warning(f'EarlyStoppingHook: the validation gave no metric, not {self.monitor} either: it '
                                   'does not count')
             return
-        check_metric('EarlyStoppingHook: monitor', self.monitor, metrics)
+        check_choice('EarlyStoppingHook: monitor', self.monitor, metrics)
         super().after_val_epoch(runner, {self.monitor: float(metrics[self.monitor])})
         if not math.isfinite(metrics[self.monitor]):
             runner.logger.warning(f'{self.monitor} is {metrics[self.monitor]}: that counts as no improvement '

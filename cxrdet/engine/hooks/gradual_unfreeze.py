@@ -23,9 +23,8 @@ class GradualUnfreezeHook(Hook):
             dict(begin=7, parts=['all'], lr_mult=0.1)])
 
     One stage with ``parts=['head']`` is a frozen backbone. A frozen part gets no gradient and is not moved, by weight
-    decay neither; its modules are in evaluation mode, so that statistics of batch norm stay and dropout is off. What
-    the model's own settings freeze (``frozen_stages``) stays frozen. The optimizer keeps all its parameter groups, and
-    the stage follows from the epoch: a resumed run is in the stage of an unbroken one.
+    decay neither; its modules are in evaluation mode. What the model's own settings freeze (``frozen_stages``) stays
+    frozen. The stage follows from the epoch: a resumed run is in the stage of an unbroken one.
 
     ``lr_mult`` multiplies the rate that the schedule gives, during each step only: schedules of every kind go on as if
     it were 1. For rates by depth see ``paramwise_cfg`` or MMPretrain's LearningRateDecayOptimWrapperConstructor.

@@ -19,9 +19,6 @@ class NonFiniteLossHook(Hook):
     loss) and the last checkpoint with finite weights, from which the run can go on. A gradient that overflows while a
     loss scaler looks for its scale is normal and is not looked at.
 
-    It costs next to nothing: MMEngine has waited for the loss of every iteration already, to log it. Runs of several
-    processes, which must stop together, exchange one number an iteration.
-
     Raises: TrainingError, in all processes.
     """
     priority = 'VERY_HIGH'  # before what keeps or averages weights

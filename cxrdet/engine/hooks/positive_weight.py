@@ -5,7 +5,7 @@ from mmengine.hooks import EMAHook, Hook
 from torch import nn
 
 from cxrdet.core.classification.labels import positive_weights
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.datasets.label_matrix import label_matrix
 from cxrdet.engine.process import unwrap
 from cxrdet.registry import HOOKS
@@ -27,8 +27,8 @@ class PositiveWeightHook(Hook):
     """
 
     def __init__(self, cap: float | None = 100.0) -> None:
-        if cap is not None and not cap > 0:
-            raise ConfigError(f'PositiveWeightHook: cap must be above 0, got {cap}.')
+        if cap is not None:
+            check_numbers('PositiveWeightHook', cap=(cap, '(0, inf]'))
         self.cap = cap
 
     def before_train(self, runner) -> None:

@@ -25,8 +25,7 @@ class PredictionPanelHook(Hook):
     After every fifth epoch, the same four images of the validation set, evenly spaced over it, as
     ``prediction_panel_1`` … ``_4``, at the step of the validation's metrics. A detector's panel shows found, false
     and missed boxes; a classifier's the labels and the most probable classes; with an EMAHook those of the averaged
-    weights. The main process draws; nothing depends on what was drawn before, so a resumed run goes on at the same
-    epochs.
+    weights. The main process draws.
 
     Args:
         interval: epochs from panel to panel; where validation is rarer, the first validation from then on. In

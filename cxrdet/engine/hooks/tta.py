@@ -7,7 +7,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import TestLoop
 
 from cxrdet.core.config_tree import leaves
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.engine.tta import check_views, tta_model, tta_pipeline
 from cxrdet.registry import HOOKS
 
@@ -33,8 +33,7 @@ class TTAHook(Hook):
 
     def __init__(self, when: str = 'test', *, flips: list[str] | None = None, scales: list[float] | None = None,
                  combine: bool = False) -> None:
-        if when not in ('test', 'final_val', 'both'):
-            raise ConfigError(f'TTAHook: when must be test, final_val or both, got "{when}"')
+        check_choice('TTAHook: when', when, ('test', 'final_val', 'both'))
         self.when, self.views = when, dict(flips=flips, scales=scales, combine=combine)
         self._mode, self._undo = 'test', []
 

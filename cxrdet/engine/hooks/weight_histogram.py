@@ -17,10 +17,9 @@ class WeightHistogramHook(Hook):
         default_hooks = dict(weight_histogram=dict(type='cxrdet.WeightHistogramHook', interval=5))
         visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
 
-    The tags are ``weights/`` and the parameter's name; the steps are epochs, as those of the validation's metrics. What
-    is frozen is left out: it does not change. With an EMAHook they are the weights that the optimizer moves, not their
-    averages. A weight that is no number is left out of its histogram. The main process writes: 1 MB and 1.4 s a time
-    for a Faster R-CNN with ResNet-50.
+    The tags are ``weights/`` and the parameter's name; the steps are epochs. Frozen weights are left out, and values
+    that are no number. With an EMAHook they are the weights that the optimizer moves. The main process writes: 1 MB and
+    1.4 s a time for a Faster R-CNN with ResNet-50.
 
     Args:
         interval: epochs from histogram to histogram.

@@ -24,10 +24,8 @@ class Lookahead(Optimizer):
     After every k-th step ``s <- s + alpha (w - s)``, then ``w <- s``; the inner optimizer's moments go on. Validation
     and checkpoints in between see the fast weights.
 
-    Only real steps count: neither iterations that accumulate a gradient, nor those that a gradient scaler skips. The
-    parameter groups are those of the inner optimizer, so that schedules and clipping act on it. A frozen weight
-    (``requires_grad`` off) is never moved; its slow weight starts at the first step in which it can train. The slow
-    weights cost one copy of the trained weights; they are saved and resumed with the optimizer.
+    Only real steps count, not those that accumulate a gradient or that a scaler skips. A frozen weight is never moved;
+    its slow weight starts when it can train. The slow weights are saved and resumed with the optimizer.
 
     Args:
         params: as for every optimizer.

@@ -12,10 +12,8 @@ one comparison: they differ from each other in nothing but the attention.
   has mobile blocks, in timm's: ``layer1.0.drop_path.attention``.
 - Self-attention (BoTAttention, LinearBoTAttention) takes the place of the second convolution, ``conv2``, whose weights
   are gone: ``layer4.0.conv2.attention``. In a bottleneck that is the 3x3, as in BoTNet (arXiv 2101.11605), and
-  where it has stride 2 there follows 2x2 average pooling, as there; at odd sizes it keeps the last row and column, as
-  the shortcut does. In a basic block the first 3x3, with stride and width, stays (our choice), so that attention still
-  works on what a convolution, a norm and a ReLU have prepared, and at the smaller size. Within a block it has neither
-  a sum of its own nor ``scale``.
+  where it has stride 2 there follows 2x2 average pooling (at odd sizes with the last row and column). In a basic block
+  the first 3x3, with stride and width, stays (our choice). It has neither a sum of its own nor ``scale`` there.
 """
 import inspect
 from collections import OrderedDict
@@ -26,7 +24,7 @@ from mmpretrain.models.backbones import ResNet
 from mmpretrain.models.backbones.resnet import BasicBlock, Bottleneck
 from torch import nn
 
-from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.models.layers.bot_attention import PositionAttention
 from cxrdet.models.weights import check_pretrained_fits
 from cxrdet.registry import MODELS
@@ -39,10 +37,9 @@ POSITIONS = ('stage', 'blocks')
 def add_attention(backbone: nn.Module, attention: Attention, *, position: str = 'stage') -> nn.Module:
     """Put attention layers behind the stages of any ResNet of MMDetection or MMPretrain or in its blocks, in place.
 
-    ``position='stage'``: a stage there is an ``nn.Sequential`` of blocks; the layers become its last member,
-    ``layer4.attention``. So the next stage, ``out_indices`` and all else that reads the stage get the map after
-    attention, and no name of an existing parameter changes. For ``get_layer_depth``, where there is one, attention
-    belongs to the last block of its stage.
+    ``position='stage'``: the layers become the last member of the stage's ``nn.Sequential``, ``layer4.attention``. All
+    that reads the stage gets the map after attention, and no name of an existing parameter changes. For
+    ``get_layer_depth``, where there is one, attention belongs to the last block of its stage.
 
     ``position='blocks'``: into every block of the stage, where the papers have it; see the top of this file.
 
@@ -62,9 +59,7 @@ def add_attention(backbone: nn.Module, attention: Attention, *, position: str = 
         ConfigError: if it has no stages, the number of entries is not theirs, a frozen stage is to get attention, or
             its blocks have no such place.
     """
-    if position not in POSITIONS:
-        raise ConfigError(f'position: expected {" or ".join(POSITIONS)}, got {position!r}'
-                          f'{did_you_mean(str(position), POSITIONS)}')
+    check_choice('position', position, POSITIONS)
     stages = [getattr(backbone, name) for name in getattr(backbone, 'res_layers', ())]
     if not stages:
         raise ConfigError(f'attention goes behind the stages of a ResNet, but {type(backbone).__name__} has no '
@@ -180,9 +175,7 @@ class AttentionResNet(ResNet):
     times as much from 50 on; detectors take ``out_indices=(0, 1, 2, 3)``, the default is the last stage alone.
 
     torchvision's ImageNet weights load with ``init_cfg=dict(type='Pretrained', checkpoint='resnet18.pth')`` or
-    ``checkpoint='torchvision://resnet18'``; only the attention may be missing there, and it keeps its own first values;
-    weights of convolutions whose place attention has taken are left out.
-    Its parameters have ``.attention.`` in their names, so that a new part can have another rate than a pretrained one:
+    ``checkpoint='torchvision://resnet18'``; only the attention may be missing there, and may have a rate of its own:
     ``paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1), '.attention.': dict(lr_mult=1.)})``.
 
     Args:
@@ -190,9 +183,8 @@ class AttentionResNet(ResNet):
         attention: what stands behind which stage, see :func:`add_attention`; None: a plain ResNet.
         position: 'stage' or 'blocks', see :func:`add_attention`.
         zero_init_residual: the last batch norm of every block starts at 0, so that blocks start as the identity. Off,
-            unlike in MMPretrain: Adam moves a weight by no more than the learning rate a step, so that in a short
-            training from random weights the blocks would stay almost switched off (0.02 to 0.12 after 900 steps of
-            1e-3, measured). Weights that are loaded are not touched.
+            unlike in MMPretrain: in a short training with Adam from random weights the blocks would stay almost
+            switched off. Weights that are loaded are not touched.
         **kwargs: of MMPretrain's ``ResNet``; ``init_cfg=None`` is its default, Kaiming's normal distribution.
 
     Raises:

@@ -11,12 +11,10 @@ from cxrdet.registry import MODELS
 class MultiLevelDenseNet(DenseNet):
     """MMPretrain's DenseNet that gives the output of dense blocks instead of transitions.
 
-    A transition halves the map, so MMPretrain's DenseNet has no stride of 4 and its last two outputs are both at stride
-    32. Here an output is that of a dense block after the norm and ReLU with which its transition begins, before the 1x1
-    convolution and the pooling; the last one is the same as there. DenseNet-121: 256, 512, 1024, 1024 channels at
-    strides 4, 8, 16, 32; DenseNet-201: 256, 512, 1792, 1920. Parameters and their names are those of the parent, so the
-    same checkpoints fit (``cxrdet.ConvertedPretrained``). Huang, Liu, van der Maaten, Weinberger, "Densely Connected
-    Convolutional Networks", CVPR 2017 (arXiv 1608.06993).
+    An output is that of a dense block after the norm and ReLU with which its transition begins; that of the transition,
+    as MMPretrain has it, is of half the size, but for the last. DenseNet-121: 256, 512, 1024, 1024 channels at strides
+    4, 8, 16, 32; DenseNet-201: 256, 512, 1792, 1920. The parent's checkpoints fit. Huang, Liu, van der Maaten,
+    Weinberger, "Densely Connected Convolutional Networks", CVPR 2017 (arXiv 1608.06993).
 
     Args:
         arch: '121', '161', '169' or '201', or what else the parent takes.

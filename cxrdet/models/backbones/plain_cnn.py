@@ -15,11 +15,9 @@ INIT = dict(type='Kaiming', layer='Conv2d', mode='fan_in', nonlinearity='relu')
 class PlainCNN(BaseBackbone):
     """Stages of a 3x3 convolution without padding, ReLU and 2x2 max pooling: the smallest of baselines.
 
-    Own work, after a network of which only the outline was written down: conv 32, conv 64, dense 512, 15 classes at 224
-    px, 95,579,087 parameters. That number settles the rest. Kernels of 3 px have 3 * 9 * 32 + 32 = 896 and 32 * 9 * 64
-    + 64 = 18,496 parameters, the classifier has 512 * 15 + 15 = 7,695, so 95,552,000 are left for the dense layer: 512
-    * (F + 1), with F = 186,624 = 64 * 54 * 54 features. And 54 px is what is left of 224 px after (no padding, halving)
-    twice: 224, 222, 111, 109, 54. With padding it would be 56 px, with kernels of 5 px 53.
+    Own work, after a network of which only the outline was known: conv 32, conv 64, dense 512, 15 classes at 224 px,
+    95,579,087 parameters. With kernels of 3 px the convolutions have 896 and 18,496 of them and the classifier 7,695:
+    512 * (64 * 54 * 54 + 1) are left for the dense layer, and without padding 224 px become 222, 111, 109, 54.
 
     ``MultiLabelHead(in_channels=64 * 54 * 54, hidden=(512,))`` adds the dense layers.
 

@@ -9,10 +9,9 @@ from cxrdet.registry import MODELS
 class SwinTransformer(_SwinTransformer):
     """MMDetection's SwinTransformer, which takes any ``init_cfg``.
 
-    The parent reads the checkpoint of its ``init_cfg`` by itself, looks for entries that begin with ``backbone.`` and
-    leaves out, without a word, what does not fit. Here ``Pretrained`` has its usual ``prefix``, and
-    ``cxrdet.ConvertedPretrained`` loads the weights of torchvision, all of them or none. With ``convert_weights``, for
-    checkpoints of Swin's authors, the parent does it. Liu et al., "Swin Transformer", ICCV 2021 (arXiv 2103.14030).
+    The parent reads its checkpoint by itself and leaves out, without a word, what does not fit. Here ``Pretrained`` and
+    ``cxrdet.ConvertedPretrained`` do it; with ``convert_weights``, for checkpoints of Swin's authors, the parent.
+    Liu et al., "Swin Transformer", ICCV 2021 (arXiv 2103.14030).
     """
 
     def init_weights(self) -> None:

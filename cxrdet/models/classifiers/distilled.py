@@ -19,11 +19,10 @@ class DistilledClassifier(Distilled):
         model = dict(_delete_=True, type='cxrdet.DistilledClassifier', student={{_base_.model}},
                      teacher=dict(config='resnet34.py', checkpoint='resnet34.pth'))
 
-    The loss is ``(1 - alpha) * L_own + alpha * T^2 KL(teacher || student)``, where ``L_own`` is the head's own loss,
-    whole and unchanged (logged, times 1 - alpha, as ``loss``), and the divergence (``loss_distill``, times alpha) is
-    the mean over the images of the batch, mixed ones included. Single-label heads have one distribution over the
-    classes; multi-label heads one of yes and no for each class, averaged over the classes, of unknown labels, too.
-    Further losses of a head, if any, stay as they are. Hinton et al. 2015, arXiv 1503.02531.
+    The loss is ``(1 - alpha) * L_own + alpha * T^2 KL(teacher || student)`` (Hinton et al. 2015, arXiv 1503.02531): the
+    head's own loss, logged times 1 - alpha as ``loss``, and the mean divergence of the images (``loss_distill``).
+    Single-label heads have one distribution over the classes; multi-label heads one of yes and no for each class,
+    averaged over the classes, of unknown labels, too. Further losses of a head stay as they are.
 
     Args:
         student: config of the classifier, as its own config has it under ``model``.

@@ -8,13 +8,13 @@ from mmpretrain.models.heads import MultiLabelClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from cxrdet.core.errors import ConfigError
-from cxrdet.models.ensemble_members import Member, build_members, checked_weights, class_orders
+from cxrdet.core.errors import ConfigError, check_choice
+from cxrdet.models.ensemble_members import Member, OnlyPredicts, build_members, checked_weights, class_orders
 from cxrdet.registry import MODELS
 
 
 @MODELS.register_module()
-class ClassifierEnsemble(BaseClassifier):
+class ClassifierEnsemble(OnlyPredicts, BaseClassifier):
     """An ensemble of classifiers that tests, predicts and is saved like one classifier; it is not trained.
 
     Members are given as to :class:`cxrdet.DetectorEnsemble`; each has its own pipeline and preprocessing, and classes
@@ -36,9 +36,9 @@ class ClassifierEnsemble(BaseClassifier):
                  classes: Sequence[str] | None = None, tta: bool | dict | None = None, thr: float = 0.5,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor=None)  # the Runner gives that of the config, but each member has its own
-        if mean not in ('probs', 'logits') or (mean == 'logits' and tta):
-            raise ConfigError(f'ClassifierEnsemble: mean must be probs or logits, got "{mean}"; logits are not to be '
-                              'had with tta')
+        check_choice('ClassifierEnsemble: mean', mean, ('probs', 'logits'))
+        if mean == 'logits' and tta:
+            raise ConfigError('ClassifierEnsemble: mean="logits" is not to be had with tta')
         self.mean, self.thr = mean, thr
         weights = checked_weights(weights, len(members)) or [1.0] * len(members)
         self.weights = [weight / sum(weights) for weight in weights]
@@ -50,12 +50,6 @@ class ClassifierEnsemble(BaseClassifier):
         if len(kinds) > 1:
             raise ConfigError('ClassifierEnsemble: some members are multi-label and some are not')
         self.multi_label = kinds.pop()
-
-    def test_step(self, data: dict) -> list[DataSample]:
-        return self.predict(data['inputs'], data['data_samples'])
-
-    def val_step(self, data: dict) -> list[DataSample]:
-        return self.test_step(data)
 
     @torch.no_grad()
     def predict(self, inputs, data_samples: Sequence[DataSample]) -> list[DataSample]:
@@ -81,7 +75,4 @@ class ClassifierEnsemble(BaseClassifier):
         return values
 
     def forward(self, inputs, data_samples=None, mode: str = 'tensor'):
-        if mode != 'predict':
-            raise ConfigError(f'An ensemble only predicts (mode "predict"), got "{mode}": train its members, each with '
-                              'its own config')
-        return self.predict(inputs, data_samples)
+        return self.predict(inputs, data_samples) if mode == 'predict' else self.loss()

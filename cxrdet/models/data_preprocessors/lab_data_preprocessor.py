@@ -12,10 +12,9 @@ from cxrdet.registry import MODELS
 class LabDataPreprocessor(ClsDataPreprocessor):
     """MMPretrain's ClsDataPreprocessor for networks that see L*a*b* (CIE 1976, D65).
 
-    In pictures of stained cells red, green and blue go up and down together, and what tells one stain from another is
-    a small difference between them. With mean and deviation 1 for each of L, a and b, that difference is as large as
-    light and dark are. Images stay BGR, 0 to 255, as far as here: transforms, pictures and tools see nothing of this.
-    Weights that were trained on RGB need RGB.
+    In pictures of stained cells red, green and blue go up and down together, and a small difference between them tells
+    one stain from another; normalised L, a and b make it as large as light and dark are. Images stay BGR, 0 to 255, as
+    far as here. Weights that were trained on RGB need RGB.
 
     Args:
         mean, std: of L (0..100), a and b (about -100..100) over the training images.

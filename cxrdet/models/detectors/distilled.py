@@ -7,7 +7,7 @@ from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
-from cxrdet.core.errors import ConfigError, did_you_mean
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.models.distillation import Adapter, Distilled, recorded, scaled
 from cxrdet.models.losses.distillation_loss import DistillationLoss, correlation_distance
 from cxrdet.registry import MODELS
@@ -22,17 +22,14 @@ class DistilledDetector(Distilled):
         model = dict(_delete_=True, type='cxrdet.DistilledDetector', student={{_base_.model}},
                      teacher=dict(config='faster_rcnn_r101.py', checkpoint='r101.pth'))
 
-    ``alpha`` weighs the two ways to learn classes: the loss of the class scores of the box head (``loss_cls``) is
-    ``(1 - alpha) * L_cls + alpha * T^2 KL(teacher || student)``. ``L_cls`` is the head's own loss on its own targets,
-    unchanged, logged times 1 - alpha as ``loss_cls``; the divergence, times alpha, is ``loss_distill_cls``. The losses
-    of boxes and of the proposal network have no counterpart in the teacher and stay whole. Hinton et al. 2015,
-    arXiv 1503.02531.
+    Classes are learnt by ``(1 - alpha) * L_cls + alpha * T^2 KL(teacher || student)`` (Hinton et al. 2015, arXiv
+    1503.02531): the head's own loss, logged times 1 - alpha as ``loss_cls``, and ``loss_distill_cls``. The losses of
+    boxes and of the proposal network stay whole.
 
     - Two stages (a single box head): the regions that the student has sampled for its own loss go through the teacher's
       RoI extractor and box head. Mean over the regions.
-    - One stage: the class maps of the same anchors. A mean weighted by the teacher's highest probability of a class,
-      so that the many anchors on background do not drown the others (Du et al., "Distilling Object Detectors with
-      Feature Richness", NeurIPS 2021, arXiv 2111.00674).
+    - One stage: the class maps of the same anchors. A mean weighted by the teacher's highest probability of a class
+      (Du et al., "Distilling Object Detectors with Feature Richness", NeurIPS 2021, arXiv 2111.00674).
 
     Heads with softmax have one distribution over classes and background, heads with sigmoid one of yes and no for each
     class, added up over the classes as their own losses are.
@@ -61,7 +58,9 @@ class DistilledDetector(Distilled):
         super().__init__(student, teacher, alpha=alpha, classes=classes, data_preprocessor=data_preprocessor)
         head = _class_head(self, 'student')
         self.distillation = DistillationLoss(temperature, use_sigmoid=_uses_sigmoid(head))
-        self.imitation = None if imitation is None else _imitation(imitation)
+        self.imitation = None if imitation is None else IMITATION | dict(imitation)
+        for key in imitation or ():
+            check_choice('DistilledDetector: a key of imitation', key, IMITATION)
         self.adapters = nn.ModuleList()
         if self.imitation is not None and self.imitation['adapter'] is not None:
             levels = self.imitation['levels']
@@ -105,7 +104,9 @@ class DistilledDetector(Distilled):
                 target = _rows(teacher.bbox_head(pyramid)[0], teacher.bbox_head)
         logits, weight = calls['head'][1][0], None
         if not two_stages:
-            logits, weight = _rows(logits, self.bbox_head), self._richness(target)
+            chances = target.float().sigmoid() if self.distillation.use_sigmoid else target.float().softmax(-1)
+            weight = chances[:, :len(self.classes)].amax(-1)  # the teacher's highest of a class, without background
+            logits = _rows(logits, self.bbox_head)
         if logits.shape != target.shape:
             raise ConfigError(f'DistilledDetector: class scores of shape {tuple(logits.shape)} from the student, '
                               f'{tuple(target.shape)} from the teacher; they must score the same regions and classes')
@@ -114,11 +115,6 @@ class DistilledDetector(Distilled):
         if self.imitation is not None:
             losses['loss_distill_feat'] = self.imitation['weight'] * self._imitate(calls['pyramid'][1], pyramid)
         return losses
-
-    def _richness(self, target: Tensor) -> Tensor:
-        """The teacher's highest probability of a class, background left out, for each of its (N, C) logits."""
-        probabilities = target.float().sigmoid() if self.distillation.use_sigmoid else target.float().softmax(-1)
-        return probabilities[:, :len(self.classes)].amax(-1)
 
     def _imitate(self, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
         levels = self.imitation['levels']
@@ -137,14 +133,6 @@ class DistilledDetector(Distilled):
                                   'be the same')
             distances.append(correlation_distance(features, theirs[level]))
         return torch.stack(distances).mean()
-
-
-def _imitation(given: dict) -> dict:
-    for key in given:
-        if key not in IMITATION:
-            raise ConfigError(f'DistilledDetector: imitation takes no "{key}".{did_you_mean(key, IMITATION)} It takes '
-                              f'{", ".join(IMITATION)}')
-    return IMITATION | dict(given)
 
 
 def _class_head(model: nn.Module, who: str) -> nn.Module:

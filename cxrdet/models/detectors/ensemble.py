@@ -10,13 +10,20 @@ from mmengine.structures import InstanceData
 
 from cxrdet.core.detection.fusion import check_fusion, fuse_known
 from cxrdet.core.errors import ConfigError
-from cxrdet.models.ensemble_members import MAX_PER_IMG, build_members, checked_weights, class_orders, known_labels
+from cxrdet.models.ensemble_members import (
+    MAX_PER_IMG,
+    OnlyPredicts,
+    build_members,
+    checked_weights,
+    class_orders,
+    known_labels,
+)
 from cxrdet.models.fusable_boxes import FusableBoxes
 from cxrdet.registry import MODELS
 
 
 @MODELS.register_module()
-class DetectorEnsemble(BaseDetector):
+class DetectorEnsemble(OnlyPredicts, BaseDetector):
     """An ensemble of detectors that tests, predicts and is saved like one detector; it is not trained.
 
     Each member is ``dict(config=FILE, checkpoint=FILE)`` or ``dict(model=dict(type=...), checkpoint=FILE)`` with, if
@@ -59,12 +66,6 @@ class DetectorEnsemble(BaseDetector):
         orders = class_orders(self.classes, [member.classes for member in self.members], allow_missing=allow_missing)
         self._orders, self._known = [torch.tensor(order) for order in orders], known_labels(self.classes, orders)
 
-    def test_step(self, data: dict) -> list[DetDataSample]:
-        return self.predict(data['inputs'], data['data_samples'])
-
-    def val_step(self, data: dict) -> list[DetDataSample]:
-        return self.test_step(data)
-
     @torch.no_grad()
     def predict(self, batch_inputs, batch_data_samples: Sequence[DetDataSample]) -> list[DetDataSample]:
         """Predict images (C, H, W) as loaded, in a list or padded in one tensor, values 0 to 255, not normalised."""
@@ -94,8 +95,3 @@ class DetectorEnsemble(BaseDetector):
             *([view[key] for view in views] for key in ('bboxes', 'scores', 'labels')), self._known, fusion=self.fusion,
             weights=self.weights, most=self.max_per_img, **self.fusion_cfg)
         return InstanceData(bboxes=boxes, scores=scores, labels=labels)
-
-    def loss(self, *args, **kwargs):
-        raise ConfigError('An ensemble is not trained: train its members, each with its own config')
-
-    _forward = extract_feat = loss

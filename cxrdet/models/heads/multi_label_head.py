@@ -82,7 +82,8 @@ class MultiLabelHead(MultiLabelLinearClsHead):
         target = torch.stack([_labels(sample, cls_score.shape[-1]) for sample in data_samples]).to(cls_score.device)
         losses = dict(loss=self.loss_module(cls_score, target, **kwargs))
         if self.training:
-            losses['accuracy'] = _accuracy(cls_score.detach(), target, 0.5 if self.thr is None else self.thr)
+            known, called = ~target.isnan(), cls_score.detach().sigmoid() >= (0.5 if self.thr is None else self.thr)
+            losses['accuracy'] = ((called == (target >= 0.5)) & known).sum() / known.sum()
         return losses
 
 
@@ -109,13 +110,6 @@ def _hidden_layers(sizes: list[int], shares: list[float], norm: bool, act_cfg: d
         layers += [nn.Linear(units, after), *([nn.BatchNorm1d(after)] if norm else []),
                    build_activation_layer(act_cfg), *dropout(share)]
     return nn.Sequential(*layers)
-
-
-def _accuracy(logits: Tensor, target: Tensor, thr: Tensor | float) -> Tensor:
-    """Right decisions over known labels, a scalar; logits and labels are (N, C), thresholds one or (C,)."""
-    known = ~target.isnan()
-    right = (logits.sigmoid() >= thr) == (target >= 0.5)
-    return (right & known).sum() / known.sum()
 
 
 def _labels(sample: DataSample, classes: int) -> Tensor:

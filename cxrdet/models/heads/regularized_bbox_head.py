@@ -24,12 +24,9 @@ class RegularizedBBoxHead(Shared2FCBBoxHead):
     regions of all images, two at least; on evaluation it uses its running means.
 
     ``loss_l2 = l2 * sum of w^2`` over the weights of the head's linear layers (the two shared ones, scores, boxes), not
-    their biases, is what Keras' ``kernel_regularizer=l2(1e-4)`` adds. It is a part of the loss, so it is the same for
-    every optimizer and learning rate, and like there it is part of the validation loss, too: ``val/loss`` stays the sum
-    that training minimises; compare ``val/loss_cls`` and ``val/loss_bbox`` with those of another head. The decay of an
-    optimizer comes on top. With SGD, a decay of 2 l2 would be the same thing. AdamW's is another: it takes the share
-    rate * decay off every weight in every step, while the gradient of a term in the loss is divided by the size of the
-    weight's gradients as all gradients are, so that it hardly holds back what the data pull strongly.
+    their biases, is what Keras' ``kernel_regularizer=l2(1e-4)`` adds, to the validation loss too: compare
+    ``val/loss_cls`` and ``val/loss_bbox`` with those of another head. The decay of an optimizer comes on top. With SGD,
+    a decay of 2 l2 would be the same; AdamW's is another, for it divides the gradient of this term, not its decay.
 
     Args:
         fc_out_channels: Units of each of the two layers.

@@ -77,10 +77,8 @@ class BoTAttention(PositionAttention):
     ``o_a = sum_b softmax_b(q_a . (k_b + h[i_b - i_a] + w[j_b - j_a]) / sqrt(d)) v_b`` for positions a = (i_a, j_a), b.
 
     ``h`` and ``w`` are learnable vectors of d values for offsets ``-max_distance .. max_distance`` of rows and of
-    columns, the same for all heads, as in the paper. There the tables fit one input size. Here (our choice) an offset
-    beyond ``max_distance`` uses the last vector of its side, so any size will do, a step of one position means the same
-    at every size, and nothing is interpolated. The default holds all offsets of maps up to 17x17, which is stage 4 of a
-    ResNet up to 544 px.
+    columns, the same for all heads, as in the paper. Here (our choice) an offset beyond ``max_distance`` uses the last
+    vector of its side, so any size will do. The default holds all offsets of stage 4 of a ResNet up to 544 px.
 
     Time is O((H W)^2 M), memory O((H W)^2 num_heads), for the logits and weights of pairs: meant for the last stage.
     The residual, ``scale`` and the other arguments: :class:`PositionAttention`.

@@ -21,8 +21,6 @@ class CoordinateAttention(nn.Module):
     and Fw are 1x1 convolutions, F1 with a batch norm, and ``delta`` is the hard swish. F1 has no bias: the norm would
     take it out.
 
-    At the start each gate is near 1/2, their product near 1/4: an almost even factor, as of :class:`cxrdet.ECA`.
-
     Args:
         in_channels: C of the map.
         reduction: channels over hidden channels; 32 in the paper.

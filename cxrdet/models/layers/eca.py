@@ -20,9 +20,8 @@ def eca_kernel_size(channels: int, *, gamma: float = 2., b: float = 1.) -> int:
 class ECA(nn.Module):
     """``F' = sigmoid(conv1d_k(AvgPool(F))) F``: each channel weighed by itself and its k - 1 neighbours (equation 5).
 
-    It has k parameters and no bias. At the start the gate is near 1/2: no identity, but an almost even factor. Behind
-    stages 1 to 3 of a ResNet a convolution and a batch norm follow on every path, which in training mode take such a
-    factor out; behind the last one the classifier or the laterals of a pyramid follow it.
+    It has k parameters and no bias. At the start the gate is near 1/2: no identity, but an almost even factor, which
+    batch norms behind it take out.
 
     As a module it is ``ECA(256)``; behind the stages of a ResNet see :class:`cxrdet.models.backbones.AttentionResNet`;
     in the bottleneck blocks of MMDetection's ResNet

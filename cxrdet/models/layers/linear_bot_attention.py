@@ -26,10 +26,9 @@ class LinearBoTAttention(PositionAttention):
     ``o_a = sum_b phi(q_a) . phi(k_b) v_b / sum_b phi(q_a) . phi(k_b)`` with ``phi(x) = elu(x) + 1`` (equations 4, 7).
 
     The sums over b are made once for all a (equations 5, 6), so time is O(H W M^2 / num_heads) and memory O(H W M): it
-    may stand behind any stage. There is no position encoding: permuting the positions of ``x`` permutes ``y``. A factor
-    of phi(q_a), or of all phi(k), stands above and below the line: phi(q_a) is brought to the sum 1 and phi(k) to the
-    maximum 1, so that float16 holds all sums. The denominator, as a mean over b, is then held at 1e-6 or more; that
-    matters only where phi(q) or all phi(k) have vanished.
+    may stand behind any stage. There is no position encoding: permuting the positions of ``x`` permutes ``y``. phi(q_a)
+    is brought to the sum 1 and phi(k) to the maximum 1, so that float16 holds all sums, and the denominator, as a mean
+    over b, is held at 1e-6 or more.
     Arguments: :class:`cxrdet.models.layers.bot_attention.PositionAttention`.
 
     Raises: ConfigError if an argument is out of range, or ``num_heads`` does not divide the channels of q, k and v.

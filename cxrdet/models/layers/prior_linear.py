@@ -11,10 +11,9 @@ from cxrdet.registry import MODELS
 class PriorLinear(nn.Linear):
     """``nn.Linear`` whose bias starts at ``-log((1 - prior) / prior)``, so that each sigmoid starts near ``prior``.
 
-    Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, arXiv 1708.02002, section 4.1: without it, the many
-    regions of background, each called an object with probability 0.5, are all that the first steps learn from. As
-    ``cls_predictor_cfg=dict(type='cxrdet.PriorLinear')`` in any box head of MMDetection whose class scores are read
-    through a sigmoid (:class:`cxrdet.RoIFocalLoss`); weights start, and checkpoints look, as those of a plain one.
+    Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, arXiv 1708.02002, section 4.1: else the first steps
+    learn from the many regions of background alone. As ``cls_predictor_cfg=dict(type='cxrdet.PriorLinear')`` in any box
+    head of MMDetection whose class scores are read through a sigmoid (:class:`cxrdet.RoIFocalLoss`).
 
     Args:
         in_features, out_features: As for ``nn.Linear``; a head gives them.

@@ -12,7 +12,7 @@ from mmpretrain.models.losses.utils import weight_reduce_loss
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from cxrdet.core.errors import ConfigError, check_numbers
+from cxrdet.core.errors import ConfigError, check_choice, check_numbers
 from cxrdet.registry import MODELS
 
 
@@ -42,8 +42,7 @@ class MaskedBCELoss(nn.Module):
         super().__init__()
         name = type(self).__name__
         check_numbers(name, smoothing=(smoothing, '[0, 1]'))
-        if reduction not in ('mean', 'sum', 'none'):
-            raise ConfigError(f'{name}: reduction must be mean, sum or none, got {reduction!r}.')
+        check_choice(f'{name}: reduction', reduction, ('mean', 'sum', 'none'))
         weights = None if pos_weight is None else torch.as_tensor(pos_weight, dtype=torch.float32)
         if weights is not None and not (weights > 0).all():
             raise ConfigError(f'{name}: pos_weight must be above 0, got {pos_weight}.')
@@ -79,19 +78,17 @@ class MaskedBCELoss(nn.Module):
         with torch.autocast(cls_score.device.type, enabled=False):
             precise = torch.promote_types(cls_score.dtype, torch.float32)
             logits = cls_score.to(precise).masked_fill(~known, 0.0)  # an infinite one would make 0 x inf of it
-            loss = self._smoothed(logits, target.to(precise).masked_fill(~known, 0.0)).masked_fill(~known, 0.0)
+            labels, wrong = target.to(precise).masked_fill(~known, 0.0), self.smoothing / 2
+            loss = self._weighted(logits, labels)
+            if wrong:
+                loss = (1 - wrong) * loss + wrong * self._weighted(logits, 1 - labels)
+            loss = loss.masked_fill(~known, 0.0)
         if weight is not None:
             weight = weight.reshape(-1, *[1] * (loss.ndim - weight.ndim)) if weight.ndim < loss.ndim else weight
         reduction = reduction_override or self.reduction
         if reduction == 'mean' and avg_factor is None:
             avg_factor = known.sum().clamp(min=1)
         return self.loss_weight * weight_reduce_loss(loss, weight, reduction, avg_factor)
-
-    def _smoothed(self, logits: Tensor, target: Tensor) -> Tensor:
-        if not self.smoothing:
-            return self._weighted(logits, target)
-        wrong = self.smoothing / 2
-        return (1 - wrong) * self._weighted(logits, target) + wrong * self._weighted(logits, 1 - target)
 
     def _weighted(self, logits: Tensor, target: Tensor) -> Tensor:
         loss = self.elementwise(logits, target)

@@ -4,7 +4,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cxrdet.core.errors import ConfigError, check_numbers
+from cxrdet.core.errors import ConfigError, check_choice, check_numbers
 from cxrdet.registry import MODELS
 
 
@@ -14,13 +14,11 @@ class OHEMLoss(nn.Module):
 
     Shrivastava, Gupta, Girshick, "Training Region-based Object Detectors with Online Hard Example Mining", CVPR 2016
     (arXiv 1604.03540), with a share in place of a number. Of n candidates the ``ceil(keep * n)`` with the highest loss
-    are kept, and the rest gets no gradient. Candidates are what the loss can judge: neither elements of unknown label
-    (NaN) nor those of weight 0. So with ``keep=1`` the result is that of the wrapped loss.
+    are kept; elements of unknown label (NaN) or weight 0 are none. ``keep=1`` gives the wrapped loss.
 
-    In a detector, MMDetection's ``OHEMSampler`` mines among the proposals, before the box head samples (configs
-    ``faster_rcnn_fpn_*_ohem.py``); as ``loss_cls`` of a box head this loss mines among the regions that were sampled
-    (``faster_rcnn_fpn_*_ohem_loss.py``). Dense heads (RPN, RetinaNet, FCOS) read ``use_sigmoid`` in the config of their
-    loss: there it must be given, as the wrapped loss has it. They call it once a level, so it mines in each by itself.
+    In a detector, MMDetection's ``OHEMSampler`` mines among the proposals; as ``loss_cls`` of a box head this loss
+    mines among the regions that were sampled (``faster_rcnn_fpn_*_ohem_loss.py``). Dense heads (RPN, RetinaNet, FCOS)
+    read ``use_sigmoid`` in the config of their loss, where it must be given, and call the loss level by level.
 
     Args:
         loss: Config of a loss that takes ``reduction_override='none'``: the losses of MMPretrain and MMDetection and
@@ -39,8 +37,7 @@ class OHEMLoss(nn.Module):
                  use_sigmoid: bool | None = None) -> None:
         super().__init__()
         check_numbers('OHEMLoss', keep=(keep, '(0, 1]'))
-        if over not in ('elements', 'samples'):
-            raise ConfigError(f'OHEMLoss: over must be elements or samples, got {over!r}.')
+        check_choice('OHEMLoss: over', over, ('elements', 'samples'))
         self.loss = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
         self.keep, self.over = keep, over
         self.use_sigmoid = getattr(self.loss, 'use_sigmoid', use_sigmoid)

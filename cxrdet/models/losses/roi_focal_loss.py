@@ -3,19 +3,16 @@ import torch
 from mmdet.models.losses import FocalLoss
 from torch import Tensor
 
-from cxrdet.core.errors import ConfigError
+from cxrdet.core.errors import check_choice
 from cxrdet.registry import MODELS
-
-NORMALIZERS = ('positives', 'regions')
 
 
 @MODELS.register_module()
 class RoIFocalLoss(FocalLoss):
     """MMDetection's sigmoid :class:`FocalLoss`, made to fit ``BBoxHead``.
 
-    With the plain ``FocalLoss``, ``BBoxHead`` trains C + 1 sigmoid scores and then reads them through a softmax. This
-    class tells the head to predict C scores, one a class with background as "none of them", and to read them through
-    the sigmoid they were trained with::
+    ``BBoxHead`` reads the C + 1 sigmoid scores of the plain one through a softmax. This class tells it to predict C
+    scores, one a class with background as "none of them", and to read them through the sigmoid::
 
         bbox_head=dict(cls_predictor_cfg=dict(type='cxrdet.PriorLinear'), loss_cls=dict(type='cxrdet.RoIFocalLoss'))
 
@@ -43,8 +40,7 @@ class RoIFocalLoss(FocalLoss):
     def __init__(self, use_sigmoid: bool = True, gamma: float = 2.0, *, alpha: float = 0.25,
                  normalizer: str = 'positives', **kwargs) -> None:
         super().__init__(use_sigmoid=use_sigmoid, gamma=gamma, alpha=alpha, **kwargs)
-        if normalizer not in NORMALIZERS:
-            raise ConfigError(f'RoIFocalLoss: normalizer must be {" or ".join(NORMALIZERS)}, got {normalizer!r}.')
+        check_choice('RoIFocalLoss: normalizer', normalizer, ('positives', 'regions'))
         self.normalizer = normalizer
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: float | None = None,

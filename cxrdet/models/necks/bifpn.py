@@ -12,7 +12,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from cxrdet.core.errors import check_numbers, did_you_mean
+from cxrdet.core.errors import check_choice, check_numbers
 from cxrdet.registry import MODELS
 
 FUSIONS = ('fast', 'softmax', 'sum')
@@ -56,9 +56,8 @@ class FusionNode(nn.Module):
     ``softmax``: ``O = sum_i exp(v_i) / sum_j exp(v_j) * I_i``
     ``sum``:     ``O = sum_i I_i``, no weights
 
-    where ``v`` is the node's own learnable vector, ones at first. It is normalised in float32 at least, whatever the
-    precision of the maps. A node with a single input has nothing to weigh, hence no vector. With 'fast', an input whose
-    ``v_i`` falls below 0 is switched off, and its ``v_i`` gets no more gradient.
+    where ``v`` is the node's own learnable vector, ones at first, normalised in float32 at least. A node with a single
+    input has none. With 'fast', an input whose ``v_i`` falls below 0 is switched off for good.
 
     Args:
         channels: C, of every input and of the output.
@@ -169,8 +168,7 @@ class BiFPN(BaseModule):
         attention: config of a layer that takes ``in_channels`` and keeps the shape, e.g. ``dict(type='cxrdet.CBAM')``:
             one such layer on every output. A sequence gives one config, or None, for each output.
         norm_cfg: MMCV's config of the norm layers; None for none. By default batch norm as the authors train it, eps
-            1e-3 and momentum 0.01 in PyTorch's sense: the running statistics are those of the last few hundred steps.
-            ``dict(type='BN')``, PyTorch's own 1e-5 and 0.1, is what earlier versions had.
+            1e-3 and momentum 0.01 in PyTorch's sense, whose own are 1e-5 and 0.1.
         init_cfg: MMEngine's initialisation; by default normal, with variance 1 / fan-in.
 
     The fusion weights of all nodes end in ``fusion_weight``. Training with ``tools/train.py`` leaves them out of the
@@ -220,8 +218,7 @@ class BiFPN(BaseModule):
             raise ValueError(f'BiFPN: num_outs must be at least {levels - self.start_level}, the number of inputs used '
                              f'(in_channels={self.in_channels}, start_level={self.start_level}), got {self.num_outs}')
         check_numbers('BiFPN', num_layers=(num_layers, '[1, inf)'))
-        if fusion not in FUSIONS:
-            raise ValueError(f'BiFPN: fusion must be one of {FUSIONS}, got {fusion!r}.{did_you_mean(fusion, FUSIONS)}')
+        check_choice('BiFPN: fusion', fusion, FUSIONS)
 
     def _build_attentions(self, attention: dict | Sequence[dict | None] | None) -> nn.ModuleList | None:
         if attention is None:

@@ -70,9 +70,9 @@ def test_positive_weights_balance_torchs_loss():
 @pytest.mark.parametrize(('call', 'message'), [
     (lambda: as_labels([1, 0]), r'expected labels of shape \(N, C\), got \(2,\)'),
     (lambda: as_labels([[0, 1], [0, 2]]), 'must be 1, 0 or NaN .unknown., got 2.0 in row 1, column 1'),
-    (lambda: label_count_weights(LABELS, -1), 'offset must be 0 or more, got -1'),
-    (lambda: class_balanced_weights(LABELS, 2), 'power must lie within 0 and 1, got 2'),
-    (lambda: positive_weights(LABELS, cap=0), 'cap must be above 0, got 0'),
+    (lambda: label_count_weights(LABELS, -1), 'offset must lie in .*, got -1'),
+    (lambda: class_balanced_weights(LABELS, 2), 'power must lie in .*, got 2'),
+    (lambda: positive_weights(LABELS, cap=0), 'cap must lie in .*, got 0'),
 ])
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):

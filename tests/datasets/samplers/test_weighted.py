@@ -147,8 +147,8 @@ def test_the_global_generator_is_left_alone():
     (lambda: LabelCountSampler(Films(np.zeros((2, 3))), 0, offset=0), 'no film can be drawn: the weights of all 2 are'),
     (lambda: ClassBalancedSampler(Films(np.zeros((0, 3))), 0), 'no film can be drawn: the weights of all 0 are 0'),
     (lambda: LabelCountSampler(Films(), 0, num_samples=0), 'num_samples must be at least 1, got 0'),
-    (lambda: LabelCountSampler(Films(), 0, offset=-1), 'offset must be 0 or more, got -1'),
-    (lambda: ClassBalancedSampler(Films(), 0, power=-1), 'power must lie within 0 and 1, got -1'),
+    (lambda: LabelCountSampler(Films(), 0, offset=-1), 'offset must lie in .*, got -1'),
+    (lambda: ClassBalancedSampler(Films(), 0, power=-1), 'power must lie in .*, got -1'),
 ])
 def test_errors(call, message):
     with pytest.raises(ConfigError, match=message):

@@ -123,5 +123,5 @@ def test_views_in_two_places(runner, given, told):
 
 
 def test_unknown_occasion():
-    with pytest.raises(ConfigError, match='when must be test, final_val or both, got "train"'):
+    with pytest.raises(ConfigError, match='when must be one of test, final_val, both, got "train"'):
         TTAHook('train')

@@ -94,8 +94,8 @@ def test_classes_go_by_name_and_preprocessing_is_its_own():
 @pytest.mark.parametrize(('members', 'more', 'message'), [
     ([member(*X), member(*Y, multi=True)], {}, 'some members are multi-label'),
     ([member(*X), member(*Y, classes=('lsil', 'hsil', 'SCC'))], {}, 'it lacks scc and has SCC beside'),
-    ([member(*X)], dict(mean='median'), 'mean must be probs or logits, got "median"'),
-    ([member(*X)], dict(mean='logits', tta=True), 'logits are not to be had with tta'),
+    ([member(*X)], dict(mean='median'), 'mean must be one of probs, logits, got "median"'),
+    ([member(*X)], dict(mean='logits', tta=True), '"logits" is not to be had with tta'),
     ([], {}, 'An ensemble needs members'),
 ])
 def test_what_is_refused(members, more, message):
@@ -126,7 +126,7 @@ def test_steps_inside_the_loading_belong_to_the_member():
 
 
 def test_it_only_predicts():
-    with pytest.raises(ConfigError, match='An ensemble only predicts'):
+    with pytest.raises(ConfigError, match='An ensemble is not trained'):
         build(member(*X)).forward(torch.zeros(1, 3, 8, 8), mode='loss')
 
 

@@ -167,7 +167,7 @@ def test_weights_of_all_members_are_in_its_state():
     ([member()], dict(weights=[1, 2]), 'expected 1 weights >= 0, one per member'),
     ([member()], dict(weights=[0]), 'not all 0'),
     ([member()], dict(fusion='wfb'), 'DetectorEnsemble: fusion must be one of.*Did you mean "wbf"'),
-    ([member()], dict(fusion='nms', fusion_cfg=dict(iou=0.5)), 'takes no option "iou"'),
+    ([member()], dict(fusion='nms', fusion_cfg=dict(iou=0.5)), 'option of fusion "nms" .* got "iou"'),
     ([member()], dict(fusion_cfg=dict(conf_type='maxx')), 'DetectorEnsemble: conf_type must be .* Did you mean "max"'),
     ([member()], dict(fusion='nms', fusion_cfg=dict(iou_thr=1.5)), r'iou_thr must lie in \[0, 1\], got 1.5'),
     ([member()], dict(tta=True), 'A member without a pipeline cannot have test-time augmentation'),

@@ -153,7 +153,7 @@ def test_shapes_that_do_not_fit():
 
 @pytest.mark.parametrize(('kind', 'kwargs', 'text'), [
     ('MaskedBCELoss', dict(smoothing=1.5), r'smoothing must lie in \[0, 1\], got 1\.5'),
-    ('MaskedBCELoss', dict(reduction='avg'), "reduction must be mean, sum or none, got 'avg'"),
+    ('MaskedBCELoss', dict(reduction='avg'), 'reduction must be one of mean, sum, none, got "avg"'),
     ('MaskedBCELoss', dict(pos_weight=[1.0, 0.0]), 'pos_weight must be above 0'),
     ('MaskedFocalLoss', dict(alpha=2.0), r'alpha must lie in \[0, 1\]'),
     ('MaskedAsymmetricLoss', dict(clip=1.0), r'clip must lie in \[0, 1\)'),

@@ -106,7 +106,7 @@ def test_gradient_by_finite_differences():
 @pytest.mark.parametrize(('kwargs', 'text'), [
     (dict(keep=0.0), r'keep must lie in \(0, 1\], got 0.0'),
     (dict(keep=70), 'got 70'),
-    (dict(over='classes'), "elements or samples, got 'classes'"),
+    (dict(over='classes'), 'elements, samples, got "classes"'),
     (dict(loss=dict(type='mmdet.FocalLoss'), use_sigmoid=False), '=False, but the wrapped FocalLoss has .*True'),
     (dict(loss=dict(type='mmdet.CrossEntropyLoss'), use_sigmoid=True), 'but the wrapped CrossEntropyLoss has .*False'),
 ])

@@ -38,7 +38,7 @@ def test_reductions_other_than_the_mean(loss):
 
 
 def test_unknown_normalizer():
-    with pytest.raises(ConfigError, match="normalizer must be positives or regions, got 'all'"):
+    with pytest.raises(ConfigError, match='normalizer must be one of positives, regions, got "all"'):
         MODELS.build(dict(type='cxrdet.RoIFocalLoss', normalizer='all'))
 
 

@@ -329,7 +329,7 @@ def test_p3_to_p7_of_efficientdet():
     ({'num_outs': 1}, r'num_outs must be at least 2, .* inputs used \(in_channels=\[2, 3\], start_level=0\), got 1'),
     ({'num_outs': 2, 'start_level': 2}, r'start_level must lie in 0 \.\. 1 for in_channels=\[2, 3\], got 2'),
     ({'num_outs': 2, 'num_layers': 0}, r'num_layers must lie in \[1, .* got 0'),
-    ({'num_outs': 2, 'fusion': 'fats'}, "fusion must be one of .*, got 'fats'.*Did you mean .fast"),
+    ({'num_outs': 2, 'fusion': 'fats'}, 'fusion must be one of .*, got "fats".*Did you mean "fast"'),
     ({'num_outs': 3, 'attention': [None]}, 'one entry .* for each of the 3 outputs, got 1'),
 ])
 def test_bad_arguments(kwargs, message):
