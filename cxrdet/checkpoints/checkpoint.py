@@ -451,9 +451,8 @@ _BUILDERS = {HistoryBuffer: _build_history}
 def install_safe_loader(*, trust: bool = False) -> None:
     """Make all reading of checkpoints by MMEngine safe: ``load_from``, ``resume``, ``init_cfg`` of type Pretrained.
 
-    It holds for this process, for local files, for downloads (they stay in torch's cache) and for the other stores
-    that MMEngine knows; all is read into main memory, wherever it is to go. A file that needs pickled code is refused
-    with a :class:`CheckpointError`; with ``trust`` it is executed. May be called again with another ``trust``.
+    It holds for this process and all stores that MMEngine knows; all is read into main memory. A file that needs
+    pickled code is refused with a :class:`CheckpointError`; with ``trust`` it is executed.
     """
     def load_from_local(filename, map_location=None):
         return Checkpoint.read(os.path.expanduser(filename), trust=trust).content

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrdet.core.errors import DataError
-from cxrdet.core.files import open_locked, read_text, sha256_of, write_atomic
+from cxrdet.core.files import open_locked, read_text, sha256_of, write_json
 from cxrdet.core.paths import name_fault, within
 
 HOME = '.cxrdet'
@@ -220,7 +220,7 @@ class OutputFolder:
                 shutil.rmtree(self._new)
             new.mkdir(parents=True)
             if self.made_from is not None:
-                write_atomic(recipe, json.dumps(self.made_from))
+                write_json(recipe, self.made_from)
         for name in _files_below(new):
             if _HALF_WRITTEN.fullmatch(Path(name).name):
                 (new / name).unlink()
@@ -244,8 +244,7 @@ class OutputFolder:
         self._refuse((name for name, record in files.items() if _below_home(name) or self._linked_parent(name) or (
             name not in old['files'] and self._changed(name, record))), f'not written by {self.tool}')
         made_from = {} if self.made_from is None else {'made_from': self.made_from}
-        write_atomic(self._new / 'list.json', json.dumps({'tool': self.tool, **made_from, 'files': files},
-                                                         indent=1) + '\n')
+        write_json(self._new / 'list.json', {'tool': self.tool, **made_from, 'files': files}, indent=1)
         os.rename(self._new, self._commit)  # from here on the next run would complete it
         try:
             self._move(old['files'], files)
@@ -282,6 +281,17 @@ class OutputFolder:
         _merge(self._commit / 'new', self.path)
         os.replace(self._commit / 'list.json', self._home / f'{self.tool}.json')
         shutil.rmtree(self._commit)
+
+
+@contextmanager
+def prepared_folder(out_dir: str | os.PathLike, manifest: dict[str, Any], *, force: bool = False,
+                    inputs: Iterable[str | os.PathLike] = ()) -> Iterator[Path]:
+    """An :class:`OutputFolder` of a set that is made from ``manifest``, which is written as ``prepared.json``: finished
+    files of the same set are kept, so that a killed run goes on. Other arguments and errors as there.
+    """
+    with OutputFolder(out_dir, 'prepare_data', inputs=inputs, made_from=manifest, force=force) as new:
+        write_json(new / 'prepared.json', manifest, indent=1)
+        yield new
 
 
 def _read_list(path: Path, tool: str) -> dict | None:

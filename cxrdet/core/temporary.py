@@ -15,10 +15,9 @@ _LONGEST = 74  # characters; in it come /pymp-12345678/listener-12345678, and a 
 def worker_folder() -> Path:
     """The folder in which the worker processes of this process make their temporary files, made at the first call.
 
-    By itself each worker makes a folder ``pymp-*``, which stays behind when the worker is stopped from outside, as at
-    the end of a run. This one, made before they start, serves all of them and goes when this process ends, by an error
-    or Ctrl-C too. What is left by a process that was killed is removed here by the next: the system releases a lock in
-    it when the process and its workers are gone.
+    By itself each worker makes a folder ``pymp-*``, which stays behind when the worker is stopped from outside. This
+    one serves all of them and goes when this process ends, by an error or Ctrl-C too; what a killed process has left
+    is removed here by the next.
     """
     if hasattr(os, 'getuid'):  # not on Windows, which has no such locks either
         with suppress(OSError):

@@ -12,7 +12,7 @@ from cxrdet.core.equal_files import equal_files
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.issues import DataTable
 from cxrdet.curation.augmentation import FILL, only_window
-from cxrdet.datasets.formats.files import image_paths
+from cxrdet.datasets.formats.files import files_below
 from cxrdet.datasets.formats.images import read_image
 from cxrdet.datasets.formats.sets import find_format, read_set
 
@@ -93,7 +93,7 @@ def find_backgrounds(given: Backgrounds, table: DataTable, rows: list[int], *, s
 
 
 def _look_through(found: Found, given: Backgrounds, with_boxes: list[str], spare: int, seed: int) -> None:
-    files = list(image_paths(given.folder))
+    files = list(files_below(given.folder))
     if not files:
         raise DataError(f'{given.folder}: there is no image in this folder of backgrounds.')
     found.refused = {other: f'it is {one}, which has boxes' for one, other in equal_files(with_boxes, files)}
@@ -127,7 +127,7 @@ def _annotated(folder: Path) -> dict[str, int]:
             continue
         numbers = np.bincount(table.box_image[table.box_image >= 0], minlength=len(table.names))
         real = {str(Path(file).resolve()): int(number) for file, number in zip(table.files, numbers) if number}
-        return {file: real[str(Path(file).resolve())] for file in image_paths(folder)
+        return {file: real[str(Path(file).resolve())] for file in files_below(folder)
                 if str(Path(file).resolve()) in real}
     return {}
 

@@ -1,13 +1,8 @@
 """A balanced detection set: rare classes brought up to a number of boxes, frequent ones held below a bound.
 
-A copy is made for one object of a class that lacks boxes: its image, but for a window
-around the object that leaves out what it can of the other classes, all painted over
-(:func:`cxrdet.core.detection.windows.window_around`); objects of lacking classes are
-pasted into the window; then it is augmented. Where too little is left of a box, the box
-goes and what is left of the object is painted over. Copies come
-(:func:`cxrdet.curation.balance_plan.best_copy`) until each class has its target or each
-of its objects is in 20 copies. With a bound, images of frequent classes are left out;
-their rare objects come back in copies.
+A copy (:class:`cxrdet.curation.copies.Copier`) is made for one object of a class that lacks boxes. Copies come
+(:func:`cxrdet.curation.balance_plan.best_copy`) until each class has its target or each of its objects is in 20 copies.
+With a bound, images of frequent classes are left out; their rare objects come back in copies.
 
 What every new image was made from stands in ``provenance.jsonl``, and in
 ``balance.json``: ``before``, ``after``, ``targets`` (boxes by class), ``ratio_before``,

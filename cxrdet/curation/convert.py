@@ -9,7 +9,7 @@ import numpy as np
 from cxrdet.core.detection.boxes import box_faults
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import write_json
-from cxrdet.core.folders import keep_apart
+from cxrdet.core.folders import keep_apart, prepared_folder
 from cxrdet.core.issues import DataTable, told
 from cxrdet.core.progress import ProgressBar
 from cxrdet.curation.pixels import check_files
@@ -21,7 +21,6 @@ from cxrdet.datasets.formats.files import tell_missing, tell_outside
 from cxrdet.datasets.formats.images import read_image_size
 from cxrdet.datasets.formats.sets import read_set
 from cxrdet.datasets.formats.table_builder import tell_other_sizes
-from cxrdet.datasets.phantoms.files import prepared_folder
 
 
 def convert_set(source: str | Path, out_dir: str | Path, *, kind: str = 'auto', images: str | Path | None = None,

@@ -27,7 +27,9 @@ class Copy(NamedTuple):
 
 
 class Copier:
-    """Makes copies for the objects of some classes.
+    """Makes copies for the objects of some classes: their image, but for a window around the object that leaves out
+    what it can of the other classes, all painted over; objects of lacking classes are pasted into the window; then it
+    is augmented. Where too little is left of a box, the box goes and what is left of the object is painted over.
 
     Args:
         rows: The images of the set that may be copied.

@@ -12,7 +12,7 @@ import numpy as np
 from cxrdet.core.errors import DataError
 from cxrdet.core.issues import DataTable, Finding
 from cxrdet.curation.phash import near_equal_pairs, perceptual_hash, thumbnail
-from cxrdet.datasets.formats.files import image_paths, tell_missing
+from cxrdet.datasets.formats.files import files_below, tell_missing
 from cxrdet.datasets.formats.images import THIN, decode_image, has_extra_channels
 from cxrdet.datasets.formats.tfrecord import read_record_image, split_record_path
 
@@ -75,7 +75,7 @@ def check_files(table: DataTable) -> list[Finding]:
     looked_at = replace(table, findings=[])
     tell_missing(looked_at, range(len(table.names)))
     known = {os.path.realpath(file) for row, file in enumerate(table.files) if row not in table.outside}
-    orphans = {os.path.realpath(file): file for folder in table.folders for file in image_paths(folder)}
+    orphans = {os.path.realpath(file): file for folder in table.folders for file in files_below(folder)}
     return looked_at.findings + [Finding('warning', 'orphan_file', 'no annotation refers to this image', file)
                                  for real, file in sorted(orphans.items()) if real not in known]
 

@@ -44,9 +44,8 @@ def prepare_cdetector(sources: Sequence[str | Path], out_dir: str | Path, *, spl
                       link: bool = False) -> dict[str, int]:
     """Make one split of the Comparison detector's cervical cell set, from TFRecord files or from its COCO JSON.
 
-    All is checked (structure, the 11 classes, each image and, of a JSON file, its stated size) and written to
-    ``annotations/<split>.json`` and ``images/<split>/``. Boxes stay as they are stored, degenerate ones too: the reader
-    of the set counts and drops them.
+    All is checked, also the 11 classes, and written to ``annotations/<split>.json`` and ``images/<split>/``. Boxes stay
+    as they are stored, degenerate ones too: the reader of the set counts and drops them.
 
     Args:
         sources: TFRecord files, or one ``.json``.

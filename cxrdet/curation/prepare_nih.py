@@ -8,11 +8,11 @@ import numpy as np
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
 from cxrdet.core.files import write_atomic, write_json
+from cxrdet.core.folders import prepared_folder
 from cxrdet.core.splits import check_disjoint, grouped_folds, grouped_split
 from cxrdet.curation.set_writers import place_file
 from cxrdet.datasets.formats.nih import NIH_CLASSES, TABLES, NihTable, find_images, read_table
 from cxrdet.datasets.formats.voc import read_list
-from cxrdet.datasets.phantoms.files import prepared_folder
 from cxrdet.version import __version__
 
 STRATA = {'view': 'views', 'sex': 'sexes'}

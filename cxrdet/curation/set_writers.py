@@ -110,8 +110,8 @@ def place_file(file: str | os.PathLike, target: Path, *, link: bool = False) -> 
     try:
         given, real = os.stat(file), os.path.realpath(file)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_symlink() and not (link and os.readlink(target) == real):
-            target.unlink()
+        if (os.readlink(target) if target.is_symlink() else '') != (real if link else ''):
+            target.unlink(missing_ok=True)
         there = target.lstat() if os.path.lexists(target) else None
         if link and there is None:
             target.symlink_to(real)

@@ -33,7 +33,7 @@ from cxrdet.core.csv_text import csv_text
 from cxrdet.core.detection.windows import Detected
 from cxrdet.core.errors import ConfigError, DataError, check_numbers
 from cxrdet.core.folders import OutputFolder, results_of
-from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, image_paths
+from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, files_below
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
 from cxrdet.engine.process import build_model, memory_told, pick_device
 from cxrdet.inference.cam import CamChoice, check_installed
@@ -206,7 +206,7 @@ def find_images(source: str | Path, *, leave_out: Path | None = None) -> tuple[P
     if not source.is_dir():
         raise DataError(f'{source}: no such image or folder')
     hidden = leave_out.resolve() if leave_out is not None and source.resolve() in leave_out.resolve().parents else None
-    files = [path for path in map(Path, image_paths(source)) if hidden is None or hidden not in path.resolve().parents]
+    files = [path for path in map(Path, files_below(source)) if hidden is None or hidden not in path.resolve().parents]
     folders = {folder for place in {path.parent for path in files} for folder in (place, *place.parents)
                if folder == source or source in folder.parents}
     made = set().union(*(results_of('predict', folder) for folder in folders))

@@ -490,7 +490,7 @@ def test_a_copy_that_would_be_empty_is_refused(tmp_path, pictures, kind, monkeyp
             'annotations': [{'id': 1, 'image_id': 1, 'category_id': 1, 'bbox': [9, 9, 30, 30]}]}))
     root = tmp_path / ('lists' if kind == 'csv' else 'set')
     searched = []
-    monkeypatch.setattr('cxrdet.curation.pixels.image_paths', lambda folder: searched.append(folder) or [])
+    monkeypatch.setattr('cxrdet.curation.pixels.files_below', lambda folder: searched.append(folder) or [])
     report = check_data(root)
     assert report.failed and [f.code for f in report.findings if f.level == 'error'] == ['outside_file']
     with pytest.raises(DataError, match='nothing would be left: all 1 images .*outside_file.*--allow-outside'):

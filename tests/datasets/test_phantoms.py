@@ -489,9 +489,7 @@ def test_a_thin_line_is_faint():
     frame = shapes.Frame(100, np.array([(100.0, 0, 0), (0, 100.0, 0)]))
     layers = []
     for width in (0.002, 0.02):
-        layer = np.zeros((100, 100), np.uint8)
-        frame.stroke(layer, [np.array([(0.1, 0.505), (0.9, 0.505)])], width, 1.0)
-        layers.append(layer)
+        layers.append(frame.stroke([np.array([(0.1, 0.505), (0.9, 0.505)])], width))
     assert layers[0].max() / 255 == pytest.approx(0.2, abs=0.03)
     assert layers[1].max() > 250
 

@@ -66,7 +66,7 @@ def test_cell_phantom(run, tmp_path, capsys):
     assert run(arguments) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[-2:] == ['train: 2', 'val: 1']
-    assert said.err == ''  # no bar where there is no terminal
+    assert not said.err  # no terminal, no bar
     assert len(load(out / 'annotations' / 'train.json')['images']) == 2
     assert not (out / 'annotations' / 'test.json').exists()
     before = contents(out)
@@ -334,6 +334,7 @@ def test_cdetector_from_tfrecord(run, tmp_path, capsys):
     assert run(['cdetector', *sources, str(out), '--split', 'test']) == 0
     said = capsys.readouterr()
     assert 'hsil: 1' in said.out.splitlines()
+    assert not said.err
     content = load(out / 'annotations' / 'test.json')
     assert [item['bbox'] for item in content['annotations']] == [[3, 2, 20, 10]]  # inclusive corners
     stored = cv2.imread(str(out / 'images' / content['images'][0]['file_name']))[..., ::-1]

@@ -105,8 +105,8 @@ def read(path: Path, images: Path | None = None) -> DataTable:
         files[file] = _split_of_file(file, path)
     table.source = {file: content for file in files if (content := table.attempt(_load, file)) is not None}
     if not table.source:
-        raise DataError('; '.join(f'{finding.file}: {finding.text}' for finding in table.findings)
-                        or f'{path}: no COCO file.')
+        text = '; '.join(f'{finding.file}: {finding.text}' for finding in table.findings)
+        raise DataError(f'{text or f"{path}: no COCO file"}.')
     categories = {file: _categories(table, content, str(file)) for file, content in table.source.items()}
     _settle_classes(table, categories)
     sizes: list[tuple[float, float]] = []

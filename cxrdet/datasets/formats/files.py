@@ -17,20 +17,16 @@ SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', '
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp')
 
 
-def image_paths(folder: str | Path) -> Iterator[str]:
-    """Paths of all image files in ``folder`` and below, as :func:`files_below` gives them."""
-    return files_below(folder, IMAGE_SUFFIXES)
-
-
 def images_by_name(folder: str | Path) -> dict[str, list[str]]:
-    """The same by the last parts of their paths."""
+    """Paths of the image files in a folder and below, by their last parts."""
     named: dict[str, list[str]] = {}
-    for path in image_paths(folder):
+    for path in files_below(folder):
         named.setdefault(os.path.basename(path), []).append(path)
     return named
 
 
-def files_below(folder: str | Path, suffixes: tuple[str, ...], *, enter: Callable[[str], Any] = bool) -> Iterator[str]:
+def files_below(folder: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, *,
+                enter: Callable[[str], Any] = bool) -> Iterator[str]:
     """Paths of all files in ``folder`` and below that end in one of ``suffixes``, in any case, sorted folder by folder.
 
     Hidden names are left out, and folders below whose names ``enter`` says no to.

@@ -5,7 +5,7 @@ import numpy as np
 
 from cxrdet.core.errors import DataError
 from cxrdet.core.issues import DataTable, Place
-from cxrdet.datasets.formats.files import image_paths
+from cxrdet.datasets.formats.files import files_below
 
 _SPLITS = ('train', 'val', 'valid', 'test')
 
@@ -23,7 +23,7 @@ def read(path: Path, images: Path | None = None) -> DataTable:
         DataError: There is no image.
     """
     root = images or path
-    files = list(image_paths(root))
+    files = list(files_below(root))
     if not files:
         raise DataError(f'{root}: there is no image in this folder, and no annotation file that is known.')
     names = [Path(file).relative_to(root).as_posix() for file in files]

@@ -124,8 +124,8 @@ class TableBuilder:
         """
         table = self.table
         if not table.names:
-            raise DataError('; '.join(f'{finding.file}: {finding.text}' for finding in table.findings[:5])
-                            or f'{self.root}: no image is named in a file of the format "{table.kind}".')
+            text = '; '.join(f'{finding.file}: {finding.text}' for finding in table.findings[:5])
+            raise DataError(f'{text or f"{self.root}: no image is named in a file of the format {table.kind}"}.')
         boxes, owners, labels = zip(*self._boxes) if self._boxes else ((), (), ())
         table.classes = tuple(dict.fromkeys(self.declared) or sorted(
             set(labels) - {''}, key=lambda name: name.zfill(9) if name.isdigit() else name))

@@ -18,7 +18,7 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import within
-from cxrdet.datasets.formats.files import SPLITS, annotation_files, files_below, first_bytes, image_paths, split_of
+from cxrdet.datasets.formats.files import SPLITS, annotation_files, files_below, first_bytes, split_of
 from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, measured
 
 _NAME_FILES = ('classes.txt', 'obj.names', '_darknet.labels', 'predefined_classes.txt')
@@ -74,7 +74,7 @@ def read(path: Path, images: Path | None = None) -> DataTable:
         build.tell('warning', 'no_class_names', 'neither data.yaml nor classes.txt names the classes; they are called '
                    'by their numbers', Place(str(file or path)))
     listed = _listed(build, content, file) if file and images is None else []
-    listed = listed or [('', image) for image in image_paths(images or build.root)]
+    listed = listed or [('', image) for image in files_below(images or build.root)]
     seen, bare = set(), []
     for split, image in listed:
         inside = None if images is None else Path(image).relative_to(images).with_suffix('.txt')
@@ -161,7 +161,7 @@ def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, s
             build.tell('error', 'missing_folder', f'{key}: "{entry}" {fault}', Place(str(file), key))
         elif os.path.isdir(place):
             folders += [] if within(place, folders) else [place]
-            listed += [(split_of(f'{key}/'), image) for image in image_paths(place)]
+            listed += [(split_of(f'{key}/'), image) for image in files_below(place)]
         else:
             for line in build.attempt(_lines, place) or ():
                 ways = [os.path.normpath(folder / name) for name in (line, line.removeprefix('data/'))

@@ -1,4 +1,5 @@
 """A data set of cell phantoms on disk, in COCO format."""
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -6,10 +7,10 @@ import numpy as np
 
 from cxrdet.core.errors import ConfigError, check_numbers
 from cxrdet.core.files import write_atomic, write_json
+from cxrdet.core.folders import prepared_folder
 from cxrdet.datasets.formats.coco import coco_annotation
 from cxrdet.datasets.formats.images import image_bytes
 from cxrdet.datasets.phantoms.cells import CELL_CLASSES, render_cells, sample_cells
-from cxrdet.datasets.phantoms.files import Progress, prepared_folder
 from cxrdet.datasets.phantoms.optics import one_thread
 
 CELL_VERSION = 3  # raise it whenever the same seed gives other images
@@ -18,12 +19,11 @@ SPLIT_KEYS = {'train': 0, 'val': 1, 'test': 2}
 
 @one_thread()
 def write_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int] | None = None, size: int = 320, seed: int = 0,
-                        force: bool = False, progress: Progress | None = None) -> Path:
+                        force: bool = False, progress: Callable[[str, int, int], None] | None = None) -> Path:
     """Write a COCO set of cell phantoms: ``annotations/<split>.json``, ``images/<split>_<index>.jpg``,
     ``prepared.json``.
 
-    Image k of a split depends on (seed, split, k, size) only; the same seed gives the same bytes with the same
-    versions of numpy and OpenCV. Re-running keeps finished images and adds the missing ones.
+    Image k of a split depends on (seed, split, k, size) only. Re-running keeps finished images and adds missing ones.
 
     Args:
         out_dir: Folder of the set; made if it is not there.
@@ -53,7 +53,7 @@ def write_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int] | None = 
     return out_dir
 
 
-def _write_split(out_dir: Path, split: str, count: int, size: int, seed: int, progress: Progress | None) -> None:
+def _write_split(out_dir: Path, split: str, count: int, size: int, seed: int, progress: Callable | None) -> None:
     images, annotations = [], []
     for index in range(count):
         rng = np.random.default_rng((seed, SPLIT_KEYS[split], index))

@@ -145,17 +145,12 @@ def _tissue(rng: np.random.Generator, canvas: Canvas, body: np.ndarray, patient:
     frame, outlines, unit = canvas.frame, canvas.outlines, canvas.frame.scale
     thick = soft(frame.fill(outlines.body), 0.06 * unit)
     image = body * (0.22 + (0.34 + 1.2 * patient.fat) * np.clip(2 * thick - 1, 0, 1))
-    arms = np.zeros((frame.size,) * 2, np.uint8)
-    bones = np.zeros((frame.size,) * 2, np.uint8)
-    frame.stroke(arms, outlines.arms, 0.105 + 0.4 * patient.fat, 1.0)
-    frame.stroke(bones, outlines.arms, 0.034, 1.0)
-    flesh = soft(arms, 0.02 * unit)
-    image = np.maximum(image, 0.36 * flesh) + 0.10 * soft(bones, 0.004 * unit)
+    flesh = soft(frame.stroke(outlines.arms, 0.105 + 0.4 * patient.fat), 0.02 * unit)
+    image = np.maximum(image, 0.36 * flesh) + 0.10 * soft(frame.stroke(outlines.arms, 0.034), 0.004 * unit)
     below = 1 / (1 + np.exp((outlines.bottom - 0.02 - canvas.y) * (1 / 0.04)))
     middle = np.exp(-np.square(canvas.x * (1 / 0.085)))
     image += body * (rng.uniform(0.12, 0.2) * below + 0.17 * middle)
-    windpipe = np.zeros_like(arms)
-    frame.stroke(windpipe, [curve([(0.0, -0.05), (0.004, 0.12), (-0.006, outlines.top + 0.2)])], 0.036, 1.0)
+    windpipe = frame.stroke([curve([(0.0, -0.05), (0.004, 0.12), (-0.006, outlines.top + 0.2)])], 0.036)
     return image - 0.10 * soft(windpipe, 0.008 * unit) * body
 
 
@@ -186,45 +181,41 @@ def _great_vessels(rng: np.random.Generator, outlines: Outlines) -> np.ndarray:
 
 
 def _vessel_layer(seed: int, canvas: Canvas) -> np.ndarray:
-    layer = np.zeros((canvas.frame.size,) * 2, np.uint8)
+    layer = None
     levels = vessels(np.random.default_rng(seed), canvas.outlines)
     for lines, width, value in reversed(list(zip(levels, (0.0075, 0.005, 0.0035), (0.5, 0.45, 0.45), strict=True))):
-        canvas.frame.stroke(layer, lines, width, value)
+        layer = canvas.frame.stroke(lines, width, value, layer=layer)
     return soft(layer, 0.002 * canvas.frame.scale)
 
 
 def _bones(scene: ChestScene, body: np.ndarray) -> np.ndarray:
-    canvas, unit = scene.canvas, scene.canvas.frame.scale
+    canvas, frame, unit, top = scene.canvas, scene.canvas.frame, scene.canvas.frame.scale, scene.canvas.outlines.top
     rng = np.random.default_rng((scene.patient.seed, 1))
     posterior, anterior = ribs(rng, canvas.outlines)
-    back, back_inner, front, other = (np.zeros((canvas.frame.size,) * 2, np.uint8) for _ in range(4))
     width = rng.uniform(0.02, 0.026)
-    canvas.frame.stroke(back, posterior, width, 1.0)
-    canvas.frame.stroke(back_inner, posterior, width * 0.55, 1.0)
-    canvas.frame.stroke(front, anterior, width * 1.1, 1.0)
+    back, back_inner = frame.stroke(posterior, width), frame.stroke(posterior, width * 0.55)
+    front = frame.stroke(anterior, width * 1.1)
     tilt = rng.uniform(-0.03, 0.02)
-    for side in (RIGHT, LEFT):
-        top = canvas.outlines.top
-        line = curve([(0.028, top + 0.055), (0.10, top + 0.035), (0.2, top - 0.005 + tilt), (0.31, top - 0.03 + tilt)])
-        canvas.frame.stroke(other, [line * (side, 1)], 0.027, 1.0)
+    line = curve([(0.028, top + 0.055), (0.10, top + 0.035), (0.2, top - 0.005 + tilt), (0.31, top - 0.03 + tilt)])
+    clavicles = frame.stroke([line * (side, 1) for side in (RIGHT, LEFT)], 0.027)
     spine = np.exp(-np.square(canvas.x / 0.034) ** 2) * (0.7 + 0.3 * np.cos(canvas.y * (2 * np.pi / 0.062)))
     strength = rng.uniform(0.09, 0.14)
     layer = strength * (soft(back, 0.003 * unit) - 0.45 * soft(back_inner, 0.003 * unit))
-    layer += 0.5 * strength * soft(front, 0.005 * unit) + 0.15 * soft(other, 0.003 * unit)
+    layer += 0.5 * strength * soft(front, 0.005 * unit) + 0.15 * soft(clavicles, 0.003 * unit)
     return (layer + 0.045 * spine) * body
 
 
 def _shoulders(rng: np.random.Generator, canvas: Canvas, portable: bool) -> np.ndarray:
     unit, outlines = canvas.frame.scale, canvas.outlines
-    blades, joints = (np.zeros((canvas.frame.size,) * 2, np.uint8) for _ in range(2))
+    blades = joints = None
     inner = outlines.half_width * (rng.uniform(0.62, 0.8) if portable else rng.uniform(0.95, 1.1))
     for side in (RIGHT, LEFT):
         top = outlines.top + rng.uniform(-0.01, 0.02)
         line = curve([(inner + 0.01, top + 0.03), (inner, top + 0.12), (inner + 0.05, top + 0.30),
                       (inner + 0.085, top + 0.28), (0.42, top + 0.08)])
-        canvas.frame.stroke(blades, [line * (side, 1)], 0.014, 1.0)
+        blades = canvas.frame.stroke([line * (side, 1)], 0.014, layer=blades)
         joint = curve([(0.43, top + 0.03), (0.455, top + 0.055), (0.46, top + 0.085)])
-        canvas.frame.stroke(joints, [joint * (side, 1)], 0.07, 1.0)
+        joints = canvas.frame.stroke([joint * (side, 1)], 0.07, layer=joints)
     return 0.06 * soft(blades, 0.005 * unit) + 0.10 * soft(joints, 0.006 * unit)
 
 
@@ -270,9 +261,10 @@ def _attach(rng: np.random.Generator, image: np.ndarray, canvas: Canvas, portabl
             start = rng.uniform((-0.28, 0.2), (0.28, 0.75))
             end = rng.choice((-1, 1)) * rng.uniform(0.25, 0.5), rng.choice((-0.1, 1.1))
             middle = (start + end) / 2 + rng.normal(0, 0.08, 2)
-            canvas.frame.stroke(layer, [curve([start, middle, end])], 0.005, 0.55)
-            canvas.frame.stroke(layer, [np.array([start, start + (0.001, 0)])], 0.028, 0.75)
-            canvas.frame.stroke(layer, [np.array([start, start + (0.001, 0)])], 0.012, 1.0)
+            electrode = [np.array([start, start + (0.001, 0)])]
+            for lines, width, value in (([curve([start, middle, end])], 0.005, 0.55), (electrode, 0.028, 0.75),
+                                        (electrode, 0.012, 1.0)):
+                canvas.frame.stroke(lines, width, value, layer=layer)
     cover = soft(layer, 0.4 * size / 256)
     image += cover * np.clip(0.95 - image, 0, None) * 0.8
 

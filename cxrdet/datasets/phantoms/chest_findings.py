@@ -133,8 +133,7 @@ def _pneumothorax(rng: np.random.Generator, canvas: Canvas, side: int) -> None:
     outline = outline * narrow + hilum
     lateral = side * canvas.x > 0.30 * canvas.outlines.half_width
     gas = canvas.lungs[side] & (canvas.frame.fill(outline) < 128) & lateral
-    edge = np.zeros((canvas.frame.size,) * 2, np.uint8)
-    canvas.frame.stroke(edge, [np.concatenate([outline, outline[:1]])], 0.0055, 1.0)
+    edge = canvas.frame.stroke([np.concatenate([outline, outline[:1]])], 0.0055)
     near = cv2.dilate(gas.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     canvas.lines += soft(edge, 0.4) * (near & canvas.lungs[side]) * np.float32(rng.uniform(0.10, 0.16))
     region = soft(gas.astype(np.uint8) * 255, 0.005 * canvas.frame.scale)
@@ -153,8 +152,7 @@ def _atelectasis(rng: np.random.Generator, canvas: Canvas, side: int) -> None:
         x, half, width = rng.uniform(0.45, 0.65) * lungs.half_width, rng.uniform(0.06, 0.10), rng.uniform(0.014, 0.024)
         plate = np.column_stack([side * (x + half * t), half * rng.normal(0.1, 0.2) * t + 0.012 * t ** 2])
         for _ in range(20):  # upwards until diaphragm and heart leave it free
-            one = np.zeros_like(layer)
-            canvas.frame.stroke(one, [plate + (0, y)], width, 1.0)
+            one = canvas.frame.stroke([plate + (0, y)], width)
             if free[one > 63].mean() > 0.75:
                 break
             y -= 0.012
@@ -178,13 +176,13 @@ def _consolidation(rng: np.random.Generator, canvas: Canvas, side: int) -> None:
     inner = rng.uniform(0.15, 0.4)
     shape *= _smoothstep(side * canvas.x / lungs.half_width, inner - 0.1, inner + 0.15)
     texture = 1 + 0.08 * smooth_noise(rng, shape.shape, 0.05 * canvas.frame.scale)
-    tubes = np.zeros((canvas.frame.size,) * 2, np.uint8)
+    tubes = None
     for _ in range(int(rng.integers(2, 5))):  # air bronchograms
         angle = rng.normal(-0.5 if upper else 0.4, 0.35)
         start = lungs.hilum(side) + rng.normal(0, 0.015, 2)
         way = np.array((side * math.cos(angle), math.sin(angle))) * rng.uniform(0.12, 0.22)
         middle, end = start + 0.5 * way + rng.normal(0, 0.008, 2), start + way
-        canvas.frame.stroke(tubes, [curve([start, middle, end])], 0.007, 1.0)
+        tubes = canvas.frame.stroke([curve([start, middle, end])], 0.007, layer=tubes)
     shape *= canvas.half(side)
     canvas.darken(shape * texture * rng.uniform(0.6, 0.82) * (1 - 0.5 * soft(tubes, 0.003 * canvas.frame.scale)))
     canvas.mark('Consolidation', (shape > 0.4) & canvas.free_lung(side))

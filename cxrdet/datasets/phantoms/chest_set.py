@@ -4,7 +4,7 @@ Wang et al., "ChestX-Ray8: Hospital-scale Chest X-ray Database and Benchmarks on
 Localization of Common Thorax Diseases", CVPR 2017. The unit of the split is the patient: every fifth one is test.
 """
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,12 @@ from cxrdet.core.classification.labels import NO_FINDING
 from cxrdet.core.csv_text import csv_text
 from cxrdet.core.errors import check_numbers
 from cxrdet.core.files import write_atomic
+from cxrdet.core.folders import prepared_folder
 from cxrdet.datasets.formats.images import image_bytes
 from cxrdet.datasets.formats.nih import BOX_COLUMNS, BOX_FINDINGS, BOX_PIXELS
 from cxrdet.datasets.phantoms.chest import ChestScene, render_chest, sample_chest
 from cxrdet.datasets.phantoms.chest_body import Patient, sample_patient
 from cxrdet.datasets.phantoms.chest_findings import CHEST_FINDINGS, PREVALENCE
-from cxrdet.datasets.phantoms.files import Progress, prepared_folder
 from cxrdet.datasets.phantoms.optics import one_thread
 
 CHEST_VERSION = 2  # raise it whenever the same seed gives other films
@@ -31,15 +31,13 @@ _STREAM = 14  # keeps these random numbers apart from those of other phantoms
 
 @one_thread()
 def write_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: int = 256, seed: int = 0,
-                         force: bool = False, progress: Progress | None = None) -> Path:
+                         force: bool = False, progress: Callable[[str, int, int], None] | None = None) -> Path:
     """Write a set of chest phantoms in the layout of NIH ChestX-ray14.
 
-    ``images/<patient>_<follow-up>.png`` (8-bit grey), ``Data_Entry_2017_v2020.csv``, ``BBox_List_2017.csv`` (as
-    published, in 1024 px coordinates, but with boxes of every finding), ``train_val_list.txt``, ``test_list.txt``
-    (each fifth patient) and ``prepared.json``. A patient has one to eight films, with the same build and lasting
-    findings. A film depends on (seed, patient, follow-up, size) only; the same seed gives the same bytes with the
-    same versions of numpy and OpenCV. Re-running keeps finished images and adds the missing ones; the tables are
-    written last.
+    The list of boxes has those of every finding, unlike the published one; each fifth patient is test. A patient has
+    one to eight films, with the same build and lasting findings. A film depends on (seed, patient, follow-up, size)
+    only; the same seed gives the same bytes with the same versions of numpy and OpenCV. Re-running keeps finished
+    images and adds the missing ones.
 
     Args:
         out_dir: Folder of the set; made if it is not there.
@@ -64,7 +62,7 @@ def write_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: i
     return out_dir
 
 
-def _write_films(out_dir: Path, num_images: int, size: int, seed: int, progress: Progress | None) -> None:
+def _write_films(out_dir: Path, num_images: int, size: int, seed: int, progress: Callable | None) -> None:
     tables = ('Data_Entry_2017_v2020.csv', 'BBox_List_2017.csv', 'train_val_list.txt', 'test_list.txt')
     entries, boxes, lists = [ENTRY_COLUMNS], [BOX_COLUMNS], ([], [])
     for done, film in enumerate(_films(seed, num_images), 1):

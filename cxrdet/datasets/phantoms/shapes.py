@@ -76,9 +76,10 @@ class Frame:
         cv2.fillPoly(layer, [self.pixels(points)], 255, cv2.LINE_AA, SHIFT)
         return layer
 
-    def stroke(self, layer: np.ndarray, lines: np.ndarray | Sequence[np.ndarray], width: float, value: float) -> None:
+    def stroke(self, lines: np.ndarray | Sequence[np.ndarray], width: float, value: float = 1.0, *,
+               layer: np.ndarray | None = None) -> np.ndarray:
         """Draw lines, (M, N, 2) or a list of (N, 2), of one ``width`` (body units) and brightness ``value`` in [0, 1]
-        into a uint8 layer, in place.
+        into a ``layer`` (size, size) uint8, in place, or a new one; returns it.
 
         Where lines cross, the later one replaces the earlier. One thinner than a pixel is a pixel wide and fainter.
         """
@@ -86,7 +87,8 @@ class Frame:
         colour = round(255 * value * min(thickness, 1.0))
         batch = isinstance(lines, np.ndarray)
         pixels = list(self.pixels(lines)) if batch else [self.pixels(line) for line in lines]
-        cv2.polylines(layer, pixels, False, colour, max(1, round(thickness)), cv2.LINE_AA, SHIFT)
+        layer = np.zeros((self.size, self.size), np.uint8) if layer is None else layer
+        return cv2.polylines(layer, pixels, False, colour, max(1, round(thickness)), cv2.LINE_AA, SHIFT)
 
 
 def soft(layer: np.ndarray, sigma: float) -> np.ndarray:

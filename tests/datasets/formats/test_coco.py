@@ -99,8 +99,9 @@ def test_ids_as_pandas_writes_them(written):
     (coco(images=[{'id': 1, 'file_name': 'a', 'height': '480'}]), r'"height" \'480\', expected a number of pixels'),
     (coco(images=[{'id': 1, 'file_name': 'a', 'width': -2}]), '"width" -2, expected a number of pixels')])
 def test_files_that_cannot_be_used(written, content, text):
-    with pytest.raises(DataError, match=rf'(?s)set\.json.*{text}'):
+    with pytest.raises(DataError, match=rf'(?s)set\.json.*{text}') as caught:
         read(written(content))
+    assert '..' not in str(caught.value) and str(caught.value).endswith('.')
     with pytest.raises(DataError, match=text):  # not a matter of single annotations
         read(written(content), on_bad='drop')
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cxrdet.core.issues import DataTable, Place
-from cxrdet.datasets.formats.files import add_image, image_paths, spelled_on_disk, tell_missing, tell_outside
+from cxrdet.datasets.formats.files import add_image, files_below, spelled_on_disk, tell_missing, tell_outside
 
 NFC, NFD = (unicodedata.normalize(form, 'zellé.png') for form in ('NFC', 'NFD'))
 
@@ -55,4 +55,4 @@ def test_loops_of_links_end_and_nothing_above_is_entered(tmp_path):
     for link, target in {'self': 'self', 'up': '..', 'sub/back': '../sub', 'root': '/', 'one': 'two', 'two': 'one',
                          'b.png': 'b.png'}.items():
         (tmp_path / 'set' / link).symlink_to(target)
-    assert [Path(path).name for path in image_paths(tmp_path / 'set')] == ['b.png', 'a.png']
+    assert [Path(path).name for path in files_below(tmp_path / 'set')] == ['b.png', 'a.png']
