@@ -1,4 +1,6 @@
 """Progress on standard error, of tqdm: a bar with rate and time left in a terminal, nothing elsewhere (a log file)."""
+from shutil import get_terminal_size
+
 from tqdm import tqdm
 
 from cxrdet.core.terminal import visible
@@ -19,7 +21,8 @@ class ProgressBar:
         if self.bar is None or what != self.what:
             self.close()
             self.what = what
-            self.bar = tqdm(desc=what or None, unit=f' {self.noun}', total=total or None, disable=None)
+            self.bar = tqdm(desc=what or None, unit=f' {self.noun}', total=total or None, disable=None,
+                            ncols=get_terminal_size().columns)  # tqdm draws nothing where the width is 0, not known
         self.bar.total = total or None
         self.bar.update(done - self.bar.n)
         if done == total:
