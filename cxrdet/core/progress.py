@@ -21,8 +21,9 @@ class ProgressBar:
         if self.bar is None or what != self.what:
             self.close()
             self.what = what
+            size = get_terminal_size()  # tqdm draws nothing where the terminal does not tell it
             self.bar = tqdm(desc=what or None, unit=f' {self.noun}', total=total or None, disable=None,
-                            ncols=get_terminal_size().columns)  # tqdm draws nothing where the width is 0, not known
+                            ncols=size.columns, nrows=size.lines)
         self.bar.total = total or None
         self.bar.update(done - self.bar.n)
         if done == total:
