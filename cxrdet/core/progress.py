@@ -1,4 +1,6 @@
 """Progress on standard error, of tqdm: a bar with rate and time left in a terminal, nothing elsewhere (a log file)."""
+from shutil import get_terminal_size
+
 from tqdm import tqdm
 
 from cxrdet.core.terminal import visible
@@ -19,7 +21,9 @@ class ProgressBar:
         if self.bar is None or what != self.what:
             self.close()
             self.what = what
-            self.bar = tqdm(desc=what or None, unit=f' {self.noun}', total=total or None, disable=None)
+            size = get_terminal_size()  # tqdm draws nothing where the terminal does not tell it
+            self.bar = tqdm(desc=what or None, unit=f' {self.noun}', total=total or None, disable=None,
+                            ncols=size.columns, nrows=size.lines)
         self.bar.total = total or None
         self.bar.update(done - self.bar.n)
         if done == total:

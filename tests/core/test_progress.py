@@ -1,5 +1,9 @@
 import io
+import os
+import pty
 import re
+import subprocess
+import sys
 
 from cxrdet.core.progress import ProgressBar
 
@@ -58,3 +62,16 @@ def test_long_work_is_not_drawn_for_each_piece(monkeypatch):
     for done in range(1, 12_001):
         bar(done, 12_000)
     assert 1 < terminal.getvalue().count('\r') < 1000
+
+
+def test_a_terminal_that_does_not_tell_its_size():
+    """As of `docker exec -t` or a serial line: the bar has the usual 80 columns."""
+    code = 'from cxrdet.core.progress import ProgressBar; bar = ProgressBar(); bar("val", 1, 2); bar("val", 2, 2)'
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ('COLUMNS', 'LINES')}
+    subprocess.run([sys.executable, '-c', code], stdin=theirs, stdout=theirs, stderr=theirs, check=True,
+                   env=environment)
+    shown = os.read(ours, 9999).decode()
+    os.close(ours), os.close(theirs)
+    last = shown.rstrip().rpartition('\r')[2]
+    assert last.startswith('val: 100%|') and len(last) <= 80
