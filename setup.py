@@ -35,7 +35,8 @@ setup(
     python_requires='>=3.10',
     cmdclass={'build_py': BuildWithConfigs},
     packages=find_packages(include=['cxrdet', 'cxrdet.*']),
-    package_data={'cxrdet.core': ['evidence.csv'], 'cxrdet.visualization.report': ['*.html', '*.css', '*.js']},
+    package_data={'cxrdet': ['py.typed'], 'cxrdet.core': ['evidence.csv'],
+                  'cxrdet.visualization.report': ['*.html', '*.css', '*.js']},
     entry_points={'console_scripts': ['cxrdet = cxrdet.cli:main']},
     install_requires=[
         'torch>=2.4',
@@ -69,6 +70,7 @@ setup(
         'timm': ['timm>=1.0'],
         'test': ['pytest>=8', 'pytest-xdist>=3.6', 'pytest-cov>=6', 'scikit-learn>=1.4', 'grad-cam>=1.5',
                  'ensemble-boxes>=1.0.9', 'h5py>=3.8', 'onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3',
-                 'tidecv>=1.0.1', 'timm>=1.0', 'selenium>=4.20', 'shtab>=1.7', 'ruff>=0.6'],
+                 'tidecv>=1.0.1', 'timm>=1.0', 'selenium>=4.20', 'shtab>=1.7', 'nbclient>=0.10', 'ipykernel>=6.29',
+                 'ruff>=0.6', 'basedpyright>=1.20'],
     },
 )

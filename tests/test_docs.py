@@ -10,7 +10,7 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.recipes import recipes
 
 REPOSITORY = Path(__file__).parents[1]
-PAGES = [REPOSITORY / 'README.md', *sorted((REPOSITORY / 'docs').glob('*.md'))]
+PAGES = [REPOSITORY / 'README.md', REPOSITORY / 'CONTRIBUTING.md', *sorted((REPOSITORY / 'docs').glob('*.md'))]
 GOOD = """
 plugins: []
 tables: []
@@ -102,6 +102,17 @@ def test_bad_metafile(tmp_path, old, new, message):
     root = repository(tmp_path, GOOD.replace(old, new))
     with pytest.raises(DataError, match=message):
         read_results(root)
+
+
+def test_one_version():
+    """The package's: in CITATION.cff, too; the changelog knows it, newest first."""
+    import yaml
+
+    from cxrdet.version import __version__
+    assert yaml.safe_load((REPOSITORY / 'CITATION.cff').read_text())['version'] == __version__
+    headings = re.findall(r'^## (.+)$', (REPOSITORY / 'docs' / 'changelog.md').read_text(), flags=re.M)
+    assert headings[0] == 'Unreleased'
+    assert headings[1].split(' - ')[0] == __version__
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda path: path.name)
