@@ -154,7 +154,8 @@ class GuardedRunner(QuietRunner):
 def check_last_batch(model: nn.Module, loader: DataLoader) -> None:
     """Raise ConfigError if a batch of the training will hold one image and a head's batch norm has to work on it.
 
-    Batch norm over features without positions (``BatchNorm1d``) cannot be computed from one sample.
+    Batch norm over features without positions (``BatchNorm1d``) cannot be computed from one sample. The box head of a
+    detector has hundreds of regions of one image.
     """
     batches = loader.batch_sampler
     size, images = getattr(batches, 'batch_size', None), len(loader.sampler)
@@ -162,7 +163,8 @@ def check_last_batch(model: nn.Module, loader: DataLoader) -> None:
     if not size or not (size == 1 or (images % size == 1 and not endless and not getattr(batches, 'drop_last', False))):
         return
     names = [name for name, part in unwrap(model).named_modules() if isinstance(part, nn.BatchNorm1d)
-             and any(place in name for place in ('head', 'neck')) and all(p.requires_grad for p in part.parameters())]
+             and any(place in name for place in ('head', 'neck')) and 'roi_head' not in name
+             and all(p.requires_grad for p in part.parameters())]
     if names:
         what = 'every batch holds' if size == 1 else f'{images} images in batches of {size} leave a last batch of'
         raise ConfigError(f'train_dataloader: {what} one image, of which the batch norm in {names[0]} cannot be '

@@ -12,10 +12,11 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, HOOKS, MODELS
 from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.engine.runner import GuardedRunner
+from cxrdet.engine.runner import GuardedRunner, check_last_batch
 
 ITERATIONS = 4  # of an epoch: 8 samples in batches of 2
 WARM_UP = dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=6)
@@ -312,6 +313,13 @@ def test_a_last_batch_of_one(size, norm, more, fails, tmp_path):
         return
     with pytest.raises(ConfigError, match=r'train_dataloader: .*one image.*head\.0.*drop_last=True'):
         train(tmp_path, **options)
+
+
+def test_a_box_head_has_many_samples_of_one_image():
+    model = nn.ModuleDict(dict(roi_head=nn.ModuleDict(dict(bbox_head=nn.BatchNorm1d(4)))))
+    check_last_batch(model, DataLoader([0, 1, 2], batch_size=2))
+    with pytest.raises(ConfigError, match='one image'):
+        check_last_batch(nn.ModuleDict(dict(head=nn.BatchNorm1d(4))), DataLoader([0, 1, 2], batch_size=2))
 
 
 # --- the folder
