@@ -10,7 +10,7 @@ model = dict(
     _delete_=True,
     type='cxrdet.DetectorEnsemble',
     fusion='wbf',
-    members=[dict(config=f'{{ fileDirname }}/{name}.py', checkpoint=None) for name in names])
+    members=[dict(config=name, checkpoint=None) for name in names])
 # each member resizes the image itself
 test_dataloader = dict(dataset=dict(pipeline=[*_base_.val_pipeline[:2], _base_.val_pipeline[-1]]))
 ensemble_shortcuts = dict(

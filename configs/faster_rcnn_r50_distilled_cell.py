@@ -7,7 +7,7 @@ model = dict(
     _delete_=True,
     type='cxrdet.DistilledDetector',
     student={{_base_.model}},
-    teacher=dict(config='{{ fileDirname }}/faster_rcnn_fpn_r101_cell.py', checkpoint=None),
+    teacher=dict(config='faster_rcnn_fpn_r101_cell', checkpoint=None),
     alpha=0.7,
     temperature=3.0,
     imitation=dict(weight=1.0))  # teachers with other channels: adapter=(256, CHANNELS)

@@ -1,7 +1,6 @@
 """The members of an ensemble: each a whole model with its own weights, classes, test pipeline and preprocessing."""
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import nn
 from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.config_tree import COUNT_KEYS, OTHER_COUNTS, innermost
 from cxrdet.core.errors import ConfigError, check_choice, did_you_mean
+from cxrdet.core.recipes import find_config
 from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.tta import tta_model as usual_tta_model
 from cxrdet.engine.tta import tta_pipeline
@@ -130,9 +130,10 @@ def build_member(spec: dict, where: str, *, tta: bool | dict | None = None) -> M
 
 def _read(where: str, spec: dict, classes: int) -> dict:
     """What the config file that ``spec`` names says of a member; what ``spec`` gives itself, but the model, stays."""
-    if '::' not in str(spec['config']) and not Path(spec['config']).is_file():
-        raise ConfigError(f'{where}: no such config file: {spec["config"]}')
-    cfg = Config.fromfile(str(spec['config']))
+    try:
+        cfg = Config.fromfile(find_config(str(spec['config'])))
+    except ConfigError as error:
+        raise ConfigError(f'{where}: {error}') from error
     model = cfg.model
     if cfg.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', cfg.data_preprocessor)

@@ -51,7 +51,8 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
     recipe, *mods = [str(path)] if Path(path).is_file() else str(path).split('+')
     recipe = find_config(recipe)
     cfg = _read(recipe)
-    apply_mods(cfg, mods)
+    if mods:
+        apply_mods(cfg, mods)
     for source, options in ((str(path), ()), ('--cfg-options', cfg_options or ())):
         if options:
             merge_options(cfg, parse_cfg_options(options))

@@ -58,8 +58,8 @@ def test_detector_of_made_up_cells(tool, cell_phantoms, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('more, text', [
-    (['--out', 'x.txt'], 'expected a name that ends in .html'), (['--samples', '0'], 'samples of 1 or more'),
-    ([], 'none.pth')])
+    (['--out', 'x.txt'], 'expected .html or .htm at the end'), ([], 'none.pth'),
+    (['--samples', '0'], '--samples: expected a whole number from 1 on')])
 def test_errors_are_one_line(more, text, tool, cell_phantoms, tmp_path, capsys):
     out = [] if '--out' in more else ['--out', str(tmp_path / 'x.html')]
     code = tool('report').main(['configs/faster_rcnn_bifpn_cell_tiny.py', str(tmp_path / 'none.pth'), *out,

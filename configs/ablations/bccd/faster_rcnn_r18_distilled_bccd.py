@@ -7,7 +7,7 @@ model = dict(
     _delete_=True,
     type='cxrdet.DistilledDetector',
     student={{_base_.model}},
-    teacher=dict(config='{{ fileDirname }}/faster_rcnn_bifpn_bccd.py', checkpoint=None),
+    teacher=dict(config='faster_rcnn_bifpn_bccd', checkpoint=None),
     alpha=0.7,
     temperature=3.0)
 teacher_shortcuts = dict(teacher_checkpoint=['model.teacher.checkpoint'])

@@ -7,7 +7,7 @@ model = dict(
     _delete_=True,
     type='cxrdet.DistilledClassifier',
     student={{_base_.model}},
-    teacher=dict(config='{{ fileDirname }}/resnet18_hybrid_csv.py', checkpoint=None),
+    teacher=dict(config='resnet18_hybrid_csv', checkpoint=None),
     alpha=0.7,
     temperature=3.0)
 model_shortcuts = dict(dropout=['model.student.head.dropout'], pretrained=['model.student.backbone.init_cfg'])

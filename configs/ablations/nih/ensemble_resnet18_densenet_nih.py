@@ -10,7 +10,7 @@ model = dict(
     _delete_=True,
     type='cxrdet.ClassifierEnsemble',
     mean='probs',
-    members=[dict(config=f'{{ fileDirname }}/{name}.py', checkpoint=None) for name in names])
+    members=[dict(config=name, checkpoint=None) for name in names])
 # each member prepares and resizes the film itself, to 160 and to 128 px
 test_dataloader = dict(dataset=dict(pipeline=[_base_.val_pipeline[0], _base_.val_pipeline[-1]]))
 ensemble_shortcuts = dict(resnet18=['model.members.0.checkpoint'], densenet=['model.members.1.checkpoint'])

@@ -56,9 +56,10 @@ class WeightedSampler(Sampler):
 class LabelCountSampler(WeightedSampler):
     """Draw films in proportion to (number of positive labels + 0.04): films with many findings come often.
 
-    Every class counts as a label, "No Finding" too where it is a class, unless it is ``uncounted``;
-    which of the two the formula was written for is not known. Unknown labels (NaN) do not count. The
-    log gives the share of draws and of films that show each class.
+    Every class counts as a label, "No Finding" too where it is a class: such films are then 43 % of
+    the draws of NIH ChestX-ray14, where they are 54 % of the films. With ``uncounted=['No Finding']``
+    they nearly vanish, 3 % of the draws. Which of the two the formula was written for is not known.
+    Unknown labels (NaN) do not count. The log gives the share of draws and of films that show each class.
 
     Source: own project, a classifier of NIH ChestX-ray14.
 

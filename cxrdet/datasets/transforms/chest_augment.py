@@ -18,9 +18,9 @@ class ChestAugment(Transform):
     next to nothing. Required and changed key: ``img``. Boxes and masks are not moved with it: it is
     for classification. A film is never turned upside down.
 
-    In a mirrored chest the heart lies on the right, and the "L" or "R" marker changes sides. Set
-    ``hflip=False`` where the side matters: labels such as "left lower lobe", position of tubes and
-    lines, comparison of two films.
+    In a mirrored chest the heart lies on the right, and the "L" or "R" marker changes sides. The 14 findings of NIH
+    ChestX-ray14 name no side, and for them mirroring doubles the variety of films. Set ``hflip=False`` where the side
+    matters: labels such as "left lower lobe" or "dextrocardia", position of tubes and lines, comparison of two films.
 
     Args:
         hflip: mirror left and right with probability 0.5, see above.

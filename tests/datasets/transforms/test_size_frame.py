@@ -1,4 +1,6 @@
 """The frame that tells the size of a crop."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -40,9 +42,13 @@ def test_jitter_moves_the_size_by_octaves():
 
 
 def test_jitter_follows_the_seed():
-    from cxrdet.engine.seeding import _generators
-    transform = SizeFrame(jitter=0.5)
-    assert list(_generators(transform, set())) == [transform._rng]
+    from cxrdet.engine.seeding import seed_dataset
+    image, found = np.zeros((8, 8, 3), np.uint8), []
+    for seed in (0, 0, 1):
+        transform = SizeFrame(jitter=0.5)
+        assert seed_dataset(SimpleNamespace(pipeline=[transform]), seed) == 1
+        found.append([int(transform({'img': image, 'ori_shape': (128, 128)})['img'][0, 0, 0]) for _ in range(9)])
+    assert found[0] == found[1] != found[2]
 
 
 @pytest.mark.parametrize('kwargs', [dict(low=0), dict(low=20, high=10), dict(width=0.5), dict(jitter=-1)])

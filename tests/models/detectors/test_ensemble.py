@@ -161,7 +161,7 @@ def test_weights_of_all_members_are_in_its_state():
     ([], {}, 'An ensemble needs members'),
     ([dict(checkpoint='a.pth')], {}, 'members.0: give either a config .* got checkpoint'),
     ([dict(member(), config='a.py')], {}, 'members.0: give either a config'),
-    ([dict(config='none.py', classes=CLASSES)], {}, 'members.0: no such config file: none.py'),
+    ([dict(config='none.py', classes=CLASSES)], {}, 'members.0: none.py: no such config file'),
     ([dict(model=dict(type=Told, found=[]))], {}, 'members.0: its classes are not known'),
     ([member(classes=('a', 'a'))], {}, 'members.0: a class is named twice'),
     ([member()], dict(weights=[1, 2]), 'expected 1 weights >= 0, one per member'),
