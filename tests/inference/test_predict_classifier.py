@@ -12,7 +12,8 @@ from mmengine.registry import MODELS, DefaultScope
 from cxrdet.core.classification.calibration import scale
 from cxrdet.core.classification.operating_points import OperatingPoints
 from cxrdet.core.errors import CheckpointError, ConfigError
-from cxrdet.inference.predict import CamChoice, predict
+from cxrdet.inference.cam import CamChoice
+from cxrdet.inference.predict import predict
 from cxrdet.preflight.config import load_config
 
 CLASSES = ('Mass', 'Edema', 'No Finding')
