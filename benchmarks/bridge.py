@@ -288,7 +288,7 @@ the training losses with finite gradients. On a CPU, models with deformable atte
 MMDetection and mmcv instead of the operator, which is why it is not in their row. Made by `python benchmarks/bridge.py`
 on {machine}; seconds are of the CPU.
 
-**{forward} of {count} predict and {backward} of {trained} train.** No row ends for want of an operator: packages are
+**{forward} of {count} predict and {backward} of {trained} train.** No failure is due to a missing operator: packages are
 missing (lap, fairscale, transformers, Detectron2), or the error is MMDetection's own (SSD; QueryInst on a CPU, where
 the boxes of its random weights lie beside the image).
 
