@@ -1,11 +1,13 @@
 """RoIAlign (He et al., Mask R-CNN, ICCV 2017) and RoIPool (Girshick, Fast R-CNN, ICCV 2015), as mmcv calls them.
 
 input: (B, C, H, W) feature map. rois: (R, 5) batch index and xyxy in image pixels; ``spatial_scale`` maps them to the
-feature map. Results are written into the tensors that mmcv has allocated.
+feature map. Results are written into the tensors that mmcv has allocated. RoIAlign in float32 on a CPU is computed by
+:mod:`cxrdet.ops.roi_align`, the rest by torchvision's kernels.
 """
 import torch
 from torch import Tensor
 
+from cxrdet.ops import roi_align
 from cxrdet.ops.kernels import exact_dtype, torchvision_ops, working_dtype
 
 
@@ -18,6 +20,10 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Ten
     """
     _only_average(pool_mode)
     dtype = working_dtype(input)
+    if dtype == torch.float32 and input.device.type == 'cpu':
+        size = aligned_height, aligned_width
+        output.copy_(roi_align.roi_align_forward(input, rois, size, spatial_scale, sampling_ratio, aligned))
+        return
     output.copy_(torchvision_ops().roi_align(
         input.to(dtype).contiguous(), rois.to(dtype).contiguous(), spatial_scale, aligned_height, aligned_width,
         sampling_ratio, aligned))
@@ -29,6 +35,10 @@ def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argm
     """Gradient of :func:`roi_align_forward` with respect to its input -> grad_input (B, C, H, W)."""
     _only_average(pool_mode)
     dtype = working_dtype(grad_output)
+    if dtype == torch.float32 and grad_output.device.type == 'cpu':
+        grad_input.copy_(roi_align.roi_align_backward(
+            grad_output, rois, grad_input.shape, spatial_scale, sampling_ratio, aligned))
+        return
     grad_input.copy_(torchvision_ops()._roi_align_backward(
         grad_output.to(dtype).contiguous(), rois.to(dtype).contiguous(), spatial_scale, aligned_height, aligned_width,
         *grad_input.shape, sampling_ratio, aligned))
