@@ -114,6 +114,13 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
         return dict(zip(table.names.tolist(), table.patients.tolist()))
 
     @classmethod
+    def read_labels(cls, cfg: Mapping) -> dict[str, np.ndarray]:
+        """File name of each image -> its labels (C,): 1, 0 or NaN."""
+        dataset = cls.described(cfg)
+        table, _ = dataset._select()
+        return dict(zip(table.names.tolist(), dataset._labels(table)))
+
+    @classmethod
     def check_contents(cls, cfg: Mapping) -> None:
         """Raise DataError if no film has any of the classes, and ``allow_no_positives`` is not set."""
         dataset = cls.described(cfg)
