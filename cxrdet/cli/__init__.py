@@ -13,8 +13,8 @@ from cxrdet.core.errors import did_you_mean
 from cxrdet.core.terminal import say, say_error
 from cxrdet.version import __version__
 
-COMMANDS = ('train', 'test', 'predict', 'check-data', 'balance-data', 'prepare-data', 'diagnose', 'report', 'compare',
-            'plot-curves', 'browse-data', 'list', 'config', 'env', 'publish', 'completion')
+COMMANDS = ('train', 'test', 'predict', 'cross-validate', 'check-data', 'balance-data', 'prepare-data', 'diagnose',
+            'report', 'compare', 'plot-curves', 'browse-data', 'list', 'config', 'env', 'publish', 'completion')
 
 
 def main(argv: Sequence[str] | None = None) -> int:

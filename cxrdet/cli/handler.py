@@ -34,7 +34,8 @@ _MEND = {errno.ENOSPC: 'make room there, or write somewhere else', errno.EDQUOT:
          errno.EIO: 'look at the disk, or the network it is on', errno.ESTALE: 'the network disk has lost it',
          errno.ENXIO: 'is it a file?', errno.EBUSY: 'something else has it', errno.ENOTEMPTY: 'something is in the way'}
 _AGAIN = 'Nothing half-written is left; the same command begins again.'
-_GO_ON = {'prepare-data': 'Finished files are kept; the same command goes on.'}
+_GO_ON = {'prepare-data': 'Finished files are kept; the same command goes on.',
+          'cross-validate': 'Finished runs are kept; the same command goes on.'}
 
 
 def guarded(name: str, args, run: Callable[[object], int | None]) -> int:
