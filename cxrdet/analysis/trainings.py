@@ -169,7 +169,8 @@ def last_words(log: Path) -> str:
 def checkpoint_of(folder: Path, which: str) -> Path:
     """The ``best`` checkpoint of a work folder, or the ``last`` one; FileNotFoundError if there is none."""
     if which == 'last':
-        return Path((folder / 'last_checkpoint').read_text().strip())
+        named = Path((folder / 'last_checkpoint').read_text().strip())
+        return own if (own := folder / named.name).is_file() else named  # the folder may have been moved
     found = sorted(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
     if not found:
         raise FileNotFoundError(f'{folder}: no best_*.pth')
@@ -179,8 +180,10 @@ def checkpoint_of(folder: Path, which: str) -> Path:
 def drop_checkpoints(folder: Path, *, but: Path) -> None:
     """Remove the checkpoints of a work folder that are neither ``but`` nor the last: trainings are many, a disk has
     an end."""
-    for path in set(folder.glob('*.pth')) - {but, checkpoint_of(folder, 'last')}:
-        path.unlink()
+    kept = {path.resolve() for path in (but, checkpoint_of(folder, 'last'))}
+    for path in folder.glob('*.pth'):
+        if path.resolve() not in kept:
+            path.unlink()
 
 
 def measured(folder: Path) -> dict[str, float]:

@@ -112,7 +112,7 @@ def test_costs_add_up_and_what_is_done_is_not_done_again(tmp_path):
     assert cost_of(tmp_path) == cost  # the cost of a test is none of the training
 
 
-def test_checkpoints_and_figures_of_a_work_folder(tmp_path):
+def test_checkpoints_and_figures_of_a_work_folder(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match='best_'):
         checkpoint_of(tmp_path, 'best')
     with pytest.raises(FileNotFoundError):
@@ -122,8 +122,13 @@ def test_checkpoints_and_figures_of_a_work_folder(tmp_path):
         os.utime(tmp_path / name, (age, age))
     (tmp_path / 'last_checkpoint').write_text(f'{tmp_path}/epoch_2.pth\n')
     assert checkpoint_of(tmp_path, 'best') == tmp_path / 'best_a.pth'  # the newer
-    drop_checkpoints(tmp_path, but=tmp_path / 'best_a.pth')
+    monkeypatch.chdir(tmp_path)  # one path is relative, the other not
+    drop_checkpoints(Path(), but=tmp_path / 'best_a.pth')
     assert {path.name for path in tmp_path.glob('*.pth')} == {'best_a.pth', 'epoch_2.pth'}
+    (tmp_path / 'last_checkpoint').write_text('elsewhere/epoch_2.pth')
+    assert checkpoint_of(tmp_path, 'last') == tmp_path / 'epoch_2.pth'  # of a folder that was moved
+    (tmp_path / 'last_checkpoint').write_text('elsewhere/epoch_3.pth')
+    assert checkpoint_of(tmp_path, 'last') == Path('elsewhere/epoch_3.pth')
     for age, name in enumerate('ab'):
         (tmp_path / name).mkdir()
         (tmp_path / name / f'{name}.json').write_text(f'{{"x": {age}}}')
