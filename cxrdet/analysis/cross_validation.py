@@ -5,6 +5,7 @@ The runs are processes of their own (:mod:`cxrdet.analysis.trainings`), and all 
 files of the folds (:mod:`cxrdet.curation.folds`), and one config a run. A command that was stopped finds what is there
 and goes on.
 """
+import ast
 import copy
 import json
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import numpy as np
@@ -36,11 +38,12 @@ from cxrdet.core.sample_files import read_samples, write_samples
 from cxrdet.curation.folds import deal_out, fold_table, keep, pool_of, read_folds, shares_images, with_sets, write_folds
 from cxrdet.engine.lock import RunLock
 from cxrdet.evaluation.metrics.log_tables import text_table
-from cxrdet.inference.ensemble import bundle, ensemble_config
+from cxrdet.inference.ensemble import Fusion, bundle, ensemble_config
 from cxrdet.preflight.config import drop_helpers
 from cxrdet.preflight.data import ACCEPT, check_run
 
 RESULTS = 'cross_validation.json'
+COMMAND = (sys.executable, '-m', 'cxrdet')
 _DRAWS = 1000
 _SCORE_THR = 0.5  # of boxes and of labels that count as told, on the pool
 _NO_SCORES = re.compile(r'(^|/)(time|data_time|temperature|undefined_classes|left_out_classes)$|_(low|high)$|'
@@ -58,6 +61,7 @@ class Plan:
         checkpoint: ``last`` or ``best``, that is measured. The best was chosen on the fold that it is measured on.
         train: Further words for ``cxrdet train``.
         test: Further words for ``cxrdet test``.
+        fusion: Of the ensemble, see :class:`cxrdet.inference.ensemble.Fusion`.
         jobs: Trainings at a time; None: one a GPU, or else one a processor core.
     """
     folds: int | Path | None = None
@@ -66,6 +70,7 @@ class Plan:
     checkpoint: str = 'last'
     train: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
+    fusion: str | None = None
     jobs: int | None = None
 
 
@@ -113,7 +118,7 @@ def cross_validate(configs: Mapping[str, Config], work_dir: str | Path, plan: Pl
         result = about | {'configs': {}}
         for name, cfg in configs.items():
             own = [run for run in runs if run.name == name]
-            result['configs'][name] = _judged(cfg, own, about, groups, tell)
+            result['configs'][name] = _judged(cfg, own, about, groups, partial(_ensemble, fusion=plan.fusion, tell=tell))
         result |= _compared(result)
         write_json(work / RESULTS, result, indent=1)
     finally:
@@ -164,7 +169,13 @@ def _text_of(cfg: Config, seed: int) -> str:
     cfg.randomness = dict(cfg.get('randomness') or {}) | {'seed': seed}
     cfg.pop('work_dir', None)
     drop_helpers(cfg)
-    return cfg.pretty_text
+    values = {key: pformat(value, sort_dicts=False, width=118) for key, value in cfg.to_dict().items()}
+    try:
+        for text in values.values():
+            ast.literal_eval(text)
+    except (ValueError, SyntaxError):  # it holds more than plain values
+        return cfg.pretty_text  # which takes seconds
+    return ''.join(f'{key} = {text}\n' for key, text in values.items())
 
 
 def _run_all(runs: Sequence[Run], plan: Plan, tell: Callable[[str], None]) -> list[str]:
@@ -190,11 +201,10 @@ def _devices() -> list[str]:
 
 def _measure(run: Run, trainings: Trainings, plan: Plan, tell: Callable[[str], None]) -> None:
     """Train (or go on training), test, and write ``result.json``."""
-    command = [sys.executable, '-m', 'cxrdet']
-    trainings.call([*command, 'train', str(run.config), '--work-dir', str(run.folder), '--resume', *plan.train],
+    trainings.call([*COMMAND, 'train', str(run.config), '--work-dir', str(run.folder), '--resume', *plan.train],
                    run.folder, 'train', once='trained', title='cxrdet train')
     checkpoint = checkpoint_of(run.folder, plan.checkpoint)
-    trainings.call([*command, 'test', str(run.config), str(checkpoint), '--work-dir', str(run.folder / 'test'),
+    trainings.call([*COMMAND, 'test', str(run.config), str(checkpoint), '--work-dir', str(run.folder / 'test'),
                     '--out', str(run.folder / 'predictions.npz'), '--no-pictures', *plan.test],
                    run.folder, 'test', title='cxrdet test')
     drop_checkpoints(run.folder, but=checkpoint)
@@ -211,7 +221,7 @@ def _measure(run: Run, trainings: Trainings, plan: Plan, tell: Callable[[str], N
 
 
 def _judged(cfg: Config, runs: Sequence[Run], about: Mapping, groups: Mapping[str, str | None],
-            tell: Callable[[str], None]) -> dict[str, Any]:
+            ensemble: Callable[..., dict]) -> dict[str, Any]:
     """The figures of one config over its runs, and its ensemble."""
     results = [json.loads((run.folder / 'result.json').read_text()) for run in runs]
     found: dict[str, Any] = {'runs': {run.part: {'minutes': result['minutes'], 'checkpoint': str(
@@ -226,7 +236,7 @@ def _judged(cfg: Config, runs: Sequence[Run], about: Mapping, groups: Mapping[st
         found['pool'] = pool_scores(samples, groups)
     found['metrics'] = summary_of({run.part: result['metrics'] for run, result in zip(runs, results)},
                                   test_to_train=test_to_train(about), pooled=pooled)
-    found['ensemble'] = _ensemble(cfg, runs, found['runs'], folder / 'ensemble', tell)
+    found['ensemble'] = ensemble(cfg, runs, found['runs'], folder / 'ensemble')
     return found
 
 
@@ -342,27 +352,27 @@ def truth_of(sample: Mapping, classes: int) -> np.ndarray:
     return row
 
 
-def _ensemble(cfg: Config, runs: Sequence[Run], found: Mapping[str, Mapping], folder: Path,
-              tell: Callable[[str], None]) -> dict[str, Any]:
+def _ensemble(cfg: Config, runs: Sequence[Run], found: Mapping[str, Mapping], folder: Path, *,
+              fusion: str | None, tell: Callable[[str], None]) -> dict[str, Any]:
     """Write the ensemble of all runs as one model, ``ensemble.py`` and ``ensemble.pth``, which every command takes, and
     measure it on the test set, if none of the runs has trained on that."""
     file = folder / 'result.json'
-    made_of = {run.part: found[run.part]['checkpoint'] for run in runs}
+    members = [f'{run.config}:{found[run.part]["checkpoint"]}' for run in runs]
+    made_of = {'members': members, 'fusion': fusion}
     if file.is_file() and (known := json.loads(file.read_text())).pop('made_of') == made_of:
         return known
     whole = copy.deepcopy(cfg)
     drop_helpers(whole)
     try:
-        config, checkpoint = bundle(ensemble_config([f'{run.config}:{made_of[run.part]}' for run in runs],
-                                                    config=whole), folder)
+        config, checkpoint = bundle(ensemble_config(members, config=whole, fusion=Fusion(fusion)), folder)
     except CxrdetError as error:
         return {'error': str(error)}
     result: dict[str, Any] = {'config': str(config), 'checkpoint': str(checkpoint)}
     if runs[0].part.startswith('seed') or not shares_images(cfg, pool_of(cfg)):
         trainings = Trainings(threads=usable_cpus())
         failures = trainings.run_all({'test': partial(
-            trainings.call, [sys.executable, '-m', 'cxrdet', 'test', str(config), str(checkpoint), '--work-dir',
-                             str(folder / 'test'), '--no-pictures'], folder, 'test', title='cxrdet test')}, workers=1)
+            trainings.call, [*COMMAND, 'test', str(config), str(checkpoint), '--work-dir', str(folder / 'test'),
+                             '--no-pictures'], folder, 'test', title='cxrdet test')}, workers=1)
         if failures:
             raise TrainingError(f'the ensemble: {failures["test"]} (see {folder}/test.log)')
         result['metrics'] = {key: number(value) for key, value in measured(folder / 'test').items()

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from cxrdet.cli import arguments
+from cxrdet.cli.commands.test import BOX_FUSIONS
 from cxrdet.core.terminal import say
 
 
@@ -33,6 +34,8 @@ def add_arguments(parser) -> None:
     parser.add_argument('--checkpoint', choices=['last', 'best'], default='last',
                         help='which is measured (default: last; the best is chosen on the fold that it is measured on, '
                              'so that its scores are too good)')
+    parser.add_argument('--fusion', choices=[*BOX_FUSIONS, 'probs', 'logits'],
+                        help='of the ensemble, as of cxrdet test (default: wbf, or the mean of probabilities)')
     parser.add_argument('--work-dir', type=arguments.new_folder, metavar='DIR',
                         help='folder for everything (default: work_dirs/<config name>_<K>_folds or _seeds)')
     arguments.add_seed(parser, 'of the folds and all trainings; of several seeds the first (default: 0)')
@@ -60,5 +63,5 @@ def run(args) -> None:
     train = tuple(f'--{name}' for name in ('amp', 'from-scratch') if getattr(args, name.replace('-', '_')))
     result = cross_validate(configs, work_dir, Plan(
         folds=args.folds, seeds=args.seeds, seed=args.seed, checkpoint=args.checkpoint, train=train + trust, test=trust,
-        jobs=args.jobs), tell=say)
+        fusion=args.fusion, jobs=args.jobs), tell=say)
     say(f'{report_text(result)}\n{Path(work_dir, RESULTS)}')
