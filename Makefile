@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo
 
-.PHONY: setup demo test test-fast coverage lint docs clean
+.PHONY: setup demo test test-fast coverage lint types docs clean
 
 setup: $(READY)
 
@@ -39,8 +39,12 @@ test-fast: $(READY)
 coverage: $(READY)
 	$(PYTEST) --cov=cxrdet --cov-report=term:skip-covered
 
-lint: $(READY)
+lint: $(READY) types
 	$(BIN)/ruff check .
+
+# Of the rooms that pyproject.toml names.
+types: $(READY)
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 # What is generated from configs/metafile.yml and benchmarks/tables: docs/model_zoo.md, docs/claims.md, the plugin table of the
 # README, cxrdet/core/evidence.csv.

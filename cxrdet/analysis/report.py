@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,18 +62,13 @@ _SPLITS = {'val': 'validation', 'test': 'test'}
 _PACKAGES = ('torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmpretrain', 'numpy')
 
 
-def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Path, split: str = 'val',
-           train_images: int = 200, score_thr: float | None = None, history: str | Path | None = None,
+def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Path, history: str | Path | None = None,
            pictures: int = 60, cam: bool | None = None, samples: int = 200, curves: str | Path | None = None,
-           command: str | None = None, seed: int = 0, device: str = 'auto', workers: int = 2, trust: bool = False,
-           progress: Callable[[str, int, int], None] | None = None) -> Path:
+           command: str | None = None, seed: int = 0, **judging: Any) -> Path:
     """One page on a trained model, an HTML file that needs no other and no network; return ``out``.
 
     Args:
-        config, checkpoint, device, workers, trust, progress: as for :func:`cxrdet.inference.split_predictions.judge`.
-        split: ``val`` or ``test``: the images that are judged.
-        train_images: training images to compare with, drawn with ``seed``; 0: none.
-        score_thr: detectors: lowest score of a box that is counted and drawn. None: that of the best F1.
+        config, checkpoint: as for :func:`cxrdet.inference.split_predictions.judge`.
         history: work folder or ``history.json`` of the training; by default it is
             looked for beside the checkpoint and in the work folder of the config.
         pictures: at most so many in the gallery, 0 or more.
@@ -80,6 +76,9 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
         samples: draws of the bootstrap, 1 or more.
         curves: also write the curves as ``.png`` files into this folder; those of an earlier report in it are replaced.
         command: that made the report, as it stands on the page.
+        seed: of the bootstrap, and of the training images that are drawn.
+        **judging: ``split``, ``train_images``, ``score_thr``, ``device``, ``workers``, ``trust`` and ``progress`` of
+            ``judge``. ``score_thr=None``: boxes are counted and drawn from the score of the best F1 on.
 
     Raises: ConfigError, DataError, CheckpointError with what was found wrong.
     """
@@ -89,10 +88,9 @@ def report(config: Config | str | Path, checkpoint: str | Path, *, out: str | Pa
     if history is not None:
         read_history(history)  # before the long work: it may name no file
     drawn = None if curves is None else OutputFolder(curves, 'report', names=map(_curve_file, CURVES))
-    loaded, judged, train = judge(config, checkpoint, split=split, train_images=train_images, score_thr=score_thr,
-                                  seed=seed, device=device, workers=workers, trust=trust, progress=progress)
-    content = content_of(loaded, judged, train, score_thr=score_thr, pictures=pictures, cam=cam, samples=samples,
-                         seed=seed, quality=training_quality(loaded.cfg))
+    loaded, judged, train = judge(config, checkpoint, seed=seed, **judging)
+    content = content_of(loaded, judged, train, score_thr=judging.get('score_thr'), pictures=pictures, cam=cam,
+                         samples=samples, seed=seed, quality=training_quality(loaded.cfg))
     content.training, content.training_note = training_panels(loaded.cfg, checkpoint, history)
     content.command = command or shlex.join(
         ['cxrdet', 'report', str(loaded.cfg.filename), str(checkpoint), '--out', str(out)])

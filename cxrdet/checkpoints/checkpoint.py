@@ -99,7 +99,7 @@ class Checkpoint:
                                   f'{", ".join(map(str, list(self.content)[:10])) or "(none)"}.')
         plain = type(weights)((re.sub(r'^module\.', '', key), value) for key, value in weights.items())
         if hasattr(weights, '_metadata'):
-            plain._metadata = weights._metadata
+            vars(plain)['_metadata'] = vars(weights)['_metadata']
         return plain
 
     @property
@@ -213,7 +213,7 @@ class Checkpoint:
 
 def _plain(model: torch.nn.Module) -> torch.nn.Module:
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+        model = model.get_submodule('module')
     return model
 
 
@@ -286,7 +286,7 @@ def recorded_loads() -> Iterator[list[Load]]:
             if value is not None:
                 loads[-1].add(prefix + name, value, state_dict.get(prefix + name))
 
-    nn.Module._load_from_state_dict = load
+    nn.Module._load_from_state_dict = load  # pyright: ignore[reportAttributeAccessIssue]  # *args for six names
     try:
         yield loads
     finally:

@@ -51,7 +51,7 @@ def check_boxes(table: DataTable, *, min_side: float = 10., min_share: float = 1
     for applies, level, code in ((inverted, 'error', 'inverted_box'), (flat, 'error', 'zero_area_box'),
                                  (outside, 'error', 'outside_box'), (over > _SLACK, 'warning', 'out_of_bounds_box'),
                                  (tiny, 'warning', 'tiny_box')):
-        for box in np.flatnonzero(open_ & applies):
+        for box in np.flatnonzero(open_ & applies).tolist():
             findings.append(table.about_box(level, code, _box_text(code, boxes[box], limit[box], over[box]), box))
         open_ &= ~applies
     return findings
@@ -108,7 +108,7 @@ def check_empty(table: DataTable) -> list[Finding]:
         return []
     filled = np.bincount(table.box_image[table.box_image >= 0], minlength=len(table.names))
     return [table.about_image('info', 'image_without_boxes', f'"{table.names[image]}" has no box', image)
-            for image in np.flatnonzero(filled == 0)]
+            for image in np.flatnonzero(filled == 0).tolist()]
 
 
 def class_counts(table: DataTable) -> dict[str, dict[str, int]]:
@@ -136,7 +136,7 @@ def check_balance(table: DataTable, *, max_ratio: float = 5.) -> list[Finding]:
                 for name, number in total.items() if not number]
     present = {name: number for name, number in total.items() if number}
     if present:
-        most, least = max(present, key=present.get), min(present, key=present.get)
+        most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
         if present[most] > max_ratio * present[least]:
             findings.append(Finding(
                 'warning', 'imbalance', f'"{most}" occurs {present[most]} times, "{least}" {present[least]}: '

@@ -1,5 +1,5 @@
 """The dicts within a config, in the order in which they stand there; where it counts classes."""
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -20,7 +20,7 @@ def walk(node: object) -> Iterator[dict]:
     if isinstance(node, dict):
         yield node
         node = node.values()
-    if not isinstance(node, (str, bytes)) and hasattr(node, '__iter__'):
+    if isinstance(node, Iterable) and not isinstance(node, (str, bytes)):
         for child in node:
             yield from walk(child)
 

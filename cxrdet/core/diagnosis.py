@@ -4,7 +4,7 @@ The limits of fit, classes and imbalance are those of our cell detector, for sco
 are 0 for a useless model and 1 for a perfect one. Where a limit is no difference of
 scores, 2 AUROC - 1 (Gini's coefficient) is held to it.
 """
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def fit_findings(fit: dict, task: str) -> list[dict]:
     return found
 
 
-def flags_of(fit: dict, imbalance: dict, quality: dict | None) -> dict[str, bool | None]:
+def flags_of(fit: dict, imbalance: dict, quality: Mapping | None) -> dict[str, bool | None]:
     """The four flags of a diagnosis: ``overfit``, ``underfit``, ``imbalance``,
     ``low_quality_data``; None: not known.
     """
@@ -77,7 +77,7 @@ def quality_text(section: dict) -> str:
     return f'{section["faulty"]} of {section[section["of"]]} {section["of"]} faulty{empty * (section["of"] == "boxes")}'
 
 
-def quality_findings(section: dict | None, task: str) -> list[dict]:
+def quality_findings(section: Mapping | None, task: str) -> list[dict]:
     """The finding of a ``quality`` section, if any."""
     if not section or not section.get('low'):
         return []

@@ -14,14 +14,14 @@ def equal_files(one: Iterable[str | os.PathLike], other: Iterable[str | os.PathL
     where these are equal all of them. Empty files, and such as cannot be read, are
     equal to none; links are followed.
     """
-    ones, others = (list(dict.fromkeys(map(os.fspath, paths))) for paths in (one, other))
+    ones, others = (list(dict.fromkeys(os.fspath(path) for path in paths)) for paths in (one, other))
     pairs = _matched(ones, others, _identity)
     left = [ones, [path for path in others if path not in pairs]]
     for key in (_size, _sample):
         groups = [_grouped(paths, key) for paths in left]
         left = [[path for value, paths in mine.items() if value in theirs for path in paths]
                 for mine, theirs in (groups, groups[::-1])]
-    pairs |= _matched(*left, sha256_of)
+    pairs |= _matched(left[0], left[1], sha256_of)
     return [(pairs[path], path) for path in others if path in pairs]
 
 

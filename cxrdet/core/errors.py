@@ -61,7 +61,7 @@ def check_choice(what: str, value: object, choices: Iterable[object]) -> None:
     """Raise ConfigError for a value that is none of ``choices``: ``check_choice('Loss: over', over, ('a', 'b'))``."""
     if value not in choices:
         raise ConfigError(f'{what} must be one of {", ".join(map(str, choices))}, got "{value}".'
-                          f'{did_you_mean(str(value), choices)}')
+                          f'{did_you_mean(str(value), map(str, choices))}')
 
 
 def error_text(error: BaseException) -> str:

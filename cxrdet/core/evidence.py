@@ -29,8 +29,9 @@ def _read() -> dict[tuple[str, str], tuple[Evidence, ...]]:
     found: dict[tuple[str, str], tuple[Evidence, ...]] = {}
     with FILE.open(encoding='utf-8', newline='') as file:
         for line in csv.DictReader(file):
-            numbers = {name: float(line[name]) if line[name] else None for name in ('change', 'low', 'high')}
-            entry = Evidence(**line | numbers | {'runs': int(line['runs'])})
+            low, high = (float(line[end]) if line[end] else None for end in ('low', 'high'))
+            entry = Evidence(line['table'], line['row'], line['data'], line['metric'], float(line['change']), low, high,
+                             int(line['runs']))
             found[entry[:2]] = (*found.get(entry[:2], ()), entry)
     return found
 
@@ -57,5 +58,6 @@ def tell(found: Sequence[Evidence]) -> str:
 
 
 def _verdict(found: Sequence[Evidence]) -> int:
-    known = [entry for entry in found if entry.low is not None]
-    return 1 if any(entry.high < 0 for entry in known) else -1 if any(entry.low > 0 for entry in known) else 0
+    if any(entry.high is not None and entry.high < 0 for entry in found):
+        return 1
+    return -1 if any(entry.low is not None and entry.low > 0 for entry in found) else 0

@@ -348,7 +348,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _places(path: str, resolve: Callable[[str], str]) -> Iterator[str]:
+def _places(path: str, resolve: Callable[[str], Any]) -> Iterator[str]:
     """A path with the links of its folders resolved, and what it leads to, link after link."""
     for _ in range(40):  # as many as the system follows
         folder, name = os.path.split(os.path.abspath(path))

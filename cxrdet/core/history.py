@@ -147,7 +147,8 @@ def better_is(name: str, rules: Mapping[str, str] | None = None) -> str | None:
 
     ``name`` is e.g. ``coco/bbox_mAP_50``; its words are what stands between ``/ _ - .`` and blanks.
     """
-    fitting = [part for part in rules or {} if part in name]
+    rules = rules or {}
+    fitting = [part for part in rules if part in name]
     if fitting:
         return rules[max(fitting, key=len)]
     words = re.split(r'[^a-z0-9]+', name.lower())
@@ -177,7 +178,7 @@ def summary(records: Sequence[Mapping], *, main: str | None = None, rules: Mappi
     names = dict.fromkeys(name for record in records for name in scalars(record) if not name.startswith('lr/'))
     metrics = {name: _best(records, name, better_is(name, rules)) for name in names}
     best = None
-    if metrics.get(main, {}).get('best') is not None:
+    if main is not None and metrics.get(main, {}).get('best') is not None:
         found = metrics[main]
         best = {'metric': main, 'value': found['best'], **_place(found)}
         best['metrics'] = next(scalars(record) for record in records if _place(record) == _place(found))
@@ -189,7 +190,7 @@ def _place(entry: Mapping) -> dict[str, int]:
 
 
 def _best(records: Sequence[Mapping], name: str, rule: str | None) -> dict:
-    having = [(scalars(record)[name], record) for record in records if scalars(record).get(name) is not None]
+    having = [(value, record) for record in records if (value := scalars(record).get(name)) is not None]
     entry = {'better': rule, 'best': None}
     if having and rule in _RULES:
         pick = max if rule == 'greater' else min

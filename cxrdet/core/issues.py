@@ -185,9 +185,12 @@ class DataTable:
     def add_image(self, name: str, file: str, place: Place, *, split: str = '', group: str = '',
                   view: str = '') -> int:
         """Append an image to the lists of columns; returns its row."""
-        for column, value in ((self.names, name), (self.files, file), (self.splits, split), (self.groups, group),
-                              (self.views, view), (self.places, place)):
-            column.append(value)
+        self.names.append(name)
+        self.files.append(file)
+        self.splits.append(split)
+        self.groups.append(group)
+        self.views.append(view)
+        self.places.append(place)
         return len(self.names) - 1
 
     def finish(self, sizes: Any, boxes: Any = (), box_image: Any = (), box_label: Any = (), crowd: Any = None) -> None:

@@ -49,7 +49,7 @@ def within(path: str | os.PathLike, folders: Iterable[str | os.PathLike]) -> boo
     """Whether a path is one of ``folders`` or lies below one, by the text of both; links are not resolved."""
     text = os.path.abspath(path)
     return any(text == folder or text.startswith(folder.rstrip(os.sep) + os.sep)
-               for folder in map(os.path.abspath, folders))
+               for folder in (os.path.abspath(folder) for folder in folders))
 
 
 def is_outside(name: str, folder: str | os.PathLike, roots: Sequence[str | os.PathLike] = ()) -> bool:
@@ -63,4 +63,5 @@ def is_outside(name: str, folder: str | os.PathLike, roots: Sequence[str | os.Pa
     if not name.startswith('/') and '..' not in name.split('/'):
         return False
     path = os.path.join(folder, name)
-    return not within(path, [folder, *roots]) and not within(path, map(os.path.realpath, [folder, *roots]))
+    roots = [folder, *roots]
+    return not within(path, roots) and not within(path, [os.path.realpath(root) for root in roots])

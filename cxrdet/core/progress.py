@@ -1,5 +1,6 @@
 """Progress on standard error, of tqdm: a bar with rate and time left in a terminal, nothing elsewhere (a log file)."""
 from shutil import get_terminal_size
+from typing import Any
 
 from tqdm import tqdm
 
@@ -15,7 +16,7 @@ class ProgressBar:
     def __init__(self, noun: str = 'images') -> None:
         self.noun, self.bar, self.what = noun, None, ''
 
-    def __call__(self, *state: str | int) -> None:
+    def __call__(self, *state: Any) -> None:
         *name, done, total = state
         what = visible(name[0], one_line=True) if name else ''
         if self.bar is None or what != self.what:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-def mean_of_known(values, use=True) -> float:
+def mean_of_known(values, use: bool | np.ndarray = True) -> float:
     """Mean of the values of any shape that are not NaN, as a class without ground truth is; NaN where none is left.
 
     ``use``: bool of the same shape, the values that count.

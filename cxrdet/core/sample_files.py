@@ -50,7 +50,7 @@ def write_samples(path: str | os.PathLike, samples: Sequence[dict]) -> None:
         return [kind, start, list(values.shape)]
 
     text = json.dumps([plain(sample) for sample in samples], default=str)
-    arrays = {kind: np.concatenate(parts) for kind, parts in flat.items()}
+    arrays: dict[str, Any] = {kind: np.concatenate(parts) for kind, parts in flat.items()}
     with atomic_path(path) as beside:
         np.savez_compressed(beside, samples=np.frombuffer(text.encode(), np.uint8), **arrays)
 

@@ -20,7 +20,7 @@ _VISITS = 20_000  # groups to be placed in all starts together, and at most
 _STARTS = 20
 
 
-def grouped_split(labels, groups, shares: Sequence[float], *, seed: int = 0, strata=()) -> np.ndarray:
+def grouped_split(labels, groups, shares: Sequence[float] | np.ndarray, *, seed: int = 0, strata=()) -> np.ndarray:
     """Split rows by groups into parts of the given shares, with each label spread in
     the same shares; (N,) int64 numbers of the parts. With ``groups``, the result
     depends on the set of rows, not on their order.

@@ -156,13 +156,13 @@ def _record(archive: zipfile.ZipFile, info: zipfile.ZipInfo, summed: bool) -> to
     data = torch.empty(info.file_size, dtype=torch.uint8)
     with archive.open(info) as part:
         if not summed:
-            part._expected_crc = None
+            vars(part)['_expected_crc'] = None
         _fill(data, part)
     return data
 
 
-def _fill(data: torch.Tensor, stream: BinaryIO) -> None:
-    view = memoryview(data.numpy())
+def _fill(data: torch.Tensor, stream: Any) -> None:
+    view = data.numpy().data
     for begin in range(0, len(data), _CHUNK):
         part = view[begin:begin + _CHUNK]
         if stream.readinto(part) != len(part):
@@ -308,7 +308,7 @@ def _build_dtype(dtype: np.dtype, state: tuple) -> None:
     order = state[1]
     if order not in ('<', '>', '|') or state != np.dtype(dtype.str[1:]).newbyteorder(order).__reduce__()[2]:
         raise DamagedFileError(f'{_short(state)} is no state of numpy\'s dtype {dtype}')
-    dtype.__setstate__(state)
+    dtype.__setstate__(state)  # pyright: ignore[reportAttributeAccessIssue]  # numpy's stubs lack it
 
 
 def _array(kind: type, shape: tuple, code: bytes | str) -> np.ndarray:
@@ -318,7 +318,7 @@ def _array(kind: type, shape: tuple, code: bytes | str) -> np.ndarray:
     return np.empty(0, np.int8)
 
 
-def _build_array(array: np.ndarray, state: tuple) -> None:
+def _build_array(array: Any, state: tuple) -> None:
     version, shape, dtype, columns_first, data = state
     dtype, data = _simple(dtype), _binary(data)
     if version not in (0, 1) or array.size or not dtype.itemsize or not _are_counts(*_exact(shape, tuple)):
@@ -408,6 +408,9 @@ class _Operations(dict):
 
 class _Unpickler(pickle._Unpickler):  # the one in Python: that in C takes memory for places that a file only names
     """Reads one pickle; ``data`` gives the data of tensors from what stands for them."""
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list]
+    metastack: list
     dispatch = _Operations({code[0]: pickle._Unpickler.dispatch[code[0]] for code in (
         getattr(pickle, name) for name in (
             'PROTO STOP NONE NEWTRUE NEWFALSE INT LONG BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE '

@@ -16,7 +16,7 @@ windows and places ``painted_over``, ``left_out`` (names), the numbers of
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,15 +30,15 @@ from cxrdet.core.terminal import visible
 from cxrdet.curation.augmentation import make_augmenter
 from cxrdet.curation.backgrounds import Backgrounds, find_backgrounds
 from cxrdet.curation.balance_plan import best_copy, image_to_leave_out
-from cxrdet.curation.copies import Copier
+from cxrdet.curation.copies import Copier, CopyOptions
 from cxrdet.curation.set_writers import FOLDERS, add_image, copy_names, free_name, name_key, voc_names, write_set
 from cxrdet.datasets.formats.sets import read_set
 
 
 def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targets: Mapping[str, int] | None = None,
                  most: int | None = None, split: str = 'train', backgrounds: Backgrounds | str | Path | None = None,
-                 preset: str = 'cell', min_visibility: float = 0.3, paste: int = 1, seed: int = 0,
-                 allow_outside: bool = False, progress: Callable[[int, int], None] | None = None) -> dict:
+                 seed: int = 0, allow_outside: bool = False, progress: Callable[[int, int], None] | None = None,
+                 **copying: Any) -> dict:
     """Write a new set of the format of ``path`` (COCO or VOC), with one balanced split;
     return what stands in ``balance.json``.
 
@@ -52,20 +52,20 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
         most: Boxes of a class at most; None: no image is left out.
         split: The split to balance.
         backgrounds: Where images without boxes come from; a folder stands for ``Backgrounds(folder)``.
-        preset, min_visibility: See :func:`cxrdet.curation.augmentation.make_augmenter`.
-        paste: Objects of lacking classes at most that are pasted into a copy.
         seed: Of all draws: the same seed gives the same set.
         allow_outside: Take images too that the annotations name outside the set, see :func:`read_set`.
         progress: Called with (done, total) for each new image.
+        **copying: ``preset``, ``min_visibility`` and ``paste`` of :class:`cxrdet.curation.copies.CopyOptions`.
 
     Raises:
         DataError: The set has errors, lacks the split, or ``out`` holds files of others, or what is read.
         ConfigError: A class is unknown, a number out of range, or the format is neither COCO nor VOC.
     """
+    options = CopyOptions(**copying)
     given = backgrounds if isinstance(backgrounds, Backgrounds) else Backgrounds(backgrounds)
     table = read_set(path, allow_outside=allow_outside)
     goals = _goals(table, path, split, target, targets or {}, most)
-    _check_arguments(preset, min_visibility, paste, given.folder)
+    _check_arguments(options, given.folder)
     keep_apart(out, path, given.folder)
     rows = [row for row, name in enumerate(table.splits) if name == split]
     read = [path, *table.folders, *table.files]
@@ -74,17 +74,17 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     results = OutputFolder(out, 'balance_data', inputs=[*read, *extra.files])
     names = voc_names(table) if table.kind == 'voc' else copy_names(table)
     state = _State(_counts(table)[rows], goals, seed)
-    copier = Copier(table, names, rows, state.lacking > 0, preset=preset, seed=seed, min_visibility=min_visibility)
+    copier = Copier(table, names, rows, state.lacking > 0, options, seed=seed)
     with results as folder:
         write_json(folder / 'mended.json', {'tool': 'balance_data', 'source': str(path), 'split': split})
         added = _Added(folder / FOLDERS[table.kind], names)
         while (choice := state.choose(copier)) is not None:
-            copy = copier.make(choice, state.lacking, paste)
+            copy = copier.make(choice, state.lacking)
             state.note(copy.labels[~copy.crowd])
             added.add(*copy)
             if progress is not None:
                 progress(len(added.lines), len(added.lines) + state.missing + len(extra) + 1)
-        for wish, image, origin in extra.images(preset):
+        for wish, image, origin in extra.images(options.preset):
             added.add(wish, image, np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool), origin)
         write_set(table, names, folder, split, added.images, [rows[row] for row in state.gone])
         report = _report(table, goals, state) | copier.numbers() | extra.numbers() | {
@@ -96,11 +96,11 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     return report
 
 
-def _check_arguments(preset: str, min_visibility: float, paste: int, backgrounds: str | Path | None) -> None:
-    make_augmenter(preset)  # raises for an unknown one
-    if paste < 0 or not 0 <= min_visibility <= 1:
+def _check_arguments(options: CopyOptions, backgrounds: str | Path | None) -> None:
+    make_augmenter(options.preset)  # raises for an unknown one
+    if options.paste < 0 or not 0 <= options.min_visibility <= 1:
         raise ConfigError('expected paste of 0 or more and min_visibility within 0 .. 1, got '
-                          f'{paste} and {min_visibility}.')
+                          f'{options.paste} and {options.min_visibility}.')
     if backgrounds is not None and not Path(backgrounds).is_dir():
         raise DataError(f'{backgrounds}: no such folder of backgrounds.')
 

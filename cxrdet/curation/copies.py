@@ -26,6 +26,19 @@ class Copy(NamedTuple):
     origin: dict
 
 
+class CopyOptions(NamedTuple):
+    """How copies are made.
+
+    Args:
+        preset, min_visibility: See :func:`cxrdet.curation.augmentation.make_augmenter`.
+        paste: Objects of lacking classes at most that are pasted into a copy.
+    """
+
+    preset: str = 'cell'
+    min_visibility: float = 0.3
+    paste: int = 1
+
+
 class Copier:
     """Makes copies for the objects of some classes: their image, but for a window around the object that leaves out
     what it can of the other classes, all painted over; objects of lacking classes are pasted into the window; then it
@@ -34,13 +47,12 @@ class Copier:
     Args:
         rows: The images of the set that may be copied.
         wanted: (C,) bool, the classes whose objects get copies; the others are left out of the windows.
-        preset, min_visibility: See :func:`cxrdet.curation.augmentation.make_augmenter`.
     """
 
-    def __init__(self, table: DataTable, names: list[str], rows: list[int], wanted: np.ndarray, *, preset: str,
-                 min_visibility: float, seed: int) -> None:
-        self.table, self.names, self.preset, self.min_visibility = table, names, preset, min_visibility
-        self.seed = seed
+    def __init__(self, table: DataTable, names: list[str], rows: list[int], wanted: np.ndarray,
+                 options: CopyOptions, *, seed: int) -> None:
+        self.table, self.names, self.seed = table, names, seed
+        self.preset, self.min_visibility, self.paste = options
         order = np.argsort(table.box_image, kind='stable')
         groups = np.split(order, np.searchsorted(table.box_image[order], np.arange(1, len(table.names))))
         self._boxes = [np.sort(groups[row]) for row in range(len(table.names))]  # rows of the boxes of each image
@@ -66,10 +78,8 @@ class Copier:
         """The image ``rows[number]`` is left out of the set: its objects come first from now on."""
         self.used[self.table.box_image[self.objects] == self._rows[number]] -= 1
 
-    def make(self, choice: int, lacking: np.ndarray, paste: int) -> Copy:
-        """A copy for an object; ``lacking``: (C,) boxes that each class lacks without
-        it, ``paste``: objects at most to be pasted.
-        """
+    def make(self, choice: int, lacking: np.ndarray) -> Copy:
+        """A copy for an object; ``lacking``: (C,) boxes that each class lacks without it."""
         table = self.table
         row = int(table.box_image[self.objects[choice]])
         self.used[choice] += 1
@@ -85,7 +95,7 @@ class Copier:
         labels, crowd = table.box_label[kept], table.crowd[kept]
         lacking = lacking - np.bincount(labels[~crowd], minlength=len(table.classes))
         cut = int((np.abs(boxes - table.boxes[kept]).max(axis=1, initial=0) > 0.5).sum())
-        pasted = self._paste(ground[y1:y2, x1:x2], boxes - [x1, y1, x1, y1], lacking, paste, row, rng)
+        pasted = self._paste(ground[y1:y2, x1:x2], boxes - [x1, y1, x1, y1], lacking, row, rng)
         for box, place in pasted:
             boxes = np.concatenate([boxes, [place + [x1, y1, x1, y1]]])
             labels, crowd = np.append(labels, table.box_label[box]), np.append(crowd, False)
@@ -123,13 +133,13 @@ class Copier:
         return (np.concatenate([mine[~crowd][stays], mine[crowd][regions]]), np.concatenate([parts, region_parts]),
                 remains)
 
-    def _paste(self, ground: np.ndarray, boxes: np.ndarray, lacking: np.ndarray, most: int, own: int,
+    def _paste(self, ground: np.ndarray, boxes: np.ndarray, lacking: np.ndarray, own: int,
                rng: np.random.Generator) -> list[tuple[int, np.ndarray]]:
         """Paste objects of other images than ``own`` where they cover no box: their rows and places."""
         pasted: list[tuple[int, np.ndarray]] = []
         labels, lacking = self.table.box_label[self.objects], lacking.copy()
         foreign = self._loose & (self.table.box_image[self.objects] != own)
-        while len(pasted) < most:
+        while len(pasted) < self.paste:
             open_ = np.flatnonzero(foreign & (self.used < MAX_REPEATS) & (lacking[labels] > 0))
             if not len(open_):
                 break

@@ -19,6 +19,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import cv2
 import torch
@@ -36,7 +37,7 @@ from cxrdet.core.folders import OutputFolder, results_of
 from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, files_below
 from cxrdet.datasets.transforms.loading import refused, unfold_loading
 from cxrdet.engine.process import build_model, memory_told, pick_device
-from cxrdet.inference.cam import CamChoice, check_installed
+from cxrdet.inference.cam import check_installed
 from cxrdet.inference.exports import check_exports, write_exports
 from cxrdet.inference.tasks import Options, task_of
 from cxrdet.preflight.check import check_config, set_classes
@@ -48,10 +49,8 @@ _DRAWN_AS = ('.jpeg', '.jpg', '.png')  # pictures of other formats are written a
 
 @memory_told('predict')
 def predict(config: Config | str | Path, checkpoint: str | Path, source: str | Path, *, out_dir: str | Path,
-            score_thr: float | None = None, operating_point: str | None = None, calibrate: bool = False,
-            cam: CamChoice | None = None, device: str = 'auto', batch_size: int = 1, pictures: bool = True,
-            trust: bool = False, page: int | None = None, skip_errors: bool = False,
-            formats: Sequence[str] = ()) -> list[dict]:
+            device: str = 'auto', batch_size: int = 1, pictures: bool = True, trust: bool = False,
+            page: int | None = None, skip_errors: bool = False, **options: Any) -> list[dict]:
     """Predict an image, or all images in and below a folder, and write the results into ``out_dir``.
 
     The class names are those of the checkpoint. One error names all images that cannot be prepared, before the model is
@@ -60,16 +59,14 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
     Args:
         config, checkpoint: the config of a training, a file or what :func:`load_config` gave, and what it has written.
         source: an image file of any kind that the config's test pipeline reads, or a folder of ``IMAGE_SUFFIXES``.
-        score_thr: lowest score, in [0, 1], of a box that is kept (None: 0.3), or of a positive decision for any class.
-        operating_point: multi-label: the stored thresholds to decide by; None: the first that is stored, else 0.5.
-        calibrate: multi-label: divide logits by the stored temperature; stored thresholds follow.
-        cam: classifiers: draw Grad-CAM for these classes, from this layer.
         device: 'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1' ...
         batch_size: images a step; with several, smaller images are padded to the largest.
-        pictures, formats: draw the boxes; write them as ``coco``, ``yolo``, ``label-studio`` or ``cvat``, too.
+        pictures: draw the boxes, or what ``cam`` asks for.
         trust: read checkpoints that can only be read by executing code in them. Off: they are refused.
         page: of files with several images (pages, frames), predict this one, from 0. None: such files are refused.
         skip_errors: leave out images that cannot be read, prepared or predicted, with a warning that names them.
+        **options: ``score_thr``, ``operating_point``, ``calibrate``, ``cam`` and ``formats`` of
+            :class:`cxrdet.inference.tasks.Options`.
 
     Returns: the entries of ``predictions.json``, one dict an image, ordered by file name.
     Raises:
@@ -78,12 +75,13 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         CheckpointError: the checkpoint is torn, of another model, names no classes, or needs ``trust``.
         MemoryShortageError: with the switches that take less.
     """
-    _check_options(score_thr, operating_point, batch_size, cam, pictures)
+    asked = Options(**options)
+    _check_options(asked, batch_size, pictures)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     root, files = find_images(source, leave_out=Path(out_dir))
-    if formats:
-        check_exports(formats, [path.relative_to(root).as_posix() for path in files])
-    results = OutputFolder(out_dir, 'predict', names=[*_RESULTS[:3 if pictures else 2], *formats], inputs=files)
+    if asked.formats:
+        check_exports(asked.formats, [path.relative_to(root).as_posix() for path in files])
+    results = OutputFolder(out_dir, 'predict', names=[*_RESULTS[:3 if pictures else 2], *asked.formats], inputs=files)
     target = pick_device(device)
     install_safe_loader(trust=trust)
     found = check_config(cfg)
@@ -95,11 +93,11 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         set_classes(found, read.needed_classes)
         model, classes = build_model(cfg, read, target)
         read, points, records, task = None, read.operating_points, [], None
-        options = Options(classes, score_thr, operating_point, calibrate, cam, formats)
+        asked = asked._replace(classes=classes)
         with results as folder:
             for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size, failed):
                 if task is None:
-                    task = task_of(sample, options, model, points, str(checkpoint))
+                    task = task_of(sample, asked, model, points, str(checkpoint))
                 records.append({'file': path.relative_to(root).as_posix(), **task.record(sample)})
                 picture = task.draw(image, packed, prepare.transforms, records[-1]) if pictures else None
                 _write_picture(folder / 'pictures' / shown_as[records[-1]['file']], picture)
@@ -108,8 +106,8 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
             odd = 'backslashreplace'  # names of files that are no UTF-8
             (folder / 'predictions.json').write_text(_json(facts, records), 'utf-8', odd)
             (folder / 'predictions.csv').write_text(_csv(task, records), 'utf-8', odd, newline='')
-            if formats:
-                write_exports(folder, formats, records, classes)
+            if asked.formats:
+                write_exports(folder, asked.formats, records, classes)
     total = len(failed) + len(records)
     if failed and not skip_errors:
         raise DataError(_told(failed, total, f'failed; the results of the others are in {out_dir}'))
@@ -181,12 +179,11 @@ def _detected(config, checkpoint, files: Sequence[str], **options) -> Iterator[D
                        part.scores.double().numpy(), [classes[label] for label in part.labels.tolist()])
 
 
-def _check_options(score_thr: float | None, operating_point: str | None, batch_size: int, cam: CamChoice | None,
-                   pictures: bool) -> None:
-    check_numbers('predict', score_thr=(score_thr or 0, '[0, 1]'), batch_size=(batch_size, '[1, inf)'))
-    if score_thr is not None and operating_point is not None:
+def _check_options(asked: Options, batch_size: int, pictures: bool) -> None:
+    check_numbers('predict', score_thr=(asked.score_thr or 0, '[0, 1]'), batch_size=(batch_size, '[1, inf)'))
+    if asked.score_thr is not None and asked.operating_point is not None:
         raise ConfigError('--score-thr and --operating-point both name thresholds: give one of them')
-    if cam is not None:
+    if asked.cam is not None:
         if not pictures:
             raise ConfigError('--cam asks for pictures and --no-pictures for none: give one of them')
         check_installed()

@@ -19,14 +19,23 @@ _SAME_VIEW = {'LoadImage', 'LoadImageFromFile', 'Resize', 'ResizeEdge', 'CLAHE',
 
 
 class Options(NamedTuple):
-    """What the caller asked for; see :func:`cxrdet.inference.predict.predict`."""
+    """What the caller of :func:`cxrdet.inference.predict.predict` asked for.
 
-    classes: tuple[str, ...]
+    Args:
+        score_thr: Lowest score, in [0, 1], of a box that is kept (None: 0.3), or of a positive decision for any class.
+        operating_point: Multi-label: the stored thresholds to decide by; None: the first that is stored, else 0.5.
+        calibrate: Multi-label: divide logits by the stored temperature; stored thresholds follow.
+        cam: Classifiers: draw Grad-CAM for these classes, from this layer.
+        formats: Detectors: write the boxes as ``coco``, ``yolo``, ``label-studio`` or ``cvat``, too.
+        classes: Of the model, which the checkpoint names.
+    """
+
     score_thr: float | None = None
     operating_point: str | None = None
     calibrate: bool = False
     cam: CamChoice | None = None
     formats: Sequence[str] = ()
+    classes: tuple[str, ...] = ()
 
 
 def task_of(sample, options: Options, model: torch.nn.Module, points: dict | None, checkpoint: str):

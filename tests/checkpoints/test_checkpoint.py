@@ -318,16 +318,13 @@ class TestLoadModelWeights:
     def test_missing(self, model, tmp_path):
         path = save(tmp_path / 'a.pth', state_dict={'conv.weight': torch.zeros(4, 3, 1, 1), 'head.w': torch.zeros(1)})
         with pytest.raises(CheckpointError, match=(
-                r'a\.pth: these are the weights of another model than this Sequential: 7 of 9 entries are missing in '
-                r'the file \(conv\.bias; norm\.weight; norm\.bias; and 4 more\)\. 1 of 2 entries are not in the model '
-                r'\(head\.w\)\. Use the config')):
+                r'a\.pth: .* than this Sequential: 7 of 9 .*conv\.bias.*1 of 2 .*head\.w')):
             Checkpoint.read(path).load_into(model)
 
     def test_another_number_of_classes(self, model, path):
         model.fc = nn.Linear(4, 11)
         with pytest.raises(CheckpointError, match=(
-                r'2 of 9 entries have another shape \(fc\.weight: \(2, 4\) in the file, \(11, 4\) in the model; '
-                r'fc\.bias: .*The file was trained on 2 classes')):
+                r'2 of 9 .*fc\.weight: \(2, 4\) .*\(11, 4\) .*fc\.bias: .*2 classes')):
             Checkpoint.read(path).load_into(model)
 
     def test_a_run_is_not_resumed_from_another_model(self, model, path):

@@ -31,7 +31,7 @@ def test_errors_survive_the_way_out_of_a_worker_process():
 
 def test_check_choice():
     check_choice('Loss: over', 'samples', ('samples', None))
-    with pytest.raises(ConfigError, match='over must be one of samples, None, got "sample". Did you mean "samples"'):
+    with pytest.raises(ConfigError, match='over .*"sample".*"samples"'):
         check_choice('Loss: over', 'sample', ('samples', None))
 
 

@@ -175,8 +175,7 @@ def test_sizes_that_the_file_lacks_come_from_the_images(tmp_path):
 
 def test_structural_defects_are_errors_unless_asked_to_drop(tmp_path):
     cfg = coco_set(tmp_path, boxes=[*BOXES, (1, None, 1, 1, 5, 5, {}), (9, 10, 1, 1, 5, 5, {})])
-    with pytest.raises(DataError, match=r'train\.json: annotations\[11\] \(id 11\): has no "category_id"\. .*'
-                                        r'It is the first of 2 errors'):
+    with pytest.raises(DataError, match=r'train\.json: annotations\[11\] \(id 11\): .*"category_id".* 2 errors'):
         build(cfg)
     dataset = build(cfg, on_bad_annotation='drop')
     assert dataset.dropped == {**DROPPED, 'no_category': 1, 'unknown_image': 1}
@@ -367,7 +366,7 @@ def test_bccd(real_data, split, images, boxes):
 
 def test_lungs(real_data):
     cfg = {'ann_file': 'annotations/train.json', 'data_root': str(real_data / 'cxr_lungs')}
-    with pytest.raises(DataError, match=r'train\.json: annotations\[\d+\] \(id \d+\): has no "category_id"\. Mend'):
+    with pytest.raises(DataError, match=r'train\.json: annotations\[\d+\] \(id \d+\): .*"category_id"'):
         CellDataset(**cfg)
     dataset = CellDataset(**cfg, on_bad_annotation='drop')
     assert len(dataset) == 363

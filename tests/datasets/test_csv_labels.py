@@ -94,7 +94,7 @@ def test_a_split_is_drawn_by_groups(tmp_path):
 
 def test_too_few_groups_name_the_file(tmp_path):
     folder = write(tmp_path / 'set', [(f'{n}.png', 'asch', 'p1') for n in range(4)], header='path,label,group')
-    with pytest.raises(DataError, match=r'/set/metadata\.csv: 1 groups \(patients\) cannot be split into 2 parts'):
+    with pytest.raises(DataError, match=r'/set/metadata\.csv: 1 groups .* 2 parts'):
         CSVImageDataset(data_root=str(folder), split='train')
 
 

@@ -274,8 +274,7 @@ def test_weights_of_which_little_fits(way, accept, tmp_path):
     if accept:
         assert len(train(tmp_path, allow_partial_weights=True, **options)) == 8
         return
-    with pytest.raises(CheckpointError, match=r'other\.pth: 18\.2 % .*3 are not in the file \(backbone\.weight.*'
-                                              r'no place in the model \(layer1\.weight\).*allow_partial_weights=True'):
+    with pytest.raises(CheckpointError, match=r'other\.pth: 18\.2 % .*backbone\.weight.*layer1\.weight'):
         train(tmp_path, **options)
     assert not list(tmp_path.glob('epoch*'))
     assert not (tmp_path / 'training.lock').exists()

@@ -272,7 +272,7 @@ def test_members_in_a_config(checkpoints, measure, alone, tmp_path):
     _, records, _ = measure(str(tmp_path / 'ensemble.py'), options=NO_WORKERS)
     same(boxes_of(records), boxes_of(alone['a'][1]))
     cfg.model.members[0].chekpoint = 'x'
-    with pytest.raises(ConfigError, match='members.0: a key must be .* got "chekpoint". Did you mean "checkpoint"'):
+    with pytest.raises(ConfigError, match='members.0: .*"chekpoint".*"checkpoint"'):
         MODELS.build(cfg.model)
 
 
@@ -302,7 +302,7 @@ def test_classes_in_the_order_of_a_data_set_that_keeps_to_its_own(checkpoints, m
     log, records, _ = measure(str(tmp_path / 'ensemble.py'), options=NO_WORKERS)
     same(boxes_of(records), boxes_of(alone['a'][1]))
     assert log['coco/bbox_mAP'] == pytest.approx(alone['a'][0]['coco/bbox_mAP'], abs=1e-6)
-    with pytest.raises(ConfigError, match='The test set has the classes RBC, WBC, the ensemble Platelets, RBC, WBC'):
+    with pytest.raises(ConfigError, match='test set .*RBC, WBC, .*Platelets, RBC, WBC'):
         ensemble_config(pairs, config=stock(cfg, CLASSES[:2]), cfg_options=SMALL)
     few = ensemble_config(pairs, config=cfg, cfg_options=SMALL, fusion=Fusion(allow_missing=True))
     assert few.model.classes == ['RBC', 'WBC']

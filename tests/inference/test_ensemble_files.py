@@ -67,7 +67,7 @@ def test_order_of_the_files_does_not_matter(cfg, tmp_path, turned):
 
 def test_classes_other_than_those_of_the_data_set(cfg, tmp_path):
     files = [file_of(tmp_path, f'{i}.npz', ('b', 'a', 'c'), (BOX, 0.9, 'a'), (FAR, 0.8, 'c')) for i in range(2)]
-    with pytest.raises(ConfigError, match='The test set has the classes a, b, the ensemble b, a, c: name the same'):
+    with pytest.raises(ConfigError, match='test set .* a, b, .* b, a, c'):
         evaluate(cfg.copy(), files)
     metrics, found = fused(cfg, tmp_path, *files, allow_missing=True)
     assert metrics['coco/bbox_mAP'] == pytest.approx(1.0)

@@ -16,8 +16,7 @@ def extension(ops):
 def test_unknown_operator_says_what_to_do(extension):
     operator = extension.psamask_forward
     assert repr(operator) == "<operator 'psamask_forward': not available without a compiled mmcv>"
-    with pytest.raises(NotImplementedError, match=r"(?s)operator 'psamask_forward' of mmcv is not among those.*C\+\+ "
-                                                  r'compiler.*pip install --no-build-isolation.*mmcv'):
+    with pytest.raises(NotImplementedError, match="(?s)operator 'psamask_forward' .*pip install"):
         operator(1, size=2)
 
 

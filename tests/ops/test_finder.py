@@ -74,8 +74,7 @@ def test_an_extension_that_cannot_be_loaded_is_explained(fake_mmcv):
     library = fake_mmcv / f'_ext{importlib.machinery.EXTENSION_SUFFIXES[0]}'
     library.write_bytes(b'not a library')
     install()
-    with pytest.raises(ImportError, match=r'(?s)compiled operators of mmcv, .*_ext.* cannot be loaded: .*another '
-                                          r'version of torch.*remove that file') as caught:
+    with pytest.raises(ImportError, match=r'(?s)mmcv, .*_ext.* cannot be loaded') as caught:
         importlib.import_module('mmcv._ext')
     assert isinstance(caught.value.__cause__, ImportError)
 

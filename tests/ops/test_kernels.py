@@ -33,7 +33,7 @@ def test_torchvision_of_another_torch(fresh, monkeypatch, tmp_path):
     (tmp_path / '_C.so').write_bytes(b'not a library')
     spec = importlib.machinery.ModuleSpec('torchvision', None, origin=str(tmp_path / '__init__.py'))
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: spec)
-    with pytest.raises(ImportError, match=r'(?s)_C\.so cannot be loaded with torch .*torch 2\.N goes with torchvision'):
+    with pytest.raises(ImportError, match=r'(?s)_C\.so cannot be loaded .*torchvision'):
         fresh()
 
 

@@ -101,5 +101,5 @@ def test_what_cannot_be(name, message):
 
 def test_a_pipeline_without_the_step():
     cfg = Config(dict(train_dataloader=dict(dataset=dict(type='A', pipeline=[dict(type='LoadImage')]))))
-    with pytest.raises(ConfigError, match=r'\+albumentations: expected a step Resize .* pipeline, which has LoadImage'):
+    with pytest.raises(ConfigError, match=r'\+albumentations: .*Resize .*LoadImage'):
         apply_mods(cfg, ['albumentations'])

@@ -308,7 +308,7 @@ def test_score_threshold_is_for_detectors(crops, monkeypatch, tmp_path):
     loaded = 'cxrdet.inference.split_predictions.load_model'
     monkeypatch.setattr(loaded, lambda cfg, *args, **kwargs: LoadedModel(
         cfg, None, crops[1], 'single-label', {}, 'x.pth'))
-    with pytest.raises(ConfigError, match='score_thr is for detectors; a classifier is judged at its operating point'):
+    with pytest.raises(ConfigError, match='score_thr is for detectors'):
         module.diagnose(CSV, 'x.pth', score_thr=0.5)
     with pytest.raises(ConfigError, match='split must be one of val, test, got "train"'):
         module.diagnose(CSV, 'x.pth', split='train')

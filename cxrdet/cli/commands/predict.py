@@ -43,7 +43,8 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
-    from cxrdet.inference.predict import CamChoice, predict
+    from cxrdet.inference.cam import CamChoice
+    from cxrdet.inference.predict import predict
     from cxrdet.inference.tasks import summary
     from cxrdet.preflight.config import load_config
     cam = None

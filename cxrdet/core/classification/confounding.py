@@ -26,7 +26,7 @@ def cramers_v(counts) -> float:
     return float(np.sqrt(phi / smaller)) if smaller > 0 else float('nan')
 
 
-def confounded_labels(labels, views: Sequence[str], *, threshold: float = 0.1) -> list[
+def confounded_labels(labels, views: Sequence[str] | np.ndarray, *, threshold: float = 0.1) -> list[
         tuple[int, float, dict[str, float]]]:
     """Labels whose Cramér's V with the view is at least ``threshold``, the strongest first.
 

@@ -170,7 +170,7 @@ def _shown(prob: float) -> str:
 
 
 def confounding(classes: Sequence[str], name: str, labels, values: Sequence[str], true, prob,
-                shown: Sequence[str]) -> list[dict[str, Any]]:
+                shown: Sequence[str] | np.ndarray) -> list[dict[str, Any]]:
     """Labels that go with a fact about the images, for example the view: could the model read the one for the other?
 
     Args:

@@ -110,4 +110,5 @@ def cumulated(y_true, y_score) -> tuple[np.ndarray, np.ndarray, np.ndarray, floa
 
 def pooled(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
     """All entries as one class, (N * C,): what micro values are made of."""
-    return tuple(array.reshape(-1) for array in as_columns(y_true, y_score))
+    true, score = as_columns(y_true, y_score)
+    return true.reshape(-1), score.reshape(-1)

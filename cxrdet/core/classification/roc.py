@@ -168,7 +168,7 @@ def bootstrap_areas(y_true, y_score, *, groups=None, samples: int = DRAWS, seed:
     """
     true, score = as_columns(y_true, y_score)
     columns = [_sorted_sides(*pair) for pair in zip(true.T, score.T)]
-    areas = [np.empty((0, true.shape[1]))]
+    areas: list[np.ndarray] = [np.empty((0, true.shape[1]))]
     for draws in draws_of_groups(len(true), groups=groups, samples=samples, seed=seed):
         areas.append(np.stack([_weighted_areas(draws, *sides) for sides in columns], axis=1))
     return np.concatenate(areas)

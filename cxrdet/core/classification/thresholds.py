@@ -56,7 +56,9 @@ def choose_thresholds(y_true, y_score, rule: str) -> np.ndarray:
 
     Raises: ValueError as :func:`cxrdet.core.classification.roc.as_columns` and :func:`parse_rule`.
     """
-    return np.array([_choose(*pair, *parse_rule(rule)) for pair in zip(*(a.T for a in as_columns(y_true, y_score)))])
+    true, score = as_columns(y_true, y_score)
+    name, least = parse_rule(rule)
+    return np.array([_choose(*pair, name, least) for pair in zip(true.T, score.T)])
 
 
 def roc_band(y_true, y_score, *, groups=None, samples: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -86,7 +88,7 @@ def _choose(true: np.ndarray, score: np.ndarray, name: str, least: float | None)
     hits, alarms, thresholds, positives, negatives = cumulated(true, score)
     if not positives or not negatives:
         return np.nan
-    if name == 'sensitivity':
+    if least is not None:
         return float(thresholds[np.argmax(hits / positives >= least - 1e-12)])
     # compared as whole numbers, so that equally good thresholds are equal
     gain = hits * negatives - alarms * positives if name == 'youden' else 2 * hits / (hits + alarms + positives)

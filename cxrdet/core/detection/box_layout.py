@@ -1,5 +1,6 @@
 """Why no box of a file can be used: the usual mistakes of exports, told by the numbers alone."""
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def likely_cause(values, sizes, *, corners: bool) -> tuple[str, bool]:
     return '', False
 
 
-def _masks(values: np.ndarray, height: np.ndarray, width: np.ndarray, corners: bool) -> dict[str, np.ndarray]:
+def _masks(values: np.ndarray, height: np.ndarray, width: np.ndarray, corners: bool) -> dict[str, Any]:
     """Mistake -> (N,) whether a box shows it; the first that fits says most."""
     x, y, third, fourth = values.T
     right, bottom = (third, fourth) if corners else (x + third, y + fourth)

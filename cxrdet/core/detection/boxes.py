@@ -5,6 +5,7 @@ Boxes are (N, 4) xyxy in absolute pixels with continuous corners: ``width = x2 -
 stay as they are; those of another shape raise ValueError.
 """
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def box_faults(boxes: np.ndarray, sizes: np.ndarray) -> list[str]:
     return np.where(whole, np.where(inside.all(axis=1), '', 'outside'), 'degenerate').tolist()
 
 
-def turned_box(box: tuple[float, float, float, float], degrees: float, *, about_corner: bool = False) -> list[float]:
+def turned_box(box: Sequence[float], degrees: float, *, about_corner: bool = False) -> list[float]:
     """Corners x1, y1 … x4, y4 of one xyxy box turned clockwise (y points down) around its centre or first corner."""
     x1, y1, x2, y2 = box
     x, y = (x1, y1) if about_corner else ((x1 + x2) / 2, (y1 + y2) / 2)
@@ -105,7 +106,7 @@ def turned_box(box: tuple[float, float, float, float], degrees: float, *, about_
             for value in (x + across * cos - down * sin, y + across * sin + down * cos)]
 
 
-def ellipse_box(centre: tuple[float, float], radii: tuple[float, float], degrees: float = 0) -> list[float]:
+def ellipse_box(centre: Sequence[float], radii: Sequence[float], degrees: float = 0) -> list[float]:
     """The upright xyxy extent of an ellipse with ``radii`` along x and y, turned clockwise around its centre."""
     turn = math.radians(degrees) if math.isfinite(degrees) else math.nan
     cos, sin = math.cos(turn), math.sin(turn)

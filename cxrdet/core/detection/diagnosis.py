@@ -21,7 +21,7 @@ SIZES = ('small', 'medium', 'large')
 _GRID = np.arange(5, 96) / 100
 
 
-def score_curve(table: ErrorTable, scores=_GRID) -> list[dict]:
+def score_curve(table: ErrorTable, scores: Sequence[float] | np.ndarray = _GRID) -> list[dict]:
     """``score``, ``precision``, ``recall``, ``F1`` over all classes (micro) at the lowest ``scores``."""
     counted = table.kind != IGNORED
     score, hit, asked = table.score[counted], table.kind[counted] == HIT, int((~table.ignore).sum())
@@ -138,16 +138,16 @@ def _why(shown: ErrorTable, wrong: np.ndarray, missed: np.ndarray, classes: Sequ
     """'3 RBC missed; 2 RBC where nothing is (best 0.93)', the most frequent first."""
     texts: Counter = Counter()
     best: dict[str, float] = {}
-    for i in wrong:
-        kind, label = ERROR_TYPES[shown.kind[i]], classes[shown.label[i]]
-        true = classes[shown.target_label[shown.target[i]]] if shown.target[i] >= 0 else ''
+    columns = (column[wrong].tolist() for column in (shown.kind, shown.label, shown.target, shown.score))
+    for kind, own, target, score in zip(*columns):
+        label, true = classes[own], classes[int(shown.target_label[target])] if target >= 0 else ''
         text = {'classification': f'{true} called {label}', 'localisation': f'{label} badly placed',
                 'both': f'{label} badly placed on {true}', 'duplicate': f'{label} twice',
-                'background': f'{label} where nothing is'}[kind]
+                'background': f'{label} where nothing is'}[ERROR_TYPES[kind]]
         texts[text] += 1
-        best[text] = max(best.get(text, 0.), float(shown.score[i]))
-    for i in missed:
-        texts[f'{classes[shown.target_label[i]]} missed'] += 1
+        best[text] = max(best.get(text, 0.), score)
+    for own in shown.target_label[missed].tolist():
+        texts[f'{classes[own]} missed'] += 1
     return '; '.join(f'{count} {text}' + (f' (score {best[text]:.2f})' if text in best and count == 1 else
                                           f' (up to {best[text]:.2f})' if text in best else '')
                      for text, count in texts.most_common())

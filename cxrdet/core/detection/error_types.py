@@ -68,7 +68,7 @@ class ErrorTable(NamedTuple):
     def from_score(self, score_thr: float) -> 'ErrorTable':
         """The table of the detections from a score on: better ones alone decide over each."""
         shown = self.score >= score_thr
-        return ErrorTable(*(column[shown] for column in self[:7]), *self[7:])
+        return ErrorTable._make((*(column[shown] for column in self[:7]), *self[7:]))
 
 
 def error_table(pairing: Pairing) -> ErrorTable:
@@ -172,7 +172,7 @@ def confusion_table(pairing: Pairing, *, score_thr: float = 0.5, iou_thr: float 
     true = np.append(pairing.truth_label, pairing.classes)[taken]
     np.add.at(matrix, (true[called], pairing.label[called]), 1)
     left[taken[shown & (taken >= 0)]] = False
-    np.add.at(matrix, (pairing.truth_label[left], pairing.classes), 1)
+    matrix[:, -1] += np.bincount(pairing.truth_label[left], minlength=len(matrix))
     return matrix
 
 

@@ -181,6 +181,8 @@ PRESETS: dict[str, tuple[str, dict]] = {  # further names that fuse() takes: a m
 }
 FUSIONS = (*METHODS, *PRESETS)
 
+_NONE = np.zeros(0, np.int64)
+
 
 class _Part(NamedTuple):
     """Boxes of all models in one row of arrays; ``starts`` and ``classes`` once they stand class by class."""
@@ -189,8 +191,8 @@ class _Part(NamedTuple):
     scores: np.ndarray
     labels: np.ndarray
     owners: np.ndarray
-    starts: np.ndarray | None = None
-    classes: np.ndarray | None = None
+    starts: np.ndarray = _NONE
+    classes: np.ndarray = _NONE
 
     def where(self, rows: np.ndarray) -> '_Part':
         return _Part(self.boxes[rows], self.scores[rows], self.labels[rows], self.owners[rows])
@@ -222,7 +224,7 @@ class _Given(NamedTuple):
     part: _Part  # the boxes with an area
     weights: np.ndarray  # (T,) float64
     equal: bool  # no weights were given
-    likes: tuple[Array, Array, Array]  # boxes, scores and labels of one model, whose kind the results take
+    likes: Sequence[Array]  # boxes, scores and labels of one model, whose kind the results take
 
     def shared(self) -> _Part:
         """Scores times the model's share of all weights, or as they are where no weights were given."""
@@ -242,25 +244,26 @@ def _gather(boxes: Sequence[Array], scores: Sequence[Array], labels: Sequence[Ar
                          f'{len(labels)} entries')
     if not 0 <= iou_thr <= 1:
         raise ValueError(f'iou_thr must lie in [0, 1], got {iou_thr}')
-    equal, weights = weights is None, np.ones(models) if weights is None else np.asarray(weights, np.float64)
-    if weights.shape != (models,):
-        raise ValueError(f'expected one weight per model, {models}, got shape {weights.shape}')
-    if models and not ((weights >= 0).all() and np.isfinite(weights).all() and weights.any()):
-        raise ValueError(f'weights must be finite, >= 0 and not all 0, got {weights.tolist()}')
+    shares = np.ones(models) if weights is None else np.asarray(weights, np.float64)
+    if shares.shape != (models,):
+        raise ValueError(f'expected one weight per model, {models}, got shape {shares.shape}')
+    if models and not ((shares >= 0).all() and np.isfinite(shares).all() and shares.any()):
+        raise ValueError(f'weights must be finite, >= 0 and not all 0, got {shares.tolist()}')
     rows = [_model(i, *(_numpy(column) for column in model)) for i, model in enumerate(zip(boxes, scores, labels))]
     owners = np.repeat(np.arange(models), [len(row[1]) for row in rows])
     kinds = ((np.zeros((0, 4)), np.float64), (np.zeros(0), np.float64), (np.zeros(0), np.int64))
     joined = [np.concatenate([kind, *(row[i] for row in rows)]) for i, (kind, _) in enumerate(kinds)]
     with np.errstate(invalid='ignore'):
-        part = _Part(*(column.astype(dtype, copy=False) for column, (_, dtype) in zip(joined, kinds)), owners)
+        part = _Part._make((*(column.astype(dtype, copy=False) for column, (_, dtype) in zip(joined, kinds)), owners,
+                            _NONE, _NONE))
     sides = part.boxes[:, 2:] - part.boxes[:, :2]
     if not (np.isfinite(sides).all() and (sides >= 0).all() and np.isfinite(part.scores).all()
             and (part.scores >= 0).all() and (part.labels == joined[2]).all()):
         _refuse(part, joined[2])
     area = sides[:, 0] * sides[:, 1]
     part = part if (area > 0).all() else part.where(area > 0)
-    likes = tuple(map(_first, (boxes, scores, labels))) if models else tuple(kind for kind, _ in kinds)
-    return _Given(part, weights, equal, likes)
+    likes = [_first(column) for column in (boxes, scores, labels)] if models else [kind for kind, _ in kinds]
+    return _Given(part, shares, weights is None, likes)
 
 
 def _first(column: Sequence[Array]) -> Array:
@@ -399,7 +402,7 @@ def check_fusion(fusion: str, options: dict, *, where: str) -> None:
         raise ConfigError(f'{where}: {error}') from error
 
 
-def check_options(fusion: str, options: Sequence[str]) -> None:
+def check_options(fusion: str, options: Collection[str]) -> None:
     """Raise ValueError if there is no such method or preset, or it does not take one of the ``options``."""
     check_choice('fusion', fusion, FUSIONS)
     code = METHODS[PRESETS.get(fusion, (fusion, {}))[0]].__code__

@@ -135,12 +135,13 @@ def pair_boxes(predictions: Iterable[Mapping], targets: Iterable[Mapping], num_c
         offset += len(label), len(ignore)
     integers, reals = (np.zeros(0, np.int64),) * 2, (np.zeros(0), np.zeros((0, 4)))
     parts.append((*integers, *reals, *integers, reals[1], np.zeros(0, bool), *integers, reals[0]))
-    columns = [np.concatenate(column) for column in zip(*parts)]
-    *table, row, truth, overlap = columns
-    order = np.lexsort((-truth, -overlap, table[7][truth], row, -table[2][row]))
+    image, label, score, boxes, truth_image, truth_label, truth_boxes, ignore, row, truth, overlap = (
+        np.concatenate(column) for column in zip(*parts))
+    order = np.lexsort((-truth, -overlap, ignore[truth], row, -score[row]))
     if num_classes is None:
-        num_classes = int(max(table[1].max(initial=-1), table[5].max(initial=-1))) + 1
-    return Pairing(*table, row[order], truth[order], overlap[order], len(parts) - 1, num_classes, lowest)
+        num_classes = int(max(label.max(initial=-1), truth_label.max(initial=-1))) + 1
+    return Pairing(image, label, score, boxes, truth_image, truth_label, truth_boxes, ignore, row[order], truth[order],
+                   overlap[order], len(parts) - 1, num_classes, lowest)
 
 
 def _columns(number: int, prediction: Mapping, target: Mapping, num_classes: int | None, most: int | None) -> tuple:

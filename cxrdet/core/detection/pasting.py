@@ -33,7 +33,7 @@ def pasteable_boxes(boxes: np.ndarray, ignore, size: tuple[int, int], *, max_cov
 
 def turned_patch(image: np.ndarray, box, rng: np.random.Generator) -> np.ndarray:
     """The pixels of a box (4 whole numbers, xyxy) in one of eight orientations, equally likely."""
-    patch = np.rot90(image[box[1]:box[3], box[0]:box[2]], rng.integers(4))
+    patch = np.rot90(image[box[1]:box[3], box[0]:box[2]], int(rng.integers(4)))
     return patch[:, ::-1] if rng.random() < 0.5 else patch
 
 

@@ -99,7 +99,7 @@ def read(path: Path, images: Path | None = None) -> DataTable:
     Raises:
         DataError: No file can be read as COCO.
     """
-    table = DataTable('coco', source={}, box_entries=[])
+    table = DataTable('coco', source={})
     files = _published_splits(table, path) if path.is_dir() else {path: _split_by_name(path.stem)}
     for file in () if files else map(Path, filter(_is_coco, files_below(path, ('.json',)))):
         files[file] = _split_of_file(file, path)
@@ -110,6 +110,7 @@ def read(path: Path, images: Path | None = None) -> DataTable:
     categories = {file: _categories(table, content, str(file)) for file, content in table.source.items()}
     _settle_classes(table, categories)
     sizes: list[tuple[float, float]] = []
+    table.box_entries = []
     columns: list[list] = [[], [], [], []]
     for file, content in table.source.items():
         first = [entry.get('file_name') for entry in content['images'][:10] if isinstance(entry, dict)]
@@ -117,7 +118,7 @@ def read(path: Path, images: Path | None = None) -> DataTable:
         if str(folder) not in table.folders:
             table.folders.append(str(folder))
         ids = _read_images(table, sizes, content, file, folder, files[file])
-        _read_annotations(table, columns, content, str(file), ids, categories[file])
+        table.box_entries += _read_annotations(table, columns, content, str(file), ids, categories[file])
     if len(table.folders) > 1:  # whose images may have the same names
         below = (Path(os.path.relpath(file, path)).as_posix().removeprefix('images/') for file in table.files)
         table.names = [name if name_fault(name) else way for name, way in zip(table.names, below)]
@@ -246,7 +247,9 @@ def _read_images(table: DataTable, sizes: list, content: dict, file: Path, folde
 
 
 def _read_annotations(table: DataTable, columns: list[list], content: dict, file: str, ids: dict[Any, int],
-                      categories: dict[Any, str]) -> None:
+                      categories: dict[Any, str]) -> list[dict]:
+    """Append the boxes of a file to the columns; returns what it says about each."""
+    entries: list[dict] = []
     numbers, images, box_labels, crowd = columns
     labels = {name: number for number, name in enumerate(table.classes)}
     labels = {key: labels[name] for key, name in categories.items()}
@@ -257,11 +260,12 @@ def _read_annotations(table: DataTable, columns: list[list], content: dict, file
         images.append(image)
         box_labels.append(label)
         crowd.append(bool(entry.get('iscrowd')))
-        table.box_entries.append(entry)
+        entries.append(entry)
         table.box_places.append(place)
         if place.id is None or image < 0 or label < 0 or values is None:
             for code, text in _faults(entry, place.id, image, label, values, categories):
                 table.tell('error', code, text, place, image=image, box=len(images) - 1)
+    return entries
 
 
 def _faults(entry: dict, key: Any, image: int, label: int, values: Sequence | None,

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,9 +69,9 @@ def read(path: Path, images: Path | None = None, *, classes: Sequence[str] | Non
         table.tell('error', 'no_images', 'there is a header, but no row below it', Place(str(file)))
     if classes is None:
         beside = file.parent / 'label2id.json'
-        classes = (table.attempt(read_label2id, beside, code='bad_classes') if beside.is_file() else None) or ()
+        classes = table.attempt(read_label2id, beside, code='bad_classes') if beside.is_file() else None
     labels = [unicodedata.normalize('NFC', cells[places['label']]) for _, cells in content.rows]
-    table.classes = tuple(classes) or tuple(sorted(set(labels) - {''}))
+    table.classes = tuple(classes or ()) or tuple(sorted(set(labels) - {''}))
     kept = _read_rows(table, content, labels, places, splits)
     ids = {name: number for number, name in enumerate(table.classes)}
     numbers = np.array([ids.get(label, -1) for label in kept], np.int64)
@@ -109,9 +110,10 @@ def read_rows(path: str | Path, classes: Sequence[str], *, columns: Mapping[str,
         tell_missing(table, (row for row, name in enumerate(table.splits)
                              if split is None or 'split' not in given or name == split))
     table.raise_errors()
+    numbers = np.asarray(table.labels).argmax(axis=1)
     return [CsvRow(place.number, name, int(label), own if 'split' in given else None,
                    group if 'group' in given else None)
-            for place, name, label, own, group in zip(table.places, table.names, table.labels.argmax(axis=1),
+            for place, name, label, own, group in zip(table.places, table.names, numbers,
                                                       table.splits, table.groups)]
 
 
@@ -154,7 +156,7 @@ def split_rows(rows: Sequence[CsvRow], shares: Mapping[str, float], *, seed: int
     return [names[part] for part in parts]
 
 
-def balanced_choice(labels: Sequence[int], number: int, *, seed: int = 0) -> list[int]:
+def balanced_choice(labels: Sequence[int] | np.ndarray, number: int, *, seed: int = 0) -> list[int]:
     """Positions, sorted, of ``number`` samples with the labels (N,), drawn in turns from the classes, so that these
     are as equal as can be; all if there are no more. A greater number holds the samples of a
     smaller one. ``seed`` is of the draw within each class.
@@ -226,7 +228,7 @@ def _cell_faults(values: Mapping[str, str], label: str, classes: Sequence[str],
         yield 'no_group', 'the cell of the group (patient) is empty'
 
 
-def _json_pairs(path: str | Path) -> list[tuple[str, object]]:
+def _json_pairs(path: str | Path) -> list[tuple[str, Any]]:
     pairs = load_json(path, 'label2id file', object_pairs_hook=_Pairs)
     if not isinstance(pairs, _Pairs) or not pairs:
         raise DataError(f'{path}: expected an object like {{"normal": 0, "abnormal": 1}}, got {pairs!r:.60}')

@@ -164,7 +164,7 @@ def annotation_files(path: Path, *suffixes: str) -> Iterator[Path]:
         level = below
 
 
-def first_bytes(path: Path, count: int = 4096) -> str:
+def first_bytes(path: str | Path, count: int = 4096) -> str:
     """The beginning of a file as text, to see of what format it is; ``''`` where it cannot be read."""
     try:
         with open(path, 'rb') as stream:

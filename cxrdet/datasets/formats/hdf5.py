@@ -2,6 +2,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class Hdf5Rows:
         self.path, self.key = path, key
         with _array(path, key) as array:
             self.shape, self.dtype = array.shape, array.dtype
-        self._open: tuple[int, object] | None = None
+        self._open: tuple[int, Any] | None = None
 
     def __len__(self) -> int:
         return self.shape[0]

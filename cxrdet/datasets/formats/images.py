@@ -111,7 +111,7 @@ def has_extra_channels(data: bytes) -> bool:
         with open_tiff(data) as tiff:
             return tiff.extra
     header = read_header(data)
-    if header.kind in ('PNG', 'JPEG', 'BMP'):
+    if header is not None and header.kind in ('PNG', 'JPEG', 'BMP'):
         return header.kind == 'PNG' and data[25] in (4, 6)  # the colour type of the header: grey or RGB with alpha
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     return image is not None and image.ndim == 3 and image.shape[2] == 4

@@ -94,7 +94,7 @@ def read(path: Path, images: Path | None = None) -> DataTable:
     rows = [row for row, name in enumerate(films.names.tolist()) if name in listing]
     there, number = films.take(np.array(rows, np.int64)), {row: k for k, row in enumerate(rows)}
     names = there.names.tolist()
-    table = DataTable('nih', NIH_CLASSES, names, list(map(listing.get, names)), sizes_of_files=False,
+    table = DataTable('nih', NIH_CLASSES, names, [listing[name] for name in names], sizes_of_files=False,
                       folders=[str(folder)], source={'file': file})
     splits = _read_splits(file.parent, table)
     table.splits = [splits.get(name, '') for name in names]
@@ -200,8 +200,8 @@ def _boxes_beside(file: Path, table: DataTable) -> tuple[list, list, list]:
     images = {name: row for row, name in enumerate(table.names)}
     boxes, owners, labels = [], [], []
     for line, row in rows:
-        name, finding, *texts = (row[column[key]] for key in BOX_COLUMNS)
-        finding, image = BOX_FINDINGS.get(finding, finding), images.get(name, -1)
+        name, called, *texts = (row[column[key]] for key in BOX_COLUMNS)
+        finding, image = BOX_FINDINGS.get(called) or called, images.get(name, -1)
         x, y, w, h = map(as_number, texts)
         for applies, code, text in (
                 (finding not in NIH_FINDINGS, 'unknown_category', f'unknown finding "{finding}".'

@@ -27,7 +27,7 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -121,8 +121,9 @@ def read(path: Path, images: Path | None = None, *, files: list[Path] | None = N
     known = (stored[:, 4] >= 1) & (stored[:, 4] <= len(CDETECTOR_CLASSES))
     table.finish(sizes, stored[:, [1, 0, 3, 2]] + [0, 0, 1, 1], np.concatenate(owners),
                  np.where(known, stored[:, 4] - 1, -1))
-    table.findings += [table.about_box('error', 'unknown_category', f'the box has the label {stored[box, 4]}, expected '
-                                       f'1 to {len(CDETECTOR_CLASSES)}', box) for box in np.flatnonzero(~known)]
+    for box in np.flatnonzero(~known).tolist():
+        table.findings.append(table.about_box('error', 'unknown_category', f'the box has the label {stored[box, 4]}, '
+                                              f'expected 1 to {len(CDETECTOR_CLASSES)}', box))
     return table
 
 
@@ -243,8 +244,8 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
             raise ValueError('a varint of more than 10 bytes')
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of the fields of a protocol buffer message; length-delimited and fixed values as bytes."""
+def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
+    """Number and value of the fields of a protocol buffer message: int, or memoryview of length-delimited and fixed."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)

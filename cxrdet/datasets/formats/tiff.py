@@ -272,7 +272,7 @@ def _by_opencv(page, data: bytes) -> np.ndarray:
     return turn_upright(images[0], {6: 8, 8: 6}.get(turn, turn))
 
 
-def turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:
+def turn_upright(image: np.ndarray, orientation: int | None) -> np.ndarray:
     """Turn and mirror an image (H, W) or (H, W, C) as its EXIF orientation, 1 to 8, says; a view."""
     if orientation in (5, 6, 7, 8):
         image = image.swapaxes(0, 1)

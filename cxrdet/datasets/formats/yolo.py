@@ -9,6 +9,7 @@ import math
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -184,8 +185,9 @@ def _label_of(image: str) -> str:
 
 def _key_points(content: dict) -> int:
     shape = content.get('kpt_shape')
-    pair = isinstance(shape, list) and len(shape) == 2 and all(isinstance(number, int) for number in shape)
-    return shape[0] * shape[1] if pair else 0
+    if not isinstance(shape, list) or len(shape) != 2 or not all(isinstance(number, int) for number in shape):
+        return 0
+    return shape[0] * shape[1]
 
 
 def _read_labels(build: TableBuilder, split: str, image: str, label: Path, key_points: int) -> bool:
@@ -199,7 +201,7 @@ def _read_labels(build: TableBuilder, split: str, image: str, label: Path, key_p
     return True
 
 
-def _read_line(build: TableBuilder, cells: list[str], image: int, size: tuple[float, float], place: Place,
+def _read_line(build: TableBuilder, cells: Sequence[str], image: int, size: tuple[float, float], place: Place,
                key_points: int) -> None:
     key, *values = map(as_number, cells)
     boxed, fault, names = len(values) in (4, 5, 4 + key_points), '', build.declared

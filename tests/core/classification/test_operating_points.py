@@ -37,8 +37,7 @@ def test_there_and_back(points):
 def test_pick(points):
     assert points.pick()[0] == 'youden' and points.pick('own')[1].tolist() == [.2, .3]
     assert points._replace(rules={'own': '0.2, 0.3'}).pick()[0] == 'own'
-    with pytest.raises(ConfigError, match='operating point must be one of 0.5, own, youden, best, got "yuden". Did you '
-                                          'mean "youden"'):
+    with pytest.raises(ConfigError, match='operating point .*"yuden".*"youden"'):
         points.pick('yuden')
 
 

@@ -148,7 +148,7 @@ def test_all_errors_are_counted_and_ten_are_named(written):
 
 
 def test_missing_file_and_folder(tmp_path):
-    with pytest.raises(DataError, match=r'none\.json: cannot read the annotation file: No such file or directory'):
+    with pytest.raises(DataError, match=r'none\.json: .*No such file'):
         read(tmp_path / 'none.json')
     (tmp_path / 'annotations.json').mkdir()
     with pytest.raises(DataError, match='cannot read the annotation file: Is a directory'):

@@ -203,7 +203,7 @@ def test_transform_adds_what_the_pipelines_of_the_host_expect(written):
 
 def test_image_of_another_size_than_its_annotations(written):
     results = {'img_path': written(ENCODED['PNG']), 'height': 48, 'width': 64}
-    with pytest.raises(DataError, match=r'is 32 x 24 \(width x height\), its annotations say 64 x 48, so(?!.*EXIF)'):
+    with pytest.raises(DataError, match=r'32 x 24 .* 64 x 48(?!.*EXIF)'):
         LoadImage()(dict(results))
     assert LoadImage(check_size=False)(dict(results))['img_shape'] == (24, 32)
     assert LoadImage()({'img_path': results['img_path']})['img_shape'] == (24, 32)

@@ -114,7 +114,7 @@ def test_in_both_frameworks_on_and_off(name, scope):
 @pytest.mark.parametrize('name', NAMES[:3])
 def test_only_8_bit_images(name):
     transform = TRANSFORMS.build(dict(type=f'cxrdet.{name}'))
-    with pytest.raises(ConfigError, match=f'{name} needs a uint8 image of one or three channels, got float32 of shape'):
+    with pytest.raises(ConfigError, match=f'{name} .*uint8.* float32'):
         apply(transform, colour().astype(np.float32))
     with pytest.raises(ConfigError, match=r'got uint8 of shape \(4, 4, 4\)'):
         apply(transform, np.zeros((4, 4, 4), np.uint8))

@@ -115,8 +115,7 @@ def test_the_first_metric(tmp_path):
 
 def test_a_metric_that_is_not_there(tmp_path):
     hook = CheckpointHook(interval=1, save_best='coco/bbox_map', rule='greater')
-    with pytest.raises(ConfigError, match='save_best must be one of coco/bbox_mAP, loss, got "coco/bbox_map". Did you '
-                                          'mean "coco/bbox_mAP"'):
+    with pytest.raises(ConfigError, match='save_best .*"coco/bbox_map".*"coco/bbox_mAP"'):
         run(hook, Runner(tmp_path), 1, [{'coco/bbox_mAP': 0.5, 'loss': 1}])
 
 

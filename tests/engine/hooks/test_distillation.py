@@ -56,5 +56,5 @@ def test_nothing_to_do():
 
 @pytest.mark.parametrize('channels', [(), ((2, 4),), ((2, 3), (2, 3))])
 def test_other_adapters_are_refused(channels):
-    with pytest.raises(CheckpointError, match=r'cannot be resumed from: it does not hold the adapters .*\(2 entries'):
+    with pytest.raises(CheckpointError, match=r'cannot be resumed from: .*\(2 entries'):
         load(runner((2, 3)), saved(runner(*channels)))

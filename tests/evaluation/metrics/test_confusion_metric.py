@@ -99,5 +99,5 @@ def test_no_samples_of_one_class_only():
     with pytest.raises(ValueError, match='the samples have no "gt_label"'):
         ConfusionMatrixMetric().process(None, [DataSample().set_pred_label(0).to_dict()])
     sample = dict(gt_label=torch.tensor([0, 2]), pred_label=torch.tensor([0]))
-    with pytest.raises(ValueError, match=r'one class an image, got the labels \[0, 2\] and the prediction \[0\]'):
+    with pytest.raises(ValueError, match=r'labels \[0, 2\] and .*\[0\]'):
         ConfusionMatrixMetric().process(None, [sample])

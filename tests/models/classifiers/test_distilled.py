@@ -126,7 +126,7 @@ def test_what_is_refused(teachers):
     spec = teachers[False][0]
     with pytest.raises(ConfigError, match='one is multi-label and the other is not'):
         build(spec, multi=True)
-    with pytest.raises(ConfigError, match=r'data_preprocessor \(mean \[120.0, .*\) is not the student.s \(mean \[0.0'):
+    with pytest.raises(ConfigError, match=r'data_preprocessor \(mean \[120.0, .*\(mean \[0.0'):
         build(spec, data_preprocessor=MEAN | dict(mean=[0.0, 0.0, 0.0]))
     with pytest.raises(ConfigError, match='DistilledClassifier: .*the teacher has other classes'):
         build(spec, classes=('lsil', 'hsil'))

@@ -340,7 +340,7 @@ def test_bad_arguments(kwargs, message):
 @pytest.mark.parametrize('channels', [[2], [2, 4], [2, 3, 4], []])
 def test_inputs_that_do_not_fit(channels):
     inputs = pyramid(channels, SIZES_317x243[:len(channels)], dtype=torch.float32)
-    with pytest.raises(ValueError, match=r'expected 2 maps with \[2, 3\] channels, got \d with \[.*set in_channels'):
+    with pytest.raises(ValueError, match=r'2 maps with \[2, 3\] channels, got \d with \[.*in_channels'):
         BiFPN([2, 3], 4, num_outs=2)(inputs)
 
 
