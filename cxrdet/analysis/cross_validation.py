@@ -118,7 +118,8 @@ def cross_validate(configs: Mapping[str, Config], work_dir: str | Path, plan: Pl
         result = about | {'configs': {}}
         for name, cfg in configs.items():
             own = [run for run in runs if run.name == name]
-            result['configs'][name] = _judged(cfg, own, about, groups, partial(_ensemble, fusion=plan.fusion, tell=tell))
+            result['configs'][name] = _judged(cfg, own, about, groups,
+                                              partial(_ensemble, fusion=plan.fusion, tell=tell))
         result |= _compared(result)
         write_json(work / RESULTS, result, indent=1)
     finally:

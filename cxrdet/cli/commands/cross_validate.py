@@ -41,6 +41,7 @@ def add_arguments(parser) -> None:
     arguments.add_seed(parser, 'of the folds and all trainings; of several seeds the first (default: 0)')
     parser.add_argument('--amp', action='store_true', help='train in mixed precision where the hardware computes it')
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights, nothing frozen')
+    arguments.add_limit(parser, 'train', 'training samples of each run')
     arguments.add_trust(parser)
     arguments.add_data_root(parser)
     arguments.add_cfg_options(parser, 'train_cfg.max_epochs=12')
@@ -61,7 +62,8 @@ def run(args) -> None:
     work_dir = args.work_dir or Path('work_dirs', f'{next(iter(configs))}_{how}')
     trust = ('--trust-checkpoint',) if args.trust_checkpoint else ()
     train = tuple(f'--{name}' for name in ('amp', 'from-scratch') if getattr(args, name.replace('-', '_')))
+    limit = ('--train-limit', str(args.train_limit)) if args.train_limit else ()
     result = cross_validate(configs, work_dir, Plan(
-        folds=args.folds, seeds=args.seeds, seed=args.seed, checkpoint=args.checkpoint, train=train + trust, test=trust,
-        fusion=args.fusion, jobs=args.jobs), tell=say)
+        folds=args.folds, seeds=args.seeds, seed=args.seed, checkpoint=args.checkpoint, train=train + limit + trust,
+        test=trust, fusion=args.fusion, jobs=args.jobs), tell=say)
     say(f'{report_text(result)}\n{Path(work_dir, RESULTS)}')
