@@ -8,6 +8,7 @@ and goes on.
 import ast
 import copy
 import json
+import logging
 import os
 import re
 import sys
@@ -21,11 +22,12 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 
 from cxrdet.analysis.trainings import Trainings, checkpoint_of, cost_of, drop_checkpoints, measured
 from cxrdet.core.classification.labels import are_findings
-from cxrdet.core.classification.roc import group_numbers
+from cxrdet.core.classification.roc import auroc, auroc_interval, group_numbers
 from cxrdet.core.detection.matching import pair_boxes
 from cxrdet.core.errors import ConfigError, CxrdetError, DataError, TrainingError
 from cxrdet.core.files import write_json
@@ -35,7 +37,18 @@ from cxrdet.core.main_scores import detection_scores, multi_label_scores, single
 from cxrdet.core.paired import paired_difference
 from cxrdet.core.predictions import boxes_of_truth
 from cxrdet.core.sample_files import read_samples, write_samples
-from cxrdet.curation.folds import deal_out, fold_table, keep, pool_of, read_folds, shares_images, with_sets, write_folds
+from cxrdet.curation.folds import (
+    Pool,
+    deal_out,
+    fold_table,
+    keep,
+    pool_of,
+    rare_classes,
+    read_folds,
+    shares_images,
+    with_sets,
+    write_folds,
+)
 from cxrdet.engine.lock import RunLock
 from cxrdet.evaluation.metrics.log_tables import text_table
 from cxrdet.inference.ensemble import Fusion, bundle, ensemble_config
@@ -147,6 +160,7 @@ def _written(configs: Mapping[str, Config], work: Path, plan: Plan) -> tuple[dic
         fold = read_folds(plan.folds, pool) if isinstance(plan.folds, Path) else deal_out(
             pool, plan.folds, seed=plan.seed, copies_apart=bool(configs[first].get(ACCEPT)))
         keep(work / 'folds.csv', fold_table(pool, fold))
+        _tell_of_rare_classes(pool, int(fold.max()) + 1)
         parts = {name: write_folds(cfg, pools[name], fold, work / 'folds') for name, cfg in configs.items()}
         groups = dict(zip(pool.files, pool.groups))
         about |= {'folds': int(fold.max()) + 1, 'images': len(pool.names), 'unit': pool.unit}
@@ -162,6 +176,13 @@ def _written(configs: Mapping[str, Config], work: Path, plan: Plan) -> tuple[dic
             runs.append(Run(name, part, work / name / f'{part}.py', work / name / part))
             keep(runs[-1].config, _text_of(cfgs[k], seed))
     return about, runs, groups
+
+
+def _tell_of_rare_classes(pool: Pool, folds: int) -> None:
+    if rare := rare_classes(pool, folds):
+        print_log(f'{", ".join(f"{name} ({count})" for name, count in rare.items())}: fewer {pool.unit}s than folds '
+                  f'({folds}) have it, so that folds without it have no figures of it.', logger='current',
+                  level=logging.WARNING)
 
 
 def _text_of(cfg: Config, seed: int) -> str:
@@ -315,20 +336,22 @@ def pool_scores(samples: Sequence[dict], groups: Mapping[str, str | None]) -> di
         samples: As ``cxrdet test --out`` writes them.
         groups: Absolute path of an image -> its patient, None: unknown.
 
-    Returns: ``unit`` ('patient' or 'image'), ``draws``, and ``scores``, each with ``name``, ``value``, ``low`` and
-        ``high``; no scores of detectors whose samples do not tell the boxes that were annotated.
+    Returns: ``unit`` ('patient' or 'image'), ``draws``, ``scores``, each with ``name``, ``value``, ``low`` and
+        ``high``, and ``classes``, by name their AP or AUROC with interval, which ``interval_of_classes`` describes; no
+        figures of detectors whose samples do not tell the boxes that were annotated.
     """
     paths = [str(sample.get('img_path')) for sample in samples]
     patients, known = group_numbers([groups.get(os.path.abspath(path)) for path in paths], paths)
     options = {'groups': patients, 'samples': _DRAWS}
-    classes, scores = samples[0]['classes'], []
+    classes, scores, by_class = samples[0]['classes'], [], []
+    interval = f'by percentiles of {_DRAWS} bootstrap draws of whole {"patients" if known else "images"}'
     if 'pred_instances' in samples[0]:
         if all('instances' in sample for sample in samples):
             told = [{name: np.asarray(sample['pred_instances'][key], kind) for name, key, kind in (
                 ('boxes', 'bboxes', np.float64), ('scores', 'scores', np.float64), ('labels', 'labels', np.int64))}
                 for sample in samples]
             truth = [boxes_of_truth(sample['instances']) for sample in samples]
-            scores, _ = detection_scores(pair_boxes(told, truth, len(classes), most=100), score_thr=_SCORE_THR,
+            scores, by_class = detection_scores(pair_boxes(told, truth, len(classes), most=100), score_thr=_SCORE_THR,
                                          **options)
     else:
         prob = np.array([np.asarray(sample['pred_score'], np.float64) for sample in samples])
@@ -339,9 +362,16 @@ def pool_scores(samples: Sequence[dict], groups: Mapping[str, str | None]) -> di
             use = (true == 1).any(axis=0) & (true == 0).any(axis=0)
             scores = multi_label_scores(true, prob, np.full(len(classes), _SCORE_THR), use,
                                         findings=are_findings(classes), **options)
-    return {'unit': 'patient' if known else 'image', 'draws': _DRAWS, 'scores': [
-        {key: value if isinstance(value, str) else number(value) for key, value in score.items()}
-        for score in scores]}
+        low, high, _, interval = auroc_interval(true, prob, groups=patients if known else None, samples=_DRAWS)
+        by_class = [dict(zip(('AUROC', 'AUROC_low', 'AUROC_high'), ends)) for ends in zip(
+            auroc(true, prob), low, high)]
+    return {'unit': 'patient' if known else 'image', 'draws': _DRAWS, 'interval_of_classes': interval,
+            'scores': list(map(_as_numbers, scores)),
+            'classes': {name: _as_numbers(row) for name, row in zip(classes, by_class)}}
+
+
+def _as_numbers(row: Mapping) -> dict:
+    return {key: value if isinstance(value, str) else number(value) for key, value in row.items()}
 
 
 def truth_of(sample: Mapping, classes: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from cxrdet.core.equal_files import equal_groups
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.files import read_text, write_atomic
 from cxrdet.core.issues import DataTable
-from cxrdet.core.splits import check_disjoint, grouped_folds
+from cxrdet.core.splits import check_disjoint, grouped_folds, groups_with
 from cxrdet.preflight.check import Examined, Part, examine
 from cxrdet.preflight.config import drop_helpers
 from cxrdet.preflight.data import contents_of
@@ -37,7 +37,8 @@ class Pool(NamedTuple):
     Attributes:
         names: (N) as the files of the folds name them.
         files: (N) absolute paths.
-        labels: (N, C) of 1, 0 or NaN, or (N,) names: what is spread evenly.
+        labels: (N, C) of 1, 0 or NaN: what is spread evenly.
+        classes: (C) names of the labels.
         groups: (N) patients, None: unknown.
         write: Called with the begin of a file name and the rows of a training and of a validation set; writes
             their files and gives the settings with which the data sets of the config read them.
@@ -45,6 +46,7 @@ class Pool(NamedTuple):
     names: list[str]
     files: list[str]
     labels: np.ndarray
+    classes: list[str]
     groups: list[str | None]
     write: Callable[[Path, Sequence[int], Sequence[int]], tuple[dict, dict]]
 
@@ -118,7 +120,8 @@ def _coco(found: Examined, parts: Sequence[Part]) -> Pool:
         return {'ann_file': os.path.abspath(path), **prefix}
     return Pool([entry['file_name'] for entry in images], _absolute(tables),
                 np.concatenate([table.image_labels()[:, columns] for table, columns in zip(tables, order)]),
-                [group or None for table in tables for group in table.groups], partial(_two_files, part_of, '.json'))
+                list(ids), [group or None for table in tables for group in table.groups],
+                partial(_two_files, part_of, '.json'))
 
 
 def _coco_table(found: Examined, part: Part) -> DataTable:
@@ -144,7 +147,7 @@ def _voc(found: Examined, parts: Sequence[Part]) -> Pool:
         start += len(own)
     names = [name for table in tables for name in table.names]
     told = {'metainfo': {'classes': tuple(classes), **(parts[0].cfg.get('metainfo') or {})}}  # a fold may lack some
-    return Pool(names, _absolute(tables), labels, [None] * len(names), partial(
+    return Pool(names, _absolute(tables), labels, classes, [None] * len(names), partial(
         _two_files, partial(_write_list, names, 'ann_file', told), '.txt'))
 
 
@@ -157,8 +160,10 @@ def _nih(found: Examined, parts: Sequence[Part]) -> Pool:
         labels |= ask.read_labels(described)
         files |= zip(ask.read_groups(described), map(os.path.abspath, ask.image_files(described)))
     names = list(patients)
-    return Pool(names, list(files.values()), np.array(list(labels.values())), list(map(str, patients.values())),
-                partial(_two_files, partial(_write_list, names, 'split_file', {}), '.txt'))
+    classes = list(parts[0].found.described(parts[0].cfg).metainfo['classes'])
+    return Pool(names, list(files.values()), np.array(list(labels.values())), classes,
+                list(map(str, patients.values())), partial(
+                    _two_files, partial(_write_list, names, 'split_file', {}), '.txt'))
 
 
 def _csv(found: Examined, parts: Sequence[Part]) -> Pool:
@@ -180,7 +185,9 @@ def _csv(found: Examined, parts: Sequence[Part]) -> Pool:
         keep(path, csv_text([['path', 'label', 'split', *(['group'] if known else [])], *rows]))
         shared = {'ann_file': os.path.abspath(path), 'columns': {}, 'split_names': ('train', 'val')}
         return shared | {'split': 'train'}, shared | {'split': 'val'}
-    return Pool(names, files, np.array([labels[path] for path in files]), list(groups.values()), write)
+    classes = sorted(set(labels.values()))
+    return Pool(names, files, np.array([[labels[path] == name for name in classes] for path in files]), classes,
+                list(groups.values()), write)
 
 
 _KINDS = {'NIHChestXray14': _nih, 'CSVImageDataset': _csv, 'CellVOCDataset': _voc, 'CocoDataset': _coco}
@@ -243,6 +250,12 @@ def whole_groups(pool: Pool, *, copies_apart: bool = False) -> list[str]:
         for other in others:
             root[find(other)] = find(one)
     return [pool.names[find(row)] for row in range(len(root))]
+
+
+def rare_classes(pool: Pool, folds: int) -> dict[str, int]:
+    """Classes that fewer patients (or images, where those are unknown) have than there are folds: how many."""
+    counts = groups_with(pool.labels, whole_groups(pool, copies_apart=True))
+    return {name: int(count) for name, count in zip(pool.classes, counts) if count < folds}
 
 
 def fold_table(pool: Pool, fold: np.ndarray) -> str:

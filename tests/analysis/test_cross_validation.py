@@ -63,6 +63,7 @@ def test_pooled_figures_of_several_labels_equal_those_of_scikit_learn():
     scores = {one['name']: one for one in pool_scores(samples, {})['scores']}
     assert scores['mean AUROC']['value'] == pytest.approx(np.mean(areas))
     assert scores['mean AP']['value'] == pytest.approx(np.mean(precisions))
+    assert [one['AUROC'] for one in pool_scores(samples, {})['classes'].values()] == pytest.approx(areas)
     assert scores['mean AUROC']['low'] < np.mean(areas) < scores['mean AUROC']['high']
     cfg = Config(dict(default_scope='mmpretrain', test_evaluator=dict(type='cxrdet.MultiLabelMetric', resamples=0)))
     metrics = metrics_of(cfg, samples)
@@ -103,6 +104,7 @@ def test_pooled_figures_of_boxes_by_hand():
     assert scores['recall at score 0.50'] == scores['precision at score 0.50'] == .5
     cfg = Config(dict(default_scope='mmdet', test_evaluator=dict(type='cxrdet.DetectionMetric')))
     assert metrics_of(cfg, samples)['coco/bbox_mAP_50'] == pytest.approx(51 / 101 / 2)
+    assert pool_scores(samples, {})['classes']['cell']['AP50'] == pytest.approx(51 / 101 / 2)
     for one in samples:
         del one['instances']  # a stock metric reads the annotation file
     assert pool_scores(samples, {})['scores'] == []
@@ -114,6 +116,9 @@ def test_intervals_of_the_pool_draw_whole_patients():
     groups = {str(Path(sample['img_path']).absolute()): sample['img_path'][6] for sample in samples}
     by_patient, by_image = pool_scores(samples, groups), pool_scores(samples, {})
     assert (by_patient['unit'], by_image['unit']) == ('patient', 'image')
+    assert 'patients' in by_patient['interval_of_classes'] and 'DeLong' in by_image['interval_of_classes']
+    assert by_patient['classes']['a']['AUROC'] == by_image['classes']['a']['AUROC']
+    assert by_patient['classes']['a']['AUROC_low'] != by_image['classes']['a']['AUROC_low']
     assert by_patient['scores'][0]['value'] == by_image['scores'][0]['value']
     assert by_patient['scores'][0]['low'] != by_image['scores'][0]['low']
 

@@ -18,6 +18,7 @@ from cxrdet.curation.folds import (
     fold_table,
     keep,
     pool_of,
+    rare_classes,
     read_folds,
     shares_images,
     whole_groups,
@@ -123,8 +124,10 @@ def images_of(dataset) -> set[str]:
 def test_folds_are_complete_and_disjoint_and_read_by_the_data_sets(cfg_of, tmp_path, kind, images, unit):
     cfg = cfg_of(kind)
     pool = pool_of(cfg)
-    assert (len(pool.names), len(pool.files), len(pool.groups), len(pool.labels), pool.unit) == (
-        images, images, images, images, unit)
+    assert (len(pool.names), len(pool.files), len(pool.groups), pool.labels.shape, pool.unit) == (
+        images, images, images, (images, len(pool.classes)), unit)
+    named = {'coco': ['round', 'long'], 'voc': ['common', 'rare'], 'csv': ['a', 'b']}
+    assert named.get(kind, pool.classes) == pool.classes
     fold = deal_out(pool, FOLDS, seed=1)
     owner = dict(zip(pool.files, whole_groups(pool)))
     configs = write_folds(cfg, pool, fold, tmp_path / 'folds')
@@ -183,7 +186,8 @@ def test_test_images_are_left_out(cfg_of):
 
 def pool_with(files: list[str], groups: list, labels=None) -> Pool:
     names = [Path(file).name for file in files]
-    return Pool(names, files, np.array(labels or ['x'] * len(files)), groups, None)
+    labels = np.array(labels or [[1]] * len(files))
+    return Pool(names, files, labels, [f'class {i}' for i in range(labels.shape[1])], groups, None)
 
 
 def test_equal_files_stay_together_and_tie_their_patients(tmp_path):
@@ -195,6 +199,15 @@ def test_equal_files_stay_together_and_tie_their_patients(tmp_path):
     assert whole_groups(pool, copies_apart=True) == ['a.png', 'a.png', 'c.png', 'd.png', 'd.png', 'f.png']
     with pytest.raises(DataError, match='3 groups'):
         deal_out(pool, 4)
+
+
+@pytest.mark.parametrize(('folds', 'expected'), [(2, {'class 1': 1, 'class 2': 0}), (3, {
+    'class 0': 2, 'class 1': 1, 'class 2': 0})])
+def test_classes_that_some_fold_must_lack(folds, expected):
+    """Class 0: patients A and B; class 1: three films of A alone; class 2: unknown or absent."""
+    labels = [[1, 1, 0], [0, 1, np.nan], [0, 1, 0], [1, 0, 0], [0, 0, 0]]
+    pool = pool_with([f'/x/{i}.png' for i in range(5)], ['A', 'A', 'A', 'B', 'C'], labels)
+    assert rare_classes(pool, folds) == expected
 
 
 def test_a_table_of_folds_is_read_again(tmp_path):
