@@ -28,6 +28,7 @@ from mmengine.registry import DefaultScope
 from cxrdet.analysis.trainings import Trainings, checkpoint_of, cost_of, drop_checkpoints, measured
 from cxrdet.core.classification.labels import are_findings
 from cxrdet.core.classification.roc import auroc, auroc_interval, group_numbers
+from cxrdet.core.detection.fusion import FUSIONS
 from cxrdet.core.detection.matching import pair_boxes
 from cxrdet.core.errors import ConfigError, CxrdetError, DataError, TrainingError
 from cxrdet.core.files import write_json
@@ -51,7 +52,7 @@ from cxrdet.curation.folds import (
 )
 from cxrdet.engine.lock import RunLock
 from cxrdet.evaluation.metrics.log_tables import text_table
-from cxrdet.inference.ensemble import Fusion, bundle, ensemble_config
+from cxrdet.inference.ensemble import MEANS, Fusion, bundle, ensemble_config
 from cxrdet.preflight.config import drop_helpers
 from cxrdet.preflight.data import ACCEPT, check_run
 
@@ -119,11 +120,12 @@ def cross_validate(configs: Mapping[str, Config], work_dir: str | Path, plan: Pl
         raise ConfigError('Expected either folds or seeds.')
     lock = RunLock(work)
     lock.look()
-    for cfg in configs.values():
-        check_run(copy.deepcopy(cfg), mode='train')
+    for name, cfg in configs.items():
+        _check(name, cfg, plan.fusion)
+    pools, fold = _dealt(configs, plan) if plan.seeds is None else ({}, np.zeros(0, np.int64))
     lock.acquire()
     try:
-        about, runs, groups = _written(configs, work, plan)
+        about, runs, groups = _written(configs, work, plan, pools, fold)
         failures = _run_all(runs, plan, tell)
         if failures:
             raise TrainingError('\n  '.join([f'{len(failures)} of {len(runs)} runs have failed:', *failures,
@@ -143,7 +145,32 @@ def cross_validate(configs: Mapping[str, Config], work_dir: str | Path, plan: Pl
 # --- what is run
 
 
-def _written(configs: Mapping[str, Config], work: Path, plan: Plan) -> tuple[dict, list[Run], dict[str, str | None]]:
+def _check(name: str, cfg: Config, fusion: str | None) -> None:
+    """Raise ConfigError for what cannot be trained, or not be brought together."""
+    if 'members' in (cfg.get('model') or {}):
+        raise ConfigError(f'{name}: an ensemble is not trained; cross-validate one of its members, which gives an '
+                          'ensemble, too.')
+    offered = tuple(FUSIONS) if cfg.get('default_scope', 'mmdet') == 'mmdet' else MEANS
+    if fusion not in (None, *offered):
+        raise ConfigError(f'--fusion: expected one of {", ".join(offered)} for {name}, got {fusion}.')
+    check_run(copy.deepcopy(cfg), mode='train')
+
+
+def _dealt(configs: Mapping[str, Config], plan: Plan) -> tuple[dict[str, Pool], np.ndarray]:
+    """The images of each config, the same ones, and their folds."""
+    pools = {name: pool_of(cfg) for name, cfg in configs.items()}
+    (first, pool), *others = pools.items()
+    for name, other in others:
+        if (other.names, other.files) != (pool.names, pool.files):
+            raise DataError(f'{name}: it trains and validates on {len(other.names)} images, other ones than the '
+                            f'{len(pool.names)} of {first}; a comparison needs the same.')
+    if isinstance(plan.folds, Path):
+        return pools, read_folds(plan.folds, pool)
+    return pools, deal_out(pool, plan.folds, seed=plan.seed, copies_apart=bool(configs[first].get(ACCEPT)))
+
+
+def _written(configs: Mapping[str, Config], work: Path, plan: Plan, pools: Mapping[str, Pool],
+             fold: np.ndarray) -> tuple[dict, list[Run], dict[str, str | None]]:
     """Write folds and configs; what all runs share, the runs, and the patient of each image of the pool by its path."""
     about: dict[str, Any] = {'seed': plan.seed, 'checkpoint': plan.checkpoint}
     groups: dict[str, str | None] = {}
@@ -151,14 +178,7 @@ def _written(configs: Mapping[str, Config], work: Path, plan: Plan) -> tuple[dic
         about['seeds'] = plan.seeds
         parts = {name: [cfg] * plan.seeds for name, cfg in configs.items()}
     else:
-        pools = {name: pool_of(cfg) for name, cfg in configs.items()}
-        (first, pool), *others = pools.items()
-        for name, other in others:
-            if (other.names, other.files) != (pool.names, pool.files):
-                raise DataError(f'{name}: it trains and validates on {len(other.names)} images, other ones than the '
-                                f'{len(pool.names)} of {first}; a comparison needs the same.')
-        fold = read_folds(plan.folds, pool) if isinstance(plan.folds, Path) else deal_out(
-            pool, plan.folds, seed=plan.seed, copies_apart=bool(configs[first].get(ACCEPT)))
+        pool = next(iter(pools.values()))
         keep(work / 'folds.csv', fold_table(pool, fold))
         _tell_of_rare_classes(pool, int(fold.max()) + 1)
         parts = {name: write_folds(cfg, pools[name], fold, work / 'folds') for name, cfg in configs.items()}

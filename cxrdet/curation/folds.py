@@ -232,7 +232,11 @@ def deal_out(pool: Pool, folds: int, *, seed: int = 0, copies_apart: bool = Fals
 
     Raises: DataError if there are fewer groups than folds.
     """
-    return grouped_folds(pool.labels, whole_groups(pool, copies_apart=copies_apart), folds, seed=seed)
+    groups = whole_groups(pool, copies_apart=copies_apart)
+    if (count := len(set(groups))) < folds:
+        raise DataError(f'{folds} folds: the training and validation set have {count} {pool.unit}s to deal out (those '
+                        f'that share a file count as one); ask for {count} folds or fewer.')
+    return grouped_folds(pool.labels, groups, folds, seed=seed)
 
 
 def whole_groups(pool: Pool, *, copies_apart: bool = False) -> list[str]:

@@ -2,6 +2,7 @@
 import json
 import re
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -268,6 +269,30 @@ def test_two_configs_of_different_images_are_not_compared(fake, chest, tmp_path)
         cfgs['b'][loader].dataset.split_file = str(tmp_path / 'fewer.txt')
     with pytest.raises(DataError, match='^b: .* 39 images'):
         cross_validate(cfgs, tmp_path / 'work', Plan(folds=2))
+
+
+def test_what_cannot_run_is_refused_and_leaves_no_folder(fake, chest, tmp_path):
+    no_training = dict.fromkeys(('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'))
+    plain = load_config('resnet18_chest_phantom', data_root=chest)
+    for change, plan, kind, said in (
+            ({}, Plan(folds=41), DataError, r'^41 folds: .* \d+ patients'),
+            (no_training, Plan(folds=2), ConfigError, 'train_dataloader: missing'),
+            ({'model': {'members': []}}, Plan(folds=2), ConfigError, '^plain: an ensemble'),
+            ({}, Plan(folds=2, fusion='wbf'), ConfigError, '--fusion: expected one of probs'),
+            ({}, Plan(), ConfigError, 'folds or seeds')):
+        cfg = deepcopy(plain)
+        cfg.merge_from_dict(change)
+        with pytest.raises(kind, match=said):
+            cross_validate({'plain': cfg}, tmp_path / 'work', plan)
+        assert not (tmp_path / 'work').exists()
+    assert fake.calls() == []
+
+
+def test_a_class_of_fewer_patients_than_folds_is_told_of(fake, monkeypatch):
+    told = []
+    monkeypatch.setattr(cross_validation, 'print_log', lambda text, **_: told.append(text))
+    fake(folds=20)
+    assert len(told) == 1 and 'fewer patients than folds' in told[0]
 
 
 @pytest.mark.parametrize(('arguments', 'said'), [

@@ -15,12 +15,13 @@ from cxrdet.core.terminal import say
 
 def folds(text: str) -> int | Path:
     """A type of argument: a number of folds, or a table of folds that is there."""
-    if not text.isdigit() and Path(text).is_file():
-        return Path(text)
     try:
         return arguments.whole(2)(text)
     except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f'{error}, which is no table of folds (folds.csv) either') from None
+        if Path(text).is_file():
+            return Path(text)
+        told = '' if text.lstrip('-').isdigit() else ', which is no table of folds (folds.csv) either'
+        raise argparse.ArgumentTypeError(f'{error}{told}') from None
 
 
 def add_arguments(parser) -> None:
