@@ -1,7 +1,10 @@
 """Cross-validation: what runs and what does not run again, and figures by hand and by scikit-learn."""
 import json
+import os
 import re
+import subprocess
 import sys
+import time
 from copy import deepcopy
 from pathlib import Path
 
@@ -22,10 +25,12 @@ from cxrdet.analysis.cross_validation import (
     report_text,
     summary_of,
 )
-from cxrdet.analysis.trainings import Trainings
+from cxrdet.analysis.trainings import cost_of
 from cxrdet.core.errors import ConfigError, DataError, TrainingError
 from cxrdet.core.sample_files import read_samples, write_samples
 from cxrdet.preflight.config import load_config
+
+REPOSITORY = Path(__file__).parents[2]
 
 # --- figures
 
@@ -305,38 +310,71 @@ def test_wrong_options(capsys, arguments, said):
 
 
 @pytest.mark.long
-def test_two_folds_of_a_real_training(cell_phantoms, tmp_path, monkeypatch, capsys):
-    """In this process, for the sake of time. Then the ensemble predicts, and the same command trains nothing more."""
+def test_two_folds_killed_and_taken_up_again(cell_phantoms, tmp_path, capsys):
+    """``kill -9`` in the training of the first fold. The same command goes on, pools, and the ensemble predicts."""
     from cxrdet.cli import run_command
-    commands = []
+    work, name = tmp_path / 'cv', 'faster_rcnn_bifpn_cell_tiny'
+    command = [name, '--folds', '2', '--data-root', str(cell_phantoms), '--work-dir', str(work), '--jobs', '1',
+               '--train-limit', '4', '--cfg-options', 'train_cfg.max_epochs=3', 'train_dataloader.num_workers=0',
+               'val_dataloader.num_workers=0', 'test_dataloader.num_workers=0']
+    parent = subprocess.Popen([*cross_validation.COMMAND, 'cross-validate', *command], stdout=subprocess.DEVNULL,
+                              env=os.environ | {'PYTHONPATH': str(REPOSITORY)})
+    while not (work / name / 'fold_0' / 'epoch_1.pth').exists():
+        assert parent.poll() is None
+        time.sleep(.05)
+    parent.kill()
+    parent.wait()
+    log = work / name / 'fold_0' / 'train.log'
+    while 'To go on from the newest checkpoint' not in log.read_text():  # its training was told, and saves
+        time.sleep(.05)
+    assert not (work / 'cross_validation.json').exists()
 
-    def call(self, command, folder, name, *, once='', title='', cwd=None):
-        if once and (folder / once).exists():
-            return
-        from mmengine.logging import MessageHub, MMLogger
-        from mmengine.visualization import Visualizer
-        for manager in (MessageHub, MMLogger, Visualizer):
-            manager._instance_dict.clear()
-        commands.append(command[3])
-        assert run_command(command[3], command[4:]) == 0
-        if once:
-            (folder / once).touch()
-    monkeypatch.setattr(Trainings, 'call', call)
-    command = ['faster_rcnn_bifpn_cell_tiny', '--folds', '2', '--data-root', str(cell_phantoms), '--work-dir',
-               str(tmp_path / 'cv'), '--jobs', '1', '--cfg-options', 'train_cfg.max_epochs=1',
-               'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0', 'test_dataloader.num_workers=0']
     assert run_command('cross-validate', command) == 0
-    assert commands == ['train', 'test'] * 2
-    result = json.loads((tmp_path / 'cv' / 'cross_validation.json').read_text())
-    found = result['configs']['faster_rcnn_bifpn_cell_tiny']
-    samples = read_samples(tmp_path / 'cv' / 'faster_rcnn_bifpn_cell_tiny' / 'out_of_fold.npz')
-    assert len({Path(sample['img_path']).name for sample in samples}) == len(samples) == 12
-    assert found['metrics']['coco/bbox_mAP']['pooled'] is not None
-    assert 'metrics' not in found['ensemble']  # its test set is what it was trained on
-    image = next((cell_phantoms / 'images').rglob('*.jpg'))
-    assert run_command('predict', [found['ensemble']['config'], found['ensemble']['checkpoint'], str(image),
-                                   '--out-dir', str(tmp_path / 'out'), '--device', 'cpu']) == 0
-    before = (tmp_path / 'cv' / 'cross_validation.json').read_bytes()
-    assert run_command('cross-validate', command) == 0
-    assert len(commands) == 4 and (tmp_path / 'cv' / 'cross_validation.json').read_bytes() == before
     assert 'coco/bbox_mAP' in capsys.readouterr().out
+    assert [cost_of(work / name / f'fold_{k}')['interrupted'] for k in (0, 1)] == [1, 0]
+    assert [log.read_text().count(f'Epoch(train) [{epoch}]') for epoch in (1, 2, 3)] == [1, 1, 1]
+    result = json.loads((work / 'cross_validation.json').read_text())['configs'][name]
+    samples = read_samples(work / name / 'out_of_fold.npz')
+    assert len({Path(sample['img_path']).name for sample in samples}) == len(samples) == 12
+    pooled = average_precisions(samples, cell_phantoms)
+    assert [result['metrics'][key]['pooled'] for key in ('coco/bbox_mAP', 'coco/bbox_mAP_50')] == pytest.approx(pooled)
+    assert [score['value'] for score in result['pool']['scores'][:2]] == pytest.approx(pooled)
+    assert 'metrics' not in result['ensemble']  # its test set is what it was trained on
+    image = next((cell_phantoms / 'images').rglob('*.jpg'))
+    assert run_command('predict', [result['ensemble']['config'], result['ensemble']['checkpoint'], str(image),
+                                   '--out-dir', str(tmp_path / 'out'), '--device', 'cpu']) == 0
+    before = {path: path.stat().st_mtime_ns for path in work.rglob('*') if path.suffix in ('.pth', '.npz', '.log')}
+    content = (work / 'cross_validation.json').read_bytes()
+    del before[work / name / 'out_of_fold.npz']
+    assert run_command('cross-validate', command) == 0
+    assert (work / 'cross_validation.json').read_bytes() == content
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def average_precisions(samples: list[dict], root: Path) -> list[float]:
+    """mAP and mAP at IoU 0.5 by pycocotools, of the annotation files that the folds were made of."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+    truth, found = {'images': [], 'annotations': []}, []
+    for side in ('train', 'val'):
+        content = json.loads((root / 'annotations' / f'{side}.json').read_text())
+        own = {image['id']: len(truth['images']) + i for i, image in enumerate(content['images'], 1)}
+        truth['images'] += [image | {'id': own[image['id']]} for image in content['images']]
+        truth['annotations'] += [box | {'image_id': own[box['image_id']]} for box in content['annotations']]
+        truth['categories'] = content['categories']
+    truth['annotations'] = [box | {'id': i} for i, box in enumerate(truth['annotations'], 1)]
+    image_ids = {Path(image['file_name']).name: image['id'] for image in truth['images']}
+    for sample in samples:
+        boxes = sample['pred_instances']
+        ids = [{one['name']: one['id'] for one in truth['categories']}[name] for name in sample['classes']]
+        found += [dict(image_id=image_ids[Path(sample['img_path']).name], score=float(score), category_id=ids[label],
+                       bbox=[float(x1), float(y1), float(x2 - x1), float(y2 - y1)])
+                  for (x1, y1, x2, y2), score, label in zip(boxes['bboxes'], boxes['scores'], boxes['labels'])]
+    coco = COCO()
+    coco.dataset = truth
+    coco.createIndex()
+    judged = COCOeval(coco, coco.loadRes(found), 'bbox')
+    judged.evaluate()
+    judged.accumulate()
+    judged.summarize()
+    return judged.stats[:2].tolist()
