@@ -477,6 +477,8 @@ def report_text(result: Mapping) -> str:
             lines += [f'All out-of-fold predictions together, intervals by bootstrap of {pool["unit"]}s:',
                       *text_table([['score', 'value', '95 % interval'], *(
                           [score['name'], score['value'], _interval(score)] for score in pool['scores'])])]
+            if rows := _class_rows(pool['classes']):
+                lines += [f'By class, the interval {pool["interval_of_classes"]}:', *text_table(rows)]
         ensemble = found['ensemble']
         lines += [f'Ensemble: {ensemble.get("config") or "none: " + ensemble["error"]}', '']
     if 'difference' in result:
@@ -486,6 +488,14 @@ def report_text(result: Mapping) -> str:
             ['metric', 'difference', '95 % interval'], *(
                 [key, difference['metrics'][key]['mean'], _interval(difference['metrics'][key])] for key in shown)])]
     return '\n'.join(lines).rstrip()
+
+
+def _class_rows(classes: Mapping[str, Mapping]) -> list[list]:
+    keys = [key for key in next(iter(classes.values()), {}) if not key.endswith(('_low', '_high'))]
+    head = ['class', *(cell for key in keys for cell in (key, '95 % interval'))]
+    return [head, *([name, *(cell for key in keys for cell in (
+        row[key], _interval({end: row[f'{key}_{end}'] for end in ('low', 'high')})))] for name, row in classes.items()
+    )] if keys else []
 
 
 def _interval(values: Mapping) -> str:

@@ -65,7 +65,7 @@ def full_parser() -> Parser:
 
 
 def overview() -> str:
-    lines = [f'  {name:<14}{_summary(name)}' for name in COMMANDS]
+    lines = [f'  {name:<16}{_summary(name)}' for name in COMMANDS]
     return '\n'.join(['usage: cxrdet COMMAND [options]', '',
                       'Train, judge and ship detectors and classifiers of medical images.', '', *lines, '',
                       '"cxrdet COMMAND --help" lists its options.'])
