@@ -364,7 +364,7 @@ def pool_scores(samples: Sequence[dict], groups: Mapping[str, str | None]) -> di
     patients, known = group_numbers([groups.get(os.path.abspath(path)) for path in paths], paths)
     options = {'groups': patients, 'samples': _DRAWS}
     classes, scores, by_class = samples[0]['classes'], [], []
-    interval = f'by percentiles of {_DRAWS} bootstrap draws of whole {"patients" if known else "images"}'
+    interval = f'by percentiles of {_DRAWS} bootstrap draws of {"whole patients" if known else "images"}'
     if 'pred_instances' in samples[0]:
         if all('instances' in sample for sample in samples):
             told = [{name: np.asarray(sample['pred_instances'][key], kind) for name, key, kind in (
@@ -376,7 +376,7 @@ def pool_scores(samples: Sequence[dict], groups: Mapping[str, str | None]) -> di
     else:
         prob = np.array([np.asarray(sample['pred_score'], np.float64) for sample in samples])
         true = np.array([truth_of(sample, len(classes)) for sample in samples])
-        if all(sample.get('gt_score') is None and len(sample['gt_label']) == 1 for sample in samples):
+        if _single_label(samples, prob):
             scores = single_label_scores(true, prob, **options)
         else:
             use = (true == 1).any(axis=0) & (true == 0).any(axis=0)
@@ -388,6 +388,12 @@ def pool_scores(samples: Sequence[dict], groups: Mapping[str, str | None]) -> di
     return {'unit': 'patient' if known else 'image', 'draws': _DRAWS, 'interval_of_classes': interval,
             'scores': list(map(_as_numbers, scores)),
             'classes': {name: _as_numbers(row) for name, row in zip(classes, by_class)}}
+
+
+def _single_label(samples: Sequence[dict], prob: np.ndarray) -> bool:
+    """Whether each image has one class and its scores are a softmax (which gt_score, of both tasks, does not tell)."""
+    return all(len(sample.get('gt_label', ())) == 1 for sample in samples) and bool(
+        (np.abs(prob.sum(axis=1) - 1) < 0.02).all())
 
 
 def _as_numbers(row: Mapping) -> dict:
@@ -478,7 +484,7 @@ def report_text(result: Mapping) -> str:
                       *text_table([['score', 'value', '95 % interval'], *(
                           [score['name'], score['value'], _interval(score)] for score in pool['scores'])])]
             if rows := _class_rows(pool['classes']):
-                lines += [f'By class, the interval {pool["interval_of_classes"]}:', *text_table(rows)]
+                lines += [f'By class; the interval is {pool["interval_of_classes"]}:', *text_table(rows)]
         ensemble = found['ensemble']
         lines += [f'Ensemble: {ensemble.get("config") or "none: " + ensemble["error"]}', '']
     if 'difference' in result:

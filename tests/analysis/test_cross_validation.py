@@ -78,13 +78,15 @@ def test_pooled_figures_of_several_labels_equal_those_of_scikit_learn():
     assert not any(key.endswith('@youden') for key in metrics)  # it would be chosen on what is judged
 
 
-def test_pooled_figures_of_one_label_equal_those_of_scikit_learn():
+@pytest.mark.parametrize('given', [{}, {'gt_score': torch.eye(3)}], ids=['label', 'label and scores'])
+def test_pooled_figures_of_one_label_equal_those_of_scikit_learn(given):
     rng = np.random.default_rng(0)
     true = rng.integers(0, 3, 40)
     prob = rng.dirichlet(np.ones(3), 40) + np.eye(3)[true] * .3
     prob /= prob.sum(axis=1, keepdims=True)
     samples = [dict(img_path=f'{i}.png', classes=list('abc'), gt_label=torch.tensor([t]), pred_score=torch.tensor(p),
-                    pred_label=torch.tensor([p.argmax()])) for i, (t, p) in enumerate(zip(true.tolist(), prob))]
+                    pred_label=torch.tensor([p.argmax()]), **{key: rows[t] for key, rows in given.items()})
+               for i, (t, p) in enumerate(zip(true.tolist(), prob))]
     scores = {one['name']: one['value'] for one in pool_scores(samples, {})['scores']}
     called = prob.argmax(axis=1)
     expected = accuracy_score(true, called), balanced_accuracy_score(true, called), roc_auc_score(
