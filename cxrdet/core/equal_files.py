@@ -28,7 +28,7 @@ def equal_files(one: Iterable[str | os.PathLike], other: Iterable[str | os.PathL
 def equal_groups(paths: Iterable[str | os.PathLike]) -> list[list[str]]:
     """The files of one list that hold the same bytes as another of it, group by group; otherwise as
     :func:`equal_files`."""
-    groups = [list(dict.fromkeys(map(os.fspath, paths)))]
+    groups = [list(dict.fromkeys(os.fspath(path) for path in paths))]
     for key in (_size, _sample, sha256_of):
         groups = [same for group in groups for same in _grouped(group, key).values() if len(same) > 1]
     return groups

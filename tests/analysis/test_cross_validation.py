@@ -298,7 +298,9 @@ def test_what_cannot_run_is_refused_and_leaves_no_folder(fake, chest, tmp_path):
 def test_a_class_of_fewer_patients_than_folds_is_told_of(fake, monkeypatch):
     told = []
     monkeypatch.setattr(cross_validation, 'print_log', lambda text, **_: told.append(text))
-    fake(folds=20)
+    monkeypatch.setattr(cross_validation, '_run_all', lambda *_: ['not run'])
+    with pytest.raises(TrainingError, match='not run'):
+        fake(folds=20)
     assert len(told) == 1 and 'fewer patients than folds' in told[0]
 
 
