@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +60,7 @@ from cxrdet.preflight.data import ACCEPT, check_run
 RESULTS = 'cross_validation.json'
 COMMAND = (sys.executable, '-m', 'cxrdet')
 _DRAWS = 1000
+_PATIENCE = 60  # s
 _SCORE_THR = 0.5  # of boxes and of labels that count as told, on the pool
 _NO_SCORES = re.compile(r'(^|/)(time|data_time|temperature|undefined_classes|left_out_classes)$|_(low|high)$|'
                         r'_(macro|micro)@')
@@ -243,6 +245,7 @@ def _devices() -> list[str]:
 
 def _measure(run: Run, trainings: Trainings, plan: Plan, tell: Callable[[str], None]) -> None:
     """Train (or go on training), test, and write ``result.json``."""
+    _let_end(run.folder)
     trainings.call([*COMMAND, 'train', str(run.config), '--work-dir', str(run.folder), '--resume', *plan.train],
                    run.folder, 'train', once='trained', title='cxrdet train')
     checkpoint = checkpoint_of(run.folder, plan.checkpoint)
@@ -257,6 +260,16 @@ def _measure(run: Run, trainings: Trainings, plan: Plan, tell: Callable[[str], N
             key: number(value) for key, value in measured(run.folder / 'test').items()
             if isinstance(value, (int, float))}})
     tell(f'{run.name}, {run.part}: trained in {cost["wall"] / 60:.1f} min')
+
+
+def _let_end(folder: Path) -> None:
+    """Wait while a training whose command was killed saves its checkpoint; one that stays is told by the next."""
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        try:
+            return RunLock(folder).look()
+        except ConfigError:
+            time.sleep(0.2)
 
 
 # --- what they reach
