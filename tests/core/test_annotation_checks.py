@@ -105,6 +105,17 @@ def test_plan():
     assert next(e for e in log if e['change'] == 'clipped box')['before'] == [-5, 10, 50, 60]
 
 
+def test_nothing_goes_for_a_twin_that_is_gone():
+    """Row 2 repeats row 0, which equals row 2 as well: one of the two stays. So with boxes of which one is bad."""
+    columns = table(images=3, boxes=[(0, 0, 50, 50), (0, 0, 50, 50)], image=[0, 0])
+    plan = plan_mending(columns, [Finding('warning', 'equal_images', 'equal', image=0, other=2),
+                                  Finding('error', 'image_twice', 'twice', image=2, other=0),
+                                  Finding('warning', 'duplicate_box', 'twice', image=0, box=1, other=0),
+                                  Finding('error', 'bad_box', 'bad', image=0, box=0)])
+    assert len(plan.drop_images) == 1 and plan.drop_images < {0, 2}
+    assert plan.drop_boxes - {1} == {0} and (1 in plan.drop_boxes) == (0 in plan.drop_images)
+
+
 def test_of_two_splits_the_one_for_learning_loses_its_image():
     columns = table(images=2, splits=['val', 'train'], boxes=[(0, 0, 50, 50)], image=[1])
     finding = Finding('error', 'equal_images_across_splits', 'equal', image=0, other=1)
