@@ -17,6 +17,7 @@ from cxrdet.datasets.formats.files import images_by_name, split_of
 from cxrdet.datasets.formats.images import read_image_size
 
 _UPLOADED = re.compile(r'[0-9a-f]{8}-')  # what Label Studio puts before the name of a file
+_FLAGS = {'true': True, 'yes': True, 'false': False, 'no': False}
 
 
 class TableBuilder:
@@ -141,6 +142,13 @@ def as_number(value: Any) -> float:
         return math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
+
+
+def as_flag(value: Any) -> bool | None:
+    """A flag from JSON or a text: true or false, or 0 or 1; None for what is neither."""
+    named = _FLAGS.get(value.strip().lower()) if isinstance(value, str) else None
+    number = value if isinstance(value, bool) else as_number(value)
+    return named if named is not None else bool(number) if number in (0, 1) else None
 
 
 def as_pairs(points: Any) -> list[float]:

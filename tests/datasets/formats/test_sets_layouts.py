@@ -68,7 +68,9 @@ def test_findings_of_several_folders_stand_in_their_places(tmp_path, write_png):
 
 
 @pytest.mark.parametrize('name, text', [
-    ('boxes.json', '{"regions": []}'), ('sub/notes.xml', '<data/>'), ('a.txt', 'cell 1 2 3'), ('sub/t.csv', 'a,b\n')])
+    ('boxes.json', '{"regions": []}'),
+    ('createml.json', '[{"image": "a.png", "annotations": [{"label": "a", "coordinates": {"x": 1}}]}]'),
+    ('sub/notes.xml', '<data/>'), ('a.txt', 'cell 1 2 3'), ('sub/t.csv', 'a,b\n')])
 def test_what_is_not_understood_is_an_error(tmp_path, write_png, name, text):
     """The file and the known formats are named; README and LICENSE say nothing, and 'folder' looks at images only."""
     write_png(tmp_path / 'a.png')
