@@ -85,7 +85,7 @@ def plan_mending(table: DataTable, findings: Iterable[Finding]) -> Plan:
         if shape.image not in plan.drop_images:
             what = 'left out shape' if 'left out' in shape.text else 'box around shape'
             plan.changes.append(Change(what, shape, number=int(shape.text.split()[0])))
-    if table.names and len(plan.drop_images) == len(table.names):
+    if plan.changes and len(plan.drop_images) == len(table.names):
         kinds = Counter(change.finding.code for change in plan.changes if change.finding.image in plan.drop_images)
         first = plan.changes[0].finding.text.rstrip('.')
         raise DataError(f'nothing would be left: all {len(table.names)} images of the set would be dropped '

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from cxrdet.core.annotation_checks import check_balance, check_boxes, check_table, class_counts
+from cxrdet.core.errors import DataError
 from cxrdet.core.issues import DataTable, Finding, Place, has_errors
 from cxrdet.curation.repair import plan_mending
 
@@ -90,6 +91,8 @@ def test_nothing():
     empty = DataTable('coco')
     assert check_table(empty) == [] and not has_errors([])
     assert plan_mending(empty, []).changes == []
+    with pytest.raises(DataError, match='nothing would be left.*the list is empty'):
+        plan_mending(empty, [Finding('error', 'bad_image', 'the list is empty')])
 
 
 def test_plan():
