@@ -75,6 +75,8 @@ def plan_mending(table: DataTable, findings: Iterable[Finding]) -> Plan:
     for finding in sorted(findings, key=lambda finding: finding.other >= 0):  # twins last: one of them may be gone
         if not _mend(table, plan, finding) and finding.level != 'info':
             plan.left.append(finding)
+    if plan.boxes:  # some box can be learned from now
+        plan.left = [finding for finding in plan.left if finding.code != 'no_usable_box']
     for box in np.flatnonzero(np.isin(table.box_image, list(plan.drop_images))).tolist():
         if box not in plan.drop_boxes:
             plan.drop_boxes.add(box)
