@@ -38,6 +38,7 @@ from cxrdet.datasets.described import Described, of_indices
 from cxrdet.datasets.formats import coco, voc
 from cxrdet.datasets.formats.files import tell_outside
 from cxrdet.datasets.formats.images import read_image_size
+from cxrdet.datasets.formats.table_builder import tell_other_sizes
 from cxrdet.datasets.transforms.loading import ImageNamed
 from cxrdet.registry import DATASETS
 
@@ -202,10 +203,14 @@ class _CellReader(Described, ImageNamed):
 
     @classmethod
     def check_contents(cls, cfg: dict) -> None:
-        """Raise DataError if no box of the set can be used, and ``allow_no_boxes`` is not set."""
+        """Raise DataError if no box of the set can be used, and ``allow_no_boxes`` is not set; or if images have other
+        sizes, by their headers, than the annotations say."""
         dataset = cls.described(cfg)
         dataset.data_list = dataset._entries()
         dataset._check_boxes(dataset._kept())
+        table, _ = dataset._checked()
+        tell_other_sizes(table, range(len(table.names)))
+        table.raise_errors(on_bad=dataset.on_bad_annotation)
 
     def filter_data(self) -> list[dict]:
         """Take out images as ``filter_cfg`` asks (``filter_empty_gt``, ``min_size``); counted, and not in test mode.

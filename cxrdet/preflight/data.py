@@ -259,6 +259,8 @@ def image_problems(path: str, files: Iterable[str | Path]) -> list[str]:
         try:
             if os.stat(file).st_size == 0:
                 empty.append(file)
+            elif os.path.isdir(file):
+                missing.append(f'{file} (a folder)')
         except OSError:
             missing.append(file)
     return [f'{path}: {len(group)} of {len(files)} image files {what}: {_few(group)}'

@@ -315,6 +315,7 @@ def test_images(tmp_path):
     assert image_problems('x', [there, hollow, *lost]) == [
         f'x: 7 of 9 image files are not there: {first_five}, …', f'x: 1 of 9 image files are empty (0 bytes): {hollow}']
     assert image_problems('x', [there]) == []
+    assert image_problems('x', [tmp_path]) == [f'x: 1 of 1 image files are not there: {tmp_path} (a folder)']
     assert image_problems('x', []) == []
 
 
