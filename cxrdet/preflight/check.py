@@ -408,6 +408,17 @@ def _multiplied_rates(found: Examined) -> Iterator[str]:
                    'it by. Give it.')
 
 
+def _equal_metric_names(found: Examined) -> Iterator[str]:
+    """Metrics of one evaluation that give a value of one name, which is known only after the first epoch."""
+    for key in ('val_evaluator', 'test_evaluator'):
+        one, other = (next((part for part in found.parts if part.top == key and part.is_a(name)), None)
+                      for name in ('Accuracy', 'ConfusionMatrixMetric'))
+        prefixes = [part.cfg.get('prefix') or part.found.default_prefix for part in (one, other) if part]
+        if len(prefixes) == 2 and prefixes[0] == prefixes[1]:
+            yield (f'{other.path}: {other.name} and {one.name} ({one.path}) both give {prefixes[0]}/top1; leave one '
+                   f'out, or give this one a name of its own: {other.path}.prefix=confusion')
+
+
 def _untold_sigmoids(found: Examined) -> Iterator[str]:
     """OHEMLoss in a dense head that looks for ``use_sigmoid`` in the config of its loss: without it there it
     predicts a score for the background, which a loss over sigmoids takes for one more class."""

@@ -524,6 +524,19 @@ def test_heads_that_decode_by_themselves_take_losses_of_boxes():
         assert config_problems(get_config(f'mmdet::{name}')) == []
 
 
+# --- Metrics of one evaluation that give a value of the same name.
+
+
+@pytest.mark.parametrize(('prefix', 'lines'), [
+    (None, ['val_evaluator.1: cxrdet.ConfusionMatrixMetric and Accuracy (val_evaluator.0) both give accuracy/top1; '
+            'leave one out, or give this one a name of its own: val_evaluator.1.prefix=confusion']),
+    ('confusion', [])])
+def test_metrics_of_one_name(prefix, lines):
+    cfg = Config.fromfile(find_config('resnet18_csv'))
+    cfg.val_evaluator = [dict(type='Accuracy', topk=(1, )), dict(type='cxrdet.ConfusionMatrixMetric', prefix=prefix)]
+    assert config_problems(cfg) == lines
+
+
 # --- Rates that stand where MMEngine does not look for them.
 
 
