@@ -432,6 +432,19 @@ def _untold_sigmoids(found: Examined) -> Iterator[str]:
                    f'give use_sigmoid=True, as the {inner.name} inside has it')
 
 
+def advice_before_training(found: Examined) -> Iterator[str]:
+    """What is no error and yet seldom meant: a focal loss of regions whose scores start at 0.5, not at RetinaNet's
+    0.01, for which the head needs a predictor of its own."""
+    for part in found.parts:
+        head = found.around(part) if part.is_a('RoIFocalLoss', 'OHEMLoss') else None
+        inner = [own for own in found.parts if own.path in (part.path, f'{part.path}.loss')]
+        if head and head.is_a('BBoxHead') and any(own.is_a('RoIFocalLoss') for own in inner) \
+                and not head.cfg.get('cls_predictor_cfg'):
+            yield (f'{head.path}.cls_predictor_cfg: scores start at 0.5 here, so that the first steps '
+                   "learn from the background; cls_predictor_cfg=dict(type='cxrdet.PriorLinear') starts them at 0.01, "
+                   'as in RetinaNet (prior=0.5 in it: as it is)')
+
+
 def _losses_of_deltas(found: Examined) -> Iterator[str]:
     """Losses of the IoU (GIoU, DIoU …) in heads that give them deltas instead of boxes; dense heads with a loss of
     their own (ATSS, FCOS …) decode boxes before it."""

@@ -13,7 +13,15 @@ from torch import nn
 
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.recipes import find_config
-from cxrdet.preflight.check import _multiplied_rates, _part, check_config, config_problems, examine, takes
+from cxrdet.preflight.check import (
+    _multiplied_rates,
+    _part,
+    advice_before_training,
+    check_config,
+    config_problems,
+    examine,
+    takes,
+)
 from cxrdet.preflight.data import check_run, follow_classes, image_problems, pack_for_metrics
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'
@@ -505,6 +513,19 @@ def test_a_sigmoid_that_the_head_is_not_told_of(inner):
      dict(type='cxrdet.OHEMLoss', loss=dict(type='cxrdet.RoIFocalLoss')))])
 def test_losses_that_fit(config, head, loss):
     assert loss_lines(config, head, loss) == []
+
+
+@pytest.mark.parametrize(('loss', 'predictor', 'lines'), [
+    ('RoIFocalLoss', {}, 1), ('RoIFocalLoss', dict(type='cxrdet.PriorLinear'), 0),
+    ('RoIFocalLoss', dict(type='cxrdet.PriorLinear', prior=0.5), 0), ('OHEMLoss', {}, 1), ('plain', {}, 0)])
+def test_focal_scores_that_start_at_a_half(loss, predictor, lines):
+    cfg = Config.fromfile(find_config('faster_rcnn_bifpn_cell'))
+    head, focal = cfg.model.roi_head.bbox_head, dict(type='cxrdet.RoIFocalLoss')
+    if loss != 'plain':
+        head.loss_cls = focal if loss == 'RoIFocalLoss' else dict(type='cxrdet.OHEMLoss', loss=focal)
+    head.cls_predictor_cfg = predictor
+    told = list(advice_before_training(examine(cfg)))
+    assert [line.partition(':')[0] for line in told] == ['model.roi_head.bbox_head.cls_predictor_cfg'] * lines
 
 
 @pytest.mark.parametrize(('config', 'head'), [
