@@ -135,6 +135,10 @@ def test_every_feature_has_a_place_a_test_and_a_state(meta):
     for row in rows:
         assert all(row), row
         assert len(row) == 2 or row[3] in ('works', 'measured', 'to come'), row
+        tests = re.findall(r'`([^`]+)`', row[min(2, len(row) - 1)])
+        assert tests or row[-1] == 'to come', row
+        for name in tests:
+            assert (REPOSITORY / 'tests' / name).is_file(), name
         for name in re.findall(r'`([^`]+)`', ' '.join(row[1:])):
             if name.endswith(('.py', '.sh')):
                 places = [REPOSITORY / folder / name for folder in ('', 'configs', 'configs/_base_/mods', 'tests')]

@@ -408,6 +408,17 @@ def _multiplied_rates(found: Examined) -> Iterator[str]:
                    'it by. Give it.')
 
 
+def _equal_metric_names(found: Examined) -> Iterator[str]:
+    """Metrics of one evaluation that give a value of one name, which is known only after the first epoch."""
+    for key in ('val_evaluator', 'test_evaluator'):
+        one, other = (next((part for part in found.parts if part.top == key and part.is_a(name)), None)
+                      for name in ('Accuracy', 'ConfusionMatrixMetric'))
+        prefixes = [part.cfg.get('prefix') or part.found.default_prefix for part in (one, other) if part]
+        if len(prefixes) == 2 and prefixes[0] == prefixes[1]:
+            yield (f'{other.path}: {other.name} and {one.name} ({one.path}) both give {prefixes[0]}/top1; leave one '
+                   f'out, or give this one a name of its own: {other.path}.prefix=confusion')
+
+
 def _untold_sigmoids(found: Examined) -> Iterator[str]:
     """OHEMLoss in a dense head that looks for ``use_sigmoid`` in the config of its loss: without it there it
     predicts a score for the background, which a loss over sigmoids takes for one more class."""
@@ -419,6 +430,19 @@ def _untold_sigmoids(found: Examined) -> Iterator[str]:
         if head and head.is_a('BaseDenseHead') and inner and inner.cfg.get('use_sigmoid', default) is True:
             yield (f'{part.path}.use_sigmoid: {head.name} reads it here and would predict a score for the background; '
                    f'give use_sigmoid=True, as the {inner.name} inside has it')
+
+
+def advice_before_training(found: Examined) -> Iterator[str]:
+    """What is no error and yet seldom meant: a focal loss of regions whose scores start at 0.5, not at RetinaNet's
+    0.01, for which the head needs a predictor of its own."""
+    for part in found.parts:
+        head = found.around(part) if part.is_a('RoIFocalLoss', 'OHEMLoss') else None
+        inner = [own for own in found.parts if own.path in (part.path, f'{part.path}.loss')]
+        if head and head.is_a('BBoxHead') and any(own.is_a('RoIFocalLoss') for own in inner) \
+                and not head.cfg.get('cls_predictor_cfg'):
+            yield (f'{head.path}.cls_predictor_cfg: scores start at 0.5 here, so that the first steps '
+                   "learn from the background; cls_predictor_cfg=dict(type='cxrdet.PriorLinear') starts them at 0.01, "
+                   'as in RetinaNet (prior=0.5 in it: as it is)')
 
 
 def _losses_of_deltas(found: Examined) -> Iterator[str]:

@@ -215,6 +215,7 @@ _ROWS = {  # kind of rule -> its rows
         (r'\.dataset$', 'file_problems', 'mmengine.dataset.BaseDataset'),
         ('^param_scheduler$', '_scheduler_ends', 'mmengine.optim._ParamScheduler'),
         ('^optim_wrapper$', '_multiplied_rates', 'mmengine.optim.DefaultOptimWrapperConstructor'),
+        ('^(val|test)_evaluator$', '_equal_metric_names', 'mmengine.evaluator.Evaluator.evaluate'),
         (r'\.loss_cls$', '_untold_sigmoids', 'mmdet.models.dense_heads.AnchorHead'),
         (r'\.loss_bbox$', '_losses_of_deltas', 'mmdet.models.roi_heads.BBoxHead.loss'),
     ),

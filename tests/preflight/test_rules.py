@@ -583,6 +583,24 @@ def test_multiplied_rates(runner):
         runner().build_optim_wrapper(given)
 
 
+@pytest.mark.parametrize('prefix', [None, 'confusion'])
+def test_equal_metric_names(prefix):
+    """Both metrics of one class an image have a top1, which the evaluator refuses once they have judged."""
+    from mmengine.evaluator import Evaluator
+    from mmpretrain.evaluation import Accuracy
+    from mmpretrain.structures import DataSample
+
+    from cxrdet.evaluation.metrics import ConfusionMatrixMetric
+    evaluator = Evaluator([Accuracy(), ConfusionMatrixMetric(picture=False, prefix=prefix)])
+    evaluator.dataset_meta = dict(classes=('a', 'b'))
+    evaluator.process([DataSample().set_gt_label(0).set_pred_label(0).set_pred_score(torch.tensor([0.9, 0.1]))])
+    if prefix:
+        assert {'accuracy/top1', 'confusion/top1'} <= evaluator.evaluate(1).keys()
+    else:
+        with pytest.raises(ValueError, match='accuracy/top1'):
+            evaluator.evaluate(1)
+
+
 @pytest.mark.parametrize(('use_sigmoid', 'scores'), [(True, 2), (None, 3)])
 def test_untold_sigmoids(use_sigmoid, scores):
     """Without use_sigmoid in the config of its loss, a dense head predicts one score more, for the background."""

@@ -10,6 +10,7 @@ from mmengine.visualization import Visualizer
 
 from cxrdet.core.classification.confusion import ClassReport, class_report, confusion_matrix, frequent_confusions
 from cxrdet.core.classification.roc import group_numbers
+from cxrdet.core.diagnosis import listed
 from cxrdet.core.files import write_atomic
 from cxrdet.core.rates import mean_of_known
 from cxrdet.evaluation.metrics.log_tables import absent_text, text_table
@@ -103,7 +104,7 @@ class ConfusionMatrixMetric(BaseMetric):
         idle = [name for i, name in enumerate(classes) if report.support[i] and np.isnan(report.precision[i])]
         if idle:
             print_log(f'{len(idle)} of {len(classes)} classes were never predicted; their precision is NaN: '
-                      f'{", ".join(idle)}', logger='current')
+                      f'{listed(idle, 20)}', logger='current')
 
     def _draw(self, classes: list[str], report: ClassReport) -> None:
         path = self._picture_path()
