@@ -265,21 +265,21 @@ def machine() -> str:
 INTRODUCTION = """# Operators of mmcv without a compiler
 
 mmcv calls its compiled operators through the module `mmcv._ext`. Where pip has installed an mmcv without them, cxrdet
-serves {served} of the names in it from torchvision's kernels and from PyTorch; `python -m cxrdet.ops` lists them, and
-what is left. An mmcv with compiled operators always goes before. Each operator is tested against a loop written from
-its paper, and its gradients against finite differences.
+computes {served} of them with torchvision's kernels and PyTorch; `python -m cxrdet.ops` lists these and the missing
+ones. If mmcv has compiled operators, they are used. Each operator is tested against a loop written from its paper, and
+its gradients against finite differences.
 
 | computed by | operators |
 |---|---|
 {operators}
 
-Where mmcv's own result is peculiar:
+Where mmcv's results differ from what one would expect:
 
 - **Deformable convolution v2 with offsets of a finer map** (DyHead): mmcv reads the offsets' memory as if it had the
   size of the output, without a check. The published weights were trained so, and the bridge reads the same values.
-- **Deformable RoI pooling**: results and gradients equal mmcv's, but for the gradient of offsets whose samples lie
-  beyond the centres of the outermost pixels, where mmcv's kernel does not derive its own forward pass.
-- **RoIAlign with `pool_mode='max'`** and the **NMS of lanes** (CLRNet on a GPU; the CPU goes without) are not served.
+- **Deformable RoI pooling**: results and gradients equal mmcv's, except the gradient of offsets whose samples lie
+  beyond the centres of the outermost pixels: there mmcv's gradient does not match its own forward pass.
+- **RoIAlign with `pool_mode='max'`** and the **NMS of lanes** (CLRNet on a GPU; not needed on a CPU) are not available.
 
 ## MMDetection's families
 
@@ -288,9 +288,9 @@ the training losses with finite gradients. On a CPU, models with deformable atte
 MMDetection and mmcv instead of the operator, which is why it is not in their row. Made by `python benchmarks/bridge.py`
 on {machine}; seconds are of the CPU.
 
-**{forward} of {count} predict and {backward} of {trained} train.** No row ends for want of an operator: packages are
-missing (lap, fairscale, transformers, Detectron2), or the error is MMDetection's own (SSD; QueryInst on a CPU, where
-the boxes of its random weights lie beside the image).
+**{forward} of {count} predict and {backward} of {trained} train.** No failure is due to a missing operator: packages
+are missing (lap, fairscale, transformers, Detectron2), or the error is MMDetection's own (SSD; QueryInst on a CPU,
+where the boxes of its random weights lie beside the image).
 
 | family | config | forward | backward | operators used | CPU s | where it ends, and why |
 |---|---|---|---|---|---|---|

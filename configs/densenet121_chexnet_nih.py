@@ -1,5 +1,5 @@
 """DenseNet-121 that starts from a published CheXNet checkpoint (14 findings, trained on NIH ChestX-ray14).
-Run: python tools/train.py configs/densenet121_chexnet_nih.py --data-root data/nih
+Run: cxrdet train densenet121_chexnet_nih --data-root data/nih
 
 Its published training images may be among yours: keep to the split it was trained with. To take its classifier over,
 too, drop No Finding from the data and name the classes: model.init_cfg.classifier="[Cardiomegaly,Emphysema,…]".

@@ -1,5 +1,5 @@
 """DenseNet-121, the network of CheXNet, with ImageNet weights of torchvision on NIH ChestX-ray14.
-Run: python tools/train.py configs/densenet121_nih.py --data-root data/nih
+Run: cxrdet train densenet121_nih --data-root data/nih
 """
 _base_ = [
     './_base_/models/multilabel_classifier.py', './_base_/datasets/nih_224.py', './_base_/schedules/nih_adamw_30e.py',

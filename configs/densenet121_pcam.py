@@ -1,5 +1,5 @@
 """DenseNet-121 with ImageNet weights of torchvision on PatchCamelyon: is there tumour in the middle of a patch?
-Run: python tools/train.py configs/densenet121_pcam.py --data-root data/pcam
+Run: cxrdet train densenet121_pcam --data-root data/pcam
 
 A detector of cells goes on from it: faster_rcnn_bifpn_densenet121_pcam_cell.py.
 """

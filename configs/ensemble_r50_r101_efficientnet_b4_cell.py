@@ -1,7 +1,7 @@
 """Detectors with ResNet-50, ResNet-101 and EfficientNet-B4 as one, their boxes merged by weighted boxes fusion.
 
 Each is trained with its own config. Other mergings: --cfg-options fusion=voting, nms or wbf_confident.
-Run: python tools/test.py configs/ensemble_r50_r101_efficientnet_b4_cell.py --data-root data/cell --cfg-options \
+Run: cxrdet test ensemble_r50_r101_efficientnet_b4_cell --data-root data/cell --cfg-options \
     resnet50=r50.pth resnet101=r101.pth efficientnet_b4=b4.pth
 """
 _base_ = './faster_rcnn_fpn_cell.py'

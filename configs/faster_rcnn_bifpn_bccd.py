@@ -1,5 +1,5 @@
 """Faster R-CNN, ResNet-18, BiFPN on BCCD from random weights, on two CPU cores.
-Run: python tools/train.py configs/faster_rcnn_bifpn_bccd.py --data-root data/bccd
+Run: cxrdet train faster_rcnn_bifpn_bccd --data-root data/bccd
 """
 _base_ = './faster_rcnn_fpn_bccd.py'
 model = dict(

@@ -1,5 +1,5 @@
 """The flagship on the TFRecord files of the Comparison detector, as they are: no conversion, no TensorFlow.
-Run: python tools/train.py configs/faster_rcnn_bifpn_cdetector_tfrecord.py --data-root data/tfrecord
+Run: cxrdet train faster_rcnn_bifpn_cdetector_tfrecord --data-root data/tfrecord
 
 DATA_ROOT/train.tfrecord and test.tfrecord; another name, or a folder of such files, by
 --cfg-options train_dataloader.dataset.ann_file=NAME

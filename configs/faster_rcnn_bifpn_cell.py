@@ -1,5 +1,5 @@
 """Faster R-CNN, ResNet-50, BiFPN of three layers, CBAM on P3-P5, on a COCO-format cell set: the flagship.
-Run: python tools/train.py configs/faster_rcnn_bifpn_cell.py --data-root data/cell
+Run: cxrdet train faster_rcnn_bifpn_cell --data-root data/cell
 """
 _base_ = './faster_rcnn_fpn_cell.py'
 cbam = dict(type='cxrdet.CBAM', ratio=8, kernel_size=7)

@@ -1,6 +1,6 @@
 """The flagship with all its scalars, those of each class too, in TensorBoard, and every five epochs the predictions for
 four validation images beside the ground truth; the same two lines suit every config.
-Run: python tools/train.py configs/faster_rcnn_bifpn_cell_tensorboard.py --data-root data/cell
+Run: cxrdet train faster_rcnn_bifpn_cell_tensorboard --data-root data/cell
 With histograms of the weights every five epochs: --cfg-options weight_histograms=True
 Then: tensorboard --logdir work_dirs/faster_rcnn_bifpn_cell_tensorboard
 """

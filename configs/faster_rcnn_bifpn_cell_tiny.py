@@ -1,5 +1,5 @@
 """A small BiFPN detector for two CPU cores and a first try: half a ResNet-18, BiFPN of 64 channels, 256 px.
-Run: python tools/train.py configs/faster_rcnn_bifpn_cell_tiny.py --data-root data/cell
+Run: cxrdet train faster_rcnn_bifpn_cell_tiny --data-root data/cell
 """
 # PyTorch's batch norm in the neck: the long averages of EfficientDet's (momentum 0.01) lag in 800 steps, mAP 0.779.
 _base_ = [

@@ -1,5 +1,5 @@
 """Faster R-CNN, BiFPN, on a DenseNet-121 that starts from a published CheXNet checkpoint (trained on chest films).
-Run: python tools/train.py configs/faster_rcnn_bifpn_densenet121_chexnet_cell.py --data-root data/cell
+Run: cxrdet train faster_rcnn_bifpn_densenet121_chexnet_cell --data-root data/cell
 
 The file is data/chexnet.pth.tar, another one: --cfg-options pretrained=FILE. The whole backbone is taken from it, or
 the run stops.

@@ -1,5 +1,5 @@
 """Faster R-CNN, BiFPN, on a DenseNet-121 trained on PatchCamelyon by densenet121_pcam.py: ImageNet, patches, cells.
-Run: python tools/train.py configs/faster_rcnn_bifpn_densenet121_pcam_cell.py --data-root data/cell \\
+Run: cxrdet train faster_rcnn_bifpn_densenet121_pcam_cell --data-root data/cell \\
     --cfg-options pretrained="$(ls work_dirs/densenet121_pcam/best_*.pth)"
 
 The whole backbone is taken from that checkpoint, or the run stops.

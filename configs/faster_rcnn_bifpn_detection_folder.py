@@ -1,5 +1,5 @@
 """The flagship on boxes in any format that check_data reads (CVAT, labelme, Label Studio, Roboflow, labelImg …).
-Run: python tools/train.py configs/faster_rcnn_bifpn_detection_folder.py --data-root data/export
+Run: cxrdet train faster_rcnn_bifpn_detection_folder --data-root data/export
 
 The set names its splits train and val; one that lies in other places: ann_file, data_prefix=dict(img=...).
 """

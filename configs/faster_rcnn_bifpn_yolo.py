@@ -1,5 +1,5 @@
 """The flagship on a YOLO set as it lies: data.yaml, images/ and labels/, no conversion.
-Run: python tools/train.py configs/faster_rcnn_bifpn_yolo.py --data-root data/yolo
+Run: cxrdet train faster_rcnn_bifpn_yolo --data-root data/yolo
 """
 _base_ = './faster_rcnn_bifpn_detection_folder.py'
 data_root = 'data/yolo/'

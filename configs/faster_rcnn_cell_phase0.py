@@ -1,5 +1,5 @@
 """The old recipe, before the plan: Faster R-CNN, ResNet-50, FPN, Adam at a fixed 1e-3, batches of 2, 20 epochs.
-Run: python tools/train.py configs/faster_rcnn_cell_phase0.py --data-root data/cell
+Run: cxrdet train faster_rcnn_cell_phase0 --data-root data/cell
 """
 _base_ = [
     './_base_/models/faster_rcnn_r50_fpn.py', './_base_/datasets/cell_coco.py',

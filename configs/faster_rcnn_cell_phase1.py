@@ -1,5 +1,5 @@
 """Phase 1 of the plan: albumentations, focal and GIoU loss, warm-up and cosine, AdamW, batches of 8, 100 epochs.
-Run: python tools/train.py configs/faster_rcnn_cell_phase1.py --data-root data/cell
+Run: cxrdet train faster_rcnn_cell_phase1 --data-root data/cell
 """
 _base_ = [
     './_base_/models/faster_rcnn_r50_fpn.py', './_base_/datasets/cell_coco_albu.py',

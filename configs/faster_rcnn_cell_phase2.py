@@ -1,5 +1,5 @@
 """Phase 2 of the plan, upon phase 1: EfficientNet-B4, BiFPN, CBAM on P3-P5, regularised box head, images of six sizes.
-Run: python tools/train.py configs/faster_rcnn_cell_phase2.py --data-root data/cell
+Run: cxrdet train faster_rcnn_cell_phase2 --data-root data/cell
 """
 _base_ = ['./faster_rcnn_cell_phase1.py', './_base_/backbones/efficientnet_b4.py']
 cbam = dict(type='cxrdet.CBAM', ratio=8, kernel_size=7)

@@ -1,9 +1,9 @@
 """Phase 3 of the plan, upon phase 2: OHEM 0.7, medical preprocessing; and TTA, medical weights, an ensemble of three.
-Run: python tools/train.py configs/faster_rcnn_cell_phase3.py --data-root data/cell
+Run: cxrdet train faster_rcnn_cell_phase3 --data-root data/cell
 Medical weights, of a classifier with this backbone: --cfg-options model.backbone.init_cfg.source=cxrdet \\
     model.backbone.init_cfg.checkpoint=FILE; left out, they are ImageNet's.
-TTA, five views: python tools/test.py configs/faster_rcnn_cell_phase3.py CHECKPOINT --data-root data/cell --tta
-The ensemble: train it with three backbones, then python tools/test.py --ensemble A.py:a.pth B.py:b.pth C.py:c.pth --tta
+TTA, five views: cxrdet test faster_rcnn_cell_phase3 CHECKPOINT --data-root data/cell --tta
+The ensemble: train it with three backbones, then cxrdet test --ensemble A.py:a.pth B.py:b.pth C.py:c.pth --tta
 """
 _base_ = './faster_rcnn_cell_phase2.py'
 focal = dict(type='cxrdet.RoIFocalLoss', gamma=2.0, alpha=0.25)

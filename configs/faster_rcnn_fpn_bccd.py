@@ -1,5 +1,5 @@
 """Faster R-CNN, ResNet-18, FPN on BCCD from random weights, on two CPU cores: the twin without BiFPN.
-Run: python tools/train.py configs/faster_rcnn_fpn_bccd.py --data-root data/bccd
+Run: cxrdet train faster_rcnn_fpn_bccd --data-root data/bccd
 """
 _base_ = [
     './_base_/models/faster_rcnn_r18_fpn.py', './_base_/datasets/bccd_voc.py',

@@ -1,5 +1,5 @@
 """Faster R-CNN, ResNet-50, FPN on a COCO-format cell set: the baseline.
-Run: python tools/train.py configs/faster_rcnn_fpn_cell.py --data-root data/cell
+Run: cxrdet train faster_rcnn_fpn_cell --data-root data/cell
 """
 _base_ = [
     './_base_/models/faster_rcnn_r50_fpn.py', './_base_/datasets/cell_coco.py',

@@ -1,5 +1,5 @@
 """Faster R-CNN, ResNet-50, FPN on a COCO-format cell set, taught by a trained ResNet-101 (scores and pyramid).
-Run: python tools/train.py configs/faster_rcnn_r50_distilled_cell.py --data-root data/cell
+Run: cxrdet train faster_rcnn_r50_distilled_cell --data-root data/cell
 with the teacher's weights: --cfg-options teacher_checkpoint=work_dirs/faster_rcnn_fpn_r101_cell/epoch_100.pth
 """
 _base_ = './faster_rcnn_fpn_cell.py'

@@ -1,7 +1,7 @@
 """ResNet-18 of half the width from random weights at 128 px on made-up chest films: a check that classifiers learn.
-Run: python tools/train.py configs/resnet18_chest_phantom.py --data-root data/chest
+Run: cxrdet train resnet18_chest_phantom --data-root data/chest
 
-The films: python tools/prepare_data.py chest-phantom data/chest --images 1200 --size 128
+The films: cxrdet prepare-data chest-phantom data/chest --images 1200 --size 128
 """
 _base_ = [
     './_base_/models/multilabel_classifier.py', './_base_/datasets/chest_phantom_128.py',

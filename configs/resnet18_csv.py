@@ -1,5 +1,5 @@
 """Plain ResNet-18 on images listed in a CSV file, 224 px, from ImageNet weights: backbone 1e-4, head 1e-3.
-Run: python tools/train.py configs/resnet18_csv.py --data-root data/crops
+Run: cxrdet train resnet18_csv --data-root data/crops
 without a network: --cfg-options pretrained=resnet18.pth, or from random weights: --from-scratch
 """
 _base_ = [

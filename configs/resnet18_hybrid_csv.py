@@ -1,5 +1,5 @@
 """ResNet-18 with coordinate attention, then linear self-attention behind stage 4, on listed images.
-Run: python tools/train.py configs/resnet18_hybrid_csv.py --data-root data/crops
+Run: cxrdet train resnet18_hybrid_csv --data-root data/crops
 in the blocks, as in the papers: --cfg-options position=blocks
 """
 _base_ = './resnet18_csv.py'

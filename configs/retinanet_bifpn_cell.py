@@ -1,5 +1,5 @@
 """RetinaNet, ResNet-50, BiFPN on a COCO-format cell set: the single-stage detector.
-Run: python tools/train.py configs/retinanet_bifpn_cell.py --data-root data/cell
+Run: cxrdet train retinanet_bifpn_cell --data-root data/cell
 """
 _base_ = [
     './_base_/models/retinanet_r50_fpn.py', './_base_/datasets/cell_coco.py',

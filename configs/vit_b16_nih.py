@@ -1,5 +1,5 @@
 """ViT-B/16 (86 M parameters) with ImageNet weights of torchvision on NIH ChestX-ray14.
-Run: python tools/train.py configs/vit_b16_nih.py --data-root data/nih
+Run: cxrdet train vit_b16_nih --data-root data/nih
 Other weights: --cfg-options model.init_cfg.checkpoint=vit.safetensors model.init_cfg.source=timm
 """
 _base_ = [

@@ -33,7 +33,7 @@ def compare(cfg: Config, checkpoint: str | Path, *, out: str | Path, images: int
         raise ConfigError(f'expected a .png or .jpg file and at least one image, got {out} and {images}')
     loaded = load_model(cfg, checkpoint, splits=('test',), device=device, trust=trust)
     if loaded.task != 'detection':
-        raise ConfigError('pictures beside the ground truth are of detectors; tools/report.py shows the worst images '
+        raise ConfigError('pictures beside the ground truth are of detectors; cxrdet report shows the worst images '
                           'of a classifier')
     judged = collect(loaded, 'test', images=None if worst else images, seed=None)
     paths, titles, shown = [record['image'] for record in judged.records], None, range(len(judged.records))

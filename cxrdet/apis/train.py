@@ -54,7 +54,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
         raise ConfigError('--new-schedule goes with --resume: a new training has the schedule of its config anyway.')
     if 'members' in (cfg.get('model') or {}):
         raise ConfigError('An ensemble is not trained: train its members, each by its own config, and give their '
-                          'checkpoints to tools/test.py.')
+                          'checkpoints to cxrdet test.')
     torch.set_flush_denormal(True)  # gradients that fade below 1e-38 slow CPU kernels down several times
     install_safe_loader(trust=trust)
     RunLock(cfg.work_dir).look()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cxrdet.core.evidence import Evidence, evidence_for, tell, worth
 
-#: What a switch is: a config file or the name of a recipe, a mod to put behind one, a tool, a plugin of ours, or a
+#: What a switch is: a config file or the name of a recipe, a mod to put behind one, a command, a plugin of ours, or a
 #: setting that the config in ``where`` has.
 KINDS = ('config', 'mod', 'tool', 'plugin', 'setting')
 
@@ -34,31 +34,31 @@ _EPOCHS = Switch('setting', 'train_cfg.max_epochs', 'train longer, with the sche
                  'configs/faster_rcnn_fpn_cell.py')
 _RATE = Switch('setting', 'optim_wrapper.optimizer.lr', 'a higher rate, if the training loss still falls at the end',
                'configs/faster_rcnn_fpn_cell.py')
-_CURVES = Switch('tool', 'tools/plot_curves.py', 'shows whether losses still fell, and since when validation got worse')
-_CHECK = Switch('tool', 'tools/check_data.py',
+_CURVES = Switch('tool', 'cxrdet plot-curves', 'shows whether losses still fell, and since when validation got worse')
+_CHECK = Switch('tool', 'cxrdet check-data',
                 'finds doubled and broken boxes and equal images, which look like errors')
 _STOP = Switch('plugin', 'cxrdet.EarlyStoppingHook', 'stops when validation gets no better')
 _BEST = Switch('plugin', 'cxrdet.RestoreBestHook', 'ends the training with the best weights')
-_COMPARE = Switch('tool', 'tools/compare.py', 'draws predictions beside the ground truth')
+_COMPARE = Switch('tool', 'cxrdet compare', 'draws predictions beside the ground truth')
 _SCALES = Switch('mod', '+multi_scale', 'trains on images of six sizes',
                  measured=('bccd_ablation', 'FPN, multi-scale'))
 _LARGER = Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline '
                  'alike)', 'configs/faster_rcnn_fpn_cell.py')
 _ANCHORS = Switch('setting', 'model.rpn_head.anchor_generator.scales', "anchors of their size, for RetinaNet "
-                  "model.bbox_head's octave_base_scale: tools/check_data.py says which fit the boxes of the set",
+                  "model.bbox_head's octave_base_scale: cxrdet check-data says which fit the boxes of the set",
                   'configs/faster_rcnn_fpn_cell.py')
-_NO_PROBABILITY = Switch('tool', 'tools/predict.py', 'choose --score-thr by precision and recall, and do not read '
+_NO_PROBABILITY = Switch('tool', 'cxrdet predict', 'choose --score-thr by precision and recall, and do not read '
                          'scores as probabilities')
 _ROI_FOCAL = 'bccd_ablation', 'FPN, focal and GIoU loss'
-_ENSEMBLE = Switch('tool', 'tools/test.py', '--ensemble averages several models, which are less sure together')
+_ENSEMBLE = Switch('tool', 'cxrdet test', '--ensemble averages several models, which are less sure together')
 _DATA: dict[str, tuple[Switch, ...]] = {  # for every task
     'low_quality': (
-        Switch('tool', 'tools/check_data.py', 'lists every fault with its place; --fix writes a mended copy'),),
+        Switch('tool', 'cxrdet check-data', 'lists every fault with its place; --fix writes a mended copy'),),
     'absent_class': (
-        Switch('tool', 'tools/prepare_data.py', 'draws another split, with images of every class on both sides'),
+        Switch('tool', 'cxrdet prepare-data', 'draws another split, with images of every class on both sides'),
         Switch('setting', 'train_dataloader.dataset.metainfo', 'or leave the class out: '
                'metainfo=dict(classes=[...]) without it', 'configs/faster_rcnn_bifpn_bccd.py')),
-    'few': (Switch('tool', 'tools/prepare_data.py', 'draws other splits; a larger validation share, or folds, judge '
+    'few': (Switch('tool', 'cxrdet prepare-data', 'draws other splits; a larger validation share, or folds, judge '
                    'rare classes better'),),
 }
 
@@ -66,15 +66,15 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
     'overfit': (
         Switch('mod', '+albumentations', 'the augmentation preset: shifts, scales, turns, '
                'colours, blur and noise', measured=('bccd_ablation', 'FPN, albumentations preset')), _DECAY,
-        _EARLY_STOP, Switch('tool', 'tools/balance_data.py', 'adds augmented copies and background images')),
+        _EARLY_STOP, Switch('tool', 'cxrdet balance-data', 'adds augmented copies and background images')),
     'underfit': (_CURVES, _EPOCHS, _RATE,
                  Switch('config', 'configs/faster_rcnn_bifpn_cell.py', 'a larger model, from ImageNet weights')),
     'imbalance': (
         Switch('mod', '+balanced', 'repeats images of rare classes '
                '(ClassBalancedDataset), without copies'),
-        Switch('tool', 'tools/balance_data.py', 'brings rare classes up to --target boxes by augmented copies, '
+        Switch('tool', 'cxrdet balance-data', 'brings rare classes up to --target boxes by augmented copies, '
                'and holds frequent ones below --most')),
-    'weak_class': (_CHECK, Switch('tool', 'tools/balance_data.py', 'gives a class its own number of boxes: --targets'),
+    'weak_class': (_CHECK, Switch('tool', 'cxrdet balance-data', 'gives a class its own number of boxes: --targets'),
                    Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples more', measured=_ROI_FOCAL)),
     'localisation': (
         Switch('mod', '+focal_giou', 'trains boxes by the GIoU loss',
@@ -89,29 +89,29 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
                               'focal loss for classes, GIoU loss for boxes', measured=_ROI_FOCAL)),
     'duplicate': (
         Switch('setting', 'model.test_cfg.rcnn.nms.iou_threshold', 'a lower one suppresses more overlapping boxes '
-               '(tools/test.py --cfg-options, no training)', 'configs/faster_rcnn_fpn_cell.py'),
-        Switch('plugin', 'cxrdet.TTAHook', 'merges several views by weighted boxes fusion (tools/test.py --tta)',
+               '(cxrdet test --cfg-options, no training)', 'configs/faster_rcnn_fpn_cell.py'),
+        Switch('plugin', 'cxrdet.TTAHook', 'merges several views by weighted boxes fusion (cxrdet test --tta)',
                measured=('bccd_ablation', 'FPN, TTA'))),
     'background': (
-        Switch('tool', 'tools/compare.py', 'draws them beside the ground truth'),
-        Switch('tool', 'tools/balance_data.py', 'adds them as hard negatives: --hard-negatives CONFIG CHECKPOINT'),
-        Switch('tool', 'tools/predict.py', 'a higher --score-thr shows fewer of them, and misses more'), _CHECK),
+        Switch('tool', 'cxrdet compare', 'draws them beside the ground truth'),
+        Switch('tool', 'cxrdet balance-data', 'adds them as hard negatives: --hard-negatives CONFIG CHECKPOINT'),
+        Switch('tool', 'cxrdet predict', 'a higher --score-thr shows fewer of them, and misses more'), _CHECK),
     'missed': (
-        Switch('tool', 'tools/predict.py', 'a lower --score-thr shows more, if they were found with low scores'),
+        Switch('tool', 'cxrdet predict', 'a lower --score-thr shows more, if they were found with low scores'),
         _LARGER, _CHECK),
     'small_boxes': (_LARGER, _ANCHORS, _SCALES), 'medium_boxes': (_ANCHORS, _SCALES),
     'large_boxes': (_ANCHORS, _SCALES),
     'overconfident': (_NO_PROBABILITY, _ENSEMBLE), 'underconfident': (_NO_PROBABILITY,),
     'found_below': (
-        Switch('tool', 'tools/predict.py', 'a lower --score-thr shows them, and more false ones'),
+        Switch('tool', 'cxrdet predict', 'a lower --score-thr shows them, and more false ones'),
         Switch('plugin', 'cxrdet.RoIFocalLoss', 'sorts hard objects from background better', measured=_ROI_FOCAL),
-        Switch('tool', 'tools/test.py', '--ensemble merges several detectors')),
-    'score_threshold': (Switch('tool', 'tools/predict.py', 'give this score as --score-thr'),),
+        Switch('tool', 'cxrdet test', '--ensemble merges several detectors')),
+    'score_threshold': (Switch('tool', 'cxrdet predict', 'give this score as --score-thr'),),
 }
 
 _TEMPERATURE = Switch('plugin', 'cxrdet.OperatingPointHook', 'stores a temperature and thresholds chosen on validation '
                       'in best_*.pth')
-_CALIBRATE = Switch('tool', 'tools/predict.py', '--calibrate divides the logits by the stored temperature')
+_CALIBRATE = Switch('tool', 'cxrdet predict', '--calibrate divides the logits by the stored temperature')
 
 _BALANCED = 'nih_779', 'DenseNet, class-balanced sampling'
 
@@ -144,12 +144,12 @@ _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
         Switch('plugin', 'cxrdet.OperatingPointHook', 'stores thresholds of each class, which follow the shift')),
     'never_called': (
         Switch('plugin', 'cxrdet.OperatingPointHook', 'stores thresholds of each class in best_*.pth; use that file'),
-        Switch('tool', 'tools/predict.py', '--operating-point names a stored one, --score-thr one for all classes')),
+        Switch('tool', 'cxrdet predict', '--operating-point names a stored one, --score-thr one for all classes')),
     'confounded': (
-        Switch('tool', 'tools/prepare_data.py', 'nih --stratify view sex: the same mixture in every split'),
+        Switch('tool', 'cxrdet prepare-data', 'nih --stratify view sex: the same mixture in every split'),
         Switch('setting', 'train_dataloader.dataset.split_file', 'a list of one view only, to see what is left of the '
                'score', 'resnet18_nih_128'),
-        Switch('tool', 'tools/predict.py', '--cam shows whether the model looks at the finding or elsewhere')),
+        Switch('tool', 'cxrdet predict', '--cam shows whether the model looks at the finding or elsewhere')),
     'confusion': (_CHECK,),
 }
 
@@ -169,7 +169,7 @@ _SINGLE_LABEL: dict[str, tuple[Switch, ...]] = {
         Switch('config', 'configs/resnet18_csv.py', 'from pretrained weights'), _IMG_SIZE),
     'imbalance': (_EVENLY,), 'weak_class': (_CHECK, _EVENLY, _IMG_SIZE),
     'confusion': (
-        _CHECK, Switch('tool', 'tools/predict.py', '--cam shows what the model looks at'),
+        _CHECK, Switch('tool', 'cxrdet predict', '--cam shows what the model looks at'),
         Switch('config', 'configs/resnet18_hybrid_csv.py', 'attention in the backbone',
                measured=('cervical_attention', 'Hybrid: CA, then BoTLinear'))),
     'overconfident': (

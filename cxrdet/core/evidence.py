@@ -19,7 +19,7 @@ class Evidence(NamedTuple):
     data: str  # on which it was measured, in words
     metric: str  # name of the metric; more is better
     change: float  # mean difference
-    low: float | None  # ends of its interval, None for a single run
+    low: float | None  # ends of its interval, None for one run or two
     high: float | None
     runs: int  # number of them
 
@@ -54,7 +54,8 @@ def tell(found: Sequence[Evidence]) -> str:
     verdict = {-1: 'helped on', 0: 'made no sure difference on', 1: 'made things worse on'}[_verdict(found)]
     numbers = ', '.join(f'{entry.metric} {entry.change:+.3f}' + (
         '' if entry.low is None else f' ({entry.low:+.3f} to {entry.high:+.3f})') for entry in found)
-    return f'{verdict} {found[0].data}: {numbers}' + (' in a single run' if found[0].low is None else '')
+    few = {1: ' in a single run', 2: ' in two runs'}.get(found[0].runs, '')
+    return f'{verdict} {found[0].data}: {numbers}{few}'
 
 
 def _verdict(found: Sequence[Evidence]) -> int:

@@ -63,7 +63,7 @@ def read_samples(path: str | os.PathLike) -> list[dict]:
         with open(path, 'rb') as stream:
             if stream.read(1) == b'\x80':
                 raise DataError(f'{path}: this is a pickle, which can execute code when it is read. Write the '
-                                'predictions anew, with tools/test.py --out FILE.npz')
+                                'predictions anew, with cxrdet test --out FILE.npz')
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as arrays:
                 flat = {name: arrays[name] for name in arrays.files}
@@ -84,6 +84,6 @@ def read_samples(path: str | os.PathLike) -> list[dict]:
     except OSError as error:
         raise DataError(f'{path}: cannot read the predictions: {error.strerror or error}.') from error
     except Exception as error:  # numpy, zipfile, zlib and json raise what they will
-        raise DataError(f'{path}: no file of predictions as tools/test.py --out FILE.npz writes it: '
+        raise DataError(f'{path}: no file of predictions as cxrdet test --out FILE.npz writes it: '
                         f'{type(error).__name__}: {error}') from error
     return samples

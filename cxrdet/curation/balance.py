@@ -45,7 +45,7 @@ def balance_data(path: str | Path, out: str | Path, *, target: int = 1000, targe
     The other splits are copied as they are; ``path`` is only read.
 
     Args:
-        path: Folder of a COCO or VOC set without errors (see ``tools/check_data.py``).
+        path: Folder of a COCO or VOC set without errors (see ``cxrdet check-data``).
         out: Folder of the new set.
         target: Boxes of each class that are wanted.
         targets: Class -> its own target; 0 leaves it as it is, whatever ``most`` says.
@@ -221,7 +221,7 @@ def _goals(table: DataTable, path, split: str, target: int, targets: Mapping[str
     if has_errors(findings):
         first = findings[0].text.rstrip('.')
         raise DataError(f'{path}: {len(findings)} errors in the annotations, the first: {first}. Mend them '
-                        f'with tools/check_data.py {path} --fix OUT first.')
+                        f'with cxrdet check-data {path} --fix OUT first.')
     bound = _NO_BOUND if most is None else most
     return _Goals(wanted, np.where(wanted > 0, bound, _NO_BOUND))
 

@@ -58,7 +58,7 @@ def prepare_nih(table: str | Path, images: str | Path | None, out_dir: str | Pat
                  'val_share': val_share, 'test_share': test_share, 'folds': folds, 'seed': seed,
                  'stratify': list(stratify)}
     report = {part: _count(films.take(rows)) for part, rows in parts.items()}
-    splits = {'tool': f'cxrdet {__version__}: tools/prepare_data.py nih'} | made_from | {
+    splits = {'tool': f'cxrdet {__version__}: prepare-data nih'} | made_from | {
         'dropped': dict(dropped), 'lists': report}
     source, name = None if images is None else str(Path(images).resolve()), Path(table).name
     if name not in TABLES:

@@ -19,7 +19,7 @@ from cxrdet.registry import DATASETS
 
 @DATASETS.register_module()
 class DetectionFolder(_CellReader, BaseDetDataset):
-    """A set of images with boxes in any format that ``tools/check_data.py`` reads: YOLO, CVAT, labelme, Label Studio,
+    """A set of images with boxes in any format that ``cxrdet check-data`` reads: YOLO, CVAT, labelme, Label Studio,
     COCO or Pascal VOC in any of their layouts (:data:`cxrdet.datasets.formats.sets.FORMATS`).
 
     What is an error for ``check_data`` is one here. Classes stand in the order that the set declares,
@@ -89,7 +89,7 @@ class CellTFRecordDataset(DetectionFolder):
     """A detection set in TFRecord files of the Comparison detector, see :mod:`cxrdet.datasets.formats.tfrecord`.
 
     It gives the same images, boxes, labels and ``img_id`` (position, from 1) as :class:`cxrdet.CellDataset` on what
-    ``tools/prepare_data.py cdetector`` makes of the same files. The files are indexed at the start; a sample then
+    ``cxrdet prepare-data cdetector`` makes of the same files. The files are indexed at the start; a sample then
     reads its own record, by its ``img_path``, ``FILE@BYTE/NAME``. Boxes with labels other than 1..11 are an error, or
     dropped and counted as ``unknown_category``. Citation and licence: see :class:`cxrdet.CellDataset`. Unit of split:
     the file; patients are unknown.

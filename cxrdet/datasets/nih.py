@@ -38,7 +38,7 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
 
     **Unit of split** is the patient (``patient_id``). ``split_file`` is a list of image names: the
     official ``train_val_list.txt`` (86,524 films) and ``test_list.txt`` (25,596), which share no
-    patient, or lists made by ``tools/prepare_data.py nih``. The view is a confounder: films in bed
+    patient, or lists made by ``cxrdet prepare-data nih``. The view is a confounder: films in bed
     (AP) show more and other findings.
 
     **Overlaps.** ChestX-ray8 is an earlier stage of the same set; the RSNA Pneumonia Detection
@@ -82,7 +82,7 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
     """
 
     METAINFO = {'classes': NIH_CLASSES}
-    SPLIT_HINT = '"python tools/prepare_data.py nih" splits by patient.'
+    SPLIT_HINT = '"cxrdet prepare-data nih" splits by patient.'
 
     def __init__(self, ann_file: str = '', metainfo: Mapping | None = None, *, data_prefix: str | dict = '',
                  split_file: str = '', label_policy: Mapping[str, str] | None = None, require_images: bool = True,
@@ -153,7 +153,7 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
 
     def _listed(self, table: NihTable) -> list[str]:
         if not os.path.isfile(self.split_file):
-            raise DataError(f'{self.split_file}: no such list of images. "python tools/prepare_data.py nih" writes '
+            raise DataError(f'{self.split_file}: no such list of images. "cxrdet prepare-data nih" writes '
                             'lists that are split by patient; split_file names the one to use.')
         names, known = read_list(self.split_file), set(table.names.tolist())
         strange = [name for name in names if name not in known]

@@ -90,7 +90,7 @@ def _check_end(loop: BaseLoop, meta: dict, logger: logging.Logger) -> None:
     done, end = (meta['iter'], loop.max_iters) if by_iter else (meta['epoch'], loop.max_epochs)
     if done > end:
         raise ConfigError(f'{key}={end}: the checkpoint to resume from has done {done} {what} already. Give a larger '
-                          'number to go on, or test the checkpoint with tools/test.py.')
+                          'number to go on, or test the checkpoint with cxrdet test.')
     if done == end:
         logger.warning(f'All {end} {what} are done: nothing is left to train. To go on, give a larger {key}')
 

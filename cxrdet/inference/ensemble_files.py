@@ -44,7 +44,7 @@ def test_predictions(cfg: Config, files: Sequence[str | Path], *, fusion: Fusion
     Args:
         cfg: from :func:`cxrdet.apis.load_config`; its test set gives the ground truth (of classifiers: the first
             ``.npz`` file does).
-        files: as ``tools/test.py --out`` (``.npz``) or ``tools/predict.py`` (``predictions.json``) wrote them; images
+        files: as ``cxrdet test --out`` (``.npz``) or ``cxrdet predict`` (``predictions.json``) wrote them; images
             are matched by the names of their files, classes by name.
         fusion: how to bring them together.
         out: also write the fused predictions to this ``.npz`` file.
@@ -97,7 +97,7 @@ def read_predictions(path: str | Path) -> Predictions:
             content = json.loads(path.read_bytes())
             if (content.get('score_thr') or 0) > MOST_THR:  # boxes of low scores count in a mean average precision
                 print_log(f'{path}: it holds boxes with scores from {content["score_thr"]:g} on only, so that scores '
-                          'of the ensemble come out too low; write it with tools/predict.py --score-thr 0',
+                          'of the ensemble come out too low; write it with cxrdet predict --score-thr 0',
                           logger='current', level=logging.WARNING)
             return Predictions(path, tuple(content['classes']), {image['file']: _entry(
                 image.get('probabilities'), image, 'boxes') for image in content['images']}, [])
@@ -110,7 +110,7 @@ def read_predictions(path: str | Path) -> Predictions:
     except DataError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f'{path}: no file of predictions as tools/test.py --out (.npz) or tools/predict.py (.json) '
+        raise DataError(f'{path}: no file of predictions as cxrdet test --out (.npz) or cxrdet predict (.json) '
                         f'writes it: {type(error).__name__}: {error}') from error
     return Predictions(path, classes, images, records)
 
@@ -171,7 +171,7 @@ def _scores(given: Sequence[Predictions], orders: Sequence[list[int]], fusion: F
     first = next((one for one in given if one.records), None)
     method = fusion.method or 'probs'
     if first is None or method not in MEANS or fusion.options or fusion.allow_missing:
-        raise ConfigError('For classifiers, one file at least must be a .npz of tools/test.py --out, which holds the '
+        raise ConfigError('For classifiers, one file at least must be a .npz of cxrdet test --out, which holds the '
                           f'labels, and the fusion a mean of {" or ".join(MEANS)} of the same classes')
     weights = np.ones(len(given)) if fusion.weights is None else np.array(fusion.weights)
     found = [_in_order(one, list(first.images)) for one in given]

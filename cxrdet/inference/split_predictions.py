@@ -1,7 +1,7 @@
 """Predictions of a trained model beside the ground truth, image by image, for whatever judges or draws them.
 
 The images of every split go through the test pipeline, so that training images are seen as they are, without
-augmentation, and in the batches of the test set, so that the numbers are those of ``tools/test.py``.
+augmentation, and in the batches of the test set, so that the numbers are those of ``cxrdet test``.
 """
 import copy
 from collections.abc import Callable, Iterator

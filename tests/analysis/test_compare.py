@@ -47,5 +47,5 @@ def test_errors(made, judged, tmp_path):
     with pytest.raises(ConfigError, match='No image has an error at scores from 0.5'):
         compare.compare(None, 'x.pth', out=tmp_path / 'sheet.png', worst=True)
     judged.task = 'multi-label'
-    with pytest.raises(ConfigError, match=r'tools/report.py shows the worst images of a classifier'):
+    with pytest.raises(ConfigError, match=r'cxrdet report shows the worst images of a classifier'):
         compare.compare(None, 'x.pth', out=tmp_path / 'sheet.png', worst=True)

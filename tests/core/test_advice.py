@@ -9,7 +9,7 @@ import yaml
 from scipy import stats
 from zoo_pages import read_results
 
-from cxrdet.cli import command_parser
+from cxrdet.cli import COMMANDS, command_parser
 from cxrdet.core.advice import ADVICE, KINDS, Switch, advice_for
 from cxrdet.core.evidence import Evidence, _read, tell, worth
 from cxrdet.core.recipes import find_config, recipes
@@ -91,9 +91,11 @@ def options_of(command):
 
 @pytest.mark.parametrize('switch', SWITCHES, ids=lambda switch: switch.name)
 def test_what_is_named_exists(switch):
-    if switch.kind in ('config', 'tool'):
+    if switch.kind == 'config':
         assert switch.name in recipes() or (
-            (ROOT / switch.name).is_file() and switch.name.startswith(f'{switch.kind}s/'))
+            (ROOT / switch.name).is_file() and switch.name.startswith('configs/'))
+    if switch.kind == 'tool':
+        assert switch.name.split() in [['cxrdet', command] for command in COMMANDS]
     if switch.kind == 'mod':
         assert (ROOT / 'configs' / '_base_' / 'mods' / f'{switch.name[1:]}.py').is_file()
     for name in re.findall(r'\w+_(?:nih|cell)(?:_\d+)?\b', switch.text):
@@ -102,12 +104,11 @@ def test_what_is_named_exists(switch):
         plugins = yaml.safe_load((ROOT / 'configs/metafile.yml').read_text())['plugins']
         assert switch.name in [plugin['name'] for plugin in plugins]
     assert bool(switch.where) == (switch.kind == 'setting')
-    for name in re.findall(r'(?:configs|tools)/[\w/]+\.py', switch.text):
+    for name in re.findall(r'configs/[\w/]+\.py', switch.text):
         assert (ROOT / name).is_file()
     for option in re.findall(r'--[a-z-]+', switch.text):
-        tools = [switch.name] if switch.kind == 'tool' else re.findall(r'tools/\w+\.py', switch.text) or [
-            'tools/train.py']
-        assert any(option in options_of(Path(tool).stem.replace('_', '-')) for tool in tools), option
+        commands = re.findall(r'cxrdet ([a-z-]+)', f'{switch.name} {switch.text}') or ['train']
+        assert any(option in options_of(command) for command in commands), option
 
 
 def test_settings_exist():

@@ -132,7 +132,7 @@ def test_a_list_of_more_than_a_part_of_the_table(root):
 
 
 @pytest.mark.parametrize(('cfg', 'error', 'message'), [
-    (dict(split_file='none.txt'), DataError, 'none.txt: no such list of images. "python tools/prepare_data.py nih"'),
+    (dict(split_file='none.txt'), DataError, 'none.txt: no such list of images. "cxrdet prepare-data nih"'),
     (dict(ann_file='none.csv'), DataError, 'none.csv: cannot read the table'),
     (dict(data_prefix='none'), DataError, 'none: no such folder of images'),
     (dict(data_prefix=dict(img='images')), ConfigError, r"data_prefix must be a folder or dict\(img_path=folder\)"),

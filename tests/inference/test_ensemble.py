@@ -317,7 +317,7 @@ def test_classes_in_the_order_of_a_data_set_that_keeps_to_its_own(checkpoints, m
     ([CONFIG, '{a}', '--ensemble', f'{CONFIG}:{{a}}'], 'an ensemble takes no checkpoint beside'),
     (['--ensemble', f'{CONFIG}:{{a}}', '--weights', '1', '2'], 'expected 1 weights >= 0, one per member'),
     (['--ensemble', f'{CONFIG}:{{a}}', '--fusion-options', 'iou_tr=0.5'], 'Did you mean "iou_thr"'),
-    ([CONFIG, '--ensemble-predictions', '{a}'], 'no file of predictions as tools/test.py --out'),
+    ([CONFIG, '--ensemble-predictions', '{a}'], 'no file of predictions as cxrdet test --out'),
     ([CONFIG, '--ensemble-predictions', 'none.npz'], 'none.npz: cannot read the predictions: No such file'),
     ([CONFIG, '--ensemble-predictions', 'none.npz', '--tta'], 'need models, not saved predictions'),
     ([CONFIG, '{a}', '--fusion', 'nms'], 'are for --ensemble and --ensemble-predictions, all but the last also for'),
@@ -380,6 +380,6 @@ def test_files_of_predictions_are_not_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ('bad.pkl', 'bad.npz'):
         (tmp_path / name).write_bytes(pickle.dumps([Harm()]))
-        with pytest.raises(DataError, match=rf'{name}: this is a pickle.*tools/test.py --out FILE.npz'):
+        with pytest.raises(DataError, match=rf'{name}: this is a pickle.*cxrdet test --out FILE.npz'):
             read_predictions(tmp_path / name)
     assert not (tmp_path / 'harm.txt').exists()

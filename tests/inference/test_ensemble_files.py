@@ -125,4 +125,4 @@ def test_boxes_that_a_file_left_out(tmp_path, monkeypatch, score_thr, warned):
     (tmp_path / 'p.json').write_text(json.dumps(content | ({} if score_thr is None else dict(score_thr=score_thr))))
     assert read_predictions(tmp_path / 'p.json').images['x.png']['boxes'].tolist() == [BOX]
     assert told == [f'{tmp_path / "p.json"}: it holds boxes with scores from 0.3 on only, so that scores of the '
-                    'ensemble come out too low; write it with tools/predict.py --score-thr 0'][:warned]
+                    'ensemble come out too low; write it with cxrdet predict --score-thr 0'][:warned]

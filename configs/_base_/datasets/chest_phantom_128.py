@@ -1,4 +1,4 @@
-"""Made-up chest films at 128 px, as `tools/prepare_data.py chest-phantom` writes them, with their eight findings.
+"""Made-up chest films at 128 px, as `cxrdet prepare-data chest-phantom` writes them, with their eight findings.
 
 Each fifth patient is in their test list, which serves as validation set.
 """

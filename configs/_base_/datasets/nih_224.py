@@ -1,6 +1,6 @@
 """NIH ChestX-ray14, 14 findings and No Finding, at 224 px: DATA_ROOT/{train_list,val_list,test_list}.txt and the films.
 
-`python tools/prepare_data.py nih TABLE IMAGES DATA_ROOT` makes such a folder, split by patient.
+`cxrdet prepare-data nih TABLE IMAGES DATA_ROOT` makes such a folder, split by patient.
 """
 data_root = 'data/nih/'
 meta_keys = ('img_path', 'img_id', 'ori_shape', 'img_shape', 'patient_id', 'view', 'age', 'sex')

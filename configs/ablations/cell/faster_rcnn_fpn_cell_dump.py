@@ -1,4 +1,4 @@
-"""The baseline of faster_rcnn_fpn_cell.py whose test also writes its raw predictions, as tools/test.py --out does.
+"""The baseline of faster_rcnn_fpn_cell.py whose test also writes its raw predictions, as cxrdet test --out does.
 Run: cxrdet train faster_rcnn_fpn_cell_dump --data-root data/cell
 """
 _base_ = '../../faster_rcnn_fpn_cell.py'

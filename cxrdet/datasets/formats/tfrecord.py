@@ -15,7 +15,7 @@ integers, of which this set uses:
 
 An image has a path like a file: ``train.tfrecord@1234/a.jpg`` is the image ``a.jpg`` of the record at byte 1234.
 Reading a set reads all but the pixels, some hundred bytes an image; the checksum of the data is looked at where an
-image is read with ``check``, as ``tools/check_data.py`` does.
+image is read with ``check``, as ``cxrdet check-data`` does.
 
 Source: Liang et al., "Comparison detector for cervical cell/clumps detection in the limited data scenario",
 Neurocomputing 437, 2021; the set is published by CVIU-CSU as COCO JSON too.

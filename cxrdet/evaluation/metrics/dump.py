@@ -11,7 +11,7 @@ from cxrdet.registry import METRICS
 class DumpPredictions(DumpDetResults):
     """MMDetection's ``DumpDetResults``, for classifiers too, that notes the names of the classes with each sample.
 
-    So files of several models can be brought together by name (``tools/test.py
+    So files of several models can be brought together by name (``cxrdet test
     --ensemble-predictions``). They hold numbers and text
     (:mod:`cxrdet.core.sample_files`); MMDetection's own metric writes pickles.
     """

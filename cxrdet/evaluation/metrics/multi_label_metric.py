@@ -48,7 +48,7 @@ class MultiLabelMetric(BaseMetric):
 
     Thresholds that a rule chooses are chosen on the data at hand: this belongs to
     validation. For a test set :meth:`use_operating_points` hands over those of a
-    checkpoint (``tools/test.py`` does it), and none is chosen.
+    checkpoint (``cxrdet test`` does it), and none is chosen.
 
     Args:
         operating_points: by name, a threshold, one for each class, or a rule. None:

@@ -171,7 +171,7 @@ class BiFPN(BaseModule):
             1e-3 and momentum 0.01 in PyTorch's sense, whose own are 1e-5 and 0.1.
         init_cfg: MMEngine's initialisation; by default normal, with variance 1 / fan-in.
 
-    The fusion weights of all nodes end in ``fusion_weight``. Training with ``tools/train.py`` leaves them out of the
+    The fusion weights of all nodes end in ``fusion_weight``. Training with ``cxrdet train`` leaves them out of the
     weight decay of any optimizer; a Runner of MMEngine's needs
     ``paramwise_cfg=dict(custom_keys={'fusion_weight': dict(decay_mult=0.)})``.
 
