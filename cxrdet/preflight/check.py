@@ -45,6 +45,7 @@ _PLUGIN = re.compile(r'(datasets|models|evaluation|visualization|engine[/\\](hoo
 _COMPLETE = ('dataset', 'transform', 'metric', 'hook', 'loop')  # registries that build from the config alone
 _COMPLETE_KEYS = re.compile(r'^(model|backbone|neck|\w*head)$')  # parts of a model that do as well
 _GIVEN = {'num_classes', 'train_cfg', 'test_cfg', 'runner', 'dataloader', 'evaluator'}
+_LISTS_OF_PARTS = re.compile(r'^custom_hooks$|^param_scheduler$|(^|\.)pipeline$|_evaluator$|^vis_backends$')
 _ALWAYS = {'type', '_scope_', '_delete_'}
 _SIZES = ('scale', 'img_scale', 'img_size', 'size', 'crop_size')
 
@@ -101,11 +102,13 @@ class Examined:
         cfg: The config.
         parts: Every dict with a ``type`` that a run builds, the outer ones first.
         values: (path, place, value) of every value that a row of the rules may judge.
+        without_type: (path, dict) of what must have a ``type`` where it stands, and has none.
         contents: What its data sets hold, as far as they were read.
     """
     cfg: Config
     parts: list[Part] = field(default_factory=list)
     values: list[tuple[str, str, object]] = field(default_factory=list)
+    without_type: list[tuple[str, dict]] = field(default_factory=list)
     contents: list = field(default_factory=list)
 
     def data_sets(self, *loaders: str) -> list[Part]:
@@ -141,6 +144,8 @@ def _below(place: str, node: object) -> Iterator[tuple[str, str, object]]:
 def _walk(found: Examined, node: object, path: str, place: str, scope: str, places: tuple) -> None:
     if isinstance(node, (list, tuple)):
         for i, item in enumerate(node):
+            if isinstance(item, dict) and item.get('type') is None and _LISTS_OF_PARTS.search(place):
+                found.without_type.append((f'{path}.{i}', item))
             _walk(found, item, f'{path}.{i}', place, scope, places)
     if not isinstance(node, dict):
         return
@@ -671,6 +676,8 @@ def config_problems(cfg: Config | Examined) -> list[str]:
     if shapes:
         return problems  # what is no section cannot be looked into
     rules = [globals()[rule.what] for rule in RULES if rule.kind == 'function']
+    problems += [f'{path}: expected a dict with "type", got the keys {", ".join(map(str, item)) or "none"}.'
+                 f'{did_you_mean("type", map(str, item))}' for path, item in found.without_type]
     problems += [line for rule in (value_problems, part_problems, class_count_problems, *rules) for line in rule(found)]
     return problems + _building_problems(found, problems)
 

@@ -192,6 +192,8 @@ _ROWS = {  # kind of rule -> its rows
          'mmdet.models.task_modules.prior_generators.AnchorGenerator'),
         (_IN_MODEL + r'.*\.max_per_img$', Expected('integer', 1, also=(-1, None)),
          'mmdet.models.dense_heads.base_dense_head.BaseDenseHead'),
+        (_IN_MODEL + r'(.*\.)?test_cfg\.(.*\.)?(score_thr|iou_threshold)$', Expected('number', high=1),
+         'mmdet.models.layers.multiclass_nms'),
         (r'_hooks\.(\w+\.)?plot_every$', Expected('number', 0, also=()), 'cxrdet.engine.hooks.history.HistoryHook'),
     ),
     'needs': (

@@ -437,6 +437,11 @@ def kept(run, value):
         raise ValueError('another number')
 
 
+def scored(run, value):
+    from mmdet.models.layers import multiclass_nms
+    multiclass_nms(torch.rand(4, 4), torch.rand(4, 3), value, dict(type='nms', iou_threshold=0.5), 9)
+
+
 def history(run, value):
     from cxrdet.engine.hooks.history import HistoryHook
     HistoryHook(plot_every=value)
@@ -481,6 +486,7 @@ CASES = [(name, bad, good, section(name)) for name, (bad, good) in TOP.items()] 
     ('param_scheduler.start_factor', 0, 0.1, lambda run, v: stepped(run, dict(type='LinearLR', start_factor=v))),
     ('model.roi_head.bbox_head.fc_out_channels', 0, 1, head_of_width),
     ('model.data_preprocessor.pad_size_divisor', 0, 1, padded), ('model.anchor_generator.scales', [-8], [8], anchors),
+    ('model.test_cfg.rcnn.score_thr', 'x', 0.5, scored),
     ('model.test_cfg.max_per_img', -5, 5, kept), ('custom_hooks.plot_every', 'x', 9, history),
     ('param_scheduler.step_size', 0, 1, lambda run, v: stepped(run, dict(type='StepLR', step_size=v)))]
 
