@@ -2,32 +2,41 @@
 import argparse
 import math
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from cxrdet.core.errors import did_you_mean
 from cxrdet.core.terminal import say_error
 
 PICTURES = ('.png', '.jpg', '.jpeg')
+MOST_WORKERS = 64 * (os.cpu_count() or 1)  # as in a config, see cxrdet.preflight.rules
+_LARGEST = 2 ** 31 - 1
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, but for one line that says what is wrong with an option."""
+    """argparse's, but for one line that says what is wrong with an option, and which one may have been meant."""
 
     def error(self, message: str):
+        if found := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
+            message += did_you_mean(found[1], [name.strip("'") for name in found[2].split(', ')])
+        elif found := re.match(r'unrecognized arguments: (--[^ =]+)', message):
+            message += did_you_mean(found[1], self._option_string_actions)
         say_error(f'{message} ("{self.prog} --help" lists the options)')
         raise SystemExit(2)
 
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:
-    """A type of argument: a whole number from ``low`` to ``high``."""
+    """A type of argument: a whole number from ``low`` to ``high``, by default the largest of 32 bits."""
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or value < low or (high is not None and value > high):
-            most = 'on' if high is None else f'to {high}'
+        if value is None or not low <= value <= (_LARGEST if high is None else high):
+            large = value is not None and value >= low
+            most = f'to {high or _LARGEST}' if high is not None or large else 'on'
             raise argparse.ArgumentTypeError(f'expected a whole number from {low} {most}, got {text!r}')
         return value
     return parse
@@ -127,7 +136,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_workers(parser: argparse.ArgumentParser, low: int = 0) -> None:
-    parser.add_argument('--workers', type=whole(low), default=2, metavar='N',
+    parser.add_argument('--workers', type=whole(low, MOST_WORKERS), default=2, metavar='N',
                         help='processes that read images (default: 2)')
 
 
@@ -137,7 +146,7 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, example: str = '') -> None:
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE',
                         help=f'override settings of the config{example and ", e.g. "}{example}')
 
 

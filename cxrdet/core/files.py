@@ -22,6 +22,7 @@ except ImportError:  # Windows
 
 from cxrdet.core.errors import DataError
 
+_LONGEST_NAME = 255  # bytes, on all usual file systems
 _LEFTOVER = re.compile(r'\..+\.(\d+)-[0-9a-f]{8}\.tmp(\.\w+)?')
 
 
@@ -39,7 +40,9 @@ def atomic_path(path: str | os.PathLike, *, durable: bool = True) -> Iterator[Pa
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f'.{target.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{target.suffix}')
+    ending = f'.{os.getpid()}-{secrets.token_hex(4)}.tmp{target.suffix}'
+    stem = os.fsencode(target.stem)[:max(0, _LONGEST_NAME - 1 - len(os.fsencode(ending)))]  # a long name leaves no room
+    beside = target.with_name(f'.{os.fsdecode(stem)}{ending}')
     try:
         yield beside
         if durable:

@@ -20,6 +20,7 @@ from unittest.mock import patch
 import mmengine.config.config
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
+from mmengine.utils import import_modules_from_strings
 
 from cxrdet.core.config_tree import DATALOADERS, DATASET_KEYS, datasets_of, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
@@ -55,7 +56,10 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
         apply_mods(cfg, mods)
     for source, options in ((str(path), ()), ('--cfg-options', cfg_options or ())):
         if options:
-            merge_options(cfg, parse_cfg_options(options))
+            merged = parse_cfg_options(options)
+            merge_options(cfg, merged)
+            if any(name.partition('.')[0] == 'custom_imports' for name in merged):  # the file's were, as it was read
+                _import_modules(cfg)
         if problems := shape_problems(cfg):
             raise ConfigError('\n  '.join([f'{source}:', *problems]))
     if data_root is not None:
@@ -102,6 +106,14 @@ def _unreadable(path: str | Path, error: BaseException) -> ConfigError:
     elif lost or names & {'_get_cfg_path', 'get_cfg_path'}:
         said += '; expected _base_ to be the path of a config, or a list of them'
     return ConfigError(f'{path}: the config cannot be read: {said} ({where}{line})')
+
+
+def _import_modules(cfg: Config) -> None:
+    """Import ``custom_imports`` that were given as an option."""
+    try:
+        import_modules_from_strings(**cfg.custom_imports)
+    except Exception as error:  # of any kind: a module is a program
+        raise ConfigError(f'--cfg-options custom_imports: {type(error).__name__}: {error}') from error
 
 
 def _open_text(file: str, mode: str = 'r', encoding: str | None = None) -> IO:

@@ -152,3 +152,9 @@ def test_a_lock_that_another_holds(tmp_path):
             files.lock_file(other.fileno())
     with open(tmp_path / 'lock') as again:
         assert files.lock_file(again.fileno()) is True
+
+
+@pytest.mark.parametrize('name', ['x' * 251 + '.txt', 'ä' * 125 + '.json'])
+def test_a_name_as_long_as_can_be(tmp_path, name):
+    write_atomic(tmp_path / name, 'whole')
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, 'whole')]

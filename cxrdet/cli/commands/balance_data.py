@@ -60,6 +60,6 @@ def run(args) -> None:
 
 def _target(text: str) -> tuple[str, int]:
     name, _, number = text.rpartition('=')
-    if not name or not number.isdecimal():
+    if not name or not number.isdecimal() or len(number) > 9:
         raise ConfigError(f'--targets takes CLASS=N, got "{text}".')
     return name, int(number)

@@ -32,6 +32,8 @@ def find_format(path: str | Path) -> str:
     Raises:
         DataError: There is nothing, or nothing that is known.
     """
+    if not str(path):  # else the current folder
+        raise DataError('expected a data set, got an empty name.')
     path = Path(path)
     if not path.exists():
         raise DataError(f'{path}: no such file or folder.')
