@@ -23,7 +23,7 @@ from mmengine.logging import print_log
 
 from cxrdet.core.config_tree import DATALOADERS, DATASET_KEYS, datasets_of, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
-from cxrdet.core.recipes import find_config
+from cxrdet.core.recipes import PREFIX, find_config, recipes
 from cxrdet.preflight.mods import apply_mods
 from cxrdet.preflight.rules import HELPERS, RULES, RUNNER_KEYS, Expected
 
@@ -100,7 +100,11 @@ def _unreadable(path: str | Path, error: BaseException) -> ConfigError:
     elif suffix in ('.json', '.yaml', '.yml') and not lost:
         said = f'expected a {suffix[1:].upper()} file of names and values: {said}'
     elif lost or names & {'_get_cfg_path', 'get_cfg_path'}:
+        file = Path(getattr(error, 'filename', None) or '')
+        said = f'{file}: no such file' if file.name else said
         said += '; expected _base_ to be the path of a config, or a list of them'
+        if file.stem in recipes():
+            said += f'. That recipe is _base_ = "{PREFIX}{file.name}" in any folder'
     return ConfigError(f'{path}: the config cannot be read: {said} ({where}{line})')
 
 
