@@ -102,7 +102,7 @@ def test_logarithmic_axes():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         one = panel(Line(np.array([1.]), np.array([1e-7 + 1e-23])), x_range=None, y_range=None, log_y=True)
-        assert '1e-07' in texts(parts(one))
+        assert '1e\N{MINUS SIGN}07' in texts(parts(one))
     flat = panel(Line(np.array([1., 2.]), np.array([0.003, 0.003])), x_range=None, y_range=None, log_y=True)
     assert len(texts(parts(flat))) > 4  # there is a number although no power of ten is in sight
 
