@@ -1,6 +1,6 @@
-"""Print versions, processor, GPU and image decoders, for the report of a fault.
+"""Print versions, processor, GPU and image decoders, for bug reports.
 
-No path, host or name of yours is in it.
+The output holds no path, host or user name.
 """
 import os
 import platform
