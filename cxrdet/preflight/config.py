@@ -51,11 +51,15 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
     recipe, *mods = [str(path)] if Path(path).is_file() else str(path).split('+')
     recipe = find_config(recipe)
     cfg = _read(recipe)
+    given = parse_cfg_options(cfg_options) if cfg_options else {}
     if mods:
+        early = _of_data(cfg, given)
+        merge_options(cfg, early)
         apply_mods(cfg, mods)
-    for source, options in ((str(path), ()), ('--cfg-options', cfg_options or ())):
+        given = {name: value for name, value in given.items() if name not in early}
+    for source, options in ((str(path), {}), ('--cfg-options', given)):
         if options:
-            merge_options(cfg, parse_cfg_options(options))
+            merge_options(cfg, options)
         if problems := shape_problems(cfg):
             raise ConfigError('\n  '.join([f'{source}:', *problems]))
     if data_root is not None:
@@ -174,6 +178,15 @@ def _refusal(cfg: Config, places: dict) -> str | None:
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         return str(error.args[0])[:200] if error.args else ''
     return None
+
+
+def _of_data(cfg: Config, options: dict) -> dict:
+    """The options that are shortcuts to places of data loaders, such as ``img_size``: mods take sizes from them
+    and may move them.
+    """
+    offered = offered_shortcuts(cfg)
+    return {name: value for name, value in options.items() if (places := offered.get(name.partition('.')[0]))
+            and any(place.partition('.')[0] in DATALOADERS for place in places)}
 
 
 def expand_shortcuts(cfg: Config, options: dict) -> dict:

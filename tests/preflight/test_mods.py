@@ -96,6 +96,20 @@ def test_no_optimizer_to_put_another_around(tmp_path):
         apply_mods(Config(dict(model=dict(type='A'))), ['lookahead'])
 
 
+@pytest.mark.parametrize('order', ['', '+lookahead'])
+def test_short_names_of_the_data_hold_behind_a_mod_that_moves_them(order):
+    cfg = load_config(f'resnet18_csv+balanced{order}', cfg_options=['img_size=96', 'lr=0.5', 'batch_size=3'])
+    outer = cfg.train_dataloader.dataset
+    assert outer.type == 'ClassBalancedDataset' and cfg.train_dataloader.batch_size == 3
+    assert outer.dataset.pipeline == load_config('resnet18_csv', cfg_options=['img_size=96']
+                                                 ).train_dataloader.dataset.pipeline
+    assert cfg.optim_wrapper.optimizer.lr == 0.5
+
+
+def test_a_rate_given_goes_before_that_of_a_mod():
+    assert load_config('resnet18_csv+lamb', cfg_options=['lr=0.5']).optim_wrapper.optimizer.lr == 0.5
+
+
 def test_a_mod_of_ones_own(tmp_path):
     path = tmp_path / 'slow.py'
     path.write_text("slow = dict(optim_wrapper=dict(optimizer=dict(lr=1e-5)))\n")
