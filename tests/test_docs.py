@@ -8,6 +8,7 @@ from zoo_pages import evidence_table, model_zoo, plugin_table, read_results, res
 
 from cxrdet.core.errors import DataError
 from cxrdet.core.recipes import recipes
+from cxrdet.preflight.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / 'README.md', REPOSITORY / 'CONTRIBUTING.md', *sorted((REPOSITORY / 'docs').glob('*.md'))]
@@ -120,6 +121,16 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r'\]\(([^)#]+)(?:#[^)]*)?\)', page.read_text()):
         if '://' not in target:
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize('name', ['README.md', 'docs/data.md'])
+def test_configs_in_the_pages_work_in_any_folder(name, tmp_path):
+    text = (REPOSITORY / name).read_text()
+    blocks = [block for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL) if '_base_ =' in block]
+    assert blocks
+    for block in blocks:
+        (tmp_path / 'mine.py').write_text(block)
+        assert {'model', 'train_dataloader', 'optim_wrapper'} <= load_config(tmp_path / 'mine.py').keys()
 
 
 def feature_rows():

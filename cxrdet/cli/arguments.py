@@ -127,7 +127,8 @@ def add_limit(parser: argparse.ArgumentParser, part: str, what: str) -> None:
     parser.add_argument(f'--{part}-limit', type=whole(1), metavar='N', help=f'use N {what} only')
 
 
-def add_seed(parser: argparse.ArgumentParser, text: str = 'of all draws (default: 0)', default: int | None = 0) -> None:
+def add_seed(parser: argparse.ArgumentParser, text: str = 'seed of all random draws (default: 0)',
+             default: int | None = 0) -> None:
     parser.add_argument('--seed', type=whole(0, 2 ** 32 - 1), default=default, metavar='N', help=text)
 
 
@@ -142,7 +143,7 @@ def add_workers(parser: argparse.ArgumentParser, low: int = 0) -> None:
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--trust-checkpoint', action='store_true',
-                        help='read a checkpoint that needs code in it to be executed')
+                        help='load a checkpoint even if that executes code stored in it')
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, example: str = '') -> None:
@@ -151,7 +152,8 @@ def add_cfg_options(parser: argparse.ArgumentParser, example: str = '') -> None:
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='how the processes of a distributed run are started (default: none)')
     parser.add_argument('--timeout', type=number('(0, 1e7]'), metavar='SECONDS',
                         help='with a launcher: how long a process waits for one that hangs (default: '
                              'env_cfg.dist_cfg.timeout of the config, or else 300)')
@@ -167,11 +169,12 @@ def apply_launcher(args: argparse.Namespace, cfg) -> None:
 
 def add_judged(parser: argparse.ArgumentParser) -> None:
     """What diagnose and report judge, and with what."""
-    parser.add_argument('--split', choices=['val', 'test'], default='val', help='images to judge on (default: val)')
+    parser.add_argument('--split', choices=['val', 'test'], default='val',
+                        help='images to judge the model on (default: val)')
     parser.add_argument('--train-images', type=whole(0), default=200, metavar='N',
                         help='training images to compare with, drawn at random; 0: none (default: 200)')
     parser.add_argument('--score-thr', type=number('[0, 1]'), metavar='S',
-                        help='detectors: lowest score of a box that counts (default: that of the best F1)')
+                        help='detectors: lowest score of a box that counts (default: the one with the best F1)')
     add_seed(parser)
     add_device(parser)
     add_workers(parser)

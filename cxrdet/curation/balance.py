@@ -145,7 +145,7 @@ def balance_text(report: Mapping) -> str:
               for name, number in report['short'].items()]
     lines += [f'BOUND MISSED: "{name}" has {number} boxes too many' for name, number in report['above'].items()]
     if (report['ratio_after'] or 1) > 2 and not report['left_out']:
-        lines.append('copies alone bring the classes no nearer: --most N leaves out images of the frequent ones')
+        lines.append('to bring the classes nearer, --most N leaves out images of the frequent ones')
     return '\n'.join(visible(line, one_line=True) for line in lines)
 
 

@@ -216,7 +216,7 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
         if len(chosen) < len(labels) and (labels == 1).any():
             text += (f' {int((labels == 1).any(axis=1).sum())} of all {len(labels)} films have one: indices (as '
                      '--train-limit and --valid-limit set them) take too few.')
-        raise DataError(f'{text} Look at label_policy and the classes; if films without any are meant, set '
+        raise DataError(f'{text} Look at label_policy and the classes; if films without any are intended, set '
                         'allow_no_positives=True in the data set.')
 
     def _log_contents(self, table: NihTable, labels: np.ndarray) -> None:

@@ -1,6 +1,6 @@
-"""Print versions, processor, GPU and image decoders, for the report of a fault.
+"""Print versions, processor, GPU and image decoders, for bug reports.
 
-No path, host or name of yours is in it.
+The output holds no path, host or user name.
 """
 import os
 import platform
@@ -20,8 +20,8 @@ _LIBRARIES = ('numpy', 'scipy', 'numba', 'albumentations', 'pycocotools', 'faste
 _DECODERS = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'pillow', 'tifffile', 'imagecodecs',
              'h5py')
 _FORMATS = {'jpg': 'JPEG', 'jpg_2000': 'JPEG 2000', 'zlib': 'PNG', 'libtiff': 'TIFF', 'webp': 'WebP', 'avif': 'AVIF'}
-_VARIABLES = ('CXRDET_PRECISION', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'CUDA_VISIBLE_DEVICES', 'ATEN_CPU_CAPABILITY',
-              'ONEDNN_MAX_CPU_ISA')
+_VARIABLES = ('CXRDET_PRECISION', 'CXRDET_MAX_MEGAPIXELS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS',
+              'CUDA_VISIBLE_DEVICES', 'ATEN_CPU_CAPABILITY', 'ONEDNN_MAX_CPU_ISA')
 
 
 def add_arguments(parser) -> None:
