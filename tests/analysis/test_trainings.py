@@ -47,6 +47,11 @@ def until(condition) -> None:
     raise TimeoutError
 
 
+def hears_ctrl_c() -> None:
+    """In the child: a shell starts programs in the background with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def runs(pid: int) -> bool:
     try:
         return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
@@ -58,7 +63,7 @@ def runs(pid: int) -> bool:
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL], ids=['Ctrl-C', 'kill -9'])
 def test_no_process_outlives_the_one_that_began_it(tmp_path, number):
     parent = subprocess.Popen(python(PARENT, str(tmp_path)), env=os.environ | {'PYTHONPATH': str(REPOSITORY)},
-                              stderr=subprocess.DEVNULL)
+                              stderr=subprocess.DEVNULL, preexec_fn=hears_ctrl_c)
     files = [tmp_path / name / 'pid' for name in 'ab']
     until(lambda: all(file.is_file() and file.read_text() for file in files))
     children = [int(file.read_text()) for file in files]
