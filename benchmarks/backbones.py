@@ -29,7 +29,7 @@ FIELDS = ('backbone', 'strides', 'channels', 'parameters', 'parameters_with_bifp
           'hardware')
 TEXT = """# Backbones under BiFPN
 
-Every piece of `configs/_base_/backbones/` with a BiFPN of three layers of 256 channels behind it, on one image of
+Every backbone of `configs/_base_/backbones/` with a BiFPN of three layers of 256 channels, on one image of
 {size}x{size} px; the heads of a detector, the same for all, come on top. Two lines of a config change the backbone, see
 [Write a variant](../README.md#write-a-variant).
 
@@ -40,8 +40,8 @@ Every piece of `configs/_base_/backbones/` with a BiFPN of three layers of 256 c
 - ms is the least processor time of {rounds} predictions on one thread in float32, on {hardware}. The machine had other
   work: differences below a tenth are noise.
 - MiB to train is what one image adds to the memory of a training step: what is kept for the gradients, in float32, with
-  what the piece freezes frozen. It grows with the area of the image: at 640x640 px four times as much. The whole of a
-  step stands in [Troubleshooting](troubleshooting.md#memory).
+  the layers frozen that the config freezes. It grows with the area of the image: at 640x640 px four times as much. For
+  the memory of a whole step see [Troubleshooting](troubleshooting.md#memory).
 
 Made by `python benchmarks/backbones.py`.
 """

@@ -17,17 +17,17 @@ options, too.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import threading
-import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 from zoo_tables import needed, read_cells, read_table, write_cells, write_costs
+
+from cxrdet.analysis.trainings import Trainings, checkpoint_of, cost_of, drop_checkpoints, measured
 
 ROOT = Path(__file__).parents[1]
 TABLES = ROOT / 'benchmarks' / 'tables'
@@ -75,16 +75,6 @@ def slug(name: str) -> str:
     return ''.join(c if c.isalnum() else '_' for c in name).strip('_').lower()
 
 
-def checkpoint_of(folder: Path, which: str) -> Path:
-    """The best checkpoint of a work folder, or the last one."""
-    if which == 'last':
-        return Path((folder / 'last_checkpoint').read_text().strip())
-    found = sorted(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise FileNotFoundError(f'{folder}: no best_*.pth')
-    return found[-1]
-
-
 class Zoo:
     """Runs the jobs of a table and keeps their results.
 
@@ -100,30 +90,23 @@ class Zoo:
         self.name, self.table, self.data, self.threads = name, table, data / table['data'], threads
         self.jobs = jobs_of(table, work / name)
         self.by_cell = {(job.row, job.run): job for job in self.jobs}
-        self._lock = threading.Lock()
+        self._lock, self._trainings = threading.Lock(), Trainings(threads=threads)
 
     def run(self, workers: int, rows: str = '*', runs: str = '*') -> list[str]:
         """Run what has no result yet, of the rows and runs that match; returns one line for every job that failed."""
         done = {(result['row'], result['run']) for result in read_cells(TABLES, self.name)}
         open_jobs = [job for job in self.jobs if (job.row, job.run) not in done
                      and fnmatchcase(job.row, rows) and fnmatchcase(job.run, runs)]
-        tasks: dict[tuple[str, str], Future] = {}
-        with ThreadPoolExecutor(workers) as pool:
-            for job in sorted(open_jobs, key=stage):  # so that what a job needs is taken up before it
-                needs = [tasks[row, job.run] for row in needed(job.spec) if (row, job.run) in tasks]
-                tasks[job.row, job.run] = pool.submit(self._try, job, needs)
-        return [line for task in tasks.values() if (line := task.result())]
+        work = {(job.row, job.run): partial(self._store, job) for job in sorted(open_jobs, key=stage)}  # needs first
+        needs = {(row, run): [(other, run) for other in needed(self.by_cell[row, run].spec)] for row, run in work}
+        failures = self._trainings.run_all(work, workers=workers, needs=needs)
+        return [f'{row}, {run}: {error}; see {self.by_cell[row, run].folder}' for (row, run), error in failures.items()]
 
-    def _try(self, job: Job, needs: list[Future]) -> str | None:
-        wait(needs)
-        try:
-            result = self.measure(job)
-        except (subprocess.CalledProcessError, OSError, ValueError) as error:
-            return f'{job.row}, {job.run}: {error}; see {job.folder}'
+    def _store(self, job: Job) -> None:
+        result = self.measure(job)
         with self._lock:
             store(self.name, result)
         print(f'{job.row}, {job.run}: {result["metrics"]} in {result["minutes"]} min', flush=True)
-        return None
 
     def measure(self, job: Job) -> dict:
         """Train (or go on training), measure, and give the result as one cell of the table."""
@@ -146,13 +129,9 @@ class Zoo:
             target = ['--ensemble', *(f'{other.spec["config"]}:{self._checkpoint(other.row, job.run)}'
                                       for other in members)]
         self._call(job, 'test', [*target, '--work-dir', str(job.folder / 'test'), *job.spec.get('test', ()), *common])
-        scalars = json.loads(max((job.folder / 'test').glob('*/*.json'), key=lambda p: p.stat().st_mtime).read_text())
-        scalars |= self._training(job)
-        cost = json.loads((job.folder / 'cost.json').read_text())
+        scalars, cost = measured(job.folder / 'test') | self._training(job), cost_of(job.folder)
         if 'config' in job.spec:
-            needed = {Path(target[1]), checkpoint_of(job.folder, 'last')}
-            for path in set(job.folder.glob('*.pth')) - needed:  # a table has many trainings, a disk has an end
-                path.unlink()
+            drop_checkpoints(job.folder, but=Path(target[1]))
         return {'row': job.row, 'run': job.run, 'metrics': {
                     name: pick(scalars, key, job.folder) for name, key in self.table['metrics'].items()},
                 'minutes': round(cost['wall'] / 60, 1), 'cpu_minutes': round(cost['cpu'] / 60, 1),
@@ -174,14 +153,11 @@ class Zoo:
     def _prepare(self, job: Job) -> None:
         """Run the tools of the row's ``prepare`` that have not come to their end before."""
         for number, command in enumerate(job.spec.get('prepare', ())):
-            done = job.folder / f'prepared_{number}'
-            if not done.exists():
-                tool, *arguments = command.split()
-                places = {'{data}': str(self.data.parent), '{work}': str(job.folder)}
-                for place, path in places.items():
-                    arguments = [argument.replace(place, path) for argument in arguments]
-                self._call(job, tool, arguments)
-                done.touch()
+            tool, *arguments = command.split()
+            places = {'{data}': str(self.data.parent), '{work}': str(job.folder)}
+            for place, path in places.items():
+                arguments = [argument.replace(place, path) for argument in arguments]
+            self._call(job, tool, arguments, once=f'prepared_{number}')
 
     def _precision(self, job: Job) -> str:
         """What the training ran in, as its history.json says; of an ensemble, what the trainings of all members did."""
@@ -205,30 +181,9 @@ class Zoo:
                                for row in self.table['rows'] if row in jobs})
         return {row: cost | {'ms': round(cost['ms'], 2)} for row, cost in found.items()}
 
-    def _call(self, job: Job, tool: str, arguments: list[str]) -> None:
-        """Run a tool; its output goes to a file, its cost is added to cost.json."""
-        file = job.folder / 'cost.json'
-        cost = {'wall': 0.0, 'cpu': 0.0, 'peak': 0, 'interrupted': 0} | (
-            json.loads(file.read_text()) if file.is_file() else {})
-        marker = job.folder / 'running'
-        cost['interrupted'] += marker.exists()
-        file.write_text(json.dumps(cost))
-        marker.touch()
-        start = time.monotonic()
-        with open(job.folder / f'{tool}.log', 'a', encoding='utf-8') as log:
-            process = subprocess.Popen([sys.executable, str(ROOT / 'tools' / f'{tool}.py'), *arguments], cwd=ROOT,
-                                       stdout=log, stderr=subprocess.STDOUT,
-                                       env=os.environ | {'OMP_NUM_THREADS': str(self.threads)})
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if tool == 'train':
-            cost['wall'] += time.monotonic() - start
-            cost['cpu'] += usage.ru_utime + usage.ru_stime
-            cost['peak'] = max(cost['peak'], usage.ru_maxrss)
-        file.write_text(json.dumps(cost))
-        marker.unlink()
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, f'tools/{tool}.py')
+    def _call(self, job: Job, tool: str, arguments: list[str], once: str = '') -> None:
+        script = f'tools/{tool}.py'
+        self._trainings.call([sys.executable, script, *arguments], job.folder, tool, cwd=ROOT, once=once, title=script)
 
 
 def pick(scalars: dict, key: str, folder: Path) -> float:

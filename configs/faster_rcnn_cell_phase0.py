@@ -1,4 +1,4 @@
-"""The old recipe, before the plan: Faster R-CNN, ResNet-50, FPN, Adam at a fixed 1e-3, batches of 2, 20 epochs.
+"""Phase 0, the old recipe: Faster R-CNN, ResNet-50, FPN, Adam at a fixed 1e-3, batches of 2, 20 epochs.
 Run: cxrdet train faster_rcnn_cell_phase0 --data-root data/cell
 """
 _base_ = [

@@ -1,4 +1,4 @@
-"""Phase 1 of the plan: albumentations, focal and GIoU loss, warm-up and cosine, AdamW, batches of 8, 100 epochs.
+"""Phase 1: albumentations, focal and GIoU loss, warm-up and cosine, AdamW, batches of 8, 100 epochs.
 Run: cxrdet train faster_rcnn_cell_phase1 --data-root data/cell
 """
 _base_ = [

@@ -1,4 +1,4 @@
-"""Phase 2 of the plan, upon phase 1: EfficientNet-B4, BiFPN, CBAM on P3-P5, regularised box head, images of six sizes.
+"""Phase 2, on top of phase 1: EfficientNet-B4, BiFPN, CBAM on P3-P5, regularised box head, images of six sizes.
 Run: cxrdet train faster_rcnn_cell_phase2 --data-root data/cell
 """
 _base_ = ['./faster_rcnn_cell_phase1.py', './_base_/backbones/efficientnet_b4.py']

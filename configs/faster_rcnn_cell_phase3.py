@@ -1,4 +1,4 @@
-"""Phase 3 of the plan, upon phase 2: OHEM 0.7, medical preprocessing; and TTA, medical weights, an ensemble of three.
+"""Phase 3, on top of phase 2: OHEM 0.7, medical preprocessing; and TTA, medical weights, an ensemble of three.
 Run: cxrdet train faster_rcnn_cell_phase3 --data-root data/cell
 Medical weights, of a classifier with this backbone: --cfg-options model.backbone.init_cfg.source=cxrdet \\
     model.backbone.init_cfg.checkpoint=FILE; left out, they are ImageNet's.

@@ -1,4 +1,4 @@
-"""Faster R-CNN, ResNet-18, FPN on BCCD from random weights, on two CPU cores: the twin without BiFPN.
+"""Faster R-CNN, ResNet-18, FPN on BCCD from random weights, on two CPU cores: the baseline, without BiFPN.
 Run: cxrdet train faster_rcnn_fpn_bccd --data-root data/bccd
 """
 _base_ = [

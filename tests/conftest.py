@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import cxrdet  # noqa: F401  the operators are there before a test imports mmdet or mmpretrain, whichever test is first
+
 os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
 REPOSITORY = Path(__file__).parents[1]
 sys.path.append(str(REPOSITORY / 'benchmarks'))  # whose scripts import each other by name

@@ -81,6 +81,43 @@ def test_sizes_and_preprocessing_of_the_last_phase(cell_phantoms):
     assert set(cfg.model.data_preprocessor.mean) == {0} and set(cfg.model.data_preprocessor.std) == {1}
 
 
+#        transform, probability, its numbers
+PRESET = [
+    ('RandomResizedCrop', 0.5, dict(size=(640, 640), scale=(0.8, 1.0))),
+    ('Affine', 0.5, dict(translate_percent=dict(x=(-0.1, 0.1), y=(-0.1, 0.1)), scale=(0.8, 1.2), rotate=(-15, 15))),
+    ('HorizontalFlip', 0.5, {}), ('VerticalFlip', 0.3, {}),
+    ('RandomBrightnessContrast', 0.5, dict(brightness_limit=0.2, contrast_limit=0.2)),
+    ('HueSaturationValue', 0.3, dict(hue_shift_limit=10, sat_shift_limit=20, val_shift_limit=20)),
+    ('CLAHE', 0.5, dict(clip_limit=4.0, tile_grid_size=(8, 8))),
+    ('OneOf', 0.3, {}), ('OneOf', 0.2, {}),
+    ('RandomGamma', 0.3, dict(gamma_limit=(80, 120))), ('Sharpen', 0.3, {}),
+    ('CoarseDropout', 0.3, dict(num_holes_range=(1, 8), hole_height_range=(32, 32), hole_width_range=(32, 32), fill=0)),
+]
+
+
+def test_numbers_of_the_augmentation_preset():
+    """In phase 1, at 640 px: each transform with its probability; noise of variance 10 to 50 is told as deviations."""
+    albu = Config.fromfile(find_config('faster_rcnn_cell_phase1')).train_dataloader.dataset.pipeline[3]
+    crop, inner, holes = albu.transforms
+    found = [crop, *inner.transforms, holes]
+    assert inner.p == 1 and [(step.type, step.p) for step in found] == [row[:2] for row in PRESET]
+    for step, (_, _, numbers) in zip(found, PRESET):
+        assert {key: step[key] for key in numbers} == numbers
+    blurs, noises = (step.transforms for step in found if step.type == 'OneOf')
+    assert [(step.type, step.blur_limit) for step in blurs] == [
+        (name, (3, 3)) for name in ('GaussianBlur', 'MedianBlur', 'MotionBlur')]
+    assert [step.type for step in noises] == ['GaussNoise', 'ISONoise']
+    assert [(255 * share)**2 for share in noises[0].std_range] == pytest.approx([10, 50], rel=0.01)
+    assert (albu.bbox_params.format, albu.bbox_params.min_visibility) == ('pascal_voc', 0.3)
+
+
+def test_numbers_of_the_distillation():
+    cfg = Config.fromfile(find_config('faster_rcnn_r50_distilled_cell'))
+    teacher = Config.fromfile(find_config(cfg.model.teacher.config))
+    assert (cfg.model.temperature, cfg.model.alpha) == (3, 0.7)
+    assert (cfg.model.student.backbone.depth, teacher.model.backbone.depth) == (50, 101)
+
+
 def test_views_of_the_last_phase():
     """The image, mirrored both ways, and at 0.9 and 1.1 of its size, each after the preprocessing."""
     from cxrdet.engine.tta import tta_pipeline

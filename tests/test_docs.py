@@ -8,6 +8,7 @@ from zoo_pages import evidence_table, model_zoo, plugin_table, read_results, res
 
 from cxrdet.core.errors import DataError
 from cxrdet.core.recipes import recipes
+from cxrdet.preflight.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / 'README.md', REPOSITORY / 'CONTRIBUTING.md', *sorted((REPOSITORY / 'docs').glob('*.md'))]
@@ -122,6 +123,16 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize('name', ['README.md', 'docs/data.md'])
+def test_configs_in_the_pages_work_in_any_folder(name, tmp_path):
+    text = (REPOSITORY / name).read_text()
+    blocks = [block for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL) if '_base_ =' in block]
+    assert blocks
+    for block in blocks:
+        (tmp_path / 'mine.py').write_text(block)
+        assert {'model', 'train_dataloader', 'optim_wrapper'} <= load_config(tmp_path / 'mine.py').keys()
+
+
 def feature_rows():
     lines = (REPOSITORY / 'docs' / 'features.md').read_text().splitlines()
     return [[cell.strip() for cell in line.strip('|').split(' | ')] for line in lines
@@ -135,6 +146,10 @@ def test_every_feature_has_a_place_a_test_and_a_state(meta):
     for row in rows:
         assert all(row), row
         assert len(row) == 2 or row[3] in ('works', 'measured', 'to come'), row
+        tests = re.findall(r'`([^`]+)`', row[min(2, len(row) - 1)])
+        assert tests or row[-1] == 'to come', row
+        for name in tests:
+            assert (REPOSITORY / 'tests' / name).is_file(), name
         for name in re.findall(r'`([^`]+)`', ' '.join(row[1:])):
             if name.endswith(('.py', '.sh')):
                 places = [REPOSITORY / folder / name for folder in ('', 'configs', 'configs/_base_/mods', 'tests')]

@@ -16,7 +16,7 @@ END
     if [[ $nodes != 1 ]]; then port=29500; fi
     if [[ $nodes == 1 ]]; then export CXRDET_RUN_TIME=${CXRDET_RUN_TIME:-$(date +%Y%m%d_%H%M%S)}; fi  # --run-name auto
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads}  # torch's launcher would set 1
-    exec "$python" -m torch.distributed.run --nnodes="$nodes" --node_rank="${NODE_RANK:-0}" \
+    exec "$python" "$(dirname "${BASH_SOURCE[0]}")/launch.py" --nnodes="$nodes" --node_rank="${NODE_RANK:-0}" \
         --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-$port}" --nproc_per_node="$1" \
         "${@:2}" --launcher pytorch
 }

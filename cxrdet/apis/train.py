@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, find_resumable, install_safe_loader, reading_ahead
-from cxrdet.core.config_tree import walk
+from cxrdet.core.config_tree import place_of, walk
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
@@ -162,5 +162,6 @@ def check_pretrained(cfg: Config) -> None:
         except (OSError, CheckpointError) as error:  # URLError is an OSError
             raise ConfigError(
                 f'The pretrained weights {source} of {node.get("type")} cannot be read: {str(error).rstrip(".")}. '
-                'Without a network, give a local file (--cfg-options model.backbone.init_cfg.checkpoint=resnet50.pth), '
-                'or train from random weights with --from-scratch.') from error
+                'Without a network, give a local file (--cfg-options '
+                f'{place_of(node, cfg.model, "model")}.init_cfg.checkpoint=FILE.pth), or train from random weights '
+                'with --from-scratch.') from error

@@ -500,7 +500,7 @@ def find_resumable(work_dir: str | os.PathLike, *, trust: bool = False, finite: 
         problem = f'it lacks {", ".join(found.lacks)}' if found.lacks else 'not all of its weights are finite'
         if not found.lacks and (not finite or found.is_finite):
             if path in behind:  # make up for the last step of the run that was killed
-                write_atomic(Path(work_dir) / 'last_checkpoint', str(path))
+                write_atomic(Path(work_dir) / 'last_checkpoint', os.fsencode(path))
             return found
         print_log(f'Not resumed from: {path}: {problem}.', logger='current', level=logging.WARNING)
     return None
@@ -512,7 +512,7 @@ def _candidates(work_dir: Path) -> tuple[list[Path], list[Path]]:
     """
     pointer, pointed, folders = work_dir / 'last_checkpoint', None, [work_dir]
     if pointer.is_file():
-        text = pointer.read_text(encoding='utf-8', errors='replace').strip('\0 \n')
+        text = os.fsdecode(pointer.read_bytes()).strip('\0 \n')
         if text:
             named = Path(text)
             if not (work_dir / named.name).is_file() and not (named.parent / 'last_checkpoint').is_file():

@@ -10,11 +10,11 @@ from importlib import import_module
 from cxrdet.cli.arguments import Parser
 from cxrdet.cli.handler import guarded
 from cxrdet.core.errors import did_you_mean
-from cxrdet.core.terminal import say, say_error
+from cxrdet.core.terminal import guard_output, say, say_error
 from cxrdet.version import __version__
 
-COMMANDS = ('train', 'test', 'predict', 'check-data', 'balance-data', 'prepare-data', 'diagnose', 'report', 'compare',
-            'plot-curves', 'browse-data', 'list', 'config', 'env', 'publish', 'completion')
+COMMANDS = ('train', 'test', 'predict', 'cross-validate', 'check-data', 'balance-data', 'prepare-data', 'diagnose',
+            'report', 'compare', 'plot-curves', 'browse-data', 'list', 'config', 'env', 'publish', 'completion')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,12 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     first = argv[0] if argv else '--help'
     if first in COMMANDS:
         return run_command(first, argv[1:])
+    guard_output()
     if first in ('-h', '--help'):
-        say(overview())
-        return 0
+        return guarded('help', None, lambda _: say(overview()))
     if first == '--version':
-        say(f'cxrdet {__version__}')
-        return 0
+        return guarded('version', None, lambda _: say(f'cxrdet {__version__}'))
     say_error(f'"{first}" is no command of cxrdet.{did_you_mean(first, COMMANDS)} There are: {", ".join(COMMANDS)}.')
     return 2
 
@@ -37,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_command(name: str, argv: Sequence[str] | None = None) -> int:
     """Run one command with its own options; as :func:`main`."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    guard_output()
     try:
         args = command_parser(name).parse_args(argv)
     except SystemExit as end:  # --help, or an option that is refused, has been told
@@ -65,7 +65,7 @@ def full_parser() -> Parser:
 
 
 def overview() -> str:
-    lines = [f'  {name:<14}{_summary(name)}' for name in COMMANDS]
+    lines = [f'  {name:<16}{_summary(name)}' for name in COMMANDS]
     return '\n'.join(['usage: cxrdet COMMAND [options]', '',
                       'Train, judge and ship detectors and classifiers of medical images.', '', *lines, '',
                       '"cxrdet COMMAND --help" lists its options.'])

@@ -2,32 +2,41 @@
 import argparse
 import math
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from cxrdet.core.errors import did_you_mean
 from cxrdet.core.terminal import say_error
 
 PICTURES = ('.png', '.jpg', '.jpeg')
+MOST_WORKERS = 64 * (os.cpu_count() or 1)  # as in a config, see cxrdet.preflight.rules
+_LARGEST = 2 ** 31 - 1
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, but for one line that says what is wrong with an option."""
+    """argparse's, but for one line that says what is wrong with an option, and which one may have been meant."""
 
     def error(self, message: str):
+        if found := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
+            message += did_you_mean(found[1], [name.strip("'") for name in found[2].split(', ')])
+        elif found := re.match(r'unrecognized arguments: (--[^ =]+)', message):
+            message += did_you_mean(found[1], self._option_string_actions)
         say_error(f'{message} ("{self.prog} --help" lists the options)')
         raise SystemExit(2)
 
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:
-    """A type of argument: a whole number from ``low`` to ``high``."""
+    """A type of argument: a whole number from ``low`` to ``high``, by default the largest of 32 bits."""
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or value < low or (high is not None and value > high):
-            most = 'on' if high is None else f'to {high}'
+        if value is None or not low <= value <= (_LARGEST if high is None else high):
+            large = value is not None and value >= low
+            most = f'to {high or _LARGEST}' if high is not None or large else 'on'
             raise argparse.ArgumentTypeError(f'expected a whole number from {low} {most}, got {text!r}')
         return value
     return parse
@@ -118,7 +127,8 @@ def add_limit(parser: argparse.ArgumentParser, part: str, what: str) -> None:
     parser.add_argument(f'--{part}-limit', type=whole(1), metavar='N', help=f'use N {what} only')
 
 
-def add_seed(parser: argparse.ArgumentParser, text: str = 'of all draws (default: 0)', default: int | None = 0) -> None:
+def add_seed(parser: argparse.ArgumentParser, text: str = 'seed of all random draws (default: 0)',
+             default: int | None = 0) -> None:
     parser.add_argument('--seed', type=whole(0, 2 ** 32 - 1), default=default, metavar='N', help=text)
 
 
@@ -127,22 +137,23 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_workers(parser: argparse.ArgumentParser, low: int = 0) -> None:
-    parser.add_argument('--workers', type=whole(low), default=2, metavar='N',
+    parser.add_argument('--workers', type=whole(low, MOST_WORKERS), default=2, metavar='N',
                         help='processes that read images (default: 2)')
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--trust-checkpoint', action='store_true',
-                        help='read a checkpoint that needs code in it to be executed')
+                        help='load a checkpoint even if that executes code stored in it')
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, example: str = '') -> None:
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE',
                         help=f'override settings of the config{example and ", e.g. "}{example}')
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='how the processes of a distributed run are started (default: none)')
     parser.add_argument('--timeout', type=number('(0, 1e7]'), metavar='SECONDS',
                         help='with a launcher: how long a process waits for one that hangs (default: '
                              'env_cfg.dist_cfg.timeout of the config, or else 300)')
@@ -158,11 +169,12 @@ def apply_launcher(args: argparse.Namespace, cfg) -> None:
 
 def add_judged(parser: argparse.ArgumentParser) -> None:
     """What diagnose and report judge, and with what."""
-    parser.add_argument('--split', choices=['val', 'test'], default='val', help='images to judge on (default: val)')
+    parser.add_argument('--split', choices=['val', 'test'], default='val',
+                        help='images to judge the model on (default: val)')
     parser.add_argument('--train-images', type=whole(0), default=200, metavar='N',
                         help='training images to compare with, drawn at random; 0: none (default: 200)')
     parser.add_argument('--score-thr', type=number('[0, 1]'), metavar='S',
-                        help='detectors: lowest score of a box that counts (default: that of the best F1)')
+                        help='detectors: lowest score of a box that counts (default: the one with the best F1)')
     add_seed(parser)
     add_device(parser)
     add_workers(parser)

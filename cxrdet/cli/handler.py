@@ -34,7 +34,8 @@ _MEND = {errno.ENOSPC: 'make room there, or write somewhere else', errno.EDQUOT:
          errno.EIO: 'look at the disk, or the network it is on', errno.ESTALE: 'the network disk has lost it',
          errno.ENXIO: 'is it a file?', errno.EBUSY: 'something else has it', errno.ENOTEMPTY: 'something is in the way'}
 _AGAIN = 'Nothing half-written is left; the same command begins again.'
-_GO_ON = {'prepare-data': 'Finished files are kept; the same command goes on.'}
+_GO_ON = {'prepare-data': 'Finished files are kept; the same command goes on.',
+          'cross-validate': 'Finished runs are kept; the same command goes on.'}
 
 
 def guarded(name: str, args, run: Callable[[object], int | None]) -> int:
@@ -53,16 +54,35 @@ def guarded(name: str, args, run: Callable[[object], int | None]) -> int:
         _tell_stop(f'Stopped by SIGTERM{f": {end}" if str(end) else "."}', name, args)
         return 143
     except BrokenPipeError:  # whoever read the output has gone, such as "| head"
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
+    except ImportError as error:
+        if (error.name or '').partition('.')[0] == 'cxrdet':
+            return _fault(error)
+        say_error(f'{_importer(error)}: {error}: a package is missing, broken or of another version than cxrdet needs. '
+                  'Install it again (pip install --force-reinstall); "cxrdet env" lists what there is.')
+        return 2
     except OSError as error:
+        if error.filename == 'standard output':
+            _drop_output()
         if error.errno in _MEND:
             say_error(os_error_text(error))
             return 2
         return _fault(error)
     except Exception as error:
         return _fault(error)
+
+
+def _importer(error: ImportError) -> str:
+    """The file in which an import failed."""
+    return [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)
+            if not frame.f_code.co_filename.startswith('<')][-1]
+
+
+def _drop_output() -> None:
+    """Write nothing more of what is buffered for standard output: Python would try, and complain, when it ends."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def os_error_text(error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""Which switch of this package addresses which finding of a diagnosis: a table, held to what exists by its test.
+"""Which setting, plugin or command addresses which finding of a diagnosis; a test checks that each exists.
 
 A switch that was measured cites what it changed there (:mod:`cxrdet.core.evidence`), and stands by that.
 """
@@ -12,7 +12,7 @@ KINDS = ('config', 'mod', 'tool', 'plugin', 'setting')
 
 
 class Switch(NamedTuple):
-    """Something to be turned. ``name`` is a file, tool, plugin or setting, ``where`` a
+    """Something to change. ``name`` is a file, tool, plugin or setting, ``where`` a
     config that has the setting, ``measured`` the table and row of the model zoo.
     """
 
@@ -27,30 +27,31 @@ class Switch(NamedTuple):
 
 
 _EARLY_STOP = Switch('config', 'configs/_base_/default_runtime.py',
-                     'stops when validation gets no better and ends with the best weights')
-_DECAY = Switch('setting', 'optim_wrapper.optimizer.weight_decay', 'a larger one regularises more',
+                     'stops when validation no longer improves, and ends with the best weights')
+_DECAY = Switch('setting', 'optim_wrapper.optimizer.weight_decay', 'a larger value regularises more',
                 'configs/faster_rcnn_fpn_cell.py')
-_EPOCHS = Switch('setting', 'train_cfg.max_epochs', 'train longer, with the schedule stretched alike',
+_EPOCHS = Switch('setting', 'train_cfg.max_epochs', 'train longer, with the schedule stretched to match',
                  'configs/faster_rcnn_fpn_cell.py')
 _RATE = Switch('setting', 'optim_wrapper.optimizer.lr', 'a higher rate, if the training loss still falls at the end',
                'configs/faster_rcnn_fpn_cell.py')
-_CURVES = Switch('tool', 'cxrdet plot-curves', 'shows whether losses still fell, and since when validation got worse')
+_CURVES = Switch('tool', 'cxrdet plot-curves',
+                 'shows whether the losses still fall, and since when validation gets worse')
 _CHECK = Switch('tool', 'cxrdet check-data',
-                'finds doubled and broken boxes and equal images, which look like errors')
-_STOP = Switch('plugin', 'cxrdet.EarlyStoppingHook', 'stops when validation gets no better')
+                'finds duplicate and broken boxes and identical images, which look like errors')
+_STOP = Switch('plugin', 'cxrdet.EarlyStoppingHook', 'stops when validation no longer improves')
 _BEST = Switch('plugin', 'cxrdet.RestoreBestHook', 'ends the training with the best weights')
 _COMPARE = Switch('tool', 'cxrdet compare', 'draws predictions beside the ground truth')
 _SCALES = Switch('mod', '+multi_scale', 'trains on images of six sizes',
                  measured=('bccd_ablation', 'FPN, multi-scale'))
-_LARGER = Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (the validation pipeline '
-                 'alike)', 'configs/faster_rcnn_fpn_cell.py')
+_LARGER = Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images (in the validation pipeline, '
+                 'too)', 'configs/faster_rcnn_fpn_cell.py')
 _ANCHORS = Switch('setting', 'model.rpn_head.anchor_generator.scales', "anchors of their size, for RetinaNet "
                   "model.bbox_head's octave_base_scale: cxrdet check-data says which fit the boxes of the set",
                   'configs/faster_rcnn_fpn_cell.py')
 _NO_PROBABILITY = Switch('tool', 'cxrdet predict', 'choose --score-thr by precision and recall, and do not read '
                          'scores as probabilities')
 _ROI_FOCAL = 'bccd_ablation', 'FPN, focal and GIoU loss'
-_ENSEMBLE = Switch('tool', 'cxrdet test', '--ensemble averages several models, which are less sure together')
+_ENSEMBLE = Switch('tool', 'cxrdet test', '--ensemble averages several models, which makes them less overconfident')
 _DATA: dict[str, tuple[Switch, ...]] = {  # for every task
     'low_quality': (
         Switch('tool', 'cxrdet check-data', 'lists every fault with its place; --fix writes a mended copy'),),
@@ -64,8 +65,8 @@ _DATA: dict[str, tuple[Switch, ...]] = {  # for every task
 
 _DETECTION: dict[str, tuple[Switch, ...]] = {
     'overfit': (
-        Switch('mod', '+albumentations', 'the augmentation preset: shifts, scales, turns, '
-               'colours, blur and noise', measured=('bccd_ablation', 'FPN, albumentations preset')), _DECAY,
+        Switch('mod', '+albumentations', 'the augmentation preset: shift, scale, rotation, '
+               'colour, blur and noise', measured=('bccd_ablation', 'FPN, albumentations preset')), _DECAY,
         _EARLY_STOP, Switch('tool', 'cxrdet balance-data', 'adds augmented copies and background images')),
     'underfit': (_CURVES, _EPOCHS, _RATE,
                  Switch('config', 'configs/faster_rcnn_bifpn_cell.py', 'a larger model, from ImageNet weights')),
@@ -79,8 +80,8 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
     'localisation': (
         Switch('mod', '+focal_giou', 'trains boxes by the GIoU loss',
                measured=_ROI_FOCAL),
-        Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images place boxes more exactly (the '
-               'validation pipeline alike)', 'configs/faster_rcnn_fpn_cell.py'), _CHECK),
+        Switch('setting', 'train_dataloader.dataset.pipeline.2.scale', 'larger images place boxes more exactly (in '
+               'the validation pipeline, too)', 'configs/faster_rcnn_fpn_cell.py'), _CHECK),
     'classification': (
         Switch('plugin', 'cxrdet.RoIFocalLoss', 'weighs hard examples of the classes more', measured=_ROI_FOCAL),
         Switch('plugin', 'cxrdet.CBAM', 'attention in the pyramid: configs/faster_rcnn_bifpn_cell.py',
@@ -104,7 +105,7 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
     'overconfident': (_NO_PROBABILITY, _ENSEMBLE), 'underconfident': (_NO_PROBABILITY,),
     'found_below': (
         Switch('tool', 'cxrdet predict', 'a lower --score-thr shows them, and more false ones'),
-        Switch('plugin', 'cxrdet.RoIFocalLoss', 'sorts hard objects from background better', measured=_ROI_FOCAL),
+        Switch('plugin', 'cxrdet.RoIFocalLoss', 'separates hard objects from background better', measured=_ROI_FOCAL),
         Switch('tool', 'cxrdet test', '--ensemble merges several detectors')),
     'score_threshold': (Switch('tool', 'cxrdet predict', 'give this score as --score-thr'),),
 }

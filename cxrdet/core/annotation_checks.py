@@ -5,7 +5,7 @@ Every check gives one finding a defect. What cannot be read has been told by the
 import numpy as np
 
 from cxrdet.core.classification.confounding import confounded_labels
-from cxrdet.core.detection.boxes import FARTHEST, box_area, box_iou
+from cxrdet.core.detection.boxes import FARTHEST, box_area, box_faults, box_iou
 from cxrdet.core.issues import DataTable, Finding
 
 _SLACK = 0.1  # pixels beyond the border that rounding may leave
@@ -24,7 +24,7 @@ def check_table(table: DataTable, *, min_side: float = 10., min_share: float = 1
         max_association: Cramér's V between view and label from which a label is called confounded.
     """
     return [*table.findings, *check_boxes(table, min_side=min_side, min_share=min_share),
-            *check_duplicates(table, iou_thr=duplicate_iou), *check_empty(table),
+            *check_duplicates(table, iou_thr=duplicate_iou), *check_usable(table), *check_empty(table),
             *check_balance(table, max_ratio=max_imbalance), *check_views(table, threshold=max_association)]
 
 
@@ -100,6 +100,26 @@ def duplicate_pairs(table: DataTable, *, iou_thr: float = 0.95) -> list[tuple[in
             other = int(rank.argmax())
             pairs.append((int(group[one]), int(group[other]), float(iou[one, other])))
     return pairs
+
+
+def check_usable(table: DataTable) -> list[Finding]:
+    """A detection set in which no box can be learned from, an error; or a split of it, a warning.
+
+    The rule is that of training: a pixel or more in each direction, in the image, of a known class, no crowd region.
+    """
+    if table.labels is not None or table.kind == 'folder' or not table.names:
+        return []
+    usable = (table.box_image >= 0) & (table.box_label >= 0) & ~table.crowd
+    sizes = np.nan_to_num(table.sizes, nan=np.inf)[table.box_image[usable]]
+    rows = np.flatnonzero(usable)[np.array(box_faults(table.boxes[usable], sizes), str) == '']
+    rows = [row for row in rows if table.box_entries is None or not table.box_entries[row].get('ignore')]
+    filled = {table.splits[image] for image in table.box_image[rows]}
+    text = 'no box can be learned from; training refuses this unless allow_no_boxes=True'
+    if not filled:
+        return [Finding('error', 'no_usable_box', f'in the whole set {text}', table.places[0].file)]
+    return [Finding('warning', 'no_usable_box', f'in {split or "images of no split"} {text}',
+                    table.places[table.splits.index(split)].file)
+            for split in dict.fromkeys(table.splits) if split not in filled]
 
 
 def check_empty(table: DataTable) -> list[Finding]:

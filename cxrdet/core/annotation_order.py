@@ -1,4 +1,4 @@
-"""Which unlabelled images to annotate next: those of which a model is unsure, the more so of classes it is weak in.
+"""Which unlabelled images to annotate next: those the model is least certain about, weak classes weighted up.
 
 Uncertainty: entropy or margin of the predicted probabilities (B. Settles,
 "Active Learning Literature Survey", University of Wisconsin-Madison, 2009,
@@ -15,8 +15,8 @@ MEASURES = ('entropy', 'margin')
 
 
 class Priorities(NamedTuple):
-    """For N images, (N,) each: what they are sorted by, the uncertainty in it, and the
-    number of the class that adds most to it (-1 where nothing is found).
+    """For N images, (N,) each: the sort key, the uncertainty in it, and the index of the class that contributes most
+    (-1 if nothing is found).
     """
 
     priority: np.ndarray
@@ -36,7 +36,7 @@ def class_weakness(scores, *, chance: float = 0.) -> np.ndarray:
 
 
 def _binary(prob, measure: str) -> np.ndarray:
-    """Uncertainty 0..1 of yes or no: entropy in bits, or 1 - the margin."""
+    """Uncertainty, 0..1, of a yes-or-no probability: entropy in bits, or 1 - the margin."""
     prob = np.clip(np.asarray(prob, np.float64), 0, 1)
     if measure == 'margin':
         return 1 - np.abs(2 * prob - 1)
@@ -48,7 +48,7 @@ def _bits(prob: np.ndarray) -> np.ndarray:
 
 
 def single_label_priorities(prob, weakness, *, measure: str = 'entropy') -> Priorities:
-    """Of a classifier of one class an image: u (1 + sum_c p_c weakness_c).
+    """For single-label classifiers: u (1 + sum_c p_c weakness_c).
 
     u is the entropy of p over that of equal probabilities, or 1 - (p_1 - p_2), the margin between the best two; 0..1.
 
@@ -67,7 +67,7 @@ def single_label_priorities(prob, weakness, *, measure: str = 'entropy') -> Prio
 
 
 def multi_label_priorities(prob, weakness, *, measure: str = 'entropy') -> Priorities:
-    """Of a classifier of several labels: the mean over the classes of u_c (1 + weakness_c), u_c of p_c against 1 - p_c;
+    """For multi-label classifiers: the mean over the classes of u_c (1 + weakness_c), u_c of p_c against 1 - p_c;
     arguments as for :func:`single_label_priorities`, but rows need not sum to 1.
     """
     prob = _matrix(prob, weakness, measure)
@@ -77,7 +77,7 @@ def multi_label_priorities(prob, weakness, *, measure: str = 'entropy') -> Prior
 
 
 def detection_priorities(scores: Sequence, labels: Sequence, weakness, *, measure: str = 'entropy') -> Priorities:
-    """Of a detector: the sum over the detections of an image of u (1 + weakness of its class), u of its score.
+    """For detectors: the sum over the detections of an image of u (1 + weakness of its class), u of its score.
 
     Args:
         scores, labels: N arrays (K,), scores in 0..1 and classes of the detections of an image.
@@ -97,7 +97,7 @@ def detection_priorities(scores: Sequence, labels: Sequence, weakness, *, measur
 
 
 def ranking(priority) -> np.ndarray:
-    """Numbers of the images, the one to annotate first in front; equal ones keep their order."""
+    """Indices of the images, the one to annotate first in front; ties keep their order."""
     return np.argsort(-np.asarray(priority, np.float64), kind='stable')
 
 

@@ -25,6 +25,15 @@ def walk(node: object) -> Iterator[dict]:
             yield from walk(child)
 
 
+def place_of(wanted: object, node: object, place: str) -> str | None:
+    """Where a dict or list stands below ``node``, itself at ``place``: ``'model.student.backbone'``, or None."""
+    if node is wanted:
+        return place
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    found = (place_of(wanted, child, f'{place}.{key}') for key, child in children)
+    return next((one for one in found if one), None)
+
+
 def datasets_of(loader: dict | None) -> list[dict]:
     """The innermost data sets of a dataloader config: those that no wrapper (RepeatDataset, …) stands around."""
     found = [node for node in walk((loader or {}).get('dataset', {})) if any(key in node for key in DATASET_KEYS)]

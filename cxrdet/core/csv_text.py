@@ -17,6 +17,7 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.files import read_text
 
 _SEPARATORS = ',;\t'
+_NAMES_SEPARATOR = re.compile(f'"?sep=([{_SEPARATORS}])"?(?=[\r\n])')
 
 _SIGN = r'(?:\s*[=+\-@＝＋－＠]| *[\t\r\n])'  # the wide ones count in East Asian spreadsheets
 _ESCAPED, _TO_ESCAPE = re.compile(f"'+{_SIGN}"), re.compile(f"'*{_SIGN}")
@@ -61,18 +62,19 @@ class CsvTable(NamedTuple):
 def read_table(path: str | os.PathLike, expected: Iterable[str] = (), *, what: str = 'table') -> CsvTable:
     """Read a CSV file as people and spreadsheets write them.
 
-    The text is UTF-8 or UTF-16, plain or gzipped; cells are separated by commas, semicolons or
-    tabs, whichever gives most of the ``expected`` names of columns; blanks around cells are taken
-    away; lines of empty cells, and empty cells at the end of a line, are passed over. ``what`` is
-    what the file is called in errors.
+    The text is UTF-8, UTF-16 or UTF-32, plain or gzipped; cells are separated by commas, semicolons or
+    tabs, as a first line ``sep=;`` says, else by what gives most of the ``expected`` names of columns;
+    blanks around cells are taken away; lines of empty cells, and empty cells at the end of a line, are
+    passed over. ``what`` is what the file is called in errors.
 
     Raises: DataError if it cannot be read, or is empty.
     """
     text = read_text(path, what)
     if not text.strip():
         raise DataError(f'{path}: the {what} is empty ({len(text)} characters).')
-    reader = csv.reader(io.StringIO(text, newline=''), strict=True, skipinitialspace=True,
-                        delimiter=_separator(text, set(expected)))
+    named = _NAMES_SEPARATOR.match(text)  # a line of Excel's
+    reader = csv.reader(io.StringIO(text[named.end():] if named else text, newline=''), strict=True,
+                        skipinitialspace=True, delimiter=named[1] if named else _separator(text, set(expected)))
     plain = unescape_cell if "'" in text else str
     header, rows, faults, line = [], [], [], 1
     while True:

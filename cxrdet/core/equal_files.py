@@ -1,4 +1,4 @@
-"""Files of equal content in two lists, found without reading most of them."""
+"""Files of equal content in two lists or in one, found without reading most of them."""
 import os
 from collections.abc import Callable, Hashable, Iterable
 
@@ -23,6 +23,15 @@ def equal_files(one: Iterable[str | os.PathLike], other: Iterable[str | os.PathL
                 for mine, theirs in (groups, groups[::-1])]
     pairs |= _matched(left[0], left[1], sha256_of)
     return [(pairs[path], path) for path in others if path in pairs]
+
+
+def equal_groups(paths: Iterable[str | os.PathLike]) -> list[list[str]]:
+    """The files of one list that hold the same bytes as another of it, group by group; otherwise as
+    :func:`equal_files`."""
+    groups = [list(dict.fromkeys(os.fspath(path) for path in paths))]
+    for key in (_size, _sample, sha256_of):
+        groups = [same for group in groups for same in _grouped(group, key).values() if len(same) > 1]
+    return groups
 
 
 def _matched(ones: list[str], others: list[str], key: Callable) -> dict[str, str]:

@@ -22,6 +22,7 @@ except ImportError:  # Windows
 
 from cxrdet.core.errors import DataError
 
+_LONGEST_NAME = 255  # bytes, on all usual file systems
 _LEFTOVER = re.compile(r'\..+\.(\d+)-[0-9a-f]{8}\.tmp(\.\w+)?')
 
 
@@ -39,7 +40,9 @@ def atomic_path(path: str | os.PathLike, *, durable: bool = True) -> Iterator[Pa
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f'.{target.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{target.suffix}')
+    ending = f'.{os.getpid()}-{secrets.token_hex(4)}.tmp{target.suffix}'
+    stem = os.fsencode(target.stem)[:max(0, _LONGEST_NAME - 1 - len(os.fsencode(ending)))]  # a long name leaves no room
+    beside = target.with_name(f'.{os.fsdecode(stem)}{ending}')
     try:
         yield beside
         if durable:
@@ -92,8 +95,21 @@ def open_locked(path: str | os.PathLike) -> tuple[int, bool]:
         os.close(stream)
 
 
+def text_encoding(data: bytes) -> str:
+    """``utf-8-sig``, or UTF-16 or UTF-32, by the mark at the beginning or the zero bytes of a first character."""
+    for mark, encoding in ((b'\xff\xfe\0\0', 'utf-32'), (b'\0\0\xfe\xff', 'utf-32'), (b'\xff\xfe', 'utf-16'),
+                           (b'\xfe\xff', 'utf-16')):
+        if data.startswith(mark):
+            return encoding
+    if data[1:4] == b'\0\0\0':
+        return 'utf-32-le'
+    if data[:3] == b'\0\0\0':
+        return 'utf-32-be'
+    return 'utf-16-le' if data[1:2] == b'\0' else 'utf-16-be' if data[:1] == b'\0' else 'utf-8-sig'
+
+
 def read_text(path: str | os.PathLike, what: str = 'file') -> str:
-    """The text of a file, UTF-8, or UTF-16 as Windows writes it; gzipped or not; line ends as they are in the file.
+    """The text of a file, UTF-8, or UTF-16 as Windows writes it, or UTF-32; gzipped or not; line ends as they stand.
 
     Args:
         path: the file.
@@ -107,15 +123,15 @@ def read_text(path: str | os.PathLike, what: str = 'file') -> str:
         data = gzip.decompress(data) if data.startswith(b'\x1f\x8b') else data
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f'{path}: cannot read the {what}: {getattr(error, "strerror", None) or error}.') from None
-    if data[:2] in (b'\xff\xfe', b'\xfe\xff'):
-        encoding = 'utf-16'
-    else:  # a first character of two bytes is UTF-16 without a mark
-        encoding = 'utf-16-le' if data[1:2] == b'\0' else 'utf-16-be' if data[:1] == b'\0' else 'utf-8-sig'
+    if data.startswith(b'PK\x03\x04'):
+        raise DataError(f'{path}: the {what} is no text but a ZIP archive, as Excel workbooks are. Save it as '
+                        'UTF-8 text (CSV).')
+    encoding = text_encoding(data)
     try:
         return data.decode(encoding).lstrip('\ufeff')
     except UnicodeDecodeError as error:
         start, broken = (error.start, '') if encoding == 'utf-8-sig' else (
-            0, ', nor whole UTF-16, which its first bytes announce')
+            0, f', nor whole {encoding[:6].upper()}, which its first bytes announce')
         raise DataError(f'{path}: the {what} is not UTF-8 text (byte {start}){broken}. Save it as UTF-8.') from None
 
 

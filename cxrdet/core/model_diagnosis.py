@@ -54,7 +54,7 @@ from cxrdet.core.diagnosis import (
 from cxrdet.core.predictions import Collected
 from cxrdet.core.rates import mean_of_known
 
-PREDICT_SCORE = 0.3  # what cxrdet predict shows unasked
+PREDICT_SCORE = 0.3  # the default of cxrdet predict
 
 
 def diagnosis_of(judged: Collected, train: Collected | None = None, *, points: Mapping | None = None,

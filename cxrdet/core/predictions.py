@@ -1,4 +1,4 @@
-"""Predictions of a model beside the ground truth, image by image: what a diagnosis and a report are made of."""
+"""Predictions of a model beside the ground truth, image by image: the input of diagnosis and report."""
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Collected:
         labels: of the whole split, (total, C) float64: boxes of each class in each
             image (without ignored ones), or, of a classifier, 1, 0 or NaN (unknown).
         facts: of the whole split, one dict an image: those of ``img_id``, ``patient_id``, ``view``, ``sex``, ``age``,
-            ``group`` that the data set tells.
+            ``group`` that the data set knows.
         records: the images that were predicted, which may be a sample of the split: one
             dict an image. All have ``image`` (path), ``width`` and ``height`` (pixels
             of the image as read) and ``facts`` as above. Of a detector also ``boxes``
@@ -39,7 +39,7 @@ class Collected:
             best first, and the ground truth ``gt_boxes`` (M, 4), ``gt_labels`` (M,)
             int, ``gt_ignore`` (M,) bool. Of a classifier ``probabilities`` (C,) and
             ``truth`` (C,): 1, 0 or NaN (unknown). Reals are float64.
-        read: gives the image of a path as the data set reads it, where pictures are to be drawn.
+        read: gives the image of a path as the data set reads it, to draw pictures.
         inputs: how often a batch of a shape went into the model's backbone.
     """
 

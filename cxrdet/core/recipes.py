@@ -42,5 +42,18 @@ def find_config(name: str) -> str:
         return str(known[stem])
     if name and Path(name).is_dir():
         raise ConfigError(f'{name}: expected a config file, got a folder.')
-    raise ConfigError(f'{name}: no such config file, nor a recipe of that name.{did_you_mean(stem, known)} '
-                      '"cxrdet list" lists the recipes.')
+    raise ConfigError(f'{name}: no such config file, nor a recipe of that name.'
+                      f'{_with_a_mod(stem, known) or did_you_mean(stem, known)} "cxrdet list" lists the recipes.')
+
+
+def mods() -> dict[str, Path]:
+    """The changes that a recipe takes behind its name (:mod:`cxrdet.preflight.mods`), by name."""
+    return {path.stem: path for path in sorted((configs_folder() / '_base_' / 'mods').glob('*.py'))}
+
+
+def _with_a_mod(stem: str, known: dict[str, Path]) -> str:
+    """``faster_rcnn_fpn_cell_albu`` was a config once; ``faster_rcnn_fpn_cell+albumentations`` takes its place."""
+    recipe = max((name for name in known if stem.startswith(f'{name}_')), key=len, default='')
+    end = stem[len(recipe) + 1:]
+    found = [mod for mod in mods() if recipe and end and mod.replace('_', '').startswith(end.replace('_', ''))]
+    return f' Did you mean "{recipe}+{min(found, key=len)}"?' if found else ''

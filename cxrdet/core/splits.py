@@ -72,6 +72,20 @@ def grouped_folds(labels, groups, folds: int, *, seed: int = 0, strata=()) -> np
     return grouped_split(labels, groups, np.ones(folds), seed=seed, strata=strata)
 
 
+def groups_with(labels, groups) -> np.ndarray:
+    """(C,) int64: how many groups have each label; with fewer than K of them, some of K folds lack it.
+
+    Args:
+        labels: (N, C) of 1, 0 or NaN (unknown, taken as not positive).
+        groups: (N,) what stays together.
+    """
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    found = np.zeros((len(names), np.shape(labels)[1]), bool)
+    rows, columns = np.nonzero(np.asarray(labels) == 1)
+    found[member.reshape(-1)[rows], columns] = True
+    return found.sum(axis=0)
+
+
 def shared_groups(parts: Mapping[str, Iterable[Hashable]]) -> dict[tuple[str, str], list]:
     """Groups that stand in two parts: (name, name) -> the sorted groups that both hold;
     pairs that share none are left out.

@@ -4,11 +4,14 @@ A name may hold escape sequences (that clear a terminal, colour it, or rename it
 of the log, or marks of direction that show ``gpj.exe`` as ``exe.jpg``. Whatever prints, logs or draws text that holds
 names passes it through :func:`visible`; the tools do by :func:`say`, :func:`say_error` and :func:`guard_output`.
 """
+import io
 import logging
 import re
 import sys
 import traceback
 import warnings
+from contextlib import suppress
+from typing import TextIO
 
 _MARKS = '\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f'
 _CONTROL = re.compile(f'[\x00-\x08\x0b-\x1f\x7f-\x9f{_MARKS}\ud800-\udfff]')
@@ -31,25 +34,40 @@ def visible(text: object, *, one_line: bool = False) -> str:
 
 
 def say(text: object) -> None:
-    """Print the result of a tool."""
-    sys.stdout.write(visible(text) + '\n')
-    sys.stdout.flush()
+    """Print the result of a tool; raises OSError if it can be written no longer, but not where there is no output."""
+    try:
+        _write(sys.stdout, f'{visible(text)}\n')
+    except OSError as error:
+        error.filename = 'standard output'
+        raise
 
 
 def say_error(text: object) -> None:
     """Print what ended a tool. Its own further lines are indented, a break before anything else is of a name."""
-    sys.stderr.write(f'error: {_FOREIGN_BREAK.sub(_written, visible(text))}\n')
-    sys.stderr.flush()
+    with suppress(OSError):
+        _write(sys.stderr, f'error: {_FOREIGN_BREAK.sub(_written, visible(text))}\n')
 
 
 def say_stop(text: object) -> None:
     """Print what is no error: that a tool was stopped, and how to go on."""
-    sys.stderr.write(f'{visible(text)}\n')
-    sys.stderr.flush()
+    with suppress(OSError):
+        _write(sys.stderr, f'{visible(text)}\n')
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is not None:  # closed, as by ">&-"
+        stream.write(text)
+        stream.flush()
 
 
 def guard_output() -> None:
-    """Let log records, warnings and the traceback of a fault pass through :func:`visible`. For tools; idempotent."""
+    """Let log records, warnings and the traceback of a fault pass through :func:`visible`. For tools; idempotent.
+
+    What an output cannot hold in its encoding (as in LANG=C) is written as escapes, not refused.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
     logging.setLogRecordFactory(_Record)
     warnings.formatwarning = _format_warning
     sys.excepthook = _show_fault
@@ -71,4 +89,4 @@ def _format_warning(message, category, filename, lineno, line=None) -> str:
 
 
 def _show_fault(kind, error, trace) -> None:
-    sys.stderr.write(visible(''.join(traceback.format_exception(kind, error, trace))))
+    say_stop(''.join(traceback.format_exception(kind, error, trace)).rstrip('\n'))

@@ -57,7 +57,7 @@ class Found:
         """For the report."""
         return {'backgrounds': len(self.files), 'hard_negatives': len(self.negatives),
                 'backgrounds_refused': dict(self.refused),
-                'backgrounds_unchecked': 0 if self.looked else len(self.files)}
+                'backgrounds_unchecked': 0 if self.looked else len(self.files), 'alarms_looked_for': self.looked}
 
     def images(self, preset: str) -> Iterator[tuple[str, np.ndarray, dict]]:
         """Wish for a name, image and origin of each; of a hard negative, all but its window is painted over."""

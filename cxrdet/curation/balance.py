@@ -11,7 +11,7 @@ no target and no bound was missed), ``short``, ``above`` (class -> boxes it lack
 has over the bound), the numbers of ``copies``, ``pasted`` objects, boxes ``cut`` by
 windows and places ``painted_over``, ``left_out`` (names), the numbers of
 ``backgrounds`` and ``hard_negatives``, ``backgrounds_refused`` (file -> why) and
-``backgrounds_unchecked`` (how many nobody looked at).
+``backgrounds_unchecked`` (how many nobody looked at), ``alarms_looked_for`` (whether a detector was given).
 """
 import json
 from collections.abc import Callable, Mapping
@@ -134,6 +134,9 @@ def balance_text(report: Mapping) -> str:
               f'{report["backgrounds"]} background images']
     if report['hard_negatives']:
         lines.append('look at hard_negative_*.png before training: a false alarm may be an object without annotation')
+    elif report['alarms_looked_for']:
+        lines.append('no hard negative: where nothing is annotated the detector finds nothing from that score on '
+                     '(--alarm-score), or there is no room (--max-backgrounds)')
     if report['backgrounds_unchecked']:
         lines.append(f'the {report["backgrounds_unchecked"]} background images were not looked at: that they show no '
                      'object is taken on trust (--hard-negatives CONFIG CHECKPOINT looks)')
@@ -142,7 +145,7 @@ def balance_text(report: Mapping) -> str:
               for name, number in report['short'].items()]
     lines += [f'BOUND MISSED: "{name}" has {number} boxes too many' for name, number in report['above'].items()]
     if (report['ratio_after'] or 1) > 2 and not report['left_out']:
-        lines.append('copies alone bring the classes no nearer: --most N leaves out images of the frequent ones')
+        lines.append('to bring the classes nearer, --most N leaves out images of the frequent ones')
     return '\n'.join(visible(line, one_line=True) for line in lines)
 
 

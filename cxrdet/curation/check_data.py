@@ -1,4 +1,4 @@
-"""Checking a data set before anything is trained on it, and mending what can be mended without guessing."""
+"""Check a data set before training, and fix what can be fixed without guessing."""
 import json
 import os
 from collections.abc import Callable

@@ -66,15 +66,17 @@ def plan_mending(table: DataTable, findings: Iterable[Finding]) -> Plan:
 
     Boxes that cannot be used go; inverted ones are put in order and clipped where that gives a box; boxes beyond the
     border are clipped; of duplicates the later goes; missing and repeated ids are given anew. Images that cannot be
-    read go with their boxes, of equal ones the later; across splits the one for learning. Whatever needs a judgement
-    stays.
+    read go with their boxes, of equal ones the later; across splits the one for learning. Nothing goes for a twin that
+    is gone itself. Whatever needs a judgement stays.
 
     Raises: DataError if no image would be left.
     """
     plan = Plan()
-    for finding in findings:
+    for finding in sorted(findings, key=lambda finding: finding.other >= 0):  # twins last: one of them may be gone
         if not _mend(table, plan, finding) and finding.level != 'info':
             plan.left.append(finding)
+    if plan.boxes:  # some box can be learned from now
+        plan.left = [finding for finding in plan.left if finding.code != 'no_usable_box']
     for box in np.flatnonzero(np.isin(table.box_image, list(plan.drop_images))).tolist():
         if box not in plan.drop_boxes:
             plan.drop_boxes.add(box)
@@ -85,7 +87,7 @@ def plan_mending(table: DataTable, findings: Iterable[Finding]) -> Plan:
         if shape.image not in plan.drop_images:
             what = 'left out shape' if 'left out' in shape.text else 'box around shape'
             plan.changes.append(Change(what, shape, number=int(shape.text.split()[0])))
-    if table.names and len(plan.drop_images) == len(table.names):
+    if plan.changes and len(plan.drop_images) == len(table.names):
         kinds = Counter(change.finding.code for change in plan.changes if change.finding.image in plan.drop_images)
         first = plan.changes[0].finding.text.rstrip('.')
         raise DataError(f'nothing would be left: all {len(table.names)} images of the set would be dropped '
@@ -114,6 +116,8 @@ def _one_line_each(changes: list[Change]) -> list[Change]:
 
 def _mend(table: DataTable, plan: Plan, finding: Finding) -> bool:
     code = finding.code
+    if _without_twin(plan, finding):
+        return True
     if finding.image >= 0 and code in (*_DROP_IMAGE, 'unreadable_annotations'):
         plan.drop_images.add(finding.image)
         plan.changes.append(Change('dropped image', finding))
@@ -137,6 +141,18 @@ def _mend(table: DataTable, plan: Plan, finding: Finding) -> bool:
     else:
         return False
     return True
+
+
+def _without_twin(plan: Plan, finding: Finding) -> bool:
+    """Whether a finding about two images, or two boxes, of which one would go, is settled: one is gone already."""
+    code = finding.code
+    if finding.other < 0 or code not in ('duplicate_box', *_DROP_IMAGE, *_ACROSS):
+        return False
+    one, gone = (finding.box, plan.drop_boxes) if code == 'duplicate_box' else (finding.image, plan.drop_images)
+    if one in gone:
+        what = 'dropped box' if code == 'duplicate_box' else 'dropped image'
+        plan.changes.append(Change(what, finding))
+    return bool({one, finding.other} & gone)
 
 
 def _reshape(table: DataTable, plan: Plan, finding: Finding) -> None:

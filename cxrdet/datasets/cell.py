@@ -5,7 +5,7 @@ They differ from MMDetection's readers in what they refuse to do in silence:
 - **Labels go by name**, whatever the ids and the order in the file: the label of a box is the index
   of its class in ``metainfo['classes']``, by default those of the annotations. A given name that
   these lack is an error. (MMDetection numbers the categories that it finds, so that one misspelt name
-  shifts the labels behind it.)
+  shifts all labels after it.)
 - **Nothing is dropped uncounted.** ``dataset.dropped`` counts boxes by reason, also in the log:
   ``unknown_class`` (not in the list of classes), ``degenerate`` (a side under 1 px, inverted, not
   finite), ``outside`` (shares no area with the image), ``marked_ignore`` (COCO ``ignore: 1``). Boxes
@@ -38,6 +38,7 @@ from cxrdet.datasets.described import Described, of_indices
 from cxrdet.datasets.formats import coco, voc
 from cxrdet.datasets.formats.files import tell_outside
 from cxrdet.datasets.formats.images import read_image_size
+from cxrdet.datasets.formats.table_builder import tell_other_sizes
 from cxrdet.datasets.transforms.loading import ImageNamed
 from cxrdet.registry import DATASETS
 
@@ -49,7 +50,7 @@ _LOOKED_AT = 20_000  # boxes, for the likely cause of a mistake
 
 
 def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str) -> tuple[str, ...]:
-    """The classes of a set: ``given`` where there are any, each held to ``found``, else ``found`` as it stands.
+    """The classes of a set: ``given`` if there are any, each of which must be in ``found``, else ``found``.
 
     Raises:
         ConfigError: ``given`` is a string, empty, or names a class twice.
@@ -202,10 +203,14 @@ class _CellReader(Described, ImageNamed):
 
     @classmethod
     def check_contents(cls, cfg: dict) -> None:
-        """Raise DataError if no box of the set can be used, and ``allow_no_boxes`` is not set."""
+        """Raise DataError if no box of the set can be used, and ``allow_no_boxes`` is not set; or if images have other
+        sizes, by their headers, than the annotations say."""
         dataset = cls.described(cfg)
         dataset.data_list = dataset._entries()
         dataset._check_boxes(dataset._kept())
+        table, _ = dataset._checked()
+        tell_other_sizes(table, range(len(table.names)))
+        table.raise_errors(on_bad=dataset.on_bad_annotation)
 
     def filter_data(self) -> list[dict]:
         """Take out images as ``filter_cfg`` asks (``filter_empty_gt``, ``min_size``); counted, and not in test mode.
@@ -255,8 +260,8 @@ class _CellReader(Described, ImageNamed):
                          f'{", ".join(found)}.')
             text = no_boxes_text(len(self.data_list), +(self.dropped + Counter(others)), cause,
                                  training=not self.test_mode)
-        raise DataError(f'{self._source()}: {text} If images without objects are meant, set allow_no_boxes=True in the '
-                        'data set.')
+        raise DataError(f'{self._source()}: {text} If images without objects are intended, set allow_no_boxes=True in '
+                        'the data set.')
 
     def _likely_cause(self, data_list: list[dict]) -> tuple[str, bool]:
         within = ((box['bbox'], (image['height'], image['width'])) for image in data_list
@@ -273,7 +278,7 @@ class _CellReader(Described, ImageNamed):
 class CellDataset(_CellReader, CocoDataset):
     """A detection set in a COCO JSON file, by default ``annotations/<split>.json`` beside ``images/``.
 
-    Classes read from the file stand in the order of the category ids. ``iscrowd`` boxes get
+    Classes read from the file are in the order of the category ids. ``iscrowd`` boxes get
     ``ignore_flag`` 1, as in MMDetection; ``area`` is not used. An image entry without ``height`` or
     ``width`` is measured from the header of its file. Unit of split: whatever the file was split by;
     a COCO file knows no patients.
@@ -300,7 +305,7 @@ class CellDataset(_CellReader, CocoDataset):
 
     Raises:
         DataError: the file is defective, lacks a class that ``metainfo`` names, or has no box to use.
-        ConfigError: an argument has a value that cannot be meant.
+        ConfigError: an argument has an impossible value.
     """
 
     def __init__(self, ann_file: str = '', metainfo: dict | None = None, *, data_prefix: dict | None = None,
@@ -337,7 +342,7 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
     *continuous* coordinates and raises 0 to 1: 192 of its boxes begin at x = 1, 183 end at x = 640,
     none begins at 0. Hence ``corners='exclusive'``: ``width = xmax - xmin``, as converters to COCO
     have it. Two objects with ``xmin = xmax`` are dropped as degenerate. Files that follow the VOC
-    development kit to the letter, with pixel indices from 1, want ``corners='inclusive'``.
+    development kit to the letter, with pixel indices from 1, need ``corners='inclusive'``.
     MMDetection's own reader subtracts 1 from all four numbers.
 
     Images are found and XML is read as :func:`cxrdet.datasets.formats.voc.read` says; one without
@@ -385,7 +390,7 @@ class CellVOCDataset(_CellReader, BaseDetDataset):
         return super()._set_classes(self._with_absent(found))
 
     def _with_absent(self, found: Sequence[str]) -> list[str]:
-        """Names that the files bear, sorted, and those of the given classes that are allowed to be missing."""
+        """Names found in the files, sorted, and the given classes that may be missing."""
         found, given = set(found), set(self._metainfo.get('classes') or ())
         if given <= found or (self.test_mode and found <= given):
             return sorted(found | given)

@@ -85,6 +85,13 @@ class CSVImageDataset(Described, ImageNamed, BaseDataset):
         return {os.path.normpath(os.path.join(folder, row.path)): row.group
                 for row in dataset._rows(dataset._class_names())}
 
+    @classmethod
+    def read_labels(cls, cfg: dict) -> dict[str, str]:
+        """Absolute path of each image -> the name of its class."""
+        dataset = cls.described(cfg)
+        folder, classes = os.path.abspath(dataset.img_prefix), dataset._class_names()
+        return {os.path.normpath(os.path.join(folder, row.path)): classes[row.label] for row in dataset._rows(classes)}
+
     def _class_names(self) -> tuple[str, ...]:
         classes = read_label2id(self.label2id)
         given = self._metainfo.get('classes')

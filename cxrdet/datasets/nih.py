@@ -114,6 +114,13 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
         return dict(zip(table.names.tolist(), table.patients.tolist()))
 
     @classmethod
+    def read_labels(cls, cfg: Mapping) -> dict[str, np.ndarray]:
+        """File name of each image -> its labels (C,): 1, 0 or NaN."""
+        dataset = cls.described(cfg)
+        table, _ = dataset._select()
+        return dict(zip(table.names.tolist(), dataset._labels(table)))
+
+    @classmethod
     def check_contents(cls, cfg: Mapping) -> None:
         """Raise DataError if no film has any of the classes, and ``allow_no_positives`` is not set."""
         dataset = cls.described(cfg)
@@ -209,7 +216,7 @@ class NIHChestXray14(Described, ImageNamed, BaseDataset):
         if len(chosen) < len(labels) and (labels == 1).any():
             text += (f' {int((labels == 1).any(axis=1).sum())} of all {len(labels)} films have one: indices (as '
                      '--train-limit and --valid-limit set them) take too few.')
-        raise DataError(f'{text} Look at label_policy and the classes; if films without any are meant, set '
+        raise DataError(f'{text} Look at label_policy and the classes; if films without any are intended, set '
                         'allow_no_positives=True in the data set.')
 
     def _log_contents(self, table: NihTable, labels: np.ndarray) -> None:

@@ -20,15 +20,15 @@ from cxrdet.registry import LOOPS
 
 @LOOPS.register_module()
 class ValLossLoop(ValLoop):
-    """MMEngine's ValLoop that gives the loss on the validation images beside the metrics::
+    """MMEngine's ValLoop, which also reports the loss on the validation images::
 
         val_cfg = dict(type='cxrdet.ValLossLoop')
 
     The scalars are ``val/loss`` (the sum that training minimises) and its parts, ``val/loss_cls`` ...: means over all
     images of all processes, for detectors and classifiers. So ``save_best='val/loss', rule='less'`` works.
 
-    The model stays in evaluation mode and without gradients. Models that sample boxes for their loss draw from
-    generators seeded alike for each batch. The ground truth must be in the pixels that the model sees: the pipeline has
+    The model stays in evaluation mode and without gradients. Models that sample boxes for their loss use generators
+    with the same seed for each batch. The ground truth must be in the pixels that the model sees: the pipeline has
     ``LoadAnnotations`` before ``Resize``. Processes with fewer batches repeat their last one without counting it.
 
     Args:

@@ -16,7 +16,7 @@ from cxrdet.core.errors import ConfigError, did_you_mean
 
 
 class CamChoice(NamedTuple):
-    """What of Grad-CAM is asked for.
+    """What to draw by Grad-CAM.
 
     Attributes:
         classes: names of the classes to draw in every image. None: those found in it, or else the most probable one.
@@ -47,7 +47,7 @@ class GradCam:
                                   f'{", ".join(name for name in names if name.count(".") == 1)}')
 
     def __call__(self, inputs: torch.Tensor, labels: Sequence[int]) -> np.ndarray:
-        """Return the maps of some classes in one image, (K, H, W) float32 in [0, 1]; all 0 where nothing speaks for it.
+        """The maps of some classes in one image, (K, H, W) float32 in [0, 1]; all 0 if nothing supports the class.
 
         Args:
             inputs: (1, 3, H, W), as the data preprocessor gives it to the model.

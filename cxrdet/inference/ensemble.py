@@ -57,7 +57,8 @@ def ensemble_config(members: Sequence[str], *, config: Config | None = None, fus
     """
     pairs = []
     for member in members:
-        if not (found := re.fullmatch(r'(.+?\.(?:py|json|ya?ml)):(.+)', member)):  # either may hold colons
+        found = re.fullmatch(r'(.+?\.(?:py|json|ya?ml)):(.+)', member)  # either may hold colons
+        if not (found := found or re.fullmatch(r'([\w.+-]+):(.+)', member)):  # the name of a recipe
             raise ConfigError(f'--ensemble {member}: expected CONFIG:CHECKPOINT, e.g. '
                               'configs/a.py:work_dirs/a/epoch_24.pth')
         pairs.append((found[1], found[2]))

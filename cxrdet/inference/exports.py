@@ -53,7 +53,7 @@ def _write_coco(folder: Path, records: Sequence[dict], classes: Sequence[str]) -
 
 
 def _write_yolo(folder: Path, records: Sequence[dict], classes: Sequence[str]) -> None:
-    """``labels/NAME.txt``, class, box and confidence a line, and ``data.yaml``; the images belong into ``images/``."""
+    """``labels/NAME.txt``, a line per box: class, box, confidence; and ``data.yaml``. Images go into ``images/``."""
     write_atomic(folder / 'data.yaml', yaml.safe_dump({'val': 'images', 'names': dict(enumerate(classes))},
                                                       allow_unicode=True, sort_keys=False))
     for record in records:

@@ -197,6 +197,8 @@ def find_images(source: str | Path, *, leave_out: Path | None = None) -> tuple[P
 
     Raises: DataError if there is no such file or folder, or no image in it.
     """
+    if not str(source):  # else all that lies in and below the current folder
+        raise DataError('expected an image or a folder of images, got an empty name')
     source = Path(source)
     if source.is_file():
         return source.parent, [source]

@@ -62,7 +62,9 @@ def summary(records: Sequence[dict]) -> str:
     """One line on what was found, e.g. ``'7 boxes in 2 images'``."""
     kind = 'boxes' if any('boxes' in record for record in records) else 'findings'
     count = sum(len(record['boxes' if kind == 'boxes' else 'classes']) for record in records)
-    return f'{count} {kind} in {len(records)} images'
+    if count == 1:
+        kind = kind.removesuffix('es') if kind == 'boxes' else kind.removesuffix('s')
+    return f'{count} {kind} in {len(records)} image{"s" * (len(records) != 1)}'
 
 
 def detection_record(sample, classes: Sequence[str], score_thr: float) -> dict:

@@ -8,12 +8,12 @@ from cxrdet.core.detection.fusion import fusable
 
 
 class FusableBoxes:
-    """Leaves out boxes that are inverted or not finite, as an untrained or diverging model gives them now and then.
+    """Leaves out inverted and non-finite boxes, which an untrained or diverging model sometimes predicts.
 
-    The first time, it warns; one box must not end a test of many images.
+    Warns once: one box must not stop a test of many images.
 
     Args:
-        owner: who speaks in the warning.
+        owner: the name at the beginning of the warning.
     """
 
     def __init__(self, owner: str) -> None:

@@ -45,6 +45,7 @@ _PLUGIN = re.compile(r'(datasets|models|evaluation|visualization|engine[/\\](hoo
 _COMPLETE = ('dataset', 'transform', 'metric', 'hook', 'loop')  # registries that build from the config alone
 _COMPLETE_KEYS = re.compile(r'^(model|backbone|neck|\w*head)$')  # parts of a model that do as well
 _GIVEN = {'num_classes', 'train_cfg', 'test_cfg', 'runner', 'dataloader', 'evaluator'}
+_LISTS_OF_PARTS = re.compile(r'^custom_hooks$|^param_scheduler$|(^|\.)pipeline$|_evaluator$|^vis_backends$')
 _ALWAYS = {'type', '_scope_', '_delete_'}
 _SIZES = ('scale', 'img_scale', 'img_size', 'size', 'crop_size')
 
@@ -101,11 +102,13 @@ class Examined:
         cfg: The config.
         parts: Every dict with a ``type`` that a run builds, the outer ones first.
         values: (path, place, value) of every value that a row of the rules may judge.
+        without_type: (path, dict) of what must have a ``type`` where it stands, and has none.
         contents: What its data sets hold, as far as they were read.
     """
     cfg: Config
     parts: list[Part] = field(default_factory=list)
     values: list[tuple[str, str, object]] = field(default_factory=list)
+    without_type: list[tuple[str, dict]] = field(default_factory=list)
     contents: list = field(default_factory=list)
 
     def data_sets(self, *loaders: str) -> list[Part]:
@@ -141,6 +144,8 @@ def _below(place: str, node: object) -> Iterator[tuple[str, str, object]]:
 def _walk(found: Examined, node: object, path: str, place: str, scope: str, places: tuple) -> None:
     if isinstance(node, (list, tuple)):
         for i, item in enumerate(node):
+            if isinstance(item, dict) and item.get('type') is None and _LISTS_OF_PARTS.search(place):
+                found.without_type.append((f'{path}.{i}', item))
             _walk(found, item, f'{path}.{i}', place, scope, places)
     if not isinstance(node, dict):
         return
@@ -408,6 +413,17 @@ def _multiplied_rates(found: Examined) -> Iterator[str]:
                    'it by. Give it.')
 
 
+def _equal_metric_names(found: Examined) -> Iterator[str]:
+    """Metrics of one evaluation that give a value of one name, which is known only after the first epoch."""
+    for key in ('val_evaluator', 'test_evaluator'):
+        one, other = (next((part for part in found.parts if part.top == key and part.is_a(name)), None)
+                      for name in ('Accuracy', 'ConfusionMatrixMetric'))
+        prefixes = [part.cfg.get('prefix') or part.found.default_prefix for part in (one, other) if part]
+        if len(prefixes) == 2 and prefixes[0] == prefixes[1]:
+            yield (f'{other.path}: {other.name} and {one.name} ({one.path}) both give {prefixes[0]}/top1; leave one '
+                   f'out, or give this one a name of its own: {other.path}.prefix=confusion')
+
+
 def _untold_sigmoids(found: Examined) -> Iterator[str]:
     """OHEMLoss in a dense head that looks for ``use_sigmoid`` in the config of its loss: without it there it
     predicts a score for the background, which a loss over sigmoids takes for one more class."""
@@ -419,6 +435,19 @@ def _untold_sigmoids(found: Examined) -> Iterator[str]:
         if head and head.is_a('BaseDenseHead') and inner and inner.cfg.get('use_sigmoid', default) is True:
             yield (f'{part.path}.use_sigmoid: {head.name} reads it here and would predict a score for the background; '
                    f'give use_sigmoid=True, as the {inner.name} inside has it')
+
+
+def advice_before_training(found: Examined) -> Iterator[str]:
+    """What is no error and yet seldom meant: a focal loss of regions whose scores start at 0.5, not at RetinaNet's
+    0.01, for which the head needs a predictor of its own."""
+    for part in found.parts:
+        head = found.around(part) if part.is_a('RoIFocalLoss', 'OHEMLoss') else None
+        inner = [own for own in found.parts if own.path in (part.path, f'{part.path}.loss')]
+        if head and head.is_a('BBoxHead') and any(own.is_a('RoIFocalLoss') for own in inner) \
+                and not head.cfg.get('cls_predictor_cfg'):
+            yield (f'{head.path}.cls_predictor_cfg: scores start at 0.5 here, so that the first steps '
+                   "learn from the background; cls_predictor_cfg=dict(type='cxrdet.PriorLinear') starts them at 0.01, "
+                   'as in RetinaNet (prior=0.5 in it: as it is)')
 
 
 def _losses_of_deltas(found: Examined) -> Iterator[str]:
@@ -647,6 +676,8 @@ def config_problems(cfg: Config | Examined) -> list[str]:
     if shapes:
         return problems  # what is no section cannot be looked into
     rules = [globals()[rule.what] for rule in RULES if rule.kind == 'function']
+    problems += [f'{path}: expected a dict with "type", got the keys {", ".join(map(str, item)) or "none"}.'
+                 f'{did_you_mean("type", map(str, item))}' for path, item in found.without_type]
     problems += [line for rule in (value_problems, part_problems, class_count_problems, *rules) for line in rule(found)]
     return problems + _building_problems(found, problems)
 

@@ -20,10 +20,11 @@ from unittest.mock import patch
 import mmengine.config.config
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
+from mmengine.utils import import_modules_from_strings
 
 from cxrdet.core.config_tree import DATALOADERS, DATASET_KEYS, datasets_of, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
-from cxrdet.core.recipes import find_config
+from cxrdet.core.recipes import PREFIX, find_config, recipes
 from cxrdet.preflight.mods import apply_mods
 from cxrdet.preflight.rules import HELPERS, RULES, RUNNER_KEYS, Expected
 
@@ -51,11 +52,17 @@ def load_config(path: str | Path, *, cfg_options: list[str] | None = None, data_
     recipe, *mods = [str(path)] if Path(path).is_file() else str(path).split('+')
     recipe = find_config(recipe)
     cfg = _read(recipe)
+    given = parse_cfg_options(cfg_options) if cfg_options else {}
     if mods:
+        early = _of_data(cfg, given)
+        merge_options(cfg, early)
         apply_mods(cfg, mods)
-    for source, options in ((str(path), ()), ('--cfg-options', cfg_options or ())):
+        given = {name: value for name, value in given.items() if name not in early}
+    for source, options in ((str(path), {}), ('--cfg-options', given)):
         if options:
-            merge_options(cfg, parse_cfg_options(options))
+            merge_options(cfg, options)
+            if any(name.partition('.')[0] == 'custom_imports' for name in options):  # the file's were, as it was read
+                _import_modules(cfg)
         if problems := shape_problems(cfg):
             raise ConfigError('\n  '.join([f'{source}:', *problems]))
     if data_root is not None:
@@ -100,8 +107,20 @@ def _unreadable(path: str | Path, error: BaseException) -> ConfigError:
     elif suffix in ('.json', '.yaml', '.yml') and not lost:
         said = f'expected a {suffix[1:].upper()} file of names and values: {said}'
     elif lost or names & {'_get_cfg_path', 'get_cfg_path'}:
+        file = Path(getattr(error, 'filename', None) or '')
+        said = f'{file}: no such file' if file.name else said
         said += '; expected _base_ to be the path of a config, or a list of them'
+        if file.stem in recipes():
+            said += f'. That recipe is _base_ = "{PREFIX}{file.name}" in any folder'
     return ConfigError(f'{path}: the config cannot be read: {said} ({where}{line})')
+
+
+def _import_modules(cfg: Config) -> None:
+    """Import ``custom_imports`` that were given as an option."""
+    try:
+        import_modules_from_strings(**cfg.custom_imports)
+    except Exception as error:  # of any kind: a module is a program
+        raise ConfigError(f'--cfg-options custom_imports: {type(error).__name__}: {error}') from error
 
 
 def _open_text(file: str, mode: str = 'r', encoding: str | None = None) -> IO:
@@ -170,6 +189,15 @@ def _refusal(cfg: Config, places: dict) -> str | None:
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         return str(error.args[0])[:200] if error.args else ''
     return None
+
+
+def _of_data(cfg: Config, options: dict) -> dict:
+    """The options that are shortcuts to places of data loaders, such as ``img_size``: mods take sizes from them
+    and may move them.
+    """
+    offered = offered_shortcuts(cfg)
+    return {name: value for name, value in options.items() if (places := offered.get(name.partition('.')[0]))
+            and any(place.partition('.')[0] in DATALOADERS for place in places)}
 
 
 def expand_shortcuts(cfg: Config, options: dict) -> dict:

@@ -4,6 +4,7 @@ A data set class is asked for ``read_classes(cfg)``, ``image_files(cfg)``, ``che
 learn from), ``read_groups(cfg)`` (image -> patient) and ``image_keys(cfg)`` (images in records), where it offers them.
 MMDetection's ``CocoDataset`` is read here; of any other only the named paths are looked for.
 """
+import logging
 import os
 import re
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from cxrdet.core.annotation_checks import check_table
 from cxrdet.core.annotation_quality import annotation_quality
@@ -29,6 +31,7 @@ from cxrdet.datasets.formats.tfrecord import read_record_image
 from cxrdet.preflight.check import (
     Examined,
     Part,
+    advice_before_training,
     config_problems,
     examine,
     file_problems,
@@ -78,6 +81,8 @@ def check_run(cfg: Config, *, mode: Literal['train', 'test']) -> Examined:
         if mode == 'train':
             problems += group_problems(found) or copy_problems(found)
     refuse(cfg, problems)
+    for line in advice_before_training(found) if mode == 'train' else ():
+        print_log(line, logger='current', level=logging.WARNING)
     return found
 
 
@@ -259,6 +264,8 @@ def image_problems(path: str, files: Iterable[str | Path]) -> list[str]:
         try:
             if os.stat(file).st_size == 0:
                 empty.append(file)
+            elif os.path.isdir(file):
+                missing.append(f'{file} (a folder)')
         except OSError:
             missing.append(file)
     return [f'{path}: {len(group)} of {len(files)} image files {what}: {_few(group)}'

@@ -9,6 +9,8 @@ are sections of a config, merged by MMEngine's rules, and, for pipelines, which 
 - ``wrap``: a data set that stands around the training set, such as ``ClassBalancedDataset``.
 - ``load_image``: arguments of ``cxrdet.LoadImage``, in training and testing.
 - ``needs``: the place in a config without which the mod means nothing.
+- ``needs_step``: the step without which it means nothing, in the training pipelines: ``PackDetInputs`` of detectors.
+- ``optimizer_around``: an optimizer that takes the recipe's own as ``inner`` (``cxrdet.Lookahead``).
 
 ``'{scale}'``, ``'{width}'`` and ``'{height}'``, also times a number (``'{scale*0.8}'``), are the recipe's own size.
 In a variant the parts are used one by one: ``model = {{_base_.ohem.model}}`` with ``_base_/mods/ohem.py`` as a base.
@@ -21,9 +23,9 @@ from mmengine.config import Config, ConfigDict
 
 from cxrdet.core.config_tree import DATALOADERS, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
-from cxrdet.core.recipes import configs_folder
+from cxrdet.core.recipes import mods
 
-OWN = ('steps', 'mix', 'wrap', 'load_image', 'needs')
+OWN = ('steps', 'mix', 'wrap', 'load_image', 'needs', 'needs_step', 'optimizer_around')
 ROLES = {'size': ('Resize', 'RandomResize', 'RandomChoiceResize'), 'flip': ('RandomFlip',),
          'pack': ('PackDetInputs', 'PackInputs')}
 WHERE = ('instead_of', 'before', 'after')
@@ -41,11 +43,10 @@ def apply_mods(cfg: Config, names: Sequence[str]) -> None:
     Raises:
         ConfigError: If there is no such mod, or the recipe lacks what it changes.
     """
-    folder = configs_folder() / '_base_' / 'mods'
+    known = mods()
     for name in names:
-        path = Path(name) if name.endswith('.py') else folder / f'{name}.py'
-        if not path.is_file():
-            known = sorted(file.stem for file in folder.glob('*.py'))
+        path = Path(name) if name.endswith('.py') else known.get(name)
+        if path is None or not path.is_file():
             raise ConfigError(f'+{name}: no such mod; there are {", ".join(known)}, or give the path of a file.'
                               f'{did_you_mean(name, known)}')
         mod = Config.fromfile(str(path)).get(path.stem)
@@ -62,6 +63,10 @@ def _apply(cfg: Config, mod: dict, where: str) -> None:
             raise ConfigError(f'{where}: the config has no {place}, which this mod changes')
         node = node[key]
     own = {key: mod[key] for key in OWN if key in mod}
+    if 'needs_step' in own and cfg.get('train_dataloader'):
+        _check_step(cfg.train_dataloader, own['needs_step'], where)
+    if 'optimizer_around' in own:
+        _put_around(cfg, own['optimizer_around'], where)
     cfg.merge_from_dict({key: value for key, value in mod.items() if key not in OWN})
     for loader in (cfg[name] for name in DATALOADERS if cfg.get(name)):
         training = loader is cfg.get('train_dataloader')
@@ -75,6 +80,23 @@ def _apply(cfg: Config, mod: dict, where: str) -> None:
         if training and 'wrap' in own:
             outer = loader.dataset if loader.dataset.type == MIXED else loader
             outer.dataset = ConfigDict(own['wrap'] | dict(dataset=outer.dataset))
+
+
+def _check_step(loader: dict, step: str, where: str) -> None:
+    steps = [str(one.get('type')) for node in _with_pipelines(loader) for one in node['pipeline']]
+    if not any(_is(dict(type=one), (step,)) for one in steps):
+        what = 'this mod is for detectors: ' if step == 'PackDetInputs' else ''
+        raise ConfigError(f'{where}: {what}expected a step {step} in the pipeline, which has '
+                          f'{", ".join(steps) or "none"}')
+
+
+def _put_around(cfg: Config, outer: dict, where: str) -> None:
+    """Make the recipe's optimizer the inner one of another, which takes its rate and weight decay."""
+    inner = dict((cfg.get('optim_wrapper') or {}).get('optimizer') or {})
+    if 'type' not in inner:
+        raise ConfigError(f'{where}: the config has no optim_wrapper.optimizer, which this mod changes')
+    rates = {key: inner.pop(key) for key in ('lr', 'weight_decay') if key in inner}
+    cfg.optim_wrapper.optimizer = ConfigDict(outer | dict(inner=inner) | rates)
 
 
 def _with_pipelines(loader: dict) -> list[dict]:

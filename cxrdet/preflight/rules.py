@@ -192,6 +192,8 @@ _ROWS = {  # kind of rule -> its rows
          'mmdet.models.task_modules.prior_generators.AnchorGenerator'),
         (_IN_MODEL + r'.*\.max_per_img$', Expected('integer', 1, also=(-1, None)),
          'mmdet.models.dense_heads.base_dense_head.BaseDenseHead'),
+        (_IN_MODEL + r'(.*\.)?test_cfg\.(.*\.)?(score_thr|iou_threshold)$', Expected('number', high=1),
+         'mmdet.models.layers.multiclass_nms'),
         (r'_hooks\.(\w+\.)?plot_every$', Expected('number', 0, also=()), 'cxrdet.engine.hooks.history.HistoryHook'),
     ),
     'needs': (
@@ -215,6 +217,7 @@ _ROWS = {  # kind of rule -> its rows
         (r'\.dataset$', 'file_problems', 'mmengine.dataset.BaseDataset'),
         ('^param_scheduler$', '_scheduler_ends', 'mmengine.optim._ParamScheduler'),
         ('^optim_wrapper$', '_multiplied_rates', 'mmengine.optim.DefaultOptimWrapperConstructor'),
+        ('^(val|test)_evaluator$', '_equal_metric_names', 'mmengine.evaluator.Evaluator.evaluate'),
         (r'\.loss_cls$', '_untold_sigmoids', 'mmdet.models.dense_heads.AnchorHead'),
         (r'\.loss_bbox$', '_losses_of_deltas', 'mmdet.models.roi_heads.BBoxHead.loss'),
     ),

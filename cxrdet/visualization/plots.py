@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -141,6 +142,11 @@ def _draw_curves(axes: Axes, panel: Panel) -> None:
         axes.annotate(f'{panel.best[1]:.4g}', panel.best, textcoords='offset points', xytext=(-4, 4), ha='right',
                       fontsize=8, color=_INK)
     if panel.log_y:
+        values = np.concatenate([np.asarray(line.y, np.float64) for line in panel.lines] or [np.empty(0)])
+        values = values[np.isfinite(values) & (values > 0)]
+        if values.size and values.max() < 1.001 * values.min():  # of one value matplotlib would make an empty range
+            axes.set_autoscaley_on(False)
+            axes.set_ylim(values.min() / 4, values.min() * 4)
         low, high = axes.get_ylim()
         axes.yaxis.set_major_locator(LogLocator(subs=(1, ) if high > 100 * low else (1, 2, 5)))
         axes.yaxis.set_major_formatter('{x:g}')

@@ -60,6 +60,9 @@ def test_missing_file_of_converted_weights(tmp_path):
 def test_missing_pretrained_file(tmp_path):
     with pytest.raises(ConfigError, match=r'weights .*none\.pth of ResNet cannot be read(.|\n)*--from-scratch'):
         check_pretrained(pretrained(str(tmp_path / 'none.pth')))
+    student = Config(dict(model=dict(type='A', student=pretrained(str(tmp_path / 'none.pth')).model)))
+    with pytest.raises(ConfigError, match=r'model\.student\.backbone\.init_cfg\.checkpoint=FILE'):
+        check_pretrained(student)
 
 
 def test_pretrained_file_is_read(tmp_path):

@@ -45,6 +45,8 @@ WRONG = [
     ['report', *C, '--out', 'x.html', '--pictures', '-1'], ['compare', *C, '--out', 'x.txt'],
     ['compare', *C, '--out', 'x.png', '--columns', '0'], ['compare', *C, '--out', 'x.png', '--images', '0'],
     ['plot-curves', 'r', '--out', 'x.txt'], ['browse-data', 'c.py', '--out-dir', 'o', '--columns', '0'],
+    ['train', 'c.py', '--train-limit', '99999999999999999999'], ['balance-data', 'd', 'o', '--target', str(2 ** 31)],
+    ['diagnose', *C, '--workers', '9999999'], ['balance-data', 'd', 'o', '--targets', 'a=99999999999999999999'],
     ['browse-data', 'c.py', '--out-dir', 'o', '--number', '0'], ['publish', 'w.pth', 'x.txt'],
 ]
 
@@ -55,6 +57,19 @@ def test_a_wrong_option_is_refused_in_one_line(argv, capsys):
     said = capsys.readouterr()
     assert said.out == ''
     assert said.err.startswith('error: ') and said.err.count('\n') == 1
+
+
+@pytest.mark.parametrize(('argv', 'meant'), [
+    (['train', 'c.py', '--sed', '3'], '--seed'), (['prepare-data', 'cell-phantoms', 'd'], 'cell-phantom'),
+    (['predict', *C, 'i', '--out-dir', 'o', '--format', 'cocoo'], 'coco')])
+def test_what_may_have_been_meant(argv, meant, capsys):
+    assert main(argv) == 2
+    assert f'Did you mean "{meant}"?' in capsys.readouterr().err
+
+
+def test_options_of_the_config_may_come_in_several_places():
+    args = command_parser('train').parse_args(['c.py', '--cfg-options', 'a=1', '--seed', '3', '--cfg-options', 'b=2'])
+    assert args.cfg_options == ['a=1', 'b=2'] and args.seed == 3
 
 
 @pytest.mark.parametrize(('argv', 'option'), [

@@ -35,6 +35,15 @@ def test_env_names_versions_and_nothing_private(capsys):
     assert platform.node() not in text.replace('none', '') or len(platform.node()) < 4
 
 
+def test_env_tells_what_is_broken_instead_of_ending(capsys, monkeypatch):
+    def broken():
+        raise ImportError('libcudart.so: cannot open\n shared object')
+    monkeypatch.setattr('cxrdet.cli.commands.env._processor', broken)
+    assert main(['env']) == 0
+    text = capsys.readouterr().out
+    assert '\nprocessor     ImportError: libcudart.so: cannot open shared object\n' in text and '\nvariables ' in text
+
+
 @pytest.fixture
 def checkpoint(tmp_path):
     """One as a training writes it, with all that should not leave the house."""

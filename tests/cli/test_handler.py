@@ -26,6 +26,8 @@ def end(error):
     (end(OSError(errno.ENOSPC, 'full', '/d/.cxrdet/predict.tmp/new/a.json')), 2, 'error: /d/a.json: '),
     (end(OSError(errno.ENOSPC, 'full', '/d/.cxrdet/browse_data.train.tmp')), 2, 'error: /d: '),
     (end(PermissionError(errno.EACCES, 'no', '/d/x')), 2, 'error: /d/x: Permission denied: '),
+    (end(OSError(errno.ENOSPC, 'full', 'standard output')), 2, 'error: standard output: No space left on device: '),
+    (end(ImportError('undefined symbol: x', name='mmcv._ext')), 2, f'error: {__file__}: undefined symbol: x: '),
     (end(KeyboardInterrupt()), 130, "Stopped by Ctrl-C. To go on from the newest checkpoint: cxrdet train 'a b.py' "
                                     '--resume\n'),
     (end(Terminated('the state is in iter_3.pth.')), 143, 'Stopped by SIGTERM: the state is in iter_3.pth. To go on ')])
@@ -86,6 +88,11 @@ def test_a_fault_of_ours_keeps_its_traceback_and_asks_for_a_report(capsys):
     said = capsys.readouterr().err
     assert 'Traceback' in said and 'ZeroDivisionError' in said
     assert 'Please report it' in said and '\nPython ' in said
+
+
+def test_a_broken_import_of_ours_is_a_fault(capsys):
+    assert guarded('train', ARGS, end(ImportError('no name x', name='cxrdet.core'))) == 1
+    assert 'Please report it' in capsys.readouterr().err
 
 
 def test_what_follows_from_another_process_is_no_fault_of_ours(capsys, monkeypatch):

@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from cxrdet.core.annotation_checks import check_balance, check_boxes, check_table, class_counts
+from cxrdet.core.annotation_checks import check_balance, check_boxes, check_table, check_usable, class_counts
+from cxrdet.core.errors import DataError
 from cxrdet.core.issues import DataTable, Finding, Place, has_errors
 from cxrdet.curation.repair import plan_mending
 
@@ -90,6 +91,8 @@ def test_nothing():
     empty = DataTable('coco')
     assert check_table(empty) == [] and not has_errors([])
     assert plan_mending(empty, []).changes == []
+    with pytest.raises(DataError, match='nothing would be left.*the list is empty'):
+        plan_mending(empty, [Finding('error', 'bad_image', 'the list is empty')])
 
 
 def test_plan():
@@ -103,6 +106,39 @@ def test_plan():
     log = [change.as_dict() for change in plan.changes]
     assert {entry['change'] for entry in log} == {'box put in order', 'clipped box', 'dropped box'}
     assert next(e for e in log if e['change'] == 'clipped box')['before'] == [-5, 10, 50, 60]
+
+
+@pytest.mark.parametrize('boxes, changed, level', [
+    ([(9, 9, 60, 60)], {}, 'warning'), ([], {}, 'error'), ([(9, 9, 9.5, 60)], {}, 'error'),
+    ([(200, 9, 260, 60)], {}, 'error'),
+    ([(9, 9, 60, 60)], {'crowd': [True]}, 'error'), ([(9, 9, 60, 60)], {'box_label': [-1]}, 'error'),
+    ([(9, 9, 60, 60)], {'box_entries': [{'ignore': 1}]}, 'error'), ([(60, 9, 9, 60)], {}, 'error')])
+def test_a_set_without_a_box_to_learn_from(boxes, changed, level):
+    """The whole set, or a split of two: train has the box. What --fix puts in order can be learned from."""
+    columns = table(boxes, images=2, splits=['train', 'val'])
+    for name, values in changed.items():
+        setattr(columns, name, np.array(values) if name != 'box_entries' else values)
+    findings = check_usable(columns)
+    assert [(finding.level, finding.code) for finding in findings] == [(level, 'no_usable_box')]
+    assert ('val' in findings[0].text) == (level == 'warning')
+    left = plan_mending(columns, check_table(columns)).left
+    assert has_errors(left) == (level == 'error' and boxes != [(60, 9, 9, 60)])
+
+
+def test_sets_of_labels_need_no_box():
+    assert check_usable(DataTable('folder', names=['a'])) == []
+    assert check_usable(DataTable('csv', names=['a'], labels=np.zeros((1, 0), bool))) == []
+
+
+def test_nothing_goes_for_a_twin_that_is_gone():
+    """Row 2 repeats row 0, which equals row 2 as well: one of the two stays. So with boxes of which one is bad."""
+    columns = table(images=3, boxes=[(0, 0, 50, 50), (0, 0, 50, 50)], image=[0, 0])
+    plan = plan_mending(columns, [Finding('warning', 'equal_images', 'equal', image=0, other=2),
+                                  Finding('error', 'image_twice', 'twice', image=2, other=0),
+                                  Finding('warning', 'duplicate_box', 'twice', image=0, box=1, other=0),
+                                  Finding('error', 'bad_box', 'bad', image=0, box=0)])
+    assert len(plan.drop_images) == 1 and plan.drop_images < {0, 2}
+    assert plan.drop_boxes - {1} == {0} and (1 in plan.drop_boxes) == (0 in plan.drop_images)
 
 
 def test_of_two_splits_the_one_for_learning_loses_its_image():

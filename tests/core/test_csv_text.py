@@ -41,6 +41,13 @@ def _is_number(text):
         return False
 
 
+@pytest.mark.parametrize('first', ['sep=;', '"sep=;"'])
+@pytest.mark.parametrize('end', ['\n', '\r\n', '\r'])
+def test_the_line_in_which_a_spreadsheet_names_its_separator(tmp_path, first, end):
+    (tmp_path / 'a.csv').write_bytes(end.join([first, 'a,1;b', '1;2', '3']).encode())
+    assert read_table(tmp_path / 'a.csv') == (['a,1', 'b'], [(3, ('1', '2'))], [(4, '1 cells, but the header has 2')])
+
+
 def test_lines_are_counted_and_torn_quotes_are_told(tmp_path):
     (tmp_path / 'a.csv').write_bytes(b'a,b\r\n"1\n2",3\r4,\'=5\n6,"7')
     header, rows, faults = read_table(tmp_path / 'a.csv')

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from cxrdet.core.equal_files import equal_files
+from cxrdet.core.equal_files import equal_files, equal_groups
 
 
 @pytest.fixture
@@ -50,3 +50,12 @@ def test_files_of_different_sizes_are_not_opened(folders, tmp_path, monkeypatch)
     (tmp_path / 'long').write_bytes(b'1' * 77)
     monkeypatch.setattr('builtins.open', lambda *_: pytest.fail('opened'))
     assert equal_files(folders[0], [tmp_path / 'long']) == []
+
+
+def test_groups_of_one_list_against_a_comparison_of_all_with_all(folders):
+    paths = [str(path) for side in folders for path in side]
+    expected = {frozenset(other for other in paths if filecmp.cmp(path, other, shallow=False)) for path in paths}
+    found = equal_groups([*paths, paths[0]])
+    assert len(found) == len({frozenset(same) for same in found})
+    assert {frozenset(same) for same in found} == {same for same in expected if len(same) > 1}
+    assert equal_groups([]) == []

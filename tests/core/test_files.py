@@ -113,6 +113,12 @@ def test_text_plain_marked_or_gzipped(tmp_path, content):
     assert read_text(tmp_path / 't') == 'a,b\r\n\u00e9'
 
 
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-16-le', 'utf-16-be', 'utf-32', 'utf-32-le', 'utf-32-be'])
+def test_text_of_wide_characters(tmp_path, encoding):
+    (tmp_path / 't').write_bytes('a,b\r\n\u00e9'.encode(encoding))
+    assert read_text(tmp_path / 't') == 'a,b\r\n\u00e9'
+
+
 def test_empty_text(tmp_path):
     (tmp_path / 't').touch()
     assert read_text(tmp_path / 't') == ''
@@ -121,6 +127,7 @@ def test_empty_text(tmp_path):
 @pytest.mark.parametrize(('content', 'message'), [
     (b'ab\xff', r't: the list is not UTF-8 text \(byte 2\)\.'),
     (gzip.compress(b'abc' * 99, mtime=0)[:20], 't: cannot read the list: '),
+    (b'PK\x03\x04\x14', 't: the list is no text but a ZIP archive'),
     (b'\x1f\x8bnothing', 't: cannot read the list: '), (None, 't: cannot read the list: No such file or directory')])
 def test_text_that_cannot_be_read(tmp_path, content, message):
     if content is not None:
@@ -145,3 +152,9 @@ def test_a_lock_that_another_holds(tmp_path):
             files.lock_file(other.fileno())
     with open(tmp_path / 'lock') as again:
         assert files.lock_file(again.fileno()) is True
+
+
+@pytest.mark.parametrize('name', ['x' * 251 + '.txt', 'ä' * 125 + '.json'])
+def test_a_name_as_long_as_can_be(tmp_path, name):
+    write_atomic(tmp_path / name, 'whole')
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, 'whole')]

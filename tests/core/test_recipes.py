@@ -36,6 +36,10 @@ def test_a_file_goes_before_a_recipe_of_its_name(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(('name', 'message'), [
     ('densnet121_nih', 'Did you mean "densenet121_nih"'), ('configs/none.py', 'configs/none.py: no such config file'),
+    ('configs/faster_rcnn_fpn_cell_albu.py', r'Did you mean "faster_rcnn_fpn_cell\+albumentations"'),
+    ('faster_rcnn_fpn_cell_multiscale', r'"faster_rcnn_fpn_cell\+multi_scale"'),
+    ('faster_rcnn_fpn_cell_ohem', r'"faster_rcnn_fpn_cell\+ohem"'),
+    ('faster_rcnn_fpn_cell_', 'Did you mean "faster_rcnn_fpn_cell"'),
     ('cxrdet::none.py', 'no such config file'), ('elsewhere/densenet121_nih.py', 'no such config file'),
     ('', 'no such config file')])
 def test_no_such_config(name, message, tmp_path, monkeypatch):
@@ -67,11 +71,15 @@ def test_a_config_anywhere_inherits_from_the_package(base, tmp_path):
     assert cfg.model.type == 'FasterRCNN' and cfg.model.backbone.depth == 34
 
 
-def test_a_base_that_is_not_there(tmp_path):
+@pytest.mark.parametrize(('base', 'message'), [
+    ('cxrdet::faster_rcnn_bifpn_sell.py', 'Did you mean "faster_rcnn_bifpn_cell"'),
+    ('./resnet34_nih_old.py', 'resnet34_nih_old.py: no such file.* _base_ = "cxrdet::resnet34_nih_old.py"'),
+    ('other.py', 'other.py: no such file')])
+def test_a_base_that_is_not_there(base, message, tmp_path):
     from cxrdet.preflight.config import load_config
     path = tmp_path / 'mine.py'
-    path.write_text("_base_ = 'cxrdet::faster_rcnn_bifpn_sell.py'\n")
-    with pytest.raises(ConfigError, match='Did you mean "faster_rcnn_bifpn_cell"'):
+    path.write_text(f"_base_ = '{base}'\n")
+    with pytest.raises(ConfigError, match=message):
         load_config(path)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cxrdet.core.errors import DataError
-from cxrdet.core.splits import check_disjoint, grouped_folds, grouped_split, shared_groups
+from cxrdet.core.splits import check_disjoint, grouped_folds, grouped_split, groups_with, shared_groups
 
 
 def chi_square(columns, part, shares):
@@ -96,6 +96,31 @@ def test_names_of_classes_are_labels_too():
     names = np.array(['cat', 'dog'] * 30)
     part = grouped_folds(names, None, 3)
     assert [[(names[part == fold] == name).sum() for name in ('cat', 'dog')] for fold in range(3)] == [[10, 10]] * 3
+
+
+@pytest.mark.parametrize('seed', range(12))
+def test_every_row_is_in_one_fold_and_no_group_in_two(seed):
+    """Sets of 5 to 60 rows, some groups of one row, some of half the set; 2 to 5 folds."""
+    rng = np.random.default_rng(seed)
+    rows, folds = int(rng.integers(5, 60)), int(rng.integers(2, 6))
+    groups = np.r_[np.arange(folds), rng.zipf(1.6, rows) % (folds + rows // 3)]
+    labels = np.where(rng.random((len(groups), 3)) < .1, np.nan, rng.random((len(groups), 3)) < rng.random(3))
+    fold = grouped_folds(labels, groups, folds, seed=seed)
+    assert fold.shape == groups.shape and set(fold.tolist()) == set(range(folds))
+    for group in np.unique(groups):
+        assert len(set(fold[groups == group].tolist())) == 1
+    own = [np.nansum(labels[fold == k], axis=0) for k in range(folds)]
+    most = max(np.nansum(labels[groups == group], axis=0).max() for group in np.unique(groups))
+    by_chance = rng.permutation(len(np.unique(groups))) % folds
+    other = by_chance[np.unique(groups, return_inverse=True)[1]]
+    drawn = [np.nansum(labels[other == k], axis=0) for k in range(folds)]
+    assert np.ptp(own, axis=0).max() <= max(np.ptp(drawn, axis=0).max(), most + 1)
+
+
+def test_groups_with_a_label_by_hand():
+    labels = [[1, 0, np.nan], [1, 0, 0], [0, 1, 0], [1, 1, np.nan]]
+    assert groups_with(labels, ['a', 'a', 'b', 'c']).tolist() == [2, 2, 0]
+    assert groups_with(np.zeros((0, 2)), []).tolist() == [0, 0]
 
 
 def test_rows_without_group_are_their_own():

@@ -1,5 +1,7 @@
 """Control characters in names do not reach a terminal."""
 import logging
+import os
+import subprocess
 import sys
 import warnings
 
@@ -53,3 +55,26 @@ def test_the_handlers_of_mmengine_write_it(guarded, tmp_path, capsys):
         handler.flush()
     assert 'class \\x1b]0;x\\x07' in (tmp_path / 'a.log').read_text()
     assert '\x07' not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('arguments', [['--help'], ['list'], ['tarin']])
+@pytest.mark.parametrize('closed', [0, 1, 2], ids=['stdin', 'stdout', 'stderr'])
+def test_a_closed_stream_is_no_fault(arguments, closed):
+    run = subprocess.run([sys.executable, '-m', 'cxrdet', *arguments], capture_output=True, text=True,
+                         preexec_fn=lambda: os.close(closed))
+    assert run.returncode == (2 if arguments == ['tarin'] else 0) and 'Traceback' not in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize('arguments', [['--help'], ['list']])
+def test_a_full_output_is_named(arguments):
+    with open('/dev/full', 'w') as full:
+        run = subprocess.run([sys.executable, '-m', 'cxrdet', *arguments], stdout=full, stderr=subprocess.PIPE,
+                             text=True)
+    assert run.returncode == 2 and run.stderr.startswith('error: standard output: ') and run.stderr.count('\n') == 1
+
+
+def test_an_output_of_ascii_takes_escapes():
+    code = "from cxrdet.core.terminal import guard_output, say; guard_output(); say('\\u2026 \\xe4')"
+    run = subprocess.run([sys.executable, '-c', code], stdout=subprocess.PIPE, check=True,
+                         env={**os.environ, 'PYTHONIOENCODING': 'ascii'})
+    assert run.stdout.split() == [b'\\u2026', b'\\xe4']

@@ -181,11 +181,13 @@ def test_images_with_objects_are_no_backgrounds(tmp_path, oracle):
     reasons = {Path(file).name: why for file, why in report['backgrounds_refused'].items()}
     assert reasons.keys() == {'twin.png', '0.png'} and 'gives it 1 boxes' in reasons['0.png']
     assert report['backgrounds'] == report['backgrounds_unchecked'] == 4
+    assert 'no hard negative: ' not in balance_text(report)
     model = oracle({'cell.png': [(5, 5, 50, 50, .8)]})
     report = balance_data(root, tmp_path / 'out', target=0, backgrounds=Backgrounds(folder, model))
     assert {Path(file).name for file in report['backgrounds_refused']} == {'twin.png', '0.png', 'cell.png'}
     assert (report['backgrounds'], report['backgrounds_unchecked'], report['hard_negatives']) == (3, 0, 0)
     assert 'not taken as background: ' in balance_text(report)
+    assert report['alarms_looked_for'] and 'no hard negative: ' in balance_text(report)
     for name in ('1.png', '2.png', 'free.png', 'cell.png'):
         (folder / name).unlink()
     with pytest.raises(DataError, match='none of these 2 images is a background'):

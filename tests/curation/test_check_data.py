@@ -468,6 +468,7 @@ def test_names_that_lead_out_of_a_table(tmp_path, pictures):
         (tmp_path / 'set' / folder).mkdir(parents=True)
     (tmp_path / 'set' / 'images' / 'a.png').write_bytes(pictures[0])
     (tmp_path / 'b.png').write_bytes(pictures[1])
+    (tmp_path / 'set' / 'label2id.json').write_text('{"x": 0}')
     (tmp_path / 'set' / 'metadata.csv').write_text('path,label\nlists/../images/a.png,x\n../b.png,x\n/etc/hosts,x\n')
     report = check_data(tmp_path / 'set', fix=tmp_path / 'fixed')
     assert found(report) == {('outside_file', 'metadata.csv', f'line {line}'): 1 for line in (3, 4)}

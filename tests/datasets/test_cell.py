@@ -376,6 +376,15 @@ def test_lungs(real_data):
     assert all(path.is_file() for path in CellDataset.image_files(cfg | {'on_bad_annotation': 'drop'}))
 
 
+def test_images_of_another_size_than_is_stated(tmp_path):
+    """Looked at before a run, by their headers; those that cannot be read are told elsewhere."""
+    cfg = coco_set(tmp_path, images=(1, 2, 4))
+    for key, shape in ((1, (HEIGHT, WIDTH)), (2, (WIDTH, HEIGHT))):
+        cv2.imwrite(str(tmp_path / 'images' / f'{key}.png'), np.zeros(shape, np.uint8))
+    with pytest.raises(DataError, match=rf'images\[1\] \(id 2\): "2.png" has {HEIGHT} x {WIDTH} px, its'):
+        CellDataset.check_contents(cfg)
+
+
 GOOD = [(1, 10, 5, 5, 10, 10, {}), (2, 20, 30, 9, 12, 9, {})]
 NOTHING_TO_USE = {
     'normalised': ([(1, 10, 0.1, 0.2, 0.3, 0.4, {}), (2, 20, 0, 0, 1, 1, {})], 'look normalised'),

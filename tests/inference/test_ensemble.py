@@ -312,6 +312,7 @@ def test_classes_in_the_order_of_a_data_set_that_keeps_to_its_own(checkpoints, m
     ([], 'a config is needed'),
     ([CONFIG], 'A checkpoint is needed: only an ensemble whose members all name theirs'),
     (['--ensemble', 'a.pth'], 'expected CONFIG:CHECKPOINT'),
+    (['--ensemble', 'faster_rcnn_bifpn_cell_tiny:none.pth'], 'none.pth: no such checkpoint file'),
     (['--ensemble', 'none.py:a.pth'], 'none.py: no such config file'),
     (['--ensemble', f'{CONFIG}:none.pth'], 'none.pth: no such checkpoint file'),
     ([CONFIG, '{a}', '--ensemble', f'{CONFIG}:{{a}}'], 'an ensemble takes no checkpoint beside'),

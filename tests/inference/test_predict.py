@@ -326,6 +326,8 @@ def test_no_images(config, checkpoint, tmp_path):
         predict(config, checkpoint, tmp_path, out_dir=tmp_path / 'out')
     with pytest.raises(DataError, match='nowhere: no such image or folder'):
         predict(config, checkpoint, tmp_path / 'nowhere', out_dir=tmp_path / 'out')
+    with pytest.raises(DataError, match='empty name'):  # not what lies in the current folder
+        predict(config, checkpoint, '', out_dir=tmp_path / 'out')
 
 
 @pytest.mark.parametrize('change, text', [

@@ -88,6 +88,9 @@ D, H = 'train_dataloader', 'default_hooks'
     (f"{D}['dataset'] = None", f'{D}.dataset', 'a dict, got None'),
     ('load_from = 5', 'load_from', 'text or None, got 5'),
     ('work_dir = 5', 'work_dir', 'text or None, got 5'), ("log_level = 'LOUD'", 'log_level', "DEBUG or .* got 'LOUD'"),
+    ("custom_hooks = [dict(typ='EMAHook')]", 'custom_hooks.0', 'a dict with "type", got the keys typ.*mean "typ"'),
+    (f"{D}['dataset']['pipeline'].insert(0, dict(keep_ratio=True))", f'{D}.dataset.pipeline.0', 'a dict with "type"'),
+    ('param_scheduler = [{}]', 'param_scheduler.0', 'a dict with "type", got the keys none'),
     # values out of range
     (f"{D}['batch_size'] = 0", f'{D}.batch_size', 'an integer of at least 1, got 0'),
     (f"{D}['batch_size'] = 2.5", f'{D}.batch_size', 'an integer of at least 1, got 2.5'),

@@ -13,7 +13,15 @@ from torch import nn
 
 from cxrdet.core.errors import ConfigError
 from cxrdet.core.recipes import find_config
-from cxrdet.preflight.check import _multiplied_rates, _part, check_config, config_problems, examine, takes
+from cxrdet.preflight.check import (
+    _multiplied_rates,
+    _part,
+    advice_before_training,
+    check_config,
+    config_problems,
+    examine,
+    takes,
+)
 from cxrdet.preflight.data import check_run, follow_classes, image_problems, pack_for_metrics
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'
@@ -315,6 +323,7 @@ def test_images(tmp_path):
     assert image_problems('x', [there, hollow, *lost]) == [
         f'x: 7 of 9 image files are not there: {first_five}, …', f'x: 1 of 9 image files are empty (0 bytes): {hollow}']
     assert image_problems('x', [there]) == []
+    assert image_problems('x', [tmp_path]) == [f'x: 1 of 1 image files are not there: {tmp_path} (a folder)']
     assert image_problems('x', []) == []
 
 
@@ -507,6 +516,19 @@ def test_losses_that_fit(config, head, loss):
     assert loss_lines(config, head, loss) == []
 
 
+@pytest.mark.parametrize(('loss', 'predictor', 'lines'), [
+    ('RoIFocalLoss', {}, 1), ('RoIFocalLoss', dict(type='cxrdet.PriorLinear'), 0),
+    ('RoIFocalLoss', dict(type='cxrdet.PriorLinear', prior=0.5), 0), ('OHEMLoss', {}, 1), ('plain', {}, 0)])
+def test_focal_scores_that_start_at_a_half(loss, predictor, lines):
+    cfg = Config.fromfile(find_config('faster_rcnn_bifpn_cell'))
+    head, focal = cfg.model.roi_head.bbox_head, dict(type='cxrdet.RoIFocalLoss')
+    if loss != 'plain':
+        head.loss_cls = focal if loss == 'RoIFocalLoss' else dict(type='cxrdet.OHEMLoss', loss=focal)
+    head.cls_predictor_cfg = predictor
+    told = list(advice_before_training(examine(cfg)))
+    assert [line.partition(':')[0] for line in told] == ['model.roi_head.bbox_head.cls_predictor_cfg'] * lines
+
+
 @pytest.mark.parametrize(('config', 'head'), [
     ('faster_rcnn_bifpn_cell', 'roi_head.bbox_head'), ('faster_rcnn_bifpn_cell', 'rpn_head'),
     ('retinanet_bifpn_cell', 'bbox_head')])
@@ -522,6 +544,19 @@ def test_heads_that_decode_by_themselves_take_losses_of_boxes():
     for name in ('atss/atss_r50_fpn_1x_coco.py', 'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
                  'ddod/ddod_r50_fpn_1x_coco.py'):
         assert config_problems(get_config(f'mmdet::{name}')) == []
+
+
+# --- Metrics of one evaluation that give a value of the same name.
+
+
+@pytest.mark.parametrize(('prefix', 'lines'), [
+    (None, ['val_evaluator.1: cxrdet.ConfusionMatrixMetric and Accuracy (val_evaluator.0) both give accuracy/top1; '
+            'leave one out, or give this one a name of its own: val_evaluator.1.prefix=confusion']),
+    ('confusion', [])])
+def test_metrics_of_one_name(prefix, lines):
+    cfg = Config.fromfile(find_config('resnet18_csv'))
+    cfg.val_evaluator = [dict(type='Accuracy', topk=(1, )), dict(type='cxrdet.ConfusionMatrixMetric', prefix=prefix)]
+    assert config_problems(cfg) == lines
 
 
 # --- Rates that stand where MMEngine does not look for them.

@@ -1,4 +1,6 @@
 """From a config file and a command line to a config."""
+import sys
+
 import pytest
 from mmengine.config import Config
 
@@ -64,7 +66,7 @@ def test_cfg_options_are_merged(config_file):
 
 @pytest.mark.parametrize(('text', 'message'), [
     ('model = dict(', 'the config cannot be read: SyntaxError'),
-    ("_base_ = './missing.py'", 'the config cannot be read: FileNotFoundError'),
+    ("_base_ = './missing.py'", 'the config cannot be read: .*/missing.py: no such file'),
     ('model = dict(type=Missing)', 'the config cannot be read: NameError'),
 ])
 def test_unreadable_config(tmp_path, text, message):
@@ -77,6 +79,16 @@ def test_unreadable_config(tmp_path, text, message):
 def test_missing_config(tmp_path):
     with pytest.raises(ConfigError, match='no such config file'):
         load_config(tmp_path / 'none.py')
+
+
+def test_imports_given_as_an_option(config_file, tmp_path, monkeypatch):
+    (tmp_path / 'mine_given_late.py').write_text('import sys\nsys.given_late = 1\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, 'given_late', 0, raising=False)
+    load_config(config_file, cfg_options=['custom_imports.imports=[mine_given_late]'])
+    assert sys.given_late == 1
+    with pytest.raises(ConfigError, match='custom_imports: .*nothere_xyz'):
+        load_config(config_file, cfg_options=['custom_imports.imports=[nothere_xyz]'])
 
 
 def test_malformed_option(config_file):

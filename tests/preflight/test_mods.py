@@ -80,6 +80,36 @@ def test_options_come_after_mods():
         type='cxrdet.Lookahead', inner=dict(type='AdamW'), k=9, alpha=0.5, lr=1e-3, weight_decay=1e-4)
 
 
+@pytest.mark.parametrize(('recipe', 'optimizer'), [
+    ('resnet18_csv', dict(inner=dict(type='AdamW', fused=True), lr=1e-4, weight_decay=0.01)),
+    ('faster_rcnn_cell_phase0', dict(inner=dict(type='Adam'), lr=1e-3)),
+    ('vit_v2_nih', dict(inner=dict(type='SGD', momentum=0.9, nesterov=True), lr=0.01, weight_decay=1e-4))])
+def test_lookahead_keeps_the_optimizer_of_the_recipe(recipe, optimizer):
+    plain = load_config(recipe).optim_wrapper
+    wrapper = load_config(f'{recipe}+lookahead').optim_wrapper
+    assert wrapper.optimizer.to_dict() == dict(type='cxrdet.Lookahead', k=6, alpha=0.5, **optimizer)
+    assert wrapper.get('paramwise_cfg') == plain.get('paramwise_cfg')
+
+
+def test_no_optimizer_to_put_another_around(tmp_path):
+    with pytest.raises(ConfigError, match=r'\+lookahead: .*optim_wrapper.optimizer'):
+        apply_mods(Config(dict(model=dict(type='A'))), ['lookahead'])
+
+
+@pytest.mark.parametrize('order', ['', '+lookahead'])
+def test_short_names_of_the_data_hold_behind_a_mod_that_moves_them(order):
+    cfg = load_config(f'resnet18_csv+balanced{order}', cfg_options=['img_size=96', 'lr=0.5', 'batch_size=3'])
+    outer = cfg.train_dataloader.dataset
+    assert outer.type == 'ClassBalancedDataset' and cfg.train_dataloader.batch_size == 3
+    assert outer.dataset.pipeline == load_config('resnet18_csv', cfg_options=['img_size=96']
+                                                 ).train_dataloader.dataset.pipeline
+    assert cfg.optim_wrapper.optimizer.lr == 0.5
+
+
+def test_a_rate_given_goes_before_that_of_a_mod():
+    assert load_config('resnet18_csv+lamb', cfg_options=['lr=0.5']).optim_wrapper.optimizer.lr == 0.5
+
+
 def test_a_mod_of_ones_own(tmp_path):
     path = tmp_path / 'slow.py'
     path.write_text("slow = dict(optim_wrapper=dict(optimizer=dict(lr=1e-5)))\n")
@@ -92,7 +122,11 @@ def test_a_mod_of_ones_own(tmp_path):
 @pytest.mark.parametrize(('name', 'message'), [
     ('faster_rcnn_fpn_cell+mosiac', r'\+mosiac: no such mod; there are .*Did you mean "mosaic"'),
     ('faster_rcnn_fpn_cell+', 'no such mod'),
-    ('resnet18_csv+mosaic', r'\+mosaic: expected one size'),
+    ('resnet18_csv+mosaic', r'\+mosaic: .* for detectors.*PackInputs'),
+    ('densenet121_nih+copy_paste', r'\+copy_paste: .* for detectors'),
+    ('densenet121_pcam+albumentations', r'\+albumentations: .* for detectors'),
+    ('resnet34_nih+multi_scale', r'\+multi_scale: .* for detectors'),
+    ('densenet121_pcam+preprocessing', r'\+preprocessing: .*LoadImage'),
     ('resnet18_csv+ohem', r'\+ohem: the config has no model.roi_head')])
 def test_what_cannot_be(name, message):
     with pytest.raises(ConfigError, match=message):
@@ -100,6 +134,7 @@ def test_what_cannot_be(name, message):
 
 
 def test_a_pipeline_without_the_step():
-    cfg = Config(dict(train_dataloader=dict(dataset=dict(type='A', pipeline=[dict(type='LoadImage')]))))
+    pipeline = [dict(type='LoadImage'), dict(type='PackDetInputs')]
+    cfg = Config(dict(train_dataloader=dict(dataset=dict(type='A', pipeline=pipeline))))
     with pytest.raises(ConfigError, match=r'\+albumentations: .*Resize .*LoadImage'):
         apply_mods(cfg, ['albumentations'])

@@ -437,6 +437,11 @@ def kept(run, value):
         raise ValueError('another number')
 
 
+def scored(run, value):
+    from mmdet.models.layers import multiclass_nms
+    multiclass_nms(torch.rand(4, 4), torch.rand(4, 3), value, dict(type='nms', iou_threshold=0.5), 9)
+
+
 def history(run, value):
     from cxrdet.engine.hooks.history import HistoryHook
     HistoryHook(plot_every=value)
@@ -481,6 +486,7 @@ CASES = [(name, bad, good, section(name)) for name, (bad, good) in TOP.items()] 
     ('param_scheduler.start_factor', 0, 0.1, lambda run, v: stepped(run, dict(type='LinearLR', start_factor=v))),
     ('model.roi_head.bbox_head.fc_out_channels', 0, 1, head_of_width),
     ('model.data_preprocessor.pad_size_divisor', 0, 1, padded), ('model.anchor_generator.scales', [-8], [8], anchors),
+    ('model.test_cfg.rcnn.score_thr', 'x', 0.5, scored),
     ('model.test_cfg.max_per_img', -5, 5, kept), ('custom_hooks.plot_every', 'x', 9, history),
     ('param_scheduler.step_size', 0, 1, lambda run, v: stepped(run, dict(type='StepLR', step_size=v)))]
 
@@ -581,6 +587,24 @@ def test_multiplied_rates(runner):
     given = dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(bias_decay_mult=0.0))
     with pytest.raises(ValueError, match='base_wd should not be None'):
         runner().build_optim_wrapper(given)
+
+
+@pytest.mark.parametrize('prefix', [None, 'confusion'])
+def test_equal_metric_names(prefix):
+    """Both metrics of one class an image have a top1, which the evaluator refuses once they have judged."""
+    from mmengine.evaluator import Evaluator
+    from mmpretrain.evaluation import Accuracy
+    from mmpretrain.structures import DataSample
+
+    from cxrdet.evaluation.metrics import ConfusionMatrixMetric
+    evaluator = Evaluator([Accuracy(), ConfusionMatrixMetric(picture=False, prefix=prefix)])
+    evaluator.dataset_meta = dict(classes=('a', 'b'))
+    evaluator.process([DataSample().set_gt_label(0).set_pred_label(0).set_pred_score(torch.tensor([0.9, 0.1]))])
+    if prefix:
+        assert {'accuracy/top1', 'confusion/top1'} <= evaluator.evaluate(1).keys()
+    else:
+        with pytest.raises(ValueError, match='accuracy/top1'):
+            evaluator.evaluate(1)
 
 
 @pytest.mark.parametrize(('use_sigmoid', 'scores'), [(True, 2), (None, 3)])

@@ -65,7 +65,7 @@ def test_one_machine(fake):
     for _ in range(2):
         code, text = run('dist_train.sh', 'c.py', 2, '--cfg-options', 'a=1', 'b="x y"', **fake, OMP_NUM_THREADS='')
         assert code == 0
-        assert '-m torch.distributed.run --nnodes=1 --node_rank=0 --master_addr=127.0.0.1 --master_port=' in text
+        assert f'{TOOLS}/launch.py --nnodes=1 --node_rank=0 --master_addr=127.0.0.1 --master_port=' in text
         assert f'--nproc_per_node=2 {TOOLS}/train.py c.py --cfg-options a=1 b="x y" --launcher pytorch' in text
         assert f'OMP_NUM_THREADS={max(1, cores // 2)}\n' in text
 

@@ -39,7 +39,7 @@ def answers(code, *arguments):
     return text, json.loads(loaded)
 
 
-@pytest.mark.parametrize('name', sorted(path.stem for path in TOOLS.glob('*.py')))
+@pytest.mark.parametrize('name', sorted({path.stem for path in TOOLS.glob('*.py')} - {'launch'}))  # starts the others
 def test_help_loads_no_framework(name):
     text, loaded = answers(ASK, TOOLS / f'{name}.py')
     assert loaded == []

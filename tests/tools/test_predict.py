@@ -50,7 +50,7 @@ def test_arguments_for_classifiers(tool, monkeypatch, capsys, tmp_path):
     call = [str(ROOT / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'), 'a.pth', 'images', '--out-dir', str(tmp_path)]
     assert tool('predict').main([*call, '--operating-point', 'screening', '--calibrate', '--cam']) == 0
     assert (seen['operating_point'], seen['calibrate'], seen['cam']) == ('screening', True, (None, None))
-    assert capsys.readouterr().out.endswith(f'1 findings in 2 images: {tmp_path}\n')
+    assert capsys.readouterr().out.endswith(f'1 finding in 2 images: {tmp_path}\n')
     assert tool('predict').main([*call, '--cam-classes', 'Mass', 'No Finding', '--cam-layer', 'backbone.layer3']) == 0
     assert seen['cam'] == (('Mass', 'No Finding'), 'backbone.layer3') and seen['score_thr'] is None
 

@@ -92,7 +92,7 @@ def test_chest_phantom(run, tmp_path, capsys):
 
 def test_a_wrong_size_has_exit_code_2_and_leaves_nothing(run, tmp_path, capsys):
     assert run(['chest-phantom', str(tmp_path / 'x'), '--size', '8']) == 2
-    assert capsys.readouterr().err == 'error: chest phantoms: size must lie in [64, inf), got 8.\n'
+    assert capsys.readouterr().err == 'error: chest phantoms: size must lie in [64, 8192], got 8.\n'
     assert not (tmp_path / 'x').exists()
 
 

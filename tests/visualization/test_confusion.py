@@ -18,6 +18,15 @@ def test_picture_grows_with_the_classes():
     assert min(shapes[2][:2]) >= 1200  # 30 cells of 42 px
 
 
+def test_picture_of_a_thousand_classes_stays_small():
+    """ImageNet's: no more pixels than 99 classes of 42 px have; the diagonal is still seen."""
+    picture = draw_confusion(np.eye(1000, dtype=int) * 5, names(1000))
+    assert max(picture.shape) < 99 * 42
+    light = draw_confusion(np.zeros((1000, 1000), int), names(1000))
+    assert picture.shape[2] == 3 and (picture.astype(int).sum(axis=2) < 500).sum() > (
+        light.astype(int).sum(axis=2) < 500).sum()
+
+
 def test_shares_of_the_row_give_the_colour():
     """A class of 4 images found whole is as dark as one of 400; numbers differ only in their digits."""
     small, large = (draw_confusion(np.diag([number, number, number]), names(3)) for number in (4, 5))

@@ -1,5 +1,6 @@
 """Panels as files and as SVG: places by hand, gaps, ticks, words, empty panels; the numbers are of tests/core."""
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 
 import cv2
@@ -98,6 +99,10 @@ def test_logarithmic_axes():
     assert texts(parts(line))[:5] == ['1/16', '1/4', '1', '4', '16']
     rate = panel(Line(np.array([1., 2., 3.]), np.array([0., 1e-4, 1e-3])), x_range=None, y_range=None, log_y=True)
     assert {'0.0001', '0.001'} <= set(texts(parts(rate)))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        one = panel(Line(np.array([1.]), np.array([1e-7 + 1e-23])), x_range=None, y_range=None, log_y=True)
+        assert '1e\N{MINUS SIGN}07' in texts(parts(one))
     flat = panel(Line(np.array([1., 2.]), np.array([0.003, 0.003])), x_range=None, y_range=None, log_y=True)
     assert len(texts(parts(flat))) > 4  # there is a number although no power of ten is in sight
 

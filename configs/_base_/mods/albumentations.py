@@ -38,7 +38,7 @@ cell_albu = dict(
     ])
 cell_holes = dict(
     type='CoarseDropout', num_holes_range=(1, 8), hole_height_range=(32, 32), hole_width_range=(32, 32), fill=0, p=0.3)
-albumentations = dict(steps=[dict(instead_of='flip', put=[dict(
+albumentations = dict(needs_step='PackDetInputs', steps=[dict(instead_of='flip', put=[dict(
     type='Albu',
     transforms=[
         dict(type='RandomResizedCrop', size=('{height}', '{width}'), scale=(0.8, 1.0), p=0.5),

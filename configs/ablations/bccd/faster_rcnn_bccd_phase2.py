@@ -1,4 +1,4 @@
-"""faster_rcnn_cell_phase2.py for BCCD on two CPU cores, upon phase 1: EfficientNet-B0 in place of B4, 240 to 320 px.
+"""faster_rcnn_cell_phase2.py for BCCD on two CPU cores, after phase 1: EfficientNet-B0 in place of B4, 240 to 320 px.
 Run: cxrdet train faster_rcnn_bccd_phase2 --data-root data/bccd --from-scratch
 """
 _base_ = ['./faster_rcnn_bccd_phase1.py', '../../_base_/backbones/efficientnet_b0.py']

@@ -1,4 +1,4 @@
-"""faster_rcnn_cell_phase3.py for BCCD on two CPU cores, upon phase 2: OHEM 0.7 and medical preprocessing.
+"""faster_rcnn_cell_phase3.py for BCCD on two CPU cores, after phase 2: OHEM 0.7 and medical preprocessing.
 Run: cxrdet train faster_rcnn_bccd_phase3 --data-root data/bccd --from-scratch
 """
 _base_ = './faster_rcnn_bccd_phase2.py'

@@ -1,8 +1,8 @@
 """Balance the classes of a detection set.
 
-Brings rare classes of a COCO or VOC set up to a number of boxes, by augmented copies of their objects, holds frequent
-ones below a bound, and adds images without objects. A new set is written, with provenance.jsonl and balance.json; the
-old one is only read. A target that was missed is told; the exit code is 0 all the same.
+Brings rare classes of a COCO or VOC set up to a number of boxes by augmented copies of their objects, limits frequent
+classes, and adds images without objects. Writes a new set with provenance.jsonl and balance.json; the old one is only
+read. Missed targets are reported, and do not change the exit code.
 """
 from cxrdet.cli import arguments
 from cxrdet.core.errors import ConfigError
@@ -14,33 +14,34 @@ def add_arguments(parser) -> None:
     share, count = arguments.number('[0, 1]'), arguments.whole(0)
     parser.add_argument('path', help='folder of the set; it must be free of errors (cxrdet check-data)')
     parser.add_argument('out', type=arguments.new_folder, help='folder of the new set')
-    parser.add_argument('--target', type=count, default=1000, metavar='N', help='boxes of each class (default: 1000)')
+    parser.add_argument('--target', type=count, default=1000, metavar='N',
+                        help='boxes wanted of each class (default: 1000)')
     parser.add_argument('--targets', nargs='+', default=[], metavar='CLASS=N',
-                        help='other numbers for some classes; 0: as it is')
+                        help='targets of single classes; 0 leaves a class as it is')
     parser.add_argument('--most', type=arguments.whole(1), metavar='N',
-                        help='boxes of a class at most: images of frequent classes are left out until that holds '
-                             '(default: none is)')
+                        help='largest number of boxes of a class: images of frequent classes are left out until '
+                             'this holds (default: no limit)')
     parser.add_argument('--split', default='train', help='the split to balance (default: train)')
     parser.add_argument('--hard-negatives', nargs=2, metavar=('CONFIG', 'CHECKPOINT'),
                         help='add windows around the false alarms of this detector, as images without objects')
     parser.add_argument('--backgrounds', metavar='DIR',
-                        help='add images that show none of the classes; those with annotated boxes, or in which the '
-                             'detector of --hard-negatives finds something, are refused and told')
+                        help='add images that show none of the classes; images with annotated boxes, or in which the '
+                             'detector of --hard-negatives finds something, are refused and listed')
     parser.add_argument('--max-backgrounds', type=count, default=2000, metavar='N',
-                        help='images without boxes at most, hard negatives first (default: 2000)')
+                        help='largest number of added images without boxes, hard negatives first (default: 2000)')
     parser.add_argument('--alarm-score', type=share, default=0.3, metavar='S',
-                        help='lowest score of a false alarm (default: 0.3)')
+                        help='lowest score of a box that counts as a false alarm (default: 0.3)')
     parser.add_argument('--paste', type=count, default=1, metavar='N',
-                        help='objects of rare classes pasted into a copy at most (default: 1)')
+                        help='largest number of rare objects pasted into a copy (default: 1)')
     parser.add_argument('--augmentation', default='cell', choices=['cell', 'mild'],
-                        help='cell: mirrored, turned, coloured; mild: for chest films, never mirrored (default: cell)')
+                        help='cell: flips, rotation, colour; mild: for chest films, without flips (default: cell)')
     parser.add_argument('--min-visibility', type=share, default=0.3, metavar='SHARE',
-                        help='boxes with less of them left are dropped, and what is left painted over (default: 0.3)')
+                        help='drop boxes of which a smaller share is left, and paint over the rest (default: 0.3)')
     parser.add_argument('--allow-outside', action='store_true',
-                        help='take images too that the annotations name outside the set (by "../" or absolute paths)')
+                        help='also take images outside the set that the annotations name ("../" or absolute paths)')
     arguments.add_device(parser)
     arguments.add_trust(parser)
-    arguments.add_seed(parser, 'the same seed, the same set (default: 0)')
+    arguments.add_seed(parser, 'seed; the same seed gives the same set (default: 0)')
 
 
 def run(args) -> None:
@@ -60,6 +61,6 @@ def run(args) -> None:
 
 def _target(text: str) -> tuple[str, int]:
     name, _, number = text.rpartition('=')
-    if not name or not number.isdecimal():
+    if not name or not number.isdecimal() or len(number) > 9:
         raise ConfigError(f'--targets takes CLASS=N, got "{text}".')
     return name, int(number)

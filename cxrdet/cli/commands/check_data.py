@@ -11,11 +11,11 @@ from cxrdet.core.terminal import say
 
 def add_arguments(parser) -> None:
     parser.add_argument('path', help='folder of the set, or its annotation file')
-    parser.add_argument('--format', default='auto', help='default: by what lies there',
+    parser.add_argument('--format', default='auto', help='default: detected from the files',
                         choices=['auto', 'coco', 'voc', 'yolo', 'cvat', 'labelme', 'label-studio', 'nih', 'csv',
                                  'tfrecord', 'folder'])
-    parser.add_argument('--images', metavar='DIR', help='folder of the images, where it is not the usual one')
-    parser.add_argument('--no-pixels', action='store_true', help='annotations only: no image file is looked at')
+    parser.add_argument('--images', metavar='DIR', help='folder of the images, if not in the usual place')
+    parser.add_argument('--no-pixels', action='store_true', help='check the annotations only, open no image')
     arguments.add_workers(parser, low=1)
     parser.add_argument('--json', type=arguments.new_file('.json'), metavar='FILE.json',
                         help='write everything that was found to this file')
@@ -24,13 +24,13 @@ def add_arguments(parser) -> None:
                              'COCO, VOC, NIH or CSV set')
     parser.add_argument('--link', action='store_true', help='with --fix: symbolic links to the images, not copies')
     parser.add_argument('--allow-outside', action='store_true',
-                        help='read images too that the annotations name outside the set (by "../" or absolute paths)')
+                        help='also read images outside the set that the annotations name ("../" or absolute paths)')
     parser.add_argument('--examples', type=arguments.whole(0), default=3, metavar='N',
-                        help='shown of each finding (default: 3)')
+                        help='examples shown of each finding (default: 3)')
     parser.add_argument('--min-side', type=arguments.number('[0, 1e9]'), default=10, metavar='PX',
-                        help='boxes with a shorter side are tiny (default: 10)')
+                        help='boxes with a shorter side count as tiny (default: 10)')
     parser.add_argument('--min-share', type=arguments.number('[0, 1]'), default=1e-4, metavar='SHARE',
-                        help='so are boxes with a smaller share of the image (default: 0.0001)')
+                        help='so do boxes with a smaller share of the image (default: 0.0001)')
 
 
 def run(args) -> int:

@@ -13,7 +13,8 @@ def add_arguments(parser) -> None:
                         help='pairs in a row (default: %(default)s)')
     parser.add_argument('--score-thr', type=arguments.number('[0, 1]'), default=0.5, metavar='S',
                         help='lowest score shown (default: %(default)s)')
-    parser.add_argument('--worst', action='store_true', help='the images with the most errors, not evenly spaced ones')
+    parser.add_argument('--worst', action='store_true',
+                        help='show the images with the most errors instead of evenly spaced ones')
     arguments.add_device(parser)
     arguments.add_data_root(parser)
     arguments.add_trust(parser)

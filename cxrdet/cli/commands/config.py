@@ -1,4 +1,4 @@
-"""Print a config as it is after its bases and options, or in what it differs from another."""
+"""Print a config with its bases and options resolved, or how it differs from another."""
 from collections.abc import Iterator
 
 from cxrdet.cli import arguments

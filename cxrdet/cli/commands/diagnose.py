@@ -1,8 +1,8 @@
-"""Say what is wrong with a trained model, and what to turn.
+"""Say what is wrong with a trained model, and what to change.
 
 Judges a trained detector or classifier: training against validation, class imbalance, weak classes, types of errors and
-what mending each would give, confusions, sizes, calibration, confounding, the worst images; and which switch addresses
-what was found.
+what fixing each would gain, confusions, sizes, calibration, confounding, the worst images; and names the setting that
+addresses each finding.
 """
 from cxrdet.cli import arguments
 from cxrdet.core.errors import ConfigError
@@ -19,12 +19,12 @@ def add_arguments(parser) -> None:
     parser.add_argument('--worst', type=arguments.whole(0), default=5, metavar='N',
                         help='worst images to show (default: 5)')
     parser.add_argument('--annotate-next', metavar='IMAGES',
-                        help='folder of unlabelled images: also write a list of which to annotate next, those first '
-                             'that the model is unsure of, the more so in weak classes')
+                        help='folder of unlabelled images: also write a list of those to annotate next, most '
+                             'uncertain first, weak classes counted more')
     parser.add_argument('--annotate-csv', type=arguments.new_file('.csv'), metavar='FILE.csv',
-                        help='the file of that list (default: annotate_next.csv)')
+                        help='file of that list (default: annotate_next.csv)')
     parser.add_argument('--annotate-by', choices=['entropy', 'margin'],
-                        help='what the model is unsure by (default: entropy)')
+                        help='measure of uncertainty (default: entropy)')
     arguments.add_cfg_options(parser)
 
 

@@ -1,10 +1,12 @@
-"""Print versions, processor, GPU and image decoders, for the report of a fault.
+"""Print versions, processor, GPU and image decoders, for bug reports.
 
-No path, host or name of yours is in it.
+The output holds no path, host or user name.
 """
 import os
 import platform
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -18,8 +20,8 @@ _LIBRARIES = ('numpy', 'scipy', 'numba', 'albumentations', 'pycocotools', 'faste
 _DECODERS = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'pillow', 'tifffile', 'imagecodecs',
              'h5py')
 _FORMATS = {'jpg': 'JPEG', 'jpg_2000': 'JPEG 2000', 'zlib': 'PNG', 'libtiff': 'TIFF', 'webp': 'WebP', 'avif': 'AVIF'}
-_VARIABLES = ('CXRDET_PRECISION', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'CUDA_VISIBLE_DEVICES', 'ATEN_CPU_CAPABILITY',
-              'ONEDNN_MAX_CPU_ISA')
+_VARIABLES = ('CXRDET_PRECISION', 'CXRDET_MAX_MEGAPIXELS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS',
+              'CUDA_VISIBLE_DEVICES', 'ATEN_CPU_CAPABILITY', 'ONEDNN_MAX_CPU_ISA')
 
 
 def add_arguments(parser) -> None:
@@ -31,14 +33,28 @@ def run(args) -> None:
 
 
 def environment() -> str:
-    """Lines ``name: value``."""
-    facts = {'cxrdet': _own(), 'Python': platform.python_version(),
-             'system': f'{platform.system()} {platform.release()} {platform.machine()}',
-             'packages': _versions(DISTRIBUTIONS), 'libraries': _versions(_LIBRARIES), 'processor': _processor(),
-             'GPU': _gpus(), 'operators': _operators(), 'decoders': _versions(_DECODERS), 'Pillow reads': _formats(),
-             'variables': ', '.join(f'{name}={os.environ[name]}' for name in _VARIABLES if name in os.environ)}
+    """Lines ``name: value``; of what cannot be found out, in a broken installation, the error."""
+    facts = {'cxrdet': _own, 'Python': platform.python_version, 'system': _system,
+             'packages': partial(_versions, DISTRIBUTIONS), 'libraries': partial(_versions, _LIBRARIES),
+             'processor': _processor, 'GPU': _gpus, 'operators': _operators, 'decoders': partial(_versions, _DECODERS),
+             'Pillow reads': _formats, 'variables': _variables}
     width = max(map(len, facts))
-    return '\n'.join(f'{name:<{width}}  {value or "none"}' for name, value in facts.items())
+    return '\n'.join(f'{name:<{width}}  {_told(fact) or "none"}' for name, fact in facts.items())
+
+
+def _told(fact: Callable[[], str]) -> str:
+    try:
+        return fact()
+    except Exception as error:  # of any kind: this is what a report is about
+        return f'{type(error).__name__}: {" ".join(str(error).split())}'.replace(str(Path.home()), '~')
+
+
+def _system() -> str:
+    return f'{platform.system()} {platform.release()} {platform.machine()}'
+
+
+def _variables() -> str:
+    return ', '.join(f'{name}={os.environ[name]}' for name in _VARIABLES if name in os.environ)
 
 
 def _own() -> str:

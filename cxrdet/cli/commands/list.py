@@ -17,25 +17,24 @@ def add_arguments(parser) -> None:
     parser.add_argument('what', nargs='?', choices=[*KINDS, 'all'],
                         help='default: recipes to start from, and mods; with --find everything')
     parser.add_argument('--find', nargs='+', default=[], metavar='WORD',
-                        help='those only whose name or text has all of these words in it, e.g. --find densenet chest')
+                        help='only those whose name or text contains all of these words, e.g. --find densenet chest')
 
 
 def run(args) -> None:
-    from cxrdet.core.recipes import configs_folder, recipes
+    from cxrdet.core.recipes import configs_folder, mods, recipes
     folder, files = configs_folder(), recipes()
     reached = _reached(folder / 'results.csv')
     flat = {name: path for name, path in files.items() if path.parent == folder}
-    mods = {path.stem: path for path in sorted((folder / '_base_' / 'mods').glob('*.py'))}
     chosen = [args.what] if args.what in KINDS else KINDS if args.what or args.find else ('recipes', 'mods')
     entries = {
-        'recipes': partial(recipe_entries, flat, reached), 'mods': partial(recipe_entries, mods, {}),
+        'recipes': partial(recipe_entries, flat, reached), 'mods': partial(recipe_entries, mods(), {}),
         'ablations': partial(recipe_entries, {k: v for k, v in files.items() if k not in flat}, reached),
         'plugins': lambda: plugin_entries(_metafile(folder / 'metafile.yml'), reached)}
     for kind in chosen:
         if lines := list(_found(entries[kind](), args.find)):
             say('\n'.join([KINDS[kind], *lines, '']))
     if not args.what and not args.find:
-        say(f'{len(files) - len(flat)} variants more: cxrdet list ablations. Parts of configs: cxrdet list plugins.')
+        say(f'{len(files) - len(flat)} more variants: cxrdet list ablations. Parts of configs: cxrdet list plugins.')
 
 
 def recipe_entries(files: dict[str, Path], reached: dict[str, list[str]]) -> Iterator[tuple[str, list[str]]]:

@@ -9,33 +9,33 @@ from cxrdet.core.terminal import say
 
 def add_arguments(parser) -> None:
     arguments.add_config(parser)
-    arguments.add_checkpoint(parser, 'checkpoint file; the names of the classes stand in it')
+    arguments.add_checkpoint(parser, 'checkpoint file; it holds the class names')
     parser.add_argument('source', metavar='image_or_folder', help='image file, or folder of images')
     parser.add_argument('--out-dir', required=True, type=arguments.new_folder, metavar='DIR',
-                        help='folder for the results; made if need be')
+                        help='folder for the results; created if missing')
     parser.add_argument('--score-thr', type=arguments.number('[0, 1]'), metavar='S',
-                        help='lowest score of a box that is kept (default: 0.3), or of a class that is called present')
+                        help='lowest score of a box to keep (default: 0.3), or of a class to call present')
     parser.add_argument('--operating-point', metavar='NAME',
-                        help='decide by these thresholds of the checkpoint, e.g. youden, screening (default: the first '
-                             'that was chosen on validation, or 0.5 where none is stored)')
-    parser.add_argument('--calibrate', action='store_true', help='give probabilities after temperature scaling')
+                        help='use these thresholds of the checkpoint, e.g. youden, screening (default: the first that '
+                             'was chosen on validation, or 0.5 if none is stored)')
+    parser.add_argument('--calibrate', action='store_true', help='write probabilities after temperature scaling')
     parser.add_argument('--cam', action='store_true', help='draw Grad-CAM for the findings of each image')
     parser.add_argument('--cam-classes', nargs='+', metavar='NAME',
                         help='draw these classes in every image instead; implies --cam')
     parser.add_argument('--cam-layer', metavar='PATH',
-                        help='layer of the model to look at, e.g. backbone.layer3 (default: the last one that has '
-                             'positions); implies --cam')
+                        help='layer for Grad-CAM, e.g. backbone.layer3 (default: the last one with a spatial map); '
+                             'implies --cam')
     arguments.add_device(parser)
     parser.add_argument('--batch-size', type=arguments.whole(1), default=1, metavar='N',
-                        help='images a step (default: 1)')
+                        help='images per step (default: 1)')
     parser.add_argument('--page', type=arguments.whole(0), metavar='N',
-                        help='of files with several images (pages, frames), take this one, from 0; by default such '
+                        help='image to take from files with several (pages, frames), counted from 0; by default such '
                              'files are refused')
     parser.add_argument('--skip-errors', action='store_true',
                         help='leave out images that cannot be read or predicted, and list them; by default any such '
                              'image is an error')
     parser.add_argument('--format', nargs='+', default=[], choices=['coco', 'yolo', 'label-studio', 'cvat'],
-                        help='write the boxes for annotation tools, too, each into a folder of that name: COCO '
+                        help='also write the boxes for annotation tools, each format into a folder of its name: COCO '
                              'results, YOLO labels with confidence, Label Studio pre-annotations, CVAT for images 1.1')
     parser.add_argument('--no-pictures', action='store_true', help='write JSON and CSV only')
     arguments.add_trust(parser)

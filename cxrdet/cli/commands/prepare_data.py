@@ -1,6 +1,6 @@
 """Make or convert a data set.
 
-Every command may be run again: finished files are kept, and what cxrdet did not write itself is neither replaced nor
+Every command can be run again: finished files are kept, and files that cxrdet did not write are never replaced or
 deleted.
 """
 from cxrdet.cli import arguments
@@ -33,7 +33,7 @@ def _add_phantoms(commands) -> None:
                      help='test images (default: %(default)s)')
     sub.add_argument('--size', type=arguments.whole(1), default=320, metavar='PX',
                      help='side of the images (default: %(default)s)')
-    arguments.add_seed(sub, 'another seed, another set (default: 0)')
+    arguments.add_seed(sub, 'seed; another seed gives another set (default: 0)')
     _add_force(sub)
     sub = _add_command(commands, 'chest-phantom', 'made-up chest films with findings and boxes, laid out as NIH '
                                                   'ChestX-ray14')
@@ -42,7 +42,7 @@ def _add_phantoms(commands) -> None:
                      help='films (default: %(default)s)')
     sub.add_argument('--size', type=arguments.whole(1), default=256, metavar='PX',
                      help='side of the films (default: %(default)s)')
-    arguments.add_seed(sub, 'another seed, another set (default: 0)')
+    arguments.add_seed(sub, 'seed; another seed gives another set (default: 0)')
     _add_force(sub)
 
 
@@ -56,23 +56,24 @@ def _add_voc(commands) -> None:
             sub.add_argument('--corners', choices=['exclusive', 'inclusive'], default='exclusive',
                              help='what xmax and ymax mean: the far edge, or the last pixel counted from 1 '
                                   '(default: %(default)s)')
-    sub = _add_command(commands, 'convert', 'boxes of any format that check_data reads (YOLO, CVAT, labelme, Label '
+    sub = _add_command(commands, 'convert', 'boxes of any format that check-data reads (YOLO, CVAT, labelme, Label '
                                             'Studio, Roboflow, VOC, COCO) to COCO')
     sub.add_argument('source', metavar='set', help='folder of the set, or its file')
-    sub.add_argument('--format', dest='kind', default='auto', help='its format (default: by what lies there)')
-    sub.add_argument('--images', metavar='DIR', help='folder of the images, where it is not the usual one')
+    sub.add_argument('--format', dest='kind', default='auto',
+                     help='format of the set (default: detected from the files)')
+    sub.add_argument('--images', metavar='DIR', help='folder of the images, if not in the usual place')
     _add_conversion(sub, choices=True)
 
 
 def _add_conversion(sub, *, choices: bool) -> None:
     sub.add_argument('out_dir', type=arguments.new_folder, help='folder of the COCO set')
     sub.add_argument('--on-bad', choices=['error', 'drop'], default='error',
-                     help='objects without a name or with a broken box (default: %(default)s)')
+                     help='what to do with objects that have no name or a broken box (default: %(default)s)')
     if choices:
         sub.add_argument('--classes', nargs='+', metavar='NAME', help='classes, in order (default: all)')
         sub.add_argument('--val-share', type=arguments.number('(0, 1)'), metavar='SHARE',
-                         help='split at random instead of as the set is')
-        arguments.add_seed(sub, 'of the random split (default: 0)')
+                         help='split at random with this share for validation (default: splits of the set)')
+        arguments.add_seed(sub, 'seed of the random split (default: 0)')
     _add_link(sub)
     _add_force(sub)
 
@@ -86,14 +87,14 @@ def _add_nih(commands) -> None:
     sub.add_argument('--official', nargs=2, metavar=('TRAIN_VAL_LIST', 'TEST_LIST'),
                      help='the published lists: the first is split into train and val')
     sub.add_argument('--val-share', type=arguments.number('(0, 1)'), metavar='SHARE',
-                     help='films for validation (default: 0.2)')
+                     help='share of films for validation (default: 0.2)')
     sub.add_argument('--test-share', type=arguments.number('[0, 1)'), default=0.0, metavar='SHARE',
-                     help='films for a test list, without --official (default: none)')
+                     help='share of films for a test list, without --official (default: none)')
     sub.add_argument('--folds', type=arguments.whole(0), default=0, metavar='K',
-                     help='K folds instead of train and val')
-    arguments.add_seed(sub, 'of the split (default: 0)')
+                     help='write K folds instead of train and val')
+    arguments.add_seed(sub, 'seed of the split (default: 0)')
     sub.add_argument('--stratify', nargs='+', default=[], metavar='NAME',
-                     help='spread these evenly besides the labels: view, sex')
+                     help='spread these evenly, too, besides the labels: view, sex')
     _add_force(sub)
 
 
@@ -106,7 +107,7 @@ def _add_link(sub) -> None:
 
 
 def _add_force(sub) -> None:
-    sub.add_argument('--force', action='store_true', help='replace another set that this tool made there')
+    sub.add_argument('--force', action='store_true', help='replace another set that cxrdet made there')
 
 
 def run(args) -> None:

@@ -1,17 +1,17 @@
-"""Make a file of a checkpoint to hand on.
+"""Write a checkpoint that can be shared.
 
-It holds the weights, the names of the classes, thresholds and precision, and a digest of what is in it, which also ends
-its name: OUT-1a2b3c4d.pth. It holds no optimizer, no log, no config, and none of the paths, hosts and users that a
-checkpoint of a training names. predict, test, diagnose and report take it with the config as they take any other.
+It holds the weights, class names, thresholds and precision, and a digest of its content, which also ends its name:
+OUT-1a2b3c4d.pth. It holds no optimizer, log or config, and none of the paths, hosts and users that a training
+checkpoint names. predict, test, diagnose and report take it with the config like any other checkpoint.
 """
 from cxrdet.cli import arguments
 from cxrdet.core.terminal import say
 
 
 def add_arguments(parser) -> None:
-    arguments.add_checkpoint(parser, 'checkpoint of a training')
+    arguments.add_checkpoint(parser, 'checkpoint written by a training')
     parser.add_argument('out', type=arguments.new_file('.pth'), metavar='OUT.pth',
-                        help='the new file; the digest is put before the ending')
+                        help='the new file; the digest is added before .pth')
     arguments.add_trust(parser)
 
 

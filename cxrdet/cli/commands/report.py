@@ -2,7 +2,7 @@
 
 Judges a trained detector or classifier and writes one self-contained page: data, model, training curves, scores with
 intervals, classes, curves, confusion matrix, kinds of errors, calibration, pictures of the worst images, advice, and
-how to make the page again.
+how to reproduce the page.
 """
 import argparse
 import shlex
@@ -23,11 +23,11 @@ def add_arguments(parser) -> None:
     parser.add_argument('--work-dir', metavar='DIR',
                         help='work folder of the training (default: work_dirs/<config name>)')
     parser.add_argument('--pictures', type=arguments.whole(0), default=60, metavar='N',
-                        help='at most so many (default: 60)')
+                        help='largest number of pictures in the gallery (default: 60)')
     parser.add_argument('--cam', action=argparse.BooleanOptionalAction, default=None,
                         help='classifiers: Grad-CAM overlays (default: where they can be drawn)')
     parser.add_argument('--samples', type=arguments.whole(1), default=200, metavar='N',
-                        help='bootstrap draws of the intervals and bands (default: 200)')
+                        help='bootstrap draws for the intervals and bands (default: 200)')
     parser.add_argument('--curves', type=arguments.new_folder, metavar='DIR',
                         help='also write the curves as .png files into this folder')
     arguments.add_limit(parser, 'valid', 'validation and test images')

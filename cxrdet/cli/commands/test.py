@@ -17,7 +17,7 @@ def add_arguments(parser) -> None:
     parser.add_argument('--out', type=arguments.new_file('.npz'), metavar='FILE.npz',
                         help='also write the raw predictions')
     parser.add_argument('--no-pictures', action='store_true',
-                        help='draw no ROC curves (of classifiers, by default into WORK_DIR/<time>/curves)')
+                        help='do not draw ROC curves (of classifiers; by default in WORK_DIR/<time>/curves)')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: flips and scales, merged')
     _add_ensemble_arguments(parser)
     arguments.add_trust(parser)
@@ -45,7 +45,7 @@ def _add_ensemble_arguments(parser) -> None:
                             'its own config, or else wbf)')
     group.add_argument('--weights', nargs='+', type=float, metavar='W',
                        help='of the members, or of the views of --tta (default: equal)')
-    group.add_argument('--allow-missing', action='store_true', help='members may lack classes or have others')
+    group.add_argument('--allow-missing', action='store_true', help='allow members with missing or additional classes')
     group.add_argument('--bundle', type=arguments.new_folder, metavar='DIR',
                        help='also write the ensemble as one config and checkpoint, ensemble.py and ensemble.pth')
 

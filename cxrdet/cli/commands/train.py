@@ -6,15 +6,15 @@ def add_arguments(parser) -> None:
     arguments.add_config(parser)
     arguments.add_work_dir(parser)
     parser.add_argument('--run-name', metavar='NAME',
-                        help='a folder for this run in the work folder; auto: named by config and time')
+                        help='put the run into this folder in the work folder; auto: named by config and time')
     parser.add_argument('--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
-                        help='go on from the newest whole checkpoint in the work folder, or from the given one')
+                        help='continue from the newest complete checkpoint in the work folder, or from this one')
     parser.add_argument('--new-schedule', action='store_true',
-                        help='with --resume: learning rates of the config given now, not of the checkpoint')
+                        help='with --resume: learning rates of the config instead of the checkpoint')
     parser.add_argument('--amp', action='store_true', help='mixed precision where the hardware computes it')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
     arguments.add_seed(parser, 'seed of all random generators (default: the one in the config)', default=None)
-    parser.add_argument('--deterministic', action='store_true', help='deterministic kernels')
+    parser.add_argument('--deterministic', action='store_true', help='use deterministic kernels only')
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights, nothing frozen')
     arguments.add_trust(parser)
     arguments.add_limit(parser, 'train', 'training samples')

@@ -36,11 +36,13 @@ def cluster_shapes(shapes, k: int = 5, *, seed: int = 0) -> np.ndarray:
     centres = different[rng.integers(len(different), size=1)]
     while len(centres) < k:  # far from those that are there, as in k-means++
         far = (1 - shape_iou(different, centres).max(axis=1)) ** 2
+        if not far.any():  # the rest differ in their last digit only
+            break
         centres = np.append(centres, different[rng.choice(len(different), size=1, p=far / far.sum())], axis=0)
     for _ in range(100):
         nearest = shape_iou(shapes, centres).argmax(axis=1)
         moved = np.array([np.median(shapes[nearest == j], axis=0) if (nearest == j).any() else centres[j]
-                          for j in range(k)])
+                          for j in range(len(centres))])
         if np.array_equal(moved, centres):
             break
         centres = moved

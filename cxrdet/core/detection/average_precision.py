@@ -14,10 +14,10 @@ def average_precision(scores, is_hit, n_targets: int) -> float:
     """COCO's average precision in [0, 1]: mean of the best precision at recalls of at least 0, 0.01 … 1.
 
     Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014,
-    and ``pycocotools``, whose numbers it gives. Equal scores keep their order.
+    and ``pycocotools``, with which it agrees. Equal scores keep their order.
 
     Args:
-        scores: (N,) of any range, one entry a detection over the set.
+        scores: (N,) of any range, one entry per detection of the set.
         is_hit: (N,) bool, whether it took a ground-truth box, one to one.
         n_targets: boxes to be found; without any the result is NaN.
 

@@ -28,7 +28,8 @@ def box_area(boxes) -> np.ndarray:
     Raises: ValueError if the shape is not (N, 4).
     """
     boxes = _boxes(boxes)
-    return (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(-1)
+    with np.errstate(over='ignore', invalid='ignore'):  # infinite corners are for the caller to tell
+        return (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(-1)
 
 
 def box_iou(a, b) -> np.ndarray:
@@ -69,7 +70,8 @@ def xyxy_to_xywh(boxes) -> np.ndarray:
     Raises: ValueError if the shape is not (N, 4).
     """
     boxes = _boxes(boxes)
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], -1)
+    with np.errstate(over='ignore', invalid='ignore'):  # as above
+        return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], -1)
 
 
 def box_fault(box: tuple[float, float, float, float], height: float, width: float) -> str:

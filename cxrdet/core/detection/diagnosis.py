@@ -205,6 +205,6 @@ def _score_findings(report: Mapping) -> list[dict]:
     best, usual = report['best_score_thr'], report['default_score']
     if best['F1'] - usual['F1'] >= LIMITS['gain']:
         found.append(finding('score_threshold', 'detection', f'The best F1, {best["F1"]:.3f}, is at scores from '
-                             f'{best["score"]:.2f}; at {usual["score"]:.2f}, which cxrdet predict takes unasked, it '
+                             f'{best["score"]:.2f}; at {usual["score"]:.2f}, the default of cxrdet predict, it '
                              f'is {usual["F1"]:.3f}.', level='note'))
     return found

@@ -23,6 +23,7 @@ from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import name_fault
 from cxrdet.datasets.formats.files import add_image, annotation_files, files_below, find_by_name, first_bytes, split_of
+from cxrdet.datasets.formats.table_builder import as_flag
 
 _COCO = re.compile(r'^\{.*"(images|annotations)"\s*:\s*\[', re.DOTALL)
 _LONG_CLASSES = re.compile(r'^\{.*"categories"\s*:\s*\[.{60000}', re.DOTALL)  # they may come first
@@ -259,13 +260,28 @@ def _read_annotations(table: DataTable, columns: list[list], content: dict, file
         numbers += values or (math.nan,) * 4
         images.append(image)
         box_labels.append(label)
+        table.box_places.append(place)
+        for name in ('iscrowd', 'ignore'):
+            if entry.get(name):  # 0, no word of it: the usual case
+                _settle_flag(table, entry, name, place, image)
         crowd.append(bool(entry.get('iscrowd')))
         entries.append(entry)
-        table.box_places.append(place)
         if place.id is None or image < 0 or label < 0 or values is None:
             for code, text in _faults(entry, place.id, image, label, values, categories):
                 table.tell('error', code, text, place, image=image, box=len(images) - 1)
     return entries
+
+
+def _settle_flag(table: DataTable, entry: dict, name: str, place: Place, image: int) -> None:
+    flag, box = as_flag(entry[name]), len(table.box_places) - 1
+    if flag is None:
+        table.tell('error', 'bad_flag', f'has the "{name}" {entry[name]!r:.40}, expected 0 or 1', place, image=image,
+                   box=box)
+        return
+    if flag and name == 'ignore':
+        table.tell('info', 'marked_ignore', 'ignore: 1, so that training leaves the box out', place, image=image,
+                   box=box)
+    entry[name] = int(flag)
 
 
 def _faults(entry: dict, key: Any, image: int, label: int, values: Sequence | None,

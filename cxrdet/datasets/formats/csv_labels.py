@@ -69,8 +69,13 @@ def read(path: Path, images: Path | None = None, *, classes: Sequence[str] | Non
         table.tell('error', 'no_images', 'there is a header, but no row below it', Place(str(file)))
     if classes is None:
         beside = file.parent / 'label2id.json'
-        classes = table.attempt(read_label2id, beside, code='bad_classes') if beside.is_file() else None
+        if beside.is_file():
+            classes = table.attempt(read_label2id, beside, code='bad_classes')
+        else:
+            table.tell('warning', 'no_class_list', 'there is no such file, the classes and their numbers; here the '
+                       'classes are all that occur, sorted, but cxrdet.CSVImageDataset needs it', Place(str(beside)))
     labels = [unicodedata.normalize('NFC', cells[places['label']]) for _, cells in content.rows]
+    labels = [label if label in (classes or ()) else whole_number(label) for label in labels]
     table.classes = tuple(classes or ()) or tuple(sorted(set(labels) - {''}))
     kept = _read_rows(table, content, labels, places, splits)
     ids = {name: number for number, name in enumerate(table.classes)}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from cxrdet.core.files import text_encoding
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import is_outside, name_fault
 from cxrdet.datasets.formats.tfrecord import split_record_path
@@ -168,7 +169,8 @@ def first_bytes(path: str | Path, count: int = 4096) -> str:
     """The beginning of a file as text, to see of what format it is; ``''`` where it cannot be read."""
     try:
         with open(path, 'rb') as stream:
-            return stream.read(count).decode('utf-8', 'replace').lstrip('\ufeff \t\r\n')
+            data = stream.read(count)
+        return data.decode(text_encoding(data), 'replace').lstrip('\ufeff \t\r\n')
     except OSError:
         return ''
 

@@ -15,7 +15,8 @@ from cxrdet.datasets.formats.coco import load_json
 from cxrdet.datasets.formats.files import IMAGE_SUFFIXES, first_bytes
 from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, as_pairs, measured
 
-_TASK = re.compile(r'^\[(?!.*"category_id").*"(annotations|predictions|completions|data|original_width)"\s*:', re.S)
+_TASK = re.compile(r'^\[(?!.*"category_id").*"(data|result|completions|original_width|annotation_id)"\s*:', re.S)
+"""A list whose objects are no tasks, as of CreateML, has ``annotations`` too."""
 _LABELS = re.compile(r'(rectangle|polygon|ellipse|brush|keypoint|)labels')
 
 

@@ -11,16 +11,18 @@ from pathlib import Path
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.datasets.formats import coco, csv_labels, cvat, folder, label_studio, labelme, nih, tfrecord, voc, yolo
-from cxrdet.datasets.formats.files import annotation_files, tell_outside
+from cxrdet.datasets.formats.files import files_below, tell_outside
 
 FORMATS = {'nih': nih, 'voc': voc, 'cvat': cvat, 'label-studio': label_studio, 'labelme': labelme, 'coco': coco,
            'yolo': yolo, 'csv': csv_labels, 'tfrecord': tfrecord, 'folder': folder}
 """In this order they are asked; the first that recognises a path reads it."""
 
 _KNOWN = ', '.join(name for name in FORMATS if name != 'folder')
-_OTHER_SUFFIXES = ('.mat', '.pkl', '.pickle', '.parquet', '.feather', '.jsonl', '.ndjson', '.yaml', '.yml', '.tsv',
-                   '.h5', '.hdf5', '.npy', '.npz', '.xlsx', '.xls', '.sqlite')
-"""Files that may hold annotations, of formats that are not read."""
+_UNKNOWN = ('.json', '.xml', '.txt', '.csv', '.mat', '.parquet', '.feather', '.jsonl', '.ndjson', '.tsv', '.xlsx',
+            '.xls')
+"""Where nothing is of a known format, files with these names hold annotations of another."""
+_OTHER_SUFFIXES = ('.pkl', '.pickle', '.yaml', '.yml', '.h5', '.hdf5', '.npy', '.npz', '.sqlite')
+"""Files that may hold annotations, and may not."""
 _NO_ANNOTATIONS = ('readme', 'license', 'licence', 'copying', 'changelog', 'citation', 'requirements')
 
 
@@ -30,19 +32,22 @@ def find_format(path: str | Path) -> str:
     Raises:
         DataError: There is nothing, or nothing that is known.
     """
+    if not str(path):  # else the current folder
+        raise DataError('expected a data set, got an empty name.')
     path = Path(path)
     if not path.exists():
         raise DataError(f'{path}: no such file or folder.')
     kind = next((kind for kind, known in FORMATS.items() if known.recognises(path)), None)
-    odd = _unread(path, '.json', '.xml', '.txt', '.csv') if kind == 'folder' else []
+    odd = _unread(path, _UNKNOWN) if kind == 'folder' else []
     if kind is None or odd:
         raise DataError(f'{path}: the format{f" of {_few(odd)}" if odd else ""} is none that is known: {_KNOWN}. Name '
                         'it (--format), or take the files away; "folder" looks at the images alone.')
     return kind
 
 
-def _unread(path: Path, *suffixes: str) -> list[Path]:
-    return [file for file in annotation_files(path, *suffixes) if not file.name.lower().startswith(_NO_ANNOTATIONS)]
+def _unread(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    return [file for file in map(Path, files_below(path, suffixes))
+            if not file.name.lower().startswith(_NO_ANNOTATIONS)]
 
 
 def _few(files: list[Path]) -> str:
@@ -70,7 +75,7 @@ def read_set(path: str | Path, kind: str = 'auto', *, images: str | Path | None 
     odd = []
     if kind == 'auto':
         kind = find_format(path)
-        odd = _unread(Path(path), *_OTHER_SUFFIXES) if kind == 'folder' else []
+        odd = _unread(Path(path), _OTHER_SUFFIXES) if kind == 'folder' else []
     if images is not None and not Path(images).is_dir():
         raise DataError(f'{images}: no such folder of images.')
     table = FORMATS[kind].read(Path(path), None if images is None else Path(images))

@@ -13,10 +13,11 @@ import numpy as np
 from cxrdet.core.detection.boxes import FARTHEST
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.issues import DataTable, Finding, Place
-from cxrdet.datasets.formats.files import images_by_name, split_of
+from cxrdet.datasets.formats.files import images_by_name, spelled_on_disk, split_of
 from cxrdet.datasets.formats.images import read_image_size
 
 _UPLOADED = re.compile(r'[0-9a-f]{8}-')  # what Label Studio puts before the name of a file
+_FLAGS = {'true': True, 'yes': True, 'false': False, 'no': False}
 
 
 class TableBuilder:
@@ -96,11 +97,12 @@ class TableBuilder:
         where one image alone has its last part as a name, apart from what Label Studio puts before it. Otherwise where
         it should be."""
         for folder in (*folders, *self._folders):
-            if os.path.isfile(folder / name):
-                return str(folder / name)
+            known = spelled_on_disk(name, folder)
+            if os.path.isfile(folder / known):
+                return str(folder / known)
         if self._listing is None:
             self._listing = images_by_name(self._folders[0])
-        last = name.rpartition('/')[2]
+        last = name.replace('\\', '/').rpartition('/')[2]
         found = (self._listing.get(wanted, ()) for wanted in (last, _UPLOADED.sub('', last, count=1)))
         return next((paths[0] for paths in found if len(paths) == 1), f'{[*folders, *self._folders][0]}/{name}')
 
@@ -141,6 +143,13 @@ def as_number(value: Any) -> float:
         return math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
+
+
+def as_flag(value: Any) -> bool | None:
+    """A flag from JSON or a text: true or false, or 0 or 1; None for what is neither."""
+    named = _FLAGS.get(value.strip().lower()) if isinstance(value, str) else None
+    number = value if isinstance(value, bool) else as_number(value)
+    return named if named is not None else bool(number) if number in (0, 1) else None
 
 
 def as_pairs(points: Any) -> list[float]:

@@ -29,7 +29,7 @@ from cxrdet.datasets.formats.files import (
     first_bytes,
     split_of,
 )
-from cxrdet.datasets.formats.table_builder import as_number
+from cxrdet.datasets.formats.table_builder import as_flag, as_number
 
 _VOC = re.compile(r'<annotation[\s>]')
 _IMAGE_FOLDERS = ('JPEGImages', 'images', 'Images', 'imgs', 'img')
@@ -248,6 +248,15 @@ def _text(element: Element, tag: str) -> str:
     return (element.findtext(tag) or '').strip()
 
 
+def _is_difficult(table: DataTable, element: Element, place: Place, image: int) -> bool:
+    text = _text(element, 'difficult')
+    flag = as_flag(text or '0')
+    if flag is None:
+        table.tell('error', 'bad_flag', f'<difficult> must be 0 or 1, got "{text:.40}"', place, image=image,
+                   box=len(table.box_places) - 1)
+    return bool(flag)
+
+
 def _size(table: DataTable, image: int, root: Element | None, side: str) -> float:
     text = '' if root is None else _text(root, f'size/{side}')
     value = as_number(text or '0')
@@ -268,4 +277,4 @@ def _read_object(table: DataTable, element: Element, place: Place,
                                 (not name, 'no_category', 'has no <name>')):
         if applies:
             table.tell('error', code, f'("{name}") {text}', place, image=image, box=number)
-    return name, [math.nan] * 4 if bad else box, image, _text(element, 'difficult') not in ('', '0')
+    return name, [math.nan] * 4 if bad else box, image, _is_difficult(table, element, place, image)

@@ -19,7 +19,14 @@ from cxrdet.core.errors import DataError
 from cxrdet.core.files import read_text
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import within
-from cxrdet.datasets.formats.files import SPLITS, annotation_files, files_below, first_bytes, split_of
+from cxrdet.datasets.formats.files import (
+    SPLITS,
+    annotation_files,
+    files_below,
+    first_bytes,
+    spelled_on_disk,
+    split_of,
+)
 from cxrdet.datasets.formats.table_builder import TableBuilder, as_number, measured
 
 _NAME_FILES = ('classes.txt', 'obj.names', '_darknet.labels', 'predefined_classes.txt')
@@ -104,9 +111,10 @@ def read(path: Path, images: Path | None = None) -> DataTable:
 def _load(file: Path) -> dict:
     if file.suffix.lower() == '.data':
         return _load_darknet(file)
+    text = read_text(file)
     try:
-        content = yaml.safe_load(read_text(file))
-        written = yaml.load(read_text(file), yaml.BaseLoader)  # all as text: a class "no" is not False
+        content = yaml.safe_load(text)
+        written = yaml.load(text, yaml.BaseLoader)  # all as text: a class "no" is not False
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise DataError(f'{file}: no YAML: {" ".join(str(error).split())}.') from None
     if not isinstance(content, dict):
@@ -164,9 +172,12 @@ def _listed(build: TableBuilder, content: dict, file: Path) -> list[tuple[str, s
             folders += [] if within(place, folders) else [place]
             listed += [(split_of(f'{key}/'), image) for image in files_below(place)]
         else:
-            for line in build.attempt(_lines, place) or ():
-                ways = [os.path.normpath(folder / name) for name in (line, line.removeprefix('data/'))
-                        for folder in (Path(place).parent, base)]
+            lines = build.attempt(_lines, place)
+            if lines == []:
+                build.tell('error', 'empty_list', f'{key}: the list of images is empty', Place(place))
+            for line in lines or ():
+                ways = [os.path.normpath(folder / spelled_on_disk(name, folder))
+                        for name in (line, line.removeprefix('data/')) for folder in (Path(place).parent, base)]
                 listed.append((split_of(f'{key}/'), next(filter(os.path.isfile, ways), ways[0])))
     return listed
 
@@ -205,11 +216,11 @@ def _read_line(build: TableBuilder, cells: Sequence[str], image: int, size: tupl
                key_points: int) -> None:
     key, *values = map(as_number, cells)
     boxed, fault, names = len(values) in (4, 5, 4 + key_points), '', build.declared
-    far = [value for value in (values[:4] if boxed else values) if not -0.5 <= value <= 1.5]
+    far = [cell for cell, value in zip(cells[1:5] if boxed else cells[1:], values) if not -0.5 <= value <= 1.5]
     if not boxed and (len(values) < 6 or len(values) % 2):
         fault = f'expected a class and 4 numbers, or the corners of an outline, got {len(cells)} cells'
     elif far:
-        fault = f'the number {far[0]:g} is no share of the image, 0 to 1'
+        fault = f'"{far[0]:.20}" is no number that is a share of the image, 0 to 1'
     elif not math.isfinite(size[0]):
         fault = 'the image cannot be read, so that the box cannot be placed'
     label = ''

@@ -45,7 +45,7 @@ def write_cell_phantoms(out_dir: str | Path, *, splits: dict[str, int] | None = 
         if split not in SPLIT_KEYS:
             raise ConfigError(f'Unknown split "{split}". Expected: {", ".join(SPLIT_KEYS)}.')
         check_numbers('cell phantoms', **{split: (count, '[0, inf)')})
-    check_numbers('cell phantoms', size=(size, '[64, inf)'), seed=(seed, '[0, inf)'))
+    check_numbers('cell phantoms', size=(size, '[64, 8192]'), seed=(seed, '[0, inf)'))
     manifest = {'kind': 'cell-phantom', 'version': CELL_VERSION, 'seed': seed, 'size': size, 'splits': splits}
     with prepared_folder(out_dir, manifest, force=force) as new:
         for split, count in splits.items():

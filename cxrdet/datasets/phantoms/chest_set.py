@@ -54,7 +54,7 @@ def write_chest_phantoms(out_dir: str | Path, *, num_images: int = 1000, size: i
         DataError: If the folder holds something else and ``force`` is not set.
     """
     out_dir = Path(out_dir)
-    check_numbers('chest phantoms', num_images=(num_images, '[1, inf)'), size=(size, '[64, inf)'),
+    check_numbers('chest phantoms', num_images=(num_images, '[1, inf)'), size=(size, '[64, 8192]'),
                   seed=(seed, '[0, inf)'))
     manifest = {'kind': 'chest-phantom', 'version': CHEST_VERSION, 'seed': seed, 'size': size, 'images': num_images}
     with prepared_folder(out_dir, manifest, force=force) as new:

@@ -10,13 +10,12 @@ from cxrdet.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class ChestAugment(Transform):
-    """Mirror, shift, turn, shear and zoom a chest film a little; borders are reflected.
+    """Flip, shift, rotate, shear and zoom a chest film slightly; borders are reflected.
 
-    The numbers mean what they mean to Keras' ``ImageDataGenerator`` (see
-    :func:`cxrdet.core.affine.sampling_matrix`), from which the defaults come: each is drawn evenly
-    between the limits, zoom for x and y on its own, and shear is an angle in degrees, so that 0.1 is
-    next to nothing. Required and changed key: ``img``. Boxes and masks are not moved with it: it is
-    for classification. A film is never turned upside down.
+    The numbers have the same meaning as in Keras' ``ImageDataGenerator`` (see
+    :func:`cxrdet.core.affine.sampling_matrix`), from which the defaults come: each is drawn uniformly between its
+    limits, zoom for x and y separately, and shear is an angle in degrees, so that 0.1 hardly matters. Required and
+    changed key: ``img``. It is for classification: boxes and masks stay. A film is never turned upside down.
 
     In a mirrored chest the heart lies on the right, and the "L" or "R" marker changes sides. The 14 findings of NIH
     ChestX-ray14 name no side, and for them mirroring doubles the variety of films. Set ``hflip=False`` where the side

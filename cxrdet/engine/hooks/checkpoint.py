@@ -1,4 +1,5 @@
 """Checkpoints that a kill at any moment leaves whole."""
+import os
 from collections import deque
 from itertools import chain
 from os import path as osp
@@ -86,7 +87,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                                save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
                                backend_args=self.backend_args, **self.args)
         if is_main_process():
-            write_atomic(osp.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
+            write_atomic(osp.join(runner.work_dir, 'last_checkpoint'), os.fsencode(self.last_ckpt))
         while 0 < self.max_keep_ckpts < len(self.keep_ckpt_ids):
             self._remove(self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
 

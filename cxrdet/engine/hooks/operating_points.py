@@ -11,9 +11,9 @@ class OperatingPointHook(Hook):
 
         default_hooks = dict(operating_points=dict(type='cxrdet.OperatingPointHook'))
 
-    Only where they belong to the weights of the file: into checkpoints that are written between a validation and the
-    next training step, as ``best_*.pth`` is (with an EMAHook both hold the averaged weights). The checkpoint of an
-    epoch is written before its validation and has none. Does nothing where the validation has no such metric.
+    Only into checkpoints whose weights they belong to: those written between a validation and the next training step,
+    as ``best_*.pth`` is (with an EMAHook both hold the averaged weights). The checkpoint of an epoch is written before
+    its validation and has none. Does nothing where the validation has no such metric.
 
     Where the Runner itself judges a test set, the metric gets those of the last validation or of the loaded file.
     """

@@ -99,7 +99,7 @@ class TerminateHook(Hook):
         self._moment = dict(batches=batches, generators=generators())
         runner.save_checkpoint(folder, path.name, meta=dict(epoch=runner.epoch, iter=iteration), by_epoch=False,
                                backend_args=hook.backend_args if hook is not None else None)
-        write_atomic(Path(runner.work_dir, 'last_checkpoint'), str(path))
+        write_atomic(Path(runner.work_dir, 'last_checkpoint'), os.fsencode(path))
         return f'the state after iteration {iteration} is in {path}.'
 
     def _clear(self, runner) -> None:
@@ -107,8 +107,8 @@ class TerminateHook(Hook):
         if self._passing is None or not is_main_process():
             return
         pointer = Path(runner.work_dir, 'last_checkpoint')
-        if pointer.is_file() and pointer.read_text(encoding='utf-8') != str(self._passing) and Path(
-                pointer.read_text(encoding='utf-8')).is_file():
+        newest = os.fsdecode(pointer.read_bytes()) if pointer.is_file() else ''
+        if newest != str(self._passing) and Path(newest).is_file():
             self._passing.unlink(missing_ok=True)
             self._passing = None
 

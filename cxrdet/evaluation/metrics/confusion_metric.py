@@ -10,6 +10,7 @@ from mmengine.visualization import Visualizer
 
 from cxrdet.core.classification.confusion import ClassReport, class_report, confusion_matrix, frequent_confusions
 from cxrdet.core.classification.roc import group_numbers
+from cxrdet.core.diagnosis import listed
 from cxrdet.core.files import write_atomic
 from cxrdet.core.rates import mean_of_known
 from cxrdet.evaluation.metrics.log_tables import absent_text, text_table
@@ -34,8 +35,8 @@ class ConfusionMatrixMetric(BaseMetric):
     Args:
         classwise: give the scalars of each class too (the table in the log always has them).
         picture: draw the matrix. ``True``: into ``vis_data/confusion_matrix.png`` of
-            the run, anew at each evaluation (a visualizer that writes no files leaves
-            it out, with a warning); a path: into this file; ``False``: not at all.
+            the run, replaced at each evaluation (left out, with a warning, if the
+            visualizer writes no files); a path: into this file; ``False``: not at all.
         out_dir: write ``roc.png``, the ROC curve of each class against all others, into
             this folder. Images of one ``patient_id`` or ``group`` (``meta_keys`` of
             PackInputs) are resampled together.
@@ -59,7 +60,7 @@ class ConfusionMatrixMetric(BaseMetric):
                                  '"gt_label"')
             pair = [sample[key].reshape(-1).tolist() for key in ('gt_label', 'pred_label')]
             if any(len(labels) != 1 for labels in pair):
-                raise ValueError(f'{type(self).__name__} is for one class an image, got the labels {pair[0]} and the '
+                raise ValueError(f'{type(self).__name__} is for one class per image, got the labels {pair[0]} and the '
                                  f'prediction {pair[1]}')
             score = sample.get('pred_score') if self.out_dir is not None else None
             self.results.append((pair[0][0], pair[1][0], None if score is None else score.detach().cpu().tolist(),
@@ -103,7 +104,7 @@ class ConfusionMatrixMetric(BaseMetric):
         idle = [name for i, name in enumerate(classes) if report.support[i] and np.isnan(report.precision[i])]
         if idle:
             print_log(f'{len(idle)} of {len(classes)} classes were never predicted; their precision is NaN: '
-                      f'{", ".join(idle)}', logger='current')
+                      f'{listed(idle, 20)}', logger='current')
 
     def _draw(self, classes: list[str], report: ClassReport) -> None:
         path = self._picture_path()

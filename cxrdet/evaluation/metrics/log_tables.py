@@ -5,6 +5,7 @@ from itertools import zip_longest
 import numpy as np
 
 from cxrdet.core.classification.multilabel import Rates
+from cxrdet.core.diagnosis import listed
 
 _RATES = ('accuracy', 'precision', 'recall', 'specificity', 'F1', 'hamming')
 
@@ -22,7 +23,7 @@ def absent_text(classes: Sequence[str], counts, what: str) -> str:
     """Which classes do not occur, '' if all do."""
     absent = [name for name, count in zip(classes, counts) if not count]
     return f'{len(absent)} of {len(classes)} classes have no {what} here; their values are NaN and left out of the ' \
-           f'means: {", ".join(absent)}' if absent else ''
+           f'means: {listed(absent, 20)}' if absent else ''
 
 
 def class_table(classes: Sequence[str], true: np.ndarray, areas: Mapping, values: Mapping, metrics: Mapping,

@@ -22,10 +22,9 @@ _MOST_BYTES = 7 * 2 ** 20  # of all pictures; base64 adds a third
 
 
 def choose(marks: Sequence[set], most: int) -> list[int]:
-    """Which images to show, in their order: the first half of ``most`` are the first
-    ones; then those which bring pairs of class and kind of error that are still rare,
-    so that no filter finds nothing. ``marks`` are the pairs of each image, the worst
-    first; images without any are left out.
+    """Which images to show, in their order: half of ``most`` are the first ones, the others those that add pairs of
+    class and kind of error which are still rare, so that every filter finds something. ``marks`` are the pairs of each
+    image, the worst first; images without any are left out.
     """
     able = [i for i, mark in enumerate(marks) if mark]
     chosen = able[:(most + 1) // 2]
@@ -41,7 +40,7 @@ def choose(marks: Sequence[set], most: int) -> list[int]:
 
 def detection_pictures(pairing: Pairing, images: Sequence[str], classes: Sequence[str],
                        read: Callable[[str], np.ndarray], *, score_thr: float, most: int) -> list[Picture]:
-    """At most so many images with the most errors, with found, false and missed boxes; names stand at errors only.
+    """Up to ``most`` images with the most errors, with found, false and missed boxes; only errors are named.
     ``read`` gives the image of a path, (H, W, 3) uint8, BGR.
 
     Args:

@@ -43,6 +43,7 @@ def test_pick(points):
 
 def test_default_points_are_valid():
     assert list(check_points(DEFAULT_POINTS)) == ['0.5', 'screening', 'surgery', 'youden', 'diagnosis', 'sensitive']
+    assert [DEFAULT_POINTS[name] for name in ('screening', 'diagnosis', 'surgery')] == [0.3, 'F1', 0.7]
 
 
 @pytest.mark.parametrize(('given', 'message'), [

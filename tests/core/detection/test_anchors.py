@@ -24,6 +24,13 @@ def test_clusters_find_what_was_planted():
     assert cluster_shapes([], 3).shape == (0, 2) and len(cluster_shapes([(5, 5)] * 4, 3)) == 1
 
 
+def test_shapes_that_differ_in_the_last_digit():
+    corner = np.random.default_rng(0).uniform(0, 8, (1000, 2)).round(2)
+    shapes = corner + 6 - corner  # as corners give a size back
+    assert len(np.unique(shapes, axis=0)) > 5
+    np.testing.assert_allclose(cluster_shapes(shapes), np.full((len(cluster_shapes(shapes)), 2), 6.))
+
+
 def test_advice():
     assert anchor_advice([]) == {}
     fitting = anchor_advice([(32, 32), (64, 64), (128, 128)])

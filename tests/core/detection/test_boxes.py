@@ -116,3 +116,9 @@ def test_ellipse_box(degrees, box):
     x = 10 + 8 * np.cos(round_) * np.cos(turn) - 4 * np.sin(round_) * np.sin(turn)
     y = 20 + 8 * np.cos(round_) * np.sin(turn) + 4 * np.sin(round_) * np.cos(turn)
     assert B.ellipse_box((10, 20), (8, 4), degrees + 30) == pytest.approx([x.min(), y.min(), x.max(), y.max()])
+
+
+def test_infinite_corners_give_no_warning(recwarn):
+    boxes = np.array([[np.inf, 0., np.inf, 5.], [-1e308, -1e308, 1e308, 1e308]])
+    assert np.isnan(B.box_area(boxes)[0]) and np.isnan(B.xyxy_to_xywh(boxes)[0, 2])
+    assert B.box_area(boxes)[1] == np.inf and not recwarn.list

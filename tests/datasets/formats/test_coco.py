@@ -44,6 +44,20 @@ def test_contents(written):
     assert not dropped and not got.findings
 
 
+@pytest.mark.parametrize('value, flag', [('0', 0), ('1', 1), (True, 1), (1.0, 1), ('false', 0), (None, 0), ('', None),
+                                         ([1], None), (2, None), ('maybe', None)])
+@pytest.mark.parametrize('key', ['iscrowd', 'ignore'])
+def test_flags(written, key, value, flag):
+    """A text "0" is no crowd; what is no flag is an error."""
+    boxes = [{**box, key: value} for box in coco()['annotations']]
+    table, _ = read(written(coco(annotations=boxes)), 'drop')
+    bad = [finding.code for finding in table.findings if finding.level == 'error']
+    assert bad == (['bad_flag'] * 3 if flag is None and value != '' else [])
+    assert table.crowd.tolist() == [bool(value if flag is None else flag) and key == 'iscrowd'] * 3
+    told = [finding for finding in table.findings if finding.code == 'marked_ignore']
+    assert len(told) == (3 if flag and key == 'ignore' else 0)
+
+
 def test_a_file_without_any_box_is_a_file(written):
     assert len(read(written(coco(annotations=[])))[0].boxes) == 0
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from cxrdet.core.errors import ConfigError, DataError
-from cxrdet.datasets.formats.csv_labels import CsvRow, balanced_choice, read_label2id, read_rows, split_rows
+from cxrdet.datasets.formats.csv_labels import CsvRow, balanced_choice, read, read_label2id, read_rows, split_rows
 
 CLASSES = ('ascus', 'asch', 'lsil')
 
@@ -57,6 +57,16 @@ def test_missing_label2id(tmp_path):
 def test_rows_with_all_columns(write):
     path = write('path,label,split,group\na.jpg,asch,train,p1\n\n"b, c.jpg",lsil,val,p2\n')
     assert read_rows(path, CLASSES) == [CsvRow(2, 'a.jpg', 1, 'train', 'p1'), CsvRow(4, 'b, c.jpg', 2, 'val', 'p2')]
+
+
+def test_labels_as_pandas_writes_whole_numbers(write):
+    """``0.0`` is the class 0, unless a class is called so; without a list of classes, too, which is told."""
+    path = write('path,label\na.jpg,0.0\nb.jpg,1\n')
+    assert [row.label for row in read_rows(path, ('0', '1'))] == [0, 1]
+    assert [row.label for row in read_rows(path, ('1', '0.0'))] == [1, 0]
+    table = read(path)
+    assert table.classes == ('0', '1')
+    assert [(finding.level, finding.code) for finding in table.findings] == [('warning', 'no_class_list')]
 
 
 def test_split_and_group_need_not_be_there(write):

@@ -62,6 +62,15 @@ def test_defects(tmp_path, content, code, row):
     assert len(table.boxes) == 0 or math.isnan(table.boxes[0, 0]) == (code == 'bad_box')
 
 
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
+def test_a_file_of_windows(tmp_path, write_png, encoding):
+    image = write_png(tmp_path / 'images' / 'sub' / 'a.png')
+    (tmp_path / 'x.xml').write_bytes((f'<?xml version="1.0" encoding="{encoding}"?><annotations><image id="0" '
+                                      'name="sub\\a.png" width="9" height="9"/></annotations>').encode(encoding))
+    table = read_set(tmp_path)
+    assert (table.kind, table.names, table.files) == ('cvat', ['sub/a.png'], [str(image)])
+
+
 def test_torn_files(tmp_path):
     (tmp_path / 'a.xml').write_text('<annotations><image')
     with pytest.raises(DataError, match='a.xml: malformed XML at line 1'):

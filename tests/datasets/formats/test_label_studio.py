@@ -51,7 +51,8 @@ def test_json_min(tmp_path, write_png, boxes_of):
 
 
 @pytest.mark.parametrize('url', ['/data/local-files/?d=train/f%20%231.png', 'https://host/x/train/f%20%231.png?v=2',
-                                 '/data/upload/3/12ab34cd-f%20%231.png', 'train/f%20%231.png'])
+                                 '/data/upload/3/12ab34cd-f%20%231.png', 'train/f%20%231.png',
+                                 'train\\f%20%231.png', '/data/local-files/?d=train\\f%20%231.png'])
 def test_urls(tmp_path, write_png, url):
     found = write_png(tmp_path / 'train' / 'f #1.png')
     write(tmp_path, task(RECTANGLE, image=url))

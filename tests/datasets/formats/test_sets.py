@@ -338,3 +338,8 @@ def test_what_goes_in_comes_out_or_is_told(tmp_path, kind, seed):
     kept_images, kept_boxes = left(tmp_path / 'out')
     assert images == kept_images + len(gone_images) + told
     assert boxes == kept_boxes + len(gone_boxes) + told_boxes
+
+
+def test_an_empty_name_is_not_the_current_folder():
+    with pytest.raises(DataError, match='empty name'):
+        find_format('')

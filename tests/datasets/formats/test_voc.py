@@ -41,6 +41,17 @@ def test_what_may_be_missing(written):
     assert len(read(written(SIZE))[0].boxes) == 0
 
 
+@pytest.mark.parametrize('text, flag', [('0', False), ('0.0', False), (' False ', False), ('no', False), ('1', True),
+                                        ('True', True)])
+def test_difficult(written, text, flag):
+    assert read(written(SIZE + OBJECT.replace('>1</difficult', f'>{text}</difficult')))[0].crowd.tolist() == [flag]
+
+
+def test_difficult_that_says_neither(written):
+    _, dropped = read(written(SIZE + OBJECT.replace('>1</difficult', '>perhaps</difficult')), on_bad='drop')
+    assert dropped == {'bad_flag': 1}
+
+
 def test_boxes_of_parts_are_not_boxes_of_objects(written):
     part = '<part><name>head</name><bndbox><xmin>3</xmin><ymin>3</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></part>'
     got, _ = read(written(OBJECT.replace('<bndbox>', part + '<bndbox>', 1)))

@@ -116,6 +116,19 @@ def test_images_outside(tmp_path, write_png, codes_of, monkeypatch, of, entry):
     assert 'outside_file' not in codes_of(read_set(of(str(tmp_path / 'set')), allow_outside=True))
 
 
+def test_a_list_as_windows_writes_it(tmp_path, write_png, boxes_of, codes_of):
+    """Backslashes, and UTF-16 in every file; an empty list is an error."""
+    write_png(tmp_path / 'images' / 'sub' / 'a.png')
+    write(tmp_path, {'labels/sub/a.txt': BOX})
+    texts = {'data.yaml': 'train: list.txt\nval: none.txt\nnames: [cell]', 'list.txt': '.\\images\\sub\\a.png\r\n',
+             'none.txt': '\r\n'}
+    for name, text in texts.items():
+        (tmp_path / name).write_bytes(text.encode('utf-16'))
+    table = read_set(tmp_path)
+    assert boxes_of(table) == [('sub/a.png', 'cell', [80, 30, 120, 70])] and table.splits == ['train']
+    assert codes_of(table) == {'empty_list': 1} and os.path.isfile(table.files[0])
+
+
 def test_missing_files_of_labels(tmp_path, write_png, codes_of):
     """They are counted, with the first; a blank file says that there is no box. A line may be no name of a file."""
     write(tmp_path, {'data.yaml': 'train: [images, list.txt]\nnames: [a]', 'labels/a.txt': BOX, 'labels/b.txt': '',

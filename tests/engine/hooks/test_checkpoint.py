@@ -172,3 +172,9 @@ def test_another_folder(tmp_path):
     run(CheckpointHook(interval=1, out_dir=str(tmp_path / 'out')), Runner(tmp_path / 'work' / 'run'), 1)
     assert names(tmp_path / 'out' / 'run') == ['epoch_1.pth']
     assert (tmp_path / 'work' / 'run' / 'last_checkpoint').read_text() == str(tmp_path / 'out' / 'run' / 'epoch_1.pth')
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path):
+    folder = tmp_path / os.fsdecode(b'run \xff')
+    run(CheckpointHook(interval=1), Runner(folder), 1)
+    assert (folder / 'last_checkpoint').read_bytes() == os.fsencode(folder / 'epoch_1.pth')
