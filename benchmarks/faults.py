@@ -134,7 +134,7 @@ def rows(only: list[str], faults: list[str], folder: Path) -> Iterator[list[str]
             for sooner in (1, 0.6, 0.35, 0.2):  # a signal that came too late is sent again
                 place = Path(tempfile.mkdtemp(dir=folder))
                 code, said, left = attempt(command, fault, (*arguments, seconds * sooner), place)
-                if code or fault not in SIGNALS:
+                if said or fault not in SIGNALS:
                     break
             yield [command, FAULTS[fault], code, line_of(said, place).replace(str(folder), '…'),
                    ', '.join(left[:4]) + (f' and {len(left) - 4} more' if len(left) > 4 else '')]
