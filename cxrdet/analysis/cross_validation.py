@@ -135,8 +135,9 @@ def cross_validate(configs: Mapping[str, Config], work_dir: str | Path, plan: Pl
         result = about | {'configs': {}}
         for name, cfg in configs.items():
             own = [run for run in runs if run.name == name]
-            result['configs'][name] = _judged(cfg, own, about, groups,
-                                              partial(_ensemble, fusion=plan.fusion, tell=tell))
+            pool = pools.get(name)
+            result['configs'][name] = _judged(cfg, own, about, pool, groups, partial(
+                _ensemble, pool=pool, fusion=plan.fusion, tell=tell))
         result |= _compared(result)
         write_json(work / RESULTS, result, indent=1)
     finally:
@@ -256,10 +257,13 @@ def _measure(run: Run, trainings: Trainings, plan: Plan, tell: Callable[[str], N
     cost = cost_of(run.folder)
     write_json(run.folder / 'result.json', {
         'checkpoint': os.path.relpath(checkpoint, run.folder), 'minutes': round(cost['wall'] / 60, 1),
-        'interrupted': cost['interrupted'], 'metrics': {
-            key: number(value) for key, value in measured(run.folder / 'test').items()
-            if isinstance(value, (int, float))}})
+        'interrupted': cost['interrupted'], 'metrics': _figures(run.folder / 'test')})
     tell(f'{run.name}, {run.part}: trained in {cost["wall"] / 60:.1f} min')
+
+
+def _figures(folder: Path) -> dict[str, float | None]:
+    """The numbers that the newest test in a work folder has measured."""
+    return {key: number(value) for key, value in measured(folder).items() if isinstance(value, (int, float))}
 
 
 def _let_end(folder: Path) -> None:
@@ -275,7 +279,7 @@ def _let_end(folder: Path) -> None:
 # --- what they reach
 
 
-def _judged(cfg: Config, runs: Sequence[Run], about: Mapping, groups: Mapping[str, str | None],
+def _judged(cfg: Config, runs: Sequence[Run], about: Mapping, pool: Pool | None, groups: Mapping[str, str | None],
             ensemble: Callable[..., dict]) -> dict[str, Any]:
     """The figures of one config over its runs, and its ensemble."""
     results = [json.loads((run.folder / 'result.json').read_text()) for run in runs]
@@ -284,10 +288,10 @@ def _judged(cfg: Config, runs: Sequence[Run], about: Mapping, groups: Mapping[st
     pooled, folder = {}, runs[0].folder.parent
     samples = read_samples(runs[0].folder / 'predictions.npz')
     found['classes'] = list(samples[0]['classes'])
-    if 'folds' in about:
+    if pool is not None:
         samples = numbered(samples + [one for run in runs[1:] for one in read_samples(run.folder / 'predictions.npz')])
         write_samples(folder / 'out_of_fold.npz', samples)
-        pooled = metrics_of(_pool_config(cfg, folder.parent), samples)
+        pooled = metrics_of(_pool_config(cfg, pool, folder.parent), samples)
         found['pool'] = pool_scores(samples, groups)
     found['metrics'] = summary_of({run.part: result['metrics'] for run, result in zip(runs, results)},
                                   test_to_train=test_to_train(about), pooled=pooled)
@@ -335,12 +339,11 @@ def numbered(samples: Sequence[dict]) -> list[dict]:
     return [sample | {'img_id': row} for row, sample in enumerate(samples, 1)]
 
 
-def _pool_config(cfg: Config, work: Path) -> Config:
+def _pool_config(cfg: Config, pool: Pool, work: Path) -> Config:
     """The config with the whole pool for a test set."""
     if not any('ann_file' in node for node in _nodes(cfg.test_evaluator if cfg.get('test_evaluator') else
                                                      cfg.val_evaluator)):
         return cfg
-    pool = pool_of(cfg)
     every = list(range(len(pool.names)))
     return with_sets(cfg, *pool.write(work / 'folds' / 'all', every, every))
 
@@ -423,7 +426,7 @@ def truth_of(sample: Mapping, classes: int) -> np.ndarray:
 
 
 def _ensemble(cfg: Config, runs: Sequence[Run], found: Mapping[str, Mapping], folder: Path, *,
-              fusion: str | None, tell: Callable[[str], None]) -> dict[str, Any]:
+              pool: Pool | None, fusion: str | None, tell: Callable[[str], None]) -> dict[str, Any]:
     """Write the ensemble of all runs as one model, ``ensemble.py`` and ``ensemble.pth``, which every command takes, and
     measure it on the test set, if none of the runs has trained on that."""
     file = folder / 'result.json'
@@ -438,15 +441,14 @@ def _ensemble(cfg: Config, runs: Sequence[Run], found: Mapping[str, Mapping], fo
     except CxrdetError as error:
         return {'error': str(error)}
     result: dict[str, Any] = {'config': str(config), 'checkpoint': str(checkpoint)}
-    if runs[0].part.startswith('seed') or not shares_images(cfg, pool_of(cfg)):
+    if pool is None or not shares_images(cfg, pool):
         trainings = Trainings(threads=usable_cpus())
         failures = trainings.run_all({'test': partial(
             trainings.call, [*COMMAND, 'test', str(config), str(checkpoint), '--work-dir', str(folder / 'test'),
                              '--no-pictures'], folder, 'test', title='cxrdet test')}, workers=1)
         if failures:
             raise TrainingError(f'the ensemble: {failures["test"]} (see {folder}/test.log)')
-        result['metrics'] = {key: number(value) for key, value in measured(folder / 'test').items()
-                             if isinstance(value, (int, float))}
+        result['metrics'] = _figures(folder / 'test')
     write_json(file, result | {'made_of': made_of})
     tell(f'{runs[0].name}: {config}')
     return result
