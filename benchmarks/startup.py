@@ -1,14 +1,15 @@
 #!/usr/bin/env python
 """From the start of a training to the end of its first iteration, beside MMDetection: python benchmarks/startup.py
 
-Ours is ``tools/train.py`` with ``configs/faster_rcnn_bifpn_cell_tiny.py``; stock is MMDetection's own ``tools/train.py``
-over the operator bridge, with an equal config of stock parts (an FPN in place of the BiFPN). Both get one hook more,
-which notes the time and the memory after the first iteration and ends the process. They run by turns: once without a
-clock, to fill the caches of files, then ``--rounds`` times; each figure is the least, with the median behind it.
+Ours is ``tools/train.py`` with ``configs/faster_rcnn_bifpn_cell_tiny.py``; stock is MMDetection's own
+``tools/train.py`` over the operator bridge, with an equal config of stock parts (an FPN in place of the BiFPN). Both
+get one hook more, which notes the time and the memory after the first iteration and ends the process. They run by
+turns: once without a clock, to fill the caches of files, then ``--rounds`` times; each figure is the least, with the
+median behind it. ``OMP_NUM_THREADS=1`` keeps threads that wait for busy cores out of the processor time.
 
 - ``--set tiny``: 32 made-up images of cells and 8 for validation;
-- ``--set large``: a COCO file of 100,000 images and 1,000,000 boxes (``--images``, ``--boxes``), all links of one file of
-  64 px, and the same 8 for validation;
+- ``--set large``: a COCO file of 100,000 images and 1,000,000 boxes (``--images``, ``--boxes``), all links of one
+  file of 64 px, and the same 8 for validation;
 - ``--profile FILE``: the profile of one run of ours instead, for ``python -m pstats FILE``;
 - ``--before COMMIT``: another state of this repository in place of stock.
 
@@ -70,7 +71,8 @@ STOCK = '''
 _base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
 default_scope = 'mmdet'
 model = dict(
-    backbone=dict(depth=18, base_channels=32, frozen_stages=-1, norm_eval=False, zero_init_residual=False, init_cfg=None),
+    backbone=dict(depth=18, base_channels=32, frozen_stages=-1, norm_eval=False, zero_init_residual=False,
+                  init_cfg=None),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=64, norm_cfg=dict(type='BN')),
     rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[4])),
     roi_head=dict(bbox_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=2)),
@@ -91,7 +93,8 @@ val_dataloader = dict(
     batch_size=4, num_workers=1, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='CocoDataset', data_root={root!r}, ann_file='annotations/val.json', metainfo=metainfo,
                  data_prefix=dict(img='images/'), test_mode=True, pipeline=[*load, dict(
-                     type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))]))
+                     type='PackDetInputs',
+                     meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))]))
 val_evaluator = dict(type='CocoMetric', ann_file={root!r} + 'annotations/val.json', metric='bbox')
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=4)
 val_cfg = dict(type='ValLoop')
@@ -157,8 +160,9 @@ def main(argv=None) -> int:
 
 def make_set(folder: Path, images: int = 0, boxes: int = 0) -> None:
     """A set of 32 and 8 images; with ``images``, so many are in the training set instead."""
-    subprocess.run([sys.executable, ROOT / 'tools' / 'prepare_data.py', 'cell-phantom', folder, '--train', '32', '--val',
-                    '8', '--size', '128'], check=True, capture_output=True, env=environment(ROOT))
+    tool = ROOT / 'tools' / 'prepare_data.py'
+    subprocess.run([sys.executable, tool, 'cell-phantom', folder, '--train', '32', '--val', '8', '--size', '128'],
+                   check=True, capture_output=True, env=environment(ROOT))
     if images:
         write_links(folder, images, boxes)
 
@@ -187,7 +191,9 @@ def write_links(folder: Path, images: int, boxes: int) -> None:
 
 
 def environment(tree: Path, *more: Path) -> dict[str, str]:
-    return os.environ | {'PYTHONPATH': os.pathsep.join(map(str, (tree, *more)))}
+    """Of a run from this tree, which may keep compiled modules as usual."""
+    kept = {name: value for name, value in os.environ.items() if name != 'PYTHONDONTWRITEBYTECODE'}
+    return kept | {'PYTHONPATH': os.pathsep.join(map(str, (tree, *more)))}
 
 
 def prepare(folder: Path, data: Path, before: Path | None):

@@ -1,4 +1,5 @@
 """Train a detector or a classifier from a config."""
+import gc
 from collections.abc import Iterator
 
 import torch
@@ -80,8 +81,10 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
 
 def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
     """Build the runner of a config that is ready, and train."""
-    runner = GuardedRunner.from_cfg(cfg)
+    gc.freeze()  # what has been imported is not looked through for garbage, here nor, which would copy it, in workers
+    runner = None
     try:
+        runner = GuardedRunner.from_cfg(cfg)
         runner.new_schedule = new_schedule
         runner.register_hook(PrecisionHook())
         stop = TerminateHook()
@@ -97,7 +100,9 @@ def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
         with stop.listening():
             runner.train()
     finally:
-        runner.close()
+        gc.unfreeze()
+        if runner is not None:
+            runner.close()
     return runner
 
 
