@@ -11,6 +11,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from cxrdet.checkpoints.checkpoint import Checkpoint, find_resumable, install_safe_loader, reading_ahead
 from cxrdet.core.config_tree import place_of, walk
 from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.datasets.described import handed_over
 from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.precision import PrecisionHook
@@ -72,10 +73,12 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     drop_helpers(cfg)
     follow_classes(found)
     pack_for_metrics(found)
+    read = [contents.described for contents in found.contents]
     found.contents.clear()  # what files hold is not kept for the time of the training
     fit_to_machine(cfg) if launcher == 'none' else init_distributed(launcher, cfg)
     check_pretrained(cfg)
-    with told_by_place(found.parts), memory_told('train', cfg):
+    with told_by_place(found.parts), memory_told('train', cfg), handed_over(read):
+        del read
         return _run(cfg, trust=trust, new_schedule=new_schedule)
 
 

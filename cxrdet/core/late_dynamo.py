@@ -22,7 +22,8 @@ def install() -> None:
     torch = importlib.import_module('torch')
     if NAME in sys.modules:
         return
-    sys.modules[NAME] = torch._dynamo = _LateDynamo(NAME)
+    sys.modules[NAME] = _LateDynamo(NAME)
+    vars(torch)['_dynamo'] = sys.modules[NAME]
     sys.meta_path.insert(0, _PartsOfDynamo())
 
 

@@ -76,7 +76,7 @@ class _LazyLoader(SourceFileLoader):
             return value
 
         setattr(module, _LAZY, later)
-        module.__put_off__ = names, stars
+        vars(module)['__put_off__'] = names, stars
         super().exec_module(module)
         given = vars(module).get('__getattr__')
         if given is None:
@@ -235,10 +235,14 @@ def _note(found: Registered, module: str, file: str) -> None:
         line = text.rfind(b'\n', 0, place) + 1
         match = _DECORATED.match(text, line) or _CALLED.match(text, line)
         given = _NAMED.findall(match[1]) if match else []
-        name = given[0] if given else b'' if match is None or re.search(rb'name|\[', match[1]) else match[2]
+        unnamed = match is not None and not re.search(rb'name|\[', match[1])
+        name = given[0] if given else match[2] if match is not None and unnamed else b''
         variable = _VARIABLE.search(text[line:place + len(_REGISTERS)])
         place = text.find(_REGISTERS, place + 1)
-        if name or variable:
-            modules = found.by_name.setdefault(name.decode(), []) if name else found.otherwise.setdefault(
-                variable[1].decode(), [])
-            modules += [] if module in modules else [module]
+        if name:
+            modules = found.by_name.setdefault(name.decode(), [])
+        elif variable:
+            modules = found.otherwise.setdefault(variable[1].decode(), [])
+        else:
+            continue
+        modules += [] if module in modules else [module]
