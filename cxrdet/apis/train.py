@@ -11,6 +11,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from cxrdet.checkpoints.checkpoint import Checkpoint, find_resumable, install_safe_loader, reading_ahead
 from cxrdet.core.config_tree import place_of, walk
 from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.core.garbage import no_collection
 from cxrdet.datasets.described import handed_over
 from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
@@ -69,7 +70,8 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     if auto_scale_lr:
         set_auto_scale_lr(cfg)
     set_resume(cfg, resume, trust=trust)
-    found = check_run(cfg, mode='train')
+    with no_collection():
+        found = check_run(cfg, mode='train')
     drop_helpers(cfg)
     follow_classes(found)
     pack_for_metrics(found)
