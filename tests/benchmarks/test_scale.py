@@ -42,3 +42,19 @@ def test_random_scenes_agree_to_the_figures_of_the_summary(benchmark):
     assert 0.1 < theirs.stats[0] < 0.9
     theirs.eval['precision'][0, 50, 1, 0, 2] += 0.25  # what is not equal is seen
     assert scale.largest_differences(ours, theirs)['precision at 100'] == pytest.approx(0.25)
+
+
+def test_sets_of_links_and_their_workers(benchmark, tmp_path):
+    scale = benchmark('scale')
+    for cfg in (scale.nih_set(tmp_path / 'nih', 40), scale.coco_set(tmp_path / 'coco', 40, 120)):
+        sizes = scale.worker_memory(cfg, 1, 2)
+        assert len(sizes) == 2 and min(sizes) > 1
+    assert scale.pss('self') > 2 ** 20
+
+
+def test_the_cache_gives_the_same_pixels(benchmark, tmp_path):
+    scale = benchmark('scale')
+    paths = scale.write_blobs(tmp_path, 2, '.png', (50, 40))
+    times = scale.cache_times(paths, {'type': 'mmpretrain.Resize', 'scale': 10, 'interpolation': 'area'}, 1)
+    assert len(times) == 3 and min(times) >= 0
+    assert sum(path.is_file() for path in (tmp_path / 'cache').rglob('*')) == 2
