@@ -75,7 +75,7 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     drop_helpers(cfg)
     follow_classes(found)
     pack_for_metrics(found)
-    read = [contents.described for contents in found.contents]
+    read = [contents.described for contents in found.contents if contents.part.top != 'test_dataloader']
     found.contents.clear()  # what files hold is not kept for the time of the training
     fit_to_machine(cfg) if launcher == 'none' else init_distributed(launcher, cfg)
     check_pretrained(cfg)

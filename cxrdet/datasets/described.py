@@ -74,9 +74,9 @@ def handed_over(sets: Iterable[object]) -> Iterator[None]:
     Args:
         sets: As :meth:`Described.described` gives them; others are left alone.
     """
-    for known in sets:
-        if isinstance(known, Described) and known._known and known._identity() is not None:
-            _handed[known._identity()] = known._known
+    _handed.update((known._identity(), known._known) for known in sets
+                   if isinstance(known, Described) and known._known and known._identity() is not None)
+    del sets  # what nobody takes is not kept
     try:
         yield
     finally:

@@ -89,3 +89,13 @@ def test_other_classes_and_a_file_that_has_changed(reads, cell_phantoms, tmp_pat
         reads.clear()
         CellDataset(**cfg)
         assert len(reads) == 1
+
+
+def test_a_set_that_is_not_handed_over_is_not_kept():
+    import weakref
+    known = Counted.described(dict(name='a'))
+    known.content()
+    sets, gone = [known], weakref.ref(known)
+    with handed_over(sets):
+        del sets, known
+        assert gone() is None
