@@ -139,3 +139,50 @@ def test_models_can_be_imported_beside_a_new_transformers(tmp_path):
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True,
                           env=os.environ | {'PYTHONPATH': os.pathsep.join([str(tmp_path), *sys.path])})
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+REGISTRIES = '''
+import json, sys
+from importlib import import_module
+import cxrdet
+from cxrdet import compat
+file, short = sys.argv[1], len(sys.argv) > 2
+if short:
+    compat.shorten_start()
+from mmengine.registry import Registry
+for name in ('mmengine.runner', 'mmengine.visualization', 'mmcv.cnn', 'mmcv.ops', 'mmcv.transforms'):
+    import_module(name)
+
+def registries():
+    for scope in ('mmdet', 'mmpretrain', 'mmengine'):
+        for variable, registry in list(vars(import_module(f'{scope}.registry')).items()):
+            if isinstance(registry, Registry) and registry.scope == scope:
+                yield f'{scope}.{variable}', registry
+
+def place(found):
+    return f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', found)}"
+
+if short:
+    known = json.load(open(file))
+    before = dict(sys.modules)
+    assert not {'sklearn', 'numba', 'matplotlib', 'albumentations', 'torch._dynamo.utils'} & before.keys()
+    for name, registry in registries():
+        for key, value in known[name].items():
+            assert place(registry.get(key)) == value, (name, key, value, registry.get(key))
+    assert registry.get('no such name') is None
+    for name, registry in registries():
+        compat.import_all(registry)
+        assert registry.module_dict.keys() == known[name].keys(), name
+else:
+    for _, registry in registries():
+        registry.import_from_location()
+    json.dump({name: {key: place(value) for key, value in registry.module_dict.items()}
+               for name, registry in registries()}, open(file, 'w'))
+'''
+
+
+@pytest.mark.long
+def test_a_short_start_finds_the_same_classes(tmp_path):
+    """Every name of every registry of MMEngine, MMDetection and MMPretrain, against all of it imported."""
+    for more in ([], ['short']):
+        subprocess.run([sys.executable, '-W', 'ignore', '-c', REGISTRIES, tmp_path / 'known.json', *more], check=True)

@@ -1,4 +1,5 @@
 """Train a detector or a classifier from a config."""
+import gc
 from collections.abc import Iterator
 
 import torch
@@ -10,6 +11,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from cxrdet.checkpoints.checkpoint import Checkpoint, find_resumable, install_safe_loader, reading_ahead
 from cxrdet.core.config_tree import place_of, walk
 from cxrdet.core.errors import CheckpointError, ConfigError
+from cxrdet.core.garbage import no_collection
+from cxrdet.datasets.described import handed_over
 from cxrdet.engine import process
 from cxrdet.engine.distributed import init_distributed
 from cxrdet.engine.hooks.precision import PrecisionHook
@@ -67,21 +70,26 @@ def train(cfg: Config, *, resume: bool | str = False, amp: bool = False, auto_sc
     if auto_scale_lr:
         set_auto_scale_lr(cfg)
     set_resume(cfg, resume, trust=trust)
-    found = check_run(cfg, mode='train')
+    with no_collection():
+        found = check_run(cfg, mode='train')
     drop_helpers(cfg)
     follow_classes(found)
     pack_for_metrics(found)
+    read = [contents.described for contents in found.contents if contents.part.top != 'test_dataloader']
     found.contents.clear()  # what files hold is not kept for the time of the training
     fit_to_machine(cfg) if launcher == 'none' else init_distributed(launcher, cfg)
     check_pretrained(cfg)
-    with told_by_place(found.parts), memory_told('train', cfg):
+    with told_by_place(found.parts), memory_told('train', cfg), handed_over(read):
+        del read
         return _run(cfg, trust=trust, new_schedule=new_schedule)
 
 
 def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
     """Build the runner of a config that is ready, and train."""
-    runner = GuardedRunner.from_cfg(cfg)
+    gc.freeze()  # what has been imported is not looked through for garbage, here nor, which would copy it, in workers
+    runner = None
     try:
+        runner = GuardedRunner.from_cfg(cfg)
         runner.new_schedule = new_schedule
         runner.register_hook(PrecisionHook())
         stop = TerminateHook()
@@ -97,7 +105,9 @@ def _run(cfg: Config, *, trust: bool, new_schedule: bool) -> Runner:
         with stop.listening():
             runner.train()
     finally:
-        runner.close()
+        gc.unfreeze()
+        if runner is not None:
+            runner.close()
     return runner
 
 

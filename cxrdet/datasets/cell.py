@@ -21,7 +21,7 @@ Files are read from the local disk only.
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from mmengine.logging import print_log
 from cxrdet.core.detection.box_layout import likely_cause, no_boxes_text
 from cxrdet.core.detection.boxes import box_faults, xyxy_to_xywh
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
+from cxrdet.core.garbage import no_collection
 from cxrdet.core.issues import DataTable, counts
 from cxrdet.core.terminal import visible
 from cxrdet.datasets.described import Described, of_indices
@@ -114,6 +115,13 @@ class _CellReader(Described, ImageNamed):
         table = self._once('table', self.read_table)
         return table, self._once('bad', lambda: table.raise_errors(on_bad=self.on_bad_annotation))
 
+    def _identity(self) -> Hashable | None:
+        status = os.stat(self.ann_file) if os.path.isfile(self.ann_file) else None
+        return (type(self), str(self.data_root), str(self.ann_file), status and (status.st_mtime_ns, status.st_size),
+                *sorted(self.data_prefix.items()), self.on_bad_annotation, self.allow_outside,
+                *(getattr(self, name, None) for name in (
+                    'corners', 'ignore_difficult', 'seg_map_suffix', 'return_classes', 'caption_prompt')))
+
     def _found_classes(self) -> list[str]:
         return list(self._checked()[0].classes)
 
@@ -123,9 +131,15 @@ class _CellReader(Described, ImageNamed):
     def _entries(self) -> list[dict]:
         table, bad = self._checked()
         own = self._set_classes(table.classes)
-        labels = [own.get(name) for name in table.classes]
         self._set_labels(table, own)
-        self.dropped, self._unusable = Counter(bad.values()), []
+        entries, self.dropped, self._unusable = self._once(f'entries of {own}', lambda: self._read(table, bad, own))
+        return entries
+
+    @no_collection()
+    def _read(self, table: DataTable, bad: dict[int, str], own: dict[str, int]) -> tuple[list[dict], Counter, list]:
+        """Entries of the images; the boxes left out, by reason; those that their geometry forbids."""
+        labels = [own.get(name) for name in table.classes]
+        dropped, unusable = Counter(bad.values()), []
         sizes = [tuple(map(_whole, size)) for size in table.sizes.tolist()]
         entries = [{'img_path': file, 'img_id': row + 1, 'height': size[0], 'width': size[1], 'seg_map_path': None}
                    for row, (file, size) in enumerate(zip(table.files, sizes))]
@@ -143,16 +157,16 @@ class _CellReader(Described, ImageNamed):
             label = labels[label]
             reason = 'marked_ignore' if said.get('ignore') else 'unknown_class' if label is None else fault
             if reason:
-                self.dropped[reason] += 1
+                dropped[reason] += 1
                 if reason == fault:
-                    self._unusable.append((box, tuple(limits[number].tolist())))
+                    unusable.append((box, tuple(limits[number].tolist())))
                 continue
             entries[image]['instances'].append({'bbox': box, 'bbox_label': label, 'ignore_flag': int(crowd)})
             if said.get('segmentation'):
                 entries[image]['instances'][-1]['mask'] = said['segmentation']
         for row, entry in enumerate(entries):
             self._complete(entry, table, row)
-        return entries
+        return entries, dropped, unusable
 
     def _set_labels(self, table: DataTable, own: dict[str, int]) -> None:
         self.cat2label = own

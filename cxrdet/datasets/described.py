@@ -1,7 +1,10 @@
 """Data sets that can be asked what they hold before they are built."""
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_handed: dict[Hashable, dict[str, Any]] = {}
 
 
 def of_indices(rows: Sequence, indices: int | Sequence[int] | None) -> Sequence:
@@ -49,10 +52,32 @@ class Described:
     def _image_paths(self) -> list[str]:
         raise NotImplementedError
 
+    def _identity(self) -> Hashable | None:
+        """What decides on the content that is read; None: it is not handed over."""
+        return None
+
     def _once(self, name: str, read: Callable[[], Any]) -> Any:
-        """What ``read()`` gives; kept by its name in a described set, not in one that is built to be used."""
+        """What ``read()`` gives; kept by its name in a described set, not in one that is built to be used: that takes
+        what is handed over to it, and leaves nothing behind."""
         if self._known is None:
-            return read()
+            handed = _handed.get(self._identity(), {}) if _handed else {}
+            return handed.pop(name) if name in handed else read()
         if name not in self._known:
             self._known[name] = read()
         return self._known[name]
+
+
+@contextmanager
+def handed_over(sets: Iterable[object]) -> Iterator[None]:
+    """Let data sets that are built in here take what described sets of the same files have read.
+
+    Args:
+        sets: As :meth:`Described.described` gives them; others are left alone.
+    """
+    _handed.update((known._identity(), known._known) for known in sets
+                   if isinstance(known, Described) and known._known and known._identity() is not None)
+    del sets  # what nobody takes is not kept
+    try:
+        yield
+    finally:
+        _handed.clear()

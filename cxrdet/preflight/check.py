@@ -26,6 +26,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS, OPTIMIZERS, TRANSFORMS, DefaultScope, Registry
 from mmengine.runner import BaseLoop, Runner
 
+from cxrdet.compat import import_all
 from cxrdet.core.config_tree import COUNT_KEYS, DATALOADERS, OTHER_COUNTS, walk
 from cxrdet.core.errors import ConfigError, CxrdetError, did_you_mean, error_text
 from cxrdet.preflight.config import key_problems, misfit, shape_problems
@@ -222,6 +223,7 @@ def suggest(part: Part) -> str:
             continue
         for other in (wanted, part.scope, *SCOPES):
             node = _child(place, other)
+            import_all(node)
             for known in (node.module_dict if node.scope == other else ()):
                 spelled.setdefault(known, known if other in (part.scope, 'mmengine') else f'{other}.{known}')
     return re.sub('"(.*)"', lambda hint: f'"{spelled[hint[1]]}"', did_you_mean(part.name.rpartition('.')[2], spelled))

@@ -129,10 +129,11 @@ class Contents:
     def ask(self, method: str, default: object) -> Any:
         """What the class answers of the config, or of the set described by it, which reads its files once."""
         ask = getattr(self.part.found, method, None)
-        return ask(self._described) if ask else default
+        return ask(self.described) if ask else default
 
     @cached_property
-    def _described(self) -> object:
+    def described(self) -> object:
+        """The set, as its class describes it; the config where the class does not."""
         describe = getattr(self.part.found, 'described', None)
         unknown = unknown_arguments(self.part)  # which are told of the part
         known = {key: value for key, value in self.cfg.items() if key not in unknown}

@@ -3,8 +3,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cxrdet.visualization.plots import plain
-
 _READABLE = 99  # classes whose cells hold their counts
 _LARGE = 60  # cells as wide as the picture of more classes
 
@@ -28,6 +26,8 @@ def draw_confusion(matrix, classes: Sequence[str], *, title: str = '') -> np.nda
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    from cxrdet.visualization.plots import plain
     matrix = np.asarray(matrix)
     count = len(classes)
     if matrix.shape != (count, count) or not count:

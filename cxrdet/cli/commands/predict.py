@@ -4,6 +4,7 @@ Runs a trained detector or classifier on an image, or on all images in and below
 predictions.csv and, of a detector or with --cam, pictures/.
 """
 from cxrdet.cli import arguments
+from cxrdet.compat import shorten_start
 from cxrdet.core.terminal import say
 
 
@@ -43,6 +44,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
+    shorten_start()
     from cxrdet.inference.cam import CamChoice
     from cxrdet.inference.predict import predict
     from cxrdet.inference.tasks import summary

@@ -8,6 +8,7 @@ import argparse
 import shlex
 
 from cxrdet.cli import arguments
+from cxrdet.compat import shorten_start
 from cxrdet.core.progress import ProgressBar
 from cxrdet.core.terminal import say
 
@@ -35,6 +36,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
+    shorten_start()
     from cxrdet.analysis.report import report
     from cxrdet.preflight.config import load_config
     cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root, work_dir=args.work_dir,

@@ -4,6 +4,7 @@ An ensemble: cxrdet test --ensemble CONFIG:CHECKPOINT CONFIG:CHECKPOINT ... [--f
 cxrdet predict wrote: cxrdet test CONFIG --ensemble-predictions a.npz b.npz ...
 """
 from cxrdet.cli import arguments
+from cxrdet.compat import shorten_start
 from cxrdet.core.errors import ConfigError
 
 BOX_FUSIONS = ('wbf', 'nmw', 'nms', 'soft_nms', 'voting', 'wbf_one_per_model', 'wbf_confident')
@@ -51,6 +52,7 @@ def _add_ensemble_arguments(parser) -> None:
 
 
 def run(args) -> None:
+    shorten_start()
     from cxrdet.apis.test import test
     from cxrdet.engine.distributed import is_first
     from cxrdet.inference.ensemble import Fusion, bundle, ensemble_config

@@ -1,5 +1,6 @@
 """Train a detector or classifier from a config."""
 from cxrdet.cli import arguments
+from cxrdet.compat import shorten_start
 
 
 def add_arguments(parser) -> None:
@@ -25,6 +26,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
+    shorten_start()
     from cxrdet.apis.train import train
     from cxrdet.engine.run_name import run_folder
     from cxrdet.preflight.config import load_config

@@ -20,6 +20,7 @@ from cxrdet.core.csv_text import whole_number
 from cxrdet.core.detection.boxes import FARTHEST, xywh_to_xyxy
 from cxrdet.core.errors import DataError, did_you_mean
 from cxrdet.core.files import read_text
+from cxrdet.core.garbage import no_collection
 from cxrdet.core.issues import DataTable, Place
 from cxrdet.core.paths import name_fault
 from cxrdet.datasets.formats.files import add_image, annotation_files, files_below, find_by_name, first_bytes, split_of
@@ -85,6 +86,7 @@ def image_folder(file: Path, names: Iterable[Any] = ()) -> Path:
         folder / name.replace('\\', '/'))), folders[0])
 
 
+@no_collection()
 def read(path: Path, images: Path | None = None) -> DataTable:
     """One COCO file, or all of ``annotations/*.json`` in a folder (else ``annotations*.json``); a file is a split.
 

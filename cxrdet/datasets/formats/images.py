@@ -20,6 +20,7 @@ _TURNED_HERE = ('PNG', 'JPEG', 'WEBP')
 _PILLOW = {'GIF': 'GifImagePlugin.GifImageFile', 'PNG': 'PngImagePlugin.PngImageFile',
            'WEBP': 'WebPImagePlugin.WebPImageFile', 'JPEG': 'JpegImagePlugin.JpegImageFile'}
 _PILLOW_FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'WEBP')  # none that runs a program
+_JPEG, _HEAD = b'\xff\xd8\xff', 2 ** 16  # bytes in which the header of a photograph usually ends
 _ROWS = 256  # of a deep image that are scaled at once
 
 
@@ -90,7 +91,10 @@ def read_image_size(path: str | Path, *, ignore_orientation: bool = False) -> tu
     Raises:
         DataError: the file is missing, empty or in no known image format.
     """
-    data = _read_bytes(path)
+    data = _read_bytes(path, _HEAD)
+    known = read_header(data) if data.startswith(_JPEG) else None  # its header ends where the scan begins
+    if known is None and len(data) == _HEAD:
+        data = _read_bytes(path)
     if data.startswith(TIFF_MAGIC):
         try:
             with open_tiff(data) as header:
@@ -98,7 +102,7 @@ def read_image_size(path: str | Path, *, ignore_orientation: bool = False) -> tu
         except DataError as error:
             raise DataError(f'{path}: {error}') from None
     else:
-        header = read_header(data)
+        header = known or read_header(data)
         if header is None or header.kind == 'AVIF':  # which may be cropped or turned
             return decode_image(data, path, ignore_orientation=ignore_orientation).shape[:2]
     turned = header.orientation >= 5 and not ignore_orientation
@@ -117,9 +121,10 @@ def has_extra_channels(data: bytes) -> bool:
     return image is not None and image.ndim == 3 and image.shape[2] == 4
 
 
-def _read_bytes(path: str | Path) -> bytes:
+def _read_bytes(path: str | Path, most: int = -1) -> bytes:
     try:
-        data = Path(path).read_bytes()
+        with open(path, 'rb') as stream:
+            data = stream.read(most)
     except OSError as error:
         raise DataError(f'{path}: cannot read the image file: {error.strerror or error}.') from None
     if not data:

@@ -260,3 +260,32 @@ def test_headers_cut_off_anywhere(kind):
             assert read_header(data[:length]) in (None, read_header(data)) or kind in ('GIF', 'WebP with alpha')
         with pytest.raises(DataError):
             decode_image(data[:length], 'a.img')
+
+
+@pytest.mark.parametrize('filler', [0, 1000, 61_000, 65_400, 65_500, 65_530, 140_000])
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_sizes_of_large_photographs_wherever_their_header_ends(tmp_path, filler, orientation):
+    """Segments of other programs before the size and the orientation, and more pixels than are read at first."""
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 410, 3), dtype=np.uint8)
+    stream, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(stream, 'JPEG', quality=100, exif=exif)
+    data, segments = stream.getvalue(), b''
+    for start in range(0, filler, 60_000):
+        part = bytes(min(60_000, filler - start))
+        segments += b'\xff\xe2' + struct.pack('>H', len(part) + 2) + part
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(data[:2] + segments + data[2:])
+    assert path.stat().st_size > 2 ** 16
+    assert read_image_size(path) == image_io.read_image(path).shape[:2] == (
+        (410, 150) if orientation == 6 else (150, 410))
+    assert read_image_size(path, ignore_orientation=True) == (150, 410)
+
+
+def test_the_header_of_a_photograph_is_all_that_is_read(tmp_path, monkeypatch):
+    path = tmp_path / 'a.jpg'
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes() + bytes(2 ** 17))
+    sizes, read = [], image_io._read_bytes
+    monkeypatch.setattr(image_io, '_read_bytes', lambda *args: sizes.append(len(read(*args))) or read(*args))
+    assert read_image_size(path) == (30, 40) and sizes == [2 ** 16]
