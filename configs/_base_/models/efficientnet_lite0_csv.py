@@ -1,0 +1,11 @@
+"""EfficientNet-Lite0 with ImageNet weights from pip, average pooling, dropout, linear classifier of one label."""
+_base_ = '../backbones/efficientnet_lite0.py'
+dropout = 0.2
+
+model = dict(
+    type='ImageClassifier',
+    backbone={{_base_.classifier_backbone}},
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='cxrdet.DropoutLinearClsHead', num_classes=11, in_channels=1280, dropout=dropout))
+
+model_shortcuts = dict(dropout=['model.head.dropout'])
