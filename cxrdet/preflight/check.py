@@ -462,8 +462,9 @@ def _pixels_of_pretrained(found: Examined) -> Iterator[str]:
             continue
         path, given = _preprocessor_of(found.cfg, part.path)
         own = [given.get(key) or [default] for key, default in (('mean', 0.), ('std', 1.))]
-        if any(len(values) not in (1, 3) for values in own):
-            continue
+        if not all(isinstance(values, (list, tuple)) and len(values) in (1, 3) and all(
+                isinstance(value, (int, float)) for value in values) for values in own):
+            continue  # which building the preprocessor tells
         red_first = given.get('to_rgb') or given.get('bgr_to_rgb') or any(
             step.cfg.get('channel_order') == 'rgb' for step in steps)
         told = f'{path}: {part.path} loads weights of {source}, which expect'

@@ -550,6 +550,7 @@ def converted(source):
     (converted('efficientnet_lite'), HALF, ''),  # nearly the same
     (converted('efficientnet_lite'), IMAGENET, r'of efficientnet_lite, .*mean=\[127\.0, 127\.0, 127\.0\], std=\[128'),
     (converted('efficientnet_lite'), dict(mean=[127.] * 3, std=[128.] * 3, bgr_to_rgb=False), 'red first'),
+    (converted('efficientnet_lite'), dict(mean=0.5), ''), (converted('timm'), dict(mean=['a', 'b', 'c']), ''),
     (converted('efficientnet_lite'), dict(mean=None, std=None), r'here they have mean=\[0\.0\], std=\[1\.0\]')])
 def test_pixels_that_do_not_fit_pretrained_weights(init_cfg, pixels, told):
     cfg = Config.fromfile(find_config('faster_rcnn_bifpn_cell'))
