@@ -574,6 +574,7 @@ def test_pixels_of_a_classifier_and_of_a_student():
     assert line.startswith('model.student.data_preprocessor: model.student.backbone.init_cfg loads')
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('name', sorted(recipes()))
 def test_recipes_give_pretrained_weights_their_pixels(name):
     cfg = Config.fromfile(find_config(name))
