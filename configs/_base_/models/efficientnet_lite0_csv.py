@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights from pip, average pooling, dropout, label smoothing, one label."""
+"""EfficientNet-Lite0 with ImageNet weights from pip, average pooling, dropout, a linear classifier of one label."""
 _base_ = '../backbones/efficientnet_lite0.py'
 dropout = 0.2
 
