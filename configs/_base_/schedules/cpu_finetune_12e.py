@@ -6,7 +6,7 @@ _base_ = './cpu_24e.py'
 max_epochs = 12
 train_cfg = dict(max_epochs=max_epochs, val_interval=3)
 optim_wrapper = dict(
-    optimizer=dict(lr=7e-4), paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.3))))
+    optimizer=dict(lr=1.4e-3), paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.3))))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=0, end=max_epochs, convert_to_iter_based=True),
