@@ -28,6 +28,7 @@ LAYOUTS = {
     'ResNet': Layout(r'layer(\d+)\.'),
     'DenseNet': Layout(r'(?:stages|transitions)\.(\d+)\.'),
     'EfficientNet': Layout(r'layers\.(\d+)\.'),
+    'EfficientNetLite': Layout(r'layers\.([1-5])\.', last=r'layers\.6\.'),
     'ConvNeXt': Layout(r'(?:downsample_layers\.|stages\.|norm)(\d+)\.'),
     'SwinTransformer': Layout(r'(?:stages\.|norm)(\d+)\.'),
     'PlainCNN': Layout(r'stages\.(\d+)\.'),
@@ -43,7 +44,8 @@ def backbone_stages(kinds: Sequence[str], names: Sequence[str]) -> list[list[str
         names: of its parameters, without the prefix ``backbone.``.
 
     Returns: ``[stem, stage 1, …, stage n]``; ResNet, DenseNet, Swin and ConvNeXt have four stages, and so has a
-        VisionTransformer, with a quarter of its blocks in each; a PlainCNN has one per convolution and no stem.
+        VisionTransformer, with a quarter of its blocks in each; EfficientNetLite has five; a PlainCNN has one per
+        convolution and no stem.
 
     Raises: ConfigError if no class in ``kinds`` is in :data:`LAYOUTS`.
     """

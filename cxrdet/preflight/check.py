@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -30,7 +31,7 @@ from cxrdet.compat import import_all
 from cxrdet.core.config_tree import COUNT_KEYS, DATALOADERS, OTHER_COUNTS, walk
 from cxrdet.core.errors import ConfigError, CxrdetError, did_you_mean, error_text
 from cxrdet.preflight.config import key_problems, misfit, shape_problems
-from cxrdet.preflight.rules import RULES, SCOPES, SURE
+from cxrdet.preflight.rules import GREY, PIXELS, RULES, SCOPES, SURE
 
 _TOP = {rule.where[1:-1]: rule.what for rule in RULES if rule.kind == 'registry' and rule.where[1:-1].isidentifier()}
 _INNER, _TAKEN_OFF, _VALUES = ([(re.compile(rule.where), rule.what) for rule in RULES if rule.kind == kind]
@@ -441,7 +442,8 @@ def _untold_sigmoids(found: Examined) -> Iterator[str]:
 
 def advice_before_training(found: Examined) -> Iterator[str]:
     """What is no error and yet seldom meant: a focal loss of regions whose scores start at 0.5, not at RetinaNet's
-    0.01, for which the head needs a predictor of its own."""
+    0.01, for which the head needs a predictor of its own; pixels that are not as pretrained weights expect them."""
+    yield from _pixels_of_pretrained(found)
     for part in found.parts:
         head = found.around(part) if part.is_a('RoIFocalLoss', 'OHEMLoss') else None
         inner = [own for own in found.parts if own.path in (part.path, f'{part.path}.loss')]
@@ -450,6 +452,41 @@ def advice_before_training(found: Examined) -> Iterator[str]:
             yield (f'{head.path}.cls_predictor_cfg: scores start at 0.5 here, so that the first steps '
                    "learn from the background; cls_predictor_cfg=dict(type='cxrdet.PriorLinear') starts them at 0.01, "
                    'as in RetinaNet (prior=0.5 in it: as it is)')
+
+
+def _pixels_of_pretrained(found: Examined) -> Iterator[str]:
+    """Mean, deviation and order of colours that do not fit the weights; not where each image gets a z-score."""
+    steps = [part for part in found.parts if part.top == 'train_dataloader']
+    for part in found.parts:
+        stock = part.is_a('PretrainedInit') and str(part.cfg.get('checkpoint')).partition('://')[0]
+        source = stock or part.cfg.get('source')
+        if part.key != 'init_cfg' or source not in PIXELS or any(step.is_a('ZScore') for step in steps):
+            continue
+        path, given = _preprocessor_of(found.cfg, part.path)
+        own = [given.get(key) or [default] for key, default in (('mean', 0.), ('std', 1.))]
+        if not all(isinstance(values, (list, tuple)) and len(values) in (1, 3) and all(
+                isinstance(value, (int, float)) for value in values) for values in own):
+            continue  # which building the preprocessor tells
+        red_first = given.get('to_rgb') or given.get('bgr_to_rgb') or any(
+            step.cfg.get('channel_order') == 'rgb' for step in steps)
+        told = f'{path}: {part.path} loads weights of {source}, which expect'
+        if not any(np.allclose(own[0], mean, rtol=0, atol=2) and np.allclose(own[1], std, rtol=0.03)
+                   for mean, std in PIXELS[source]):
+            mean, std = ([round(value, 4) for value in (values * 3)[:3]] for values in PIXELS[source][0])
+            yield (f'{told} pixels with mean={mean}, std={std}; here they have mean={list(own[0])}, '
+                   f'std={list(own[1])}, by which pretrained features lose most of their worth')
+        elif not red_first and source not in GREY:
+            yield f'{told} red first, but images are read blue first; give to_rgb=True (a detector: bgr_to_rgb=True)'
+
+
+def _preprocessor_of(cfg: Config, path: str) -> tuple[str, dict]:
+    """Place and config of the data preprocessor in front of the part of the model at ``path``."""
+    parts, node, found = path.split('.'), cfg, ('data_preprocessor', cfg.get('data_preprocessor') or {})
+    for i, name in enumerate(parts):
+        node = node[int(name)] if isinstance(node, (list, tuple)) else node[name]
+        if isinstance(node, dict) and node.get('data_preprocessor'):
+            found = '.'.join([*parts[:i + 1], 'data_preprocessor']), node['data_preprocessor']
+    return found
 
 
 def _losses_of_deltas(found: Examined) -> Iterator[str]:

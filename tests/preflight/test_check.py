@@ -12,7 +12,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.recipes import find_config
+from cxrdet.core.recipes import find_config, recipes
 from cxrdet.preflight.check import (
     _multiplied_rates,
     _part,
@@ -527,6 +527,58 @@ def test_focal_scores_that_start_at_a_half(loss, predictor, lines):
     head.cls_predictor_cfg = predictor
     told = list(advice_before_training(examine(cfg)))
     assert [line.partition(':')[0] for line in told] == ['model.roi_head.bbox_head.cls_predictor_cfg'] * lines
+
+
+IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+HALF = dict(mean=[127.5] * 3, std=[127.5] * 3)
+
+
+def converted(source):
+    return dict(type='cxrdet.ConvertedPretrained', checkpoint='w.pth', source=source)
+
+
+@pytest.mark.parametrize(('init_cfg', 'pixels', 'told'), [
+    (dict(type='Pretrained', checkpoint='torchvision://resnet50'), IMAGENET, ''),
+    (dict(type='Pretrained', checkpoint='torchvision://resnet50'), HALF, r'of torchvision, .*123\.675'),
+    (dict(type='Pretrained', checkpoint='torchvision://resnet50'), dict(mean=[0.] * 3, std=[255.] * 3), 'torchvision'),
+    (dict(type='Pretrained', checkpoint='own.pth'), HALF, ''),
+    (converted('torchvision'), HALF, 'of torchvision'), (converted('chexnet'), HALF, 'of chexnet'),
+    (converted('timm'), HALF, ''), (converted('timm'), IMAGENET, ''), (converted('cxrdet'), HALF, ''),
+    (converted('torchxrayvision'), HALF, r'std=\[0\.1245'), (converted('radimagenet'), HALF, ''),
+    (converted('torchxrayvision'), dict(mean=[127.5] * 3, std=[0.1245] * 3, bgr_to_rgb=False), ''),
+    (converted('efficientnet_lite'), dict(mean=[127.] * 3, std=[128.] * 3), ''),
+    (converted('efficientnet_lite'), HALF, ''),  # nearly the same
+    (converted('efficientnet_lite'), IMAGENET, r'of efficientnet_lite, .*mean=\[127\.0, 127\.0, 127\.0\], std=\[128'),
+    (converted('efficientnet_lite'), dict(mean=[127.] * 3, std=[128.] * 3, bgr_to_rgb=False), 'red first'),
+    (converted('efficientnet_lite'), dict(mean=0.5), ''), (converted('timm'), dict(mean=['a', 'b', 'c']), ''),
+    (converted('efficientnet_lite'), dict(mean=None, std=None), r'here they have mean=\[0\.0\], std=\[1\.0\]')])
+def test_pixels_that_do_not_fit_pretrained_weights(init_cfg, pixels, told):
+    cfg = Config.fromfile(find_config('faster_rcnn_bifpn_cell'))
+    cfg.model.backbone.init_cfg = init_cfg
+    cfg.model.data_preprocessor.update(pixels)
+    lines = list(advice_before_training(examine(cfg)))
+    assert len(lines) == bool(told)
+    for line in lines:
+        assert line.startswith('model.data_preprocessor: model.backbone.init_cfg loads')
+        assert re.search(told, line)
+
+
+def test_pixels_of_a_classifier_and_of_a_student():
+    cfg = Config.fromfile(find_config('densenet121_nih'))
+    cfg.data_preprocessor.mean = [0.5, 0.5, 0.5]
+    line, = advice_before_training(examine(cfg))
+    assert line.startswith('data_preprocessor: model.init_cfg loads weights of torchvision')
+    cfg = Config.fromfile(find_config('faster_rcnn_r50_distilled_cell'))
+    cfg.model.student.data_preprocessor.std = [1., 1., 1.]
+    line, = advice_before_training(examine(cfg))
+    assert line.startswith('model.student.data_preprocessor: model.student.backbone.init_cfg loads')
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('name', sorted(recipes()))
+def test_recipes_give_pretrained_weights_their_pixels(name):
+    cfg = Config.fromfile(find_config(name))
+    assert not [line for line in advice_before_training(examine(cfg)) if 'loads weights of' in line]
 
 
 @pytest.mark.parametrize(('config', 'head'), [

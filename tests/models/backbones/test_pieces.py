@@ -3,6 +3,7 @@
 The references are torchvision's own models with random weights, of which the maps are taken by name.
 """
 import re
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,16 @@ from torch.nn import functional
 from torchvision.models.feature_extraction import create_feature_extractor
 
 import cxrdet  # noqa: F401
-from cxrdet.preflight.check import config_problems
+from cxrdet.preflight.check import advice_before_training, config_problems, examine
 from cxrdet.preflight.config import load_config
 
 pytestmark = pytest.mark.long
 
 CONFIGS = Path(__file__).parents[3] / 'configs'
 PIECES = {path.stem: path for path in sorted((CONFIGS / '_base_' / 'backbones').glob('*.py'))}
-WANTED = {'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101', 'efficientnet_b0',
-          'efficientnet_b4', 'efficientnet_b7', 'densenet121', 'densenet201', 'swin_t', 'convnext_t',
+PACKAGED = {'efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2'}  # see test_efficientnet_lite.py
+WANTED = {*PACKAGED, 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101',
+          'efficientnet_b0', 'efficientnet_b4', 'efficientnet_b7', 'densenet121', 'densenet201', 'swin_t', 'convnext_t',
           'preact_resnet152'}
 EACH = pytest.mark.parametrize('name', sorted(PIECES))
 
@@ -178,7 +180,7 @@ def test_maps_of_the_pre_activation_resnet():
             torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize('name', sorted(set(PIECES) - {'preact_resnet152'}))
+@pytest.mark.parametrize('name', sorted(set(PIECES) - {'preact_resnet152'} - PACKAGED))
 def test_weights_of_torchvision(name, monkeypatch):
     """The init_cfg of the piece, with a random model of torchvision in place of the download, gives its maps."""
     init_cfg = piece(name).backbone.init_cfg
@@ -207,9 +209,28 @@ def test_weights_of_torchvision(name, monkeypatch):
         torch.testing.assert_close(ours / scale, theirs / scale, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('name', sorted(PACKAGED))
+def test_what_a_recipe_takes_from_a_piece_with_its_own_pixels(name, tmp_path):
+    """Backbone, channels and pixels: weights of the package arrive whole and the check of a run has nothing to say."""
+    (tmp_path / 'variant.py').write_text(
+        f"_base_ = ['{CONFIGS}/faster_rcnn_bifpn_cell.py', '{PIECES[name]}']\n"
+        'model = dict(backbone={{_base_.backbone}}, neck=dict(in_channels={{_base_.backbone_channels}}),\n'
+        '             data_preprocessor={{_base_.backbone_preprocessor}})\n')
+    found = examine(load_config(tmp_path / 'variant.py'))
+    assert [*config_problems(found), *advice_before_training(found)] == []
+    backbone = MODELS.build(found.cfg.model.backbone)
+    backbone.init_weights()
+    package = found.cfg.model.backbone.init_cfg.checkpoint.removeprefix('package://')
+    file, = Path(str(resources.files(package))).rglob('*.pth')
+    given = torch.load(file, weights_only=True)
+    assert torch.equal(backbone.layers[0].conv.weight, given['_conv_stem.weight'])
+    assert torch.equal(backbone.layers[5][-1].linear_conv.bn.running_var, [
+        value for key, value in given.items() if key.endswith('_bn2.running_var')][-1])
+
+
 def test_frozen_statistics_in_training():
     """Pretrained detectors keep the statistics of their batch norms, DenseNet's among them."""
-    for name in ('densenet121', 'efficientnet_b0', 'resnet18'):
+    for name in ('densenet121', 'efficientnet_b0', 'efficientnet_lite0', 'resnet18'):
         backbone = build(name, init_cfg=None)
         backbone.train()
         norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -1,7 +1,7 @@
 """Phase 2, on top of phase 1: EfficientNet-B4, BiFPN, CBAM on P3-P5, regularised box head, images of six sizes.
 Run: cxrdet train faster_rcnn_cell_phase2 --data-root data/cell
 """
-_base_ = ['./faster_rcnn_cell_phase1.py', './_base_/backbones/efficientnet_b4.py']
+_base_ = ['./faster_rcnn_cell_phase1.py', '../../_base_/backbones/efficientnet_b4.py']
 cbam = dict(type='cxrdet.CBAM', ratio=8, kernel_size=7)
 model = dict(
     backbone={{_base_.backbone}},

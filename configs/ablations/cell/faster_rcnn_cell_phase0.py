@@ -2,7 +2,7 @@
 Run: cxrdet train faster_rcnn_cell_phase0 --data-root data/cell
 """
 _base_ = [
-    './_base_/models/faster_rcnn_r50_fpn.py', './_base_/datasets/cell_coco.py',
-    './_base_/schedules/adam_fixed_20e.py', './_base_/default_runtime.py'
+    '../../_base_/models/faster_rcnn_r50_fpn.py', '../../_base_/datasets/cell_coco.py',
+    '../../_base_/schedules/adam_fixed_20e.py', '../../_base_/default_runtime.py'
 ]
 train_dataloader = dict(batch_size=2)

@@ -1,0 +1,20 @@
+"""The images of csv_images.py at 128 px, for fine-tuning on a few CPU cores."""
+_base_ = './csv_images.py'
+img_size = 128
+
+load_pipeline = [
+    dict(type='cxrdet.LoadImage', cache=True),
+    dict(type='Resize', scale=img_size, backend='pillow', interpolation='bicubic'),
+]
+train_pipeline = [
+    *load_pipeline,
+    dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.5, 1.0)),
+    dict(type='Albumentations', transforms=[dict(type='D4', p=1.0)]),
+    dict(type='PackInputs'),
+]
+val_pipeline = [*load_pipeline, dict(type='PackInputs', meta_keys={{_base_.meta_keys}})]
+tta_pipeline = [*load_pipeline, {{_base_.tta_views}}]
+
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
+test_dataloader = val_dataloader
