@@ -306,7 +306,11 @@ def _finding_modules(theirs: Callable) -> Callable:
             if scope in (None, self.scope):
                 self.import_from_location()
                 _import_registered(self, name, upwards=scope is None)
-        return theirs(self, key)
+        found = theirs(self, key)
+        if found is None:  # registered in a way that no source shows
+            import_all(self)
+            found = theirs(self, key)
+        return found
     get.finds_modules = True
     return get
 
