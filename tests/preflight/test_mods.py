@@ -83,7 +83,7 @@ def test_options_come_after_mods():
 @pytest.mark.parametrize(('recipe', 'optimizer'), [
     ('resnet18_csv', dict(inner=dict(type='AdamW', fused=True), lr=1e-4, weight_decay=0.01)),
     ('faster_rcnn_cell_phase0', dict(inner=dict(type='Adam'), lr=1e-3)),
-    ('vit_v2_nih', dict(inner=dict(type='SGD', momentum=0.9, nesterov=True), lr=0.01, weight_decay=1e-4))])
+    ('vit_v2_nih', dict(inner=dict(type='SGD', momentum=0.9, nesterov=True, fused=True), lr=0.01, weight_decay=1e-4))])
 def test_lookahead_keeps_the_optimizer_of_the_recipe(recipe, optimizer):
     plain = load_config(recipe).optim_wrapper
     wrapper = load_config(f'{recipe}+lookahead').optim_wrapper

@@ -5,7 +5,7 @@ val_cfg = dict(type='cxrdet.ValLossLoop')
 test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3, fused=True), clip_grad=dict(max_norm=35, norm_type=2))
+    type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3), clip_grad=dict(max_norm=35, norm_type=2))
 param_scheduler = [dict(type='ConstantLR', factor=1.0, by_epoch=True, begin=0, end=max_epochs)]
 auto_scale_lr = dict(enable=False, base_batch_size=2)
 
