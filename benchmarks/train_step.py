@@ -27,6 +27,7 @@ DETECTOR, CLASSIFIER = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'mmp
 CASES = {'r18_fpn_320x240': (DETECTOR, 4, (240, 320)), 'r18_fpn_384x288': (DETECTOR, 4, (288, 384)),
          'resnet18_224': (CLASSIFIER, 32, (224, 224))}
 LOSSES, GRADIENTS = 1e-4, 1e-3  # by how much the first steps may differ, relatively
+STOCK = {'GOMP_SPINCOUNT': '300000'}  # torch's own, which cxrdet lowers: how long threads wait before they sleep
 AVX2 = {'ATEN_CPU_CAPABILITY': 'avx2', 'ONEDNN_MAX_CPU_ISA': 'AVX2', 'MKL_ENABLE_INSTRUCTIONS': 'AVX2'}
 
 
@@ -38,6 +39,8 @@ def main(argv=None) -> int:
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: cpu)')
     parser.add_argument('--profile', action='store_true', help='print where the time of a step goes, on both sides')
     parser.add_argument('--processor-time', action='store_true', help='of all threads, on a machine with other work')
+    parser.add_argument('--one-core', action='store_true',
+                        help='all threads on one core, where Linux puts them at times beside other work')
     parser.add_argument('--without-bfloat16', action='store_true', help='as on a processor with AVX2 only')
     args = parser.parse_args(argv)
     if args.without_bfloat16:
@@ -65,6 +68,8 @@ def measure(case: str, args) -> None:
         compare(*sides.values())
         for side in sides.values():
             side.ask('quicken')
+            if args.one_core:
+                side.ask('pin')
         times = {name: [] for name in sides}
         for _ in range(args.steps + 2):
             for name, side in sides.items():
@@ -87,8 +92,12 @@ class Process:
     def __init__(self, name: str, case: str, device: str) -> None:
         context = multiprocessing.get_context('spawn')
         self.pipe, end = context.Pipe()
+        if name == 'stock':
+            os.environ.update(STOCK)
         self.process = context.Process(target=serve, args=(end, name, case, device), daemon=True)
         self.process.start()
+        for key in STOCK:
+            os.environ.pop(key, None)
         end.close()
 
     def ask(self, method: str, *args):
@@ -102,10 +111,9 @@ class Process:
 
 def serve(pipe, name: str, case: str, device: str) -> None:
     """Answer what the parent asks of a side, until it closes the pipe."""
-    import torch
-
-    from cxrdet.ops import install
+    from cxrdet.ops import install  # before torch, which reads the environment once
     install()
+    import torch
     torch.multiprocessing.set_sharing_strategy('file_system')
     side = Side(name, case, device)
     while True:
@@ -141,6 +149,10 @@ class Side:
         self.optim = build_optim_wrapper(self.model, dict(
             type='AmpOptimWrapper' if amp else 'OptimWrapper', **(dict(dtype='bfloat16') if amp else {}),
             optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05, **(dict(fused=True) if self.ours else {}))))
+
+    def pin(self) -> None:
+        for thread in os.listdir('/proc/self/task'):
+            os.sched_setaffinity(int(thread), {0})
 
     def machine(self) -> str:
         import torch

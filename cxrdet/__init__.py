@@ -9,6 +9,8 @@ config first names one.
 import os as _os
 
 _os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')  # albumentations asks the network for updates otherwise
+if 'OMP_WAIT_POLICY' not in _os.environ:  # threads that wait for each other keep a core from whoever has work for it
+    _os.environ.setdefault('GOMP_SPINCOUNT', '10000')
 
 from cxrdet import ops as _ops
 from cxrdet.compat import avoid_new_transformers as _avoid_new_transformers
