@@ -20,8 +20,8 @@ _LIBRARIES = ('numpy', 'scipy', 'numba', 'albumentations', 'pycocotools', 'faste
 _DECODERS = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'pillow', 'tifffile', 'imagecodecs',
              'h5py')
 _FORMATS = {'jpg': 'JPEG', 'jpg_2000': 'JPEG 2000', 'zlib': 'PNG', 'libtiff': 'TIFF', 'webp': 'WebP', 'avif': 'AVIF'}
-_VARIABLES = ('CXRDET_PRECISION', 'CXRDET_MAX_MEGAPIXELS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT',
-              'CUDA_VISIBLE_DEVICES', 'ATEN_CPU_CAPABILITY', 'ONEDNN_MAX_CPU_ISA')
+_VARIABLES = ('CXRDET_PRECISION', 'CXRDET_MAX_MEGAPIXELS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS',
+              'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'CUDA_VISIBLE_DEVICES', 'ATEN_CPU_CAPABILITY', 'ONEDNN_MAX_CPU_ISA')
 
 
 def add_arguments(parser) -> None:
