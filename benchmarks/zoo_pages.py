@@ -112,6 +112,11 @@ def _details(model: dict, result: dict) -> str:
     return '\n'.join(lines)
 
 
+def _minutes(cells: list[dict], clock: str) -> str:
+    found = mean(cell[clock] for cell in cells)
+    return f'{"> " if any(cell["interrupted"] for cell in cells) else ""}{found:.1f}' if found else ''
+
+
 def _measured_table(name: str, content: dict) -> str:
     """One of the tables that ``benchmarks/zoo.py`` fills: each row's mean and standard deviation over its runs."""
     rows = _rows(content)
@@ -121,7 +126,7 @@ def _measured_table(name: str, content: dict) -> str:
     lines = [[f'[{row}](../{configs[row]})' if row in configs else row, len(cells),
               *(_spread([cell['metrics'].get(key) for cell in cells]) for key in keys),
               *(texts.get(row, '') for texts in columns.values()),
-              *(f'{minutes:.1f}' if (minutes := mean(cell[clock] for cell in cells)) else '' for clock in clocks),
+              *(_minutes(cells, clock) for clock in clocks),
               max(cell.get('peak_mib', 0) for cell in cells) or '', *(_cost(costs.get(row)) if costs else ())]
              for row, cells in rows.items()]
     cells = content['results']
@@ -139,7 +144,8 @@ def _measured_table(name: str, content: dict) -> str:
         facts.append('- parameters, multiply-adds and least time of predicting one image on one thread: all models in '
                      'turns in one process, by the same command with `--costs`')
     if cut := sum(bool(cell['interrupted']) for cell in cells):
-        facts.append(f'- {cut} run(s) were cut off and resumed; the time of the part that was cut off is not counted')
+        facts.append(f'- {cut} run(s) were cut off and resumed; the time of the part that was cut off is not counted '
+                     '(">")')
     heads = ['model', 'runs', *keys, *columns, *(CLOCKS[clock] for clock in clocks), 'peak MiB',
              *(COSTS if costs else ())]
     return '\n\n'.join([f'## {content["title"]}', content['text'].strip(), table(heads, lines),
