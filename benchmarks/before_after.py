@@ -15,7 +15,8 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parents[1]
+from trees import ROOT, tree_of
+
 CONFIG = 'configs/faster_rcnn_bifpn_cell_tiny.py'
 
 
@@ -26,12 +27,9 @@ def main(argv=None) -> int:
     parser.add_argument('--images', type=int, default=2000, help='of the report (default: 2000)')
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        folder, before = Path(folder), Path(folder) / 'before'
-        subprocess.run(['git', 'worktree', 'add', '-q', '--detach', before, args.commit], cwd=ROOT, check=True)
-        try:
+        folder = Path(folder)
+        with tree_of(args.commit, folder / 'before') as before:
             compare(folder, {'before': before, 'after': ROOT}, args)
-        finally:
-            subprocess.run(['git', 'worktree', 'remove', '--force', before], cwd=ROOT, check=True)
     return 0
 
 

@@ -19,7 +19,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import sys
 import tempfile
 import time
@@ -27,8 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from linked_set import coco_content, link_images
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 import cxrdet  # noqa: F401
 from cxrdet.evaluation.metrics.coco_backend import coco_tables, precision_and_recall
 
@@ -181,7 +180,7 @@ def nih_set(folder: Path, films: int) -> dict:
     from cxrdet.datasets.formats.nih import NIH_CLASSES
     rng = np.random.default_rng(0)
     names = [f'{film // 4 + 1:08}_{film % 4:03}.png' for film in range(films)]
-    write_links(folder / 'images', names, shape=(64, 64))
+    link_images(folder / 'images', names, shape=(64, 64))
     findings = [*NIH_CLASSES[:-1], *NIH_CLASSES[-1:] * 14]
     drawn = [findings[number] for number in rng.integers(0, len(findings), films)]
     rows = [f'{name},{finding},{film % 4},{film // 4 + 1},{20 + film % 60},{"MF"[film % 2]},PA,2500,2048,0.168,0.168,'
@@ -195,32 +194,14 @@ def nih_set(folder: Path, films: int) -> dict:
 
 def coco_set(folder: Path, images: int, boxes: int) -> dict:
     """A COCO file of three classes."""
-    rng = np.random.default_rng(0)
-    write_links(folder / 'images', [f'{number:06}.png' for number in range(images)], shape=(64, 64, 3))
-    corner, side = rng.uniform(0, 30, (boxes, 2)).round(2), rng.uniform(4, 30, (boxes, 2)).round(2)
-    entries = [{'id': i + 1, 'image_id': i * images // boxes, 'category_id': i % 3 + 1, 'bbox': [*where, *size],
-                'area': size[0] * size[1], 'iscrowd': 0} for i, (where, size) in enumerate(zip(
-                    corner.tolist(), side.tolist()))]
+    names = [f'{number:06}.png' for number in range(images)]
+    link_images(folder / 'images', names)
     (folder / 'annotations').mkdir()
-    (folder / 'annotations' / 'train.json').write_text(json.dumps({
-        'images': [{'id': i, 'file_name': f'{i:06}.png', 'width': 64, 'height': 64} for i in range(images)],
-        'annotations': entries, 'categories': [{'id': i + 1, 'name': name} for i, name in enumerate('abc')]}))
+    (folder / 'annotations' / 'train.json').write_text(json.dumps(coco_content(
+        names, boxes, [{'id': i + 1, 'name': name} for i, name in enumerate('abc')])))
     return {'type': 'cxrdet.CellDataset', 'data_root': str(folder), 'ann_file': 'annotations/train.json', 'pipeline': [
         {'type': 'cxrdet.LoadImage'}, {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
         {'type': 'mmdet.PackDetInputs'}]}
-
-
-def write_links(folder: Path, names: list[str], *, shape: tuple[int, ...]) -> None:
-    """One image of noise under many names; a file system may allow only 65,000 links of one file."""
-    import cv2
-    folder.mkdir(parents=True)
-    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    for number, name in enumerate(names):
-        if number % 30_000 == 0:
-            source = folder / name
-            cv2.imwrite(str(source), pixels)
-        else:
-            os.link(source, folder / name)
 
 
 def worker_memory(cfg: dict, workers: int, epochs: int) -> list[float]:

@@ -25,12 +25,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parents[1]
+from linked_set import coco_content, link_images
+from trees import ROOT, tree_of
+
 CONFIG = ROOT / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'
-LINKS = 30_000  # of one file; ext4 allows 65,000
 
 HOOK = '''
 """Notes what the first iteration has cost, and ends the process."""
@@ -140,21 +142,16 @@ def main(argv=None) -> int:
     parser.add_argument('--folder', type=Path, help='keep the sets here')
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        folder, before = Path(folder), Path(folder) / 'before'
+        folder = Path(folder)
         data = (args.folder or folder) / args.set
         if not data.is_dir():
             make_set(data, *((args.images, args.boxes) if args.set == 'large' else ()))
         (folder / 'first_iteration.py').write_text(HOOK)
-        if args.before:
-            subprocess.run(['git', 'worktree', 'add', '-q', '--detach', before, args.before], cwd=ROOT, check=True)
-        try:
-            commands = dict(prepare(folder, data, before if args.before else None))
+        with tree_of(args.before, folder / 'before') if args.before else nullcontext() as before:
+            commands = dict(prepare(folder, data, before))
             if args.profile:
                 return profile(folder, commands['ours'], args.profile)
             compare(commands, folder, args.rounds)
-        finally:
-            if args.before:
-                subprocess.run(['git', 'worktree', 'remove', '--force', before], cwd=ROOT, check=True)
     return 0
 
 
@@ -169,25 +166,11 @@ def make_set(folder: Path, images: int = 0, boxes: int = 0) -> None:
 
 def write_links(folder: Path, images: int, boxes: int) -> None:
     """Put ``images`` links of one file of 64 px, with ``boxes`` boxes together, into ``annotations/train.json``."""
-    import cv2
-    import numpy as np
-    rng, file = np.random.default_rng(0), folder / 'annotations' / 'train.json'
+    file = folder / 'annotations' / 'train.json'
     categories = json.loads(file.read_text())['categories']
-    pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    for index in range(images):
-        path = folder / 'images' / f'link_{index:06}.png'
-        if index % LINKS == 0:
-            source = path
-            cv2.imwrite(str(path), pixels)
-        else:
-            os.link(source, path)
-    corner, side = rng.uniform(0, 30, (boxes, 2)).round(2), rng.uniform(4, 30, (boxes, 2)).round(2)
-    entries = [{'id': i + 1, 'image_id': i * images // boxes, 'category_id': categories[i % len(categories)]['id'],
-                'bbox': [*where, *size], 'area': size[0] * size[1], 'iscrowd': 0, 'segmentation': []}
-               for i, (where, size) in enumerate(zip(corner.tolist(), side.tolist()))]
-    file.write_text(json.dumps({
-        'images': [{'id': i, 'file_name': f'link_{i:06}.png', 'width': 64, 'height': 64} for i in range(images)],
-        'annotations': entries, 'categories': categories}))
+    names = [f'link_{i:06}.png' for i in range(images)]
+    link_images(folder / 'images', names)
+    file.write_text(json.dumps(coco_content(names, boxes, categories)))
 
 
 def environment(tree: Path, *more: Path) -> dict[str, str]:

@@ -22,6 +22,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 DETECTOR, CLASSIFIER = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
 CASES = {'r18_fpn_320x240': (DETECTOR, 4, (240, 320)), 'r18_fpn_384x288': (DETECTOR, 4, (288, 384)),
@@ -92,12 +93,9 @@ class Process:
     def __init__(self, name: str, case: str, device: str) -> None:
         context = multiprocessing.get_context('spawn')
         self.pipe, end = context.Pipe()
-        if name == 'stock':
-            os.environ.update(STOCK)
         self.process = context.Process(target=serve, args=(end, name, case, device), daemon=True)
-        self.process.start()
-        for key in STOCK:
-            os.environ.pop(key, None)
+        with patch.dict(os.environ, STOCK if name == 'stock' else {}):
+            self.process.start()
         end.close()
 
     def ask(self, method: str, *args):

@@ -370,7 +370,7 @@ def _import_first(registry: object, name: str, places: Iterable[str]) -> bool:
 
 def _places(registry: object) -> list[str]:
     """Packages that would have been imported to fill a registry."""
-    return list(registry._locations) or list(LAZY_PACKAGES[:8])
+    return list(registry._locations) or [name for name in LAZY_PACKAGES if name.startswith('mmengine.')]
 
 
 @lru_cache(maxsize=16)

@@ -208,7 +208,6 @@ class Registered(NamedTuple):
     otherwise: dict[str, list[str]]
 
 
-
 @lru_cache(maxsize=64)
 def registered_names(package: str) -> Registered:
     """Read the sources of a package or a module, without importing it; empty if there is none."""
