@@ -16,6 +16,7 @@ import cxrdet  # noqa: F401  the operators are there before a test imports mmdet
 os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
 REPOSITORY = Path(__file__).parents[1]
 sys.path.append(str(REPOSITORY / 'benchmarks'))  # whose scripts import each other by name
+sys.path.append(str(REPOSITORY))  # projects.NAME, as a config of the project names its modules
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -10,6 +10,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / 'cxrdet'
 MODULES = sorted(PACKAGE.rglob('*.py'))
+PROJECTS = sorted(path for path in (REPOSITORY / 'projects').glob('*/*/**/*.py') if 'configs' not in path.parts)
 ORDER = (('core', 'ops', 'registry', 'version', 'compat'), ('datasets', 'checkpoints', 'visualization'),
          ('models', 'engine', 'evaluation'), ('preflight', 'curation'), ('inference',), ('analysis',), ('apis',),
          ('cli', '__main__'))
@@ -70,7 +71,16 @@ def test_front_door_is_small():
     assert len(list((PACKAGE / 'apis').glob('*.py'))) <= 10
 
 
-@pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+@pytest.mark.parametrize('path', PROJECTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_a_project_stands_on_the_package_alone(path):
+    project = path.relative_to(REPOSITORY).parts[1]
+    for name in imports(path):
+        top, _, rest = name.partition('.')
+        assert top not in ('tools', 'tests', 'benchmarks', 'zoo'), f'{name} is not for a project'
+        assert top != 'projects' or rest.partition('.')[0] in ('', project), f'{name} is of another project'
+
+
+@pytest.mark.parametrize('path', [*MODULES, *PROJECTS], ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_package_raises_and_returns(path):
     """No assert, print, exit, and no seeding of the whole process in a constructor."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -99,7 +109,7 @@ def test_plugins_stand_where_one_looks_for_them(registry):
     assert registry.module_dict
     for name, plugin in registry.module_dict.items():
         assert plugin.__doc__, name
-        assert plugin.__module__.startswith('cxrdet.'), name
+        assert plugin.__module__.startswith(('cxrdet.', 'projects.')), name
         assert re.search(rf'\b{name}\b', tests), f'no test names {name}'
         assert registry.parent.get(f'cxrdet.{name}') is plugin
 

@@ -1,4 +1,5 @@
 """The configs that come with the package: where they stand, and which one a name means."""
+import sys
 from pathlib import Path
 
 from cxrdet.core.errors import ConfigError, did_you_mean
@@ -44,6 +45,18 @@ def find_config(name: str) -> str:
         raise ConfigError(f'{name}: expected a config file, got a folder.')
     raise ConfigError(f'{name}: no such config file, nor a recipe of that name.'
                       f'{_with_a_mod(stem, known) or did_you_mean(stem, known)} "cxrdet list" lists the recipes.')
+
+
+def make_projects_importable(config: str | Path) -> None:
+    """Let a config name the modules of a project, ``custom_imports=dict(imports=['projects.NAME.PACKAGE'])``.
+
+    The folder that holds ``projects/`` is put behind the others of ``sys.path``: that of the package's repository, and
+    the one above a config ``projects/NAME/…``, wherever its repository stands.
+    """
+    above = [path.parent.parent for path in Path(config).absolute().parents if path.parent.name == 'projects']
+    for folder in [_PACKAGE.parent, *above]:
+        if (folder / 'projects').is_dir() and str(folder) not in sys.path:
+            sys.path.append(str(folder))
 
 
 def mods() -> dict[str, Path]:

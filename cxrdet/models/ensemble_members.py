@@ -12,7 +12,7 @@ from torch import nn
 from cxrdet.checkpoints.checkpoint import Checkpoint
 from cxrdet.core.config_tree import COUNT_KEYS, OTHER_COUNTS, innermost
 from cxrdet.core.errors import ConfigError, check_choice, did_you_mean
-from cxrdet.core.recipes import find_config
+from cxrdet.core.recipes import find_config, make_projects_importable
 from cxrdet.datasets.transforms.loading import unfold_loading
 from cxrdet.engine.tta import tta_model as usual_tta_model
 from cxrdet.engine.tta import tta_pipeline
@@ -131,7 +131,9 @@ def build_member(spec: dict, where: str, *, tta: bool | dict | None = None) -> M
 def _read(where: str, spec: dict, classes: int) -> dict:
     """What the config file that ``spec`` names says of a member; what ``spec`` gives itself, but the model, stays."""
     try:
-        cfg = Config.fromfile(find_config(str(spec['config'])))
+        path = find_config(str(spec['config']))
+        make_projects_importable(path)
+        cfg = Config.fromfile(path)
     except ConfigError as error:
         raise ConfigError(f'{where}: {error}') from error
     model = cfg.model

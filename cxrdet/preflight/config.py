@@ -24,7 +24,7 @@ from mmengine.utils import import_modules_from_strings
 
 from cxrdet.core.config_tree import DATALOADERS, DATASET_KEYS, datasets_of, walk
 from cxrdet.core.errors import ConfigError, did_you_mean
-from cxrdet.core.recipes import PREFIX, find_config, recipes
+from cxrdet.core.recipes import PREFIX, find_config, make_projects_importable, recipes
 from cxrdet.preflight.mods import apply_mods
 from cxrdet.preflight.rules import HELPERS, RULES, RUNNER_KEYS, Expected
 
@@ -129,8 +129,13 @@ def _open_text(file: str, mode: str = 'r', encoding: str | None = None) -> IO:
 
 
 def _follow_bases(path: str, above: tuple[str, ...] = ()) -> None:
-    """Raise ConfigError where a file is a base of itself; MMEngine would read it some hundred times before it fails."""
+    """Make the projects importable whose configs a file stands on.
+
+    Raises:
+        ConfigError: If a file is a base of itself; MMEngine would read it some hundred times before it fails.
+    """
     path = os.path.normpath(path)
+    make_projects_importable(path)
     if path in above:
         raise ConfigError(f'{above[0]}: the config cannot be read: expected each _base_ to be another config, but they '
                           f'go round in a circle: {" -> ".join([*above, path])}')

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cxrdet.core.errors import ConfigError
-from cxrdet.core.recipes import configs_folder, find_config, recipes
+from cxrdet.core.recipes import configs_folder, find_config, make_projects_importable, recipes
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
@@ -91,3 +91,16 @@ def test_the_built_package_has_the_configs(tmp_path):
     files = {path.relative_to(built) for path in built.rglob('*') if path.is_file()}
     assert files == {path.relative_to(CONFIGS) for path in CONFIGS.rglob('*')
                      if path.is_file() and '__pycache__' not in path.parts}
+
+
+@pytest.mark.parametrize('place', ['projects/toy/configs/x.py', 'projects/toy/configs/deep/x.py', 'elsewhere/x.py'])
+def test_the_folder_above_a_project_is_importable(place, tmp_path, monkeypatch):
+    """Behind all others, and once."""
+    monkeypatch.setattr('cxrdet.core.recipes._PACKAGE', tmp_path / 'package' / 'cxrdet')
+    monkeypatch.setattr(sys, 'path', before := list(sys.path))
+    (tmp_path / 'projects').mkdir()
+    (tmp_path / 'package' / 'projects').mkdir(parents=True)
+    start = list(before)
+    make_projects_importable(tmp_path / place)
+    make_projects_importable(tmp_path / place)
+    assert sys.path == [*start, str(tmp_path / 'package'), *([str(tmp_path)] if 'projects/' in place else [])]

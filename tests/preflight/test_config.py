@@ -187,3 +187,18 @@ def test_a_root_or_a_limit_that_finds_no_set(argument, message, tmp_path):
     path.write_text("train_dataloader = dict(dataset=dict(type='Made', number=4))\nval_dataloader = train_dataloader")
     with pytest.raises(ConfigError, match=message):
         load_config(path, **argument)
+
+
+def test_a_config_names_the_modules_of_its_project(tmp_path, monkeypatch):
+    """Also where a config of somebody else inherits from one of a project."""
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    project = tmp_path / 'clone' / 'projects' / 'made_up'
+    for folder in ('configs', 'made_up'):
+        (project / folder).mkdir(parents=True)
+    (project / 'made_up' / '__init__.py').write_text('')
+    (project / 'configs' / 'base.py').write_text(
+        "custom_imports = dict(imports=['cxrdet', 'projects.made_up.made_up'])\nmodel = dict(type='A')\n")
+    (tmp_path / 'mine.py').write_text("_base_ = './clone/projects/made_up/configs/base.py'\n")
+    assert load_config(tmp_path / 'mine.py').model == dict(type='A')
+    assert sys.modules.pop('projects.made_up.made_up').__file__ == str(project / 'made_up' / '__init__.py')
+    sys.modules.pop('projects.made_up')
