@@ -20,6 +20,7 @@ def add_arguments(parser) -> None:
     sub.add_argument('--suffix', choices=['.png', '.jpg'], default='.png', help='for TFRecord files (default: .png)')
     _add_link(sub)
     _add_nih(commands)
+    _add_references(commands)
 
 
 def _add_phantoms(commands) -> None:
@@ -98,6 +99,25 @@ def _add_nih(commands) -> None:
     _add_force(sub)
 
 
+def _add_references(commands) -> None:
+    sub = _add_command(commands, 'references', 'images of some objects of each class, cut from a set with boxes, for '
+                                               'models that compare: CLASS/NAME.png and a CSV')
+    sub.add_argument('source', metavar='set', help='folder of the set, or its file')
+    sub.add_argument('out_dir', type=arguments.new_folder, help='folder of the images')
+    sub.add_argument('--per-class', type=arguments.whole(1), default=3, metavar='N',
+                     help='images of each class (default: %(default)s)')
+    sub.add_argument('--split', metavar='NAME', help='cut from this split (default: train, if the set has splits)')
+    sub.add_argument('--limit', type=arguments.whole(1), metavar='N', help='cut from the first N images only')
+    sub.add_argument('--margin', type=arguments.number('[0, 4]'), default=0.1, metavar='SHARE',
+                     help="surroundings on each side, as a share of the box's longer side (default: %(default)s)")
+    sub.add_argument('--classes', nargs='+', metavar='NAME', help='classes (default: all)')
+    sub.add_argument('--format', dest='kind', default='auto',
+                     help='format of the set (default: detected from the files)')
+    sub.add_argument('--images', metavar='DIR', help='folder of the images, if not in the usual place')
+    arguments.add_seed(sub, 'seed of the draw (default: 0)')
+    _add_force(sub)
+
+
 def _add_command(commands, name, text):
     return commands.add_parser(name, help=text, description=f'{text[0].upper()}{text[1:]}.')
 
@@ -126,6 +146,9 @@ def run(args) -> None:
         from cxrdet.curation.prepare_nih import prepare_nih
         images = args.pop('images')
         report = prepare_nih(args.pop('table'), None if images == '-' else images, **args)
+    elif command == 'references':
+        from cxrdet.curation.references import cut_references
+        report = cut_references(args.pop('source'), args.pop('out_dir'), **args)
     elif command in ('bccd', 'voc'):
         if command == 'bccd':
             args['classes'] = ('RBC', 'WBC', 'Platelets')
