@@ -17,13 +17,13 @@ from cxrdet.datasets.formats.sets import read_set
 
 
 def cut_references(source: str | Path, out_dir: str | Path, *, per_class: int = 3, split: str | None = None,
-                   limit: int | None = None, margin: float = 0.1, seed: int = 0,
+                   limit: int | None = None, margin: float = 0.1, min_size: float = 8, seed: int = 0,
                    classes: Sequence[str] | None = None, **options) -> dict[str, int]:
     """Cut boxes of each class out of a set, as ``CLASS/NAME.png``, with ``metadata.csv`` and ``label2id.json``.
 
     Boxes are drawn at random, of as many images as there are; the boxes that cannot be used, regions to ignore and
-    those with a side below 8 px are left out. Around a box stays some of its surroundings, where the image does not
-    end. The CSV (:class:`cxrdet.CSVImageDataset`) also tells the image and the window in it that each was cut from.
+    those that are too small are left out. Around a box stays some of its surroundings, where the image does not end.
+    The CSV (:class:`cxrdet.CSVImageDataset`) also tells the image and the window in it that each was cut from.
 
     Args:
         source: The set, of any format with boxes that :func:`read_set` reads.
@@ -32,6 +32,7 @@ def cut_references(source: str | Path, out_dir: str | Path, *, per_class: int = 
         split: Cut from this split only; None: from ``train`` where the set has splits, else from all images.
         limit: Cut from the first ``limit`` images of these only, in the set's order, which ``--train-limit`` goes by.
         margin: Width of the surroundings on each side, as a share of the box's longer side, 0 to 4.
+        min_size: Shortest side of a box that is used, in pixels.
         seed: Of the draw.
         classes: Names; None: all that the set has.
         **options: ``kind`` and ``images``: of :func:`read_set`; ``force``, see above.
@@ -43,7 +44,7 @@ def cut_references(source: str | Path, out_dir: str | Path, *, per_class: int = 
             boxes.
         ConfigError: An argument has an impossible value, or the set has no boxes.
     """
-    check_numbers('references', per_class=(per_class, '[1, inf)'), margin=(margin, '[0, 4]'))
+    check_numbers('references', per_class=(per_class, '[1, inf)'), margin=(margin, '[0, 4]'), min_size=(min_size, '[0, inf)'))
     force, kind = options.pop('force', False), options.pop('kind', 'auto')
     table = read_set(source, kind, **options)
     if table.labels is not None or table.kind in ('folder', 'tfrecord'):
@@ -54,14 +55,15 @@ def cut_references(source: str | Path, out_dir: str | Path, *, per_class: int = 
     tell_missing(table, rows)
     table.raise_errors()
     classes = match_classes(classes, table.classes, str(source))
-    chosen = {name: _draw(table, name, rows, per_class, np.random.default_rng([seed, table.classes.index(name)]))
-              for name in classes}
+    chosen = {name: _draw(table, _usable(table, name, rows, min_size), per_class,
+                          np.random.default_rng([seed, table.classes.index(name)])) for name in classes}
     short = [f'{name} ({len(boxes)})' for name, boxes in chosen.items() if len(boxes) < per_class]
     if short:
         raise DataError(f'{source}: {per_class} boxes of each class are needed, in {len(rows)} images there are too '
-                        f'few to be used of {", ".join(short)}. Take fewer (--per-class), or more images.')
+                        f'few to be used of {", ".join(short)}. Take fewer (--per-class), smaller ones (--min-size) or '
+                        'more images.')
     manifest = {'kind': 'references', 'source': str(Path(source).resolve()), 'per_class': per_class, 'split': split,
-                'limit': limit, 'margin': margin, 'seed': seed, 'classes': list(classes)}
+                'limit': limit, 'margin': margin, 'min_size': min_size, 'seed': seed, 'classes': list(classes)}
     with prepared_folder(out_dir, manifest, force=force, inputs=[table.files[row] for row in rows]) as new:
         _write(table, chosen, new, margin)
     return {name: len(boxes) for name, boxes in chosen.items()}
@@ -76,15 +78,19 @@ def _rows(table: DataTable, source: str | Path, split: str | None) -> list[int]:
     return [row for row in range(len(table.names)) if split is None or table.splits[row] == split]
 
 
-def _draw(table: DataTable, name: str, rows: Sequence[int], number: int, rng: np.random.Generator) -> list[int]:
-    """Rows of boxes of a class, those of different images first; fewer than ``number`` where there are not so many."""
+def _usable(table: DataTable, name: str, rows: Sequence[int], min_size: float) -> np.ndarray:
+    """Rows of the boxes of a class in the images ``rows``, without those that are no use."""
     mine = np.flatnonzero((table.box_label == table.classes.index(name)) & np.isin(table.box_image, rows))
     for row in set(table.box_image[mine].tolist()):
         if np.isnan(table.sizes[row]).any():
             table.sizes[row] = read_image_size(table.files[row])
     faults = box_faults(table.boxes[mine], table.sizes[table.box_image[mine]])
     sides = (table.boxes[mine, 2:] - table.boxes[mine, :2]).min(axis=1, initial=np.inf)
-    usable = mine[(np.array(faults, str) == '') & ~table.crowd[mine] & (sides >= 8)]
+    return mine[(np.array(faults, str) == '') & ~table.crowd[mine] & (sides >= min_size)]
+
+
+def _draw(table: DataTable, usable: np.ndarray, number: int, rng: np.random.Generator) -> list[int]:
+    """Some of the boxes, those of different images first; fewer than ``number`` where there are not so many."""
     seen: dict[int, int] = {}
     ranked = []
     for box in rng.permutation(usable).tolist():

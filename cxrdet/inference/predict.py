@@ -3,6 +3,7 @@
 ``predictions.json`` holds what was decided by, and for each image its file, width, height and:
 
 - of a detector, ``boxes`` (xyxy in pixels of the image as read), ``scores``, ``labels`` and ``classes``, best first;
+  where it tells them, ``unknown_scores``: the greater, the less is a box like any class that the detector knows;
 - of a classifier, ``probabilities`` and ``decisions`` (1 or 0) in the order of the classes, and ``classes``, the names
   of those decided to be present: from a threshold on, or the most probable one of a single-label model.
 

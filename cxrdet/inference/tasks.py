@@ -68,15 +68,20 @@ def summary(records: Sequence[dict]) -> str:
 
 
 def detection_record(sample, classes: Sequence[str], score_thr: float) -> dict:
-    """Boxes of a DetDataSample with a score of at least ``score_thr``, best first, in pixels of the original image."""
+    """Boxes of a DetDataSample with a score of at least ``score_thr``, best first, in pixels of the original image.
+
+    Of a detector that says how little each box is like any class that it knows, also these ``unknown_scores``.
+    """
     found = sample.pred_instances.cpu()
     found = found[found.scores >= score_thr]
     found = found[found.scores.argsort(descending=True, stable=True)]
     height, width = sample.ori_shape[:2]
     labels = found.labels.tolist()
+    unknown = {'unknown_scores': found.unknown_scores.double().numpy().round(6).tolist()} \
+        if 'unknown_scores' in found else {}
     return {'width': int(width), 'height': int(height), 'boxes': found.bboxes.double().numpy().round(3).tolist(),
             'scores': found.scores.double().numpy().round(6).tolist(), 'labels': labels,
-            'classes': [classes[label] for label in labels]}
+            'classes': [classes[label] for label in labels], **unknown}
 
 
 class Boxes:

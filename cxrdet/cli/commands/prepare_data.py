@@ -110,6 +110,8 @@ def _add_references(commands) -> None:
     sub.add_argument('--limit', type=arguments.whole(1), metavar='N', help='cut from the first N images only')
     sub.add_argument('--margin', type=arguments.number('[0, 4]'), default=0.1, metavar='SHARE',
                      help="surroundings on each side, as a share of the box's longer side (default: %(default)s)")
+    sub.add_argument('--min-size', type=arguments.number('[0, 1e6]'), default=8, metavar='PX',
+                     help='shortest side of a box that is used (default: %(default)s)')
     sub.add_argument('--classes', nargs='+', metavar='NAME', help='classes (default: all)')
     sub.add_argument('--format', dest='kind', default='auto',
                      help='format of the set (default: detected from the files)')

@@ -109,7 +109,7 @@ class ComparisonDetector(FasterRCNN):
 
     @torch.no_grad()
     def computed_prototypes(self, weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """The prototypes that belong to weights, by their names in the state dict, from the references read.
+        """The prototypes that belong to weights, as they stand in the state dict, from the references read.
 
         Args:
             weights: A state dict of this detector; None: its own weights.
@@ -127,12 +127,14 @@ class ComparisonDetector(FasterRCNN):
             given = {name: value.to(device) for name, value in weights.items() if name in own}
             found = functional_call(self, given, (images, labels), {'mode': 'prototypes'})
         names = {id(part): name for name, part in self.named_modules()}
-        return {f'{names[id(head.fc_cls)]}.prototypes': value for head, value in zip(self.heads, found)}
+        return {f'{names[id(head.fc_cls)]}.prototypes': value.flatten(0, 1)
+                for head, value in zip(self.heads, found)}
 
+    @torch.no_grad()
     def refresh_prototypes(self) -> None:
         """Store the prototypes that belong to the present weights."""
         for head, value in zip(self.heads, self.computed_prototypes().values()):
-            head.fc_cls.fill(value)
+            head.fc_cls.prototypes.copy_(value)
 
     # --- MMDetection's methods
 

@@ -22,22 +22,23 @@ class PrototypeComparison(nn.Module):
     Arguments are those of :class:`ComparisonBBoxHead`; ``shape`` is D, h, w.
 
     Attributes:
-        prototypes: (C, S, D, h, w), what is compared with outside of :meth:`using`: a buffer; with ``learned`` a
-            parameter.
+        prototypes: (C * S, D, h, w), those of the first class first, what is compared with outside of :meth:`using`: a
+            buffer; with ``learned`` a parameter.
     """
 
     def __init__(self, num_classes: int, shape: tuple[int, int, int], *, metric: str, temperature: float,
                  background: str, per_image: int, merge: str, learned: bool) -> None:
         super().__init__()
         self.metric, self.temperature, self.background, self.merge = metric, temperature, background, merge
-        self.per_image = per_image
-        start = torch.zeros(num_classes, per_image or 1, *shape)
+        self.num_classes, self.per_image = num_classes, per_image
+        start = torch.zeros(num_classes * (per_image or 1), *shape)
         if learned:
             self.prototypes = nn.Parameter(start.normal_(std=0.01))
         else:
             self.register_buffer('prototypes', start)
-        if metric == 'learned':  # the mean over positions, divided as a scaled dot product is; nearer is higher
-            self.scale = nn.Parameter(torch.full(shape, -1 / (shape[1] * shape[2] * shape[0] ** 0.5)))
+        self._factor = 1 / (shape[1] * shape[2] * shape[0] ** 0.5)  # as a scaled dot product, and the mean of positions
+        if metric == 'learned':  # -1: nearer is higher; of this size, for Adam moves every weight by its rate
+            self.scale = nn.Parameter(torch.full(shape, -1.))
         channels = shape[0]
         if background == 'free':
             self.background_prototype = nn.Parameter(torch.empty(1, *shape).normal_(std=0.01))
@@ -55,22 +56,17 @@ class PrototypeComparison(nn.Module):
         finally:
             self._live = None
 
-    def fill(self, prototypes: Tensor) -> None:
-        """Keep these as the prototypes to compare with."""
-        with torch.no_grad():
-            self.prototypes.copy_(prototypes)
-
     def forward(self, features: Tensor) -> Tensor:
         """(N, D * h * w) or (N, D, h, w) -> (N, C + 1), the background last; float32 at least."""
-        prototypes = self.prototypes if self._live is None else self._live
-        classes, images, *shape = prototypes.shape
-        features = features.reshape(len(features), *shape)
-        all_of_them = torch.cat([prototypes.flatten(0, 1), self._background(prototypes.mean(dim=1)).to(prototypes)])
+        prototypes = self.prototypes if self._live is None else self._live.flatten(0, 1)
+        by_class = prototypes.unflatten(0, (self.num_classes, -1))
+        features = features.reshape(len(features), *prototypes.shape[1:])
+        all_of_them = torch.cat([prototypes, self._background(by_class.mean(dim=1)).to(prototypes)])
         if self.metric == 'cosine':
             scores = cosines(features, all_of_them) / self.temperature
         else:
-            scores = squared_distances(features, all_of_them, self.scale)
-        of_classes = merge_references(scores[:, :-1].reshape(-1, classes, images), self.merge)
+            scores = squared_distances(features, all_of_them, self._factor * self.scale)
+        of_classes = merge_references(scores[:, :-1].unflatten(1, (self.num_classes, -1)), self.merge)
         return torch.cat([of_classes, scores[:, -1:]], dim=1)
 
     def _background(self, prototypes: Tensor) -> Tensor:
@@ -85,15 +81,6 @@ class PrototypeComparison(nn.Module):
         learned distance, which knows no bounds. The greater, the less is a region any of the known classes."""
         nearest = logits[:, :-1].amax(dim=1)
         return 1 - self.temperature * nearest if self.metric == 'cosine' else -nearest
-
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        """Take another number of prototypes a class than the config's: references may have been exchanged."""
-        given = state_dict.get(f'{prefix}prototypes')
-        own = self.prototypes
-        if isinstance(given, Tensor) and given.ndim == own.ndim and given.shape[0] == own.shape[0] and (
-                given.shape[2:] == own.shape[2:]) and given.shape != own.shape:
-            own.data = own.data.new_zeros(given.shape)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 @MODELS.register_module()

@@ -1,0 +1,44 @@
+#!/usr/bin/env python
+"""Exchange the reference images of a trained comparison detector, add classes by references, or rename classes.
+
+    python projects/comparison_detector/adapt.py CONFIG CHECKPOINT --references DIR --out new.pth
+
+DIR holds CLASS/NAME.png, or a CSV as "cxrdet prepare-data references" writes it. Classes with images there get new
+prototypes, others keep theirs, and unknown ones are added. Nothing is trained; new.pth predicts with the same CONFIG.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
+
+
+def main(argv: list[str] | None = None) -> int:
+    from cxrdet.core.errors import ConfigError, CxrdetError
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config that the checkpoint was trained with')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--references', metavar='DIR', help='folder of reference images, CLASS/NAME.png or with a CSV')
+    parser.add_argument('--rename', nargs='+', default=[], metavar='OLD=NEW', help='new names of classes')
+    parser.add_argument('--per-class', type=int, metavar='N', help='take N images of each class (default: all)')
+    parser.add_argument('--out', required=True, metavar='FILE.pth', help='the new checkpoint')
+    parser.add_argument('--device', default='auto', help='auto (a GPU if there is one), cpu, cuda …')
+    args = parser.parse_args(argv)
+    try:
+        from projects.comparison_detector.comparison_detector.adaptation import adapt, parse_renames
+        if args.references is None and not args.rename:
+            raise ConfigError('nothing to do: give --references DIR, --rename OLD=NEW, or both.')
+        told = adapt(args.config, args.checkpoint, args.out, references=args.references,
+                     rename=parse_renames(args.rename), per_class=args.per_class, device=args.device)
+    except CxrdetError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    print(', '.join(f'{name} ({what})' for name, what in told.items()))
+    print(f'{args.out}: predict with cxrdet predict {args.config} {args.out} IMAGES')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
