@@ -44,7 +44,8 @@ def cut_references(source: str | Path, out_dir: str | Path, *, per_class: int = 
             boxes.
         ConfigError: An argument has an impossible value, or the set has no boxes.
     """
-    check_numbers('references', per_class=(per_class, '[1, inf)'), margin=(margin, '[0, 4]'), min_size=(min_size, '[0, inf)'))
+    check_numbers('references', per_class=(per_class, '[1, inf)'), margin=(margin, '[0, 4]'),
+                  min_size=(min_size, '[0, inf)'))
     force, kind = options.pop('force', False), options.pop('kind', 'auto')
     table = read_set(source, kind, **options)
     if table.labels is not None or table.kind in ('folder', 'tfrecord'):

@@ -117,7 +117,8 @@ def _check_room(model: ComparisonDetector, added: Sequence[str], names: Sequence
                               'own for each class. Train with bbox_head.reg_class_agnostic=True.')
         if head.fc_cls.background == 'stacked':
             raise ConfigError(f'{", ".join(added)} cannot be added to {", ".join(names)}: the background is a '
-                              'convolution over the prototypes of all classes. Train with bbox_head.background="mean" or "free".')
+                              'convolution over the prototypes of all classes. Train with bbox_head.background="mean" '
+                              'or "free".')
 
 
 def _put(model: ComparisonDetector, weights: dict, listed, classes: Sequence[str]) -> None:

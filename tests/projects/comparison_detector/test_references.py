@@ -65,7 +65,8 @@ def test_steps_of_a_pipeline(folder):
                                                           dict(type='mmcv.Pad', size=(40, 60), pad_val=dict(img=99))])
     assert images[0, :, -1, -1].tolist() == [99, 99, 99]
     with pytest.raises(ConfigError, match='references.pipeline'):
-        read_references(listed, pipeline=[dict(type='cxrdet.LoadImage'), dict(type='mmdet.PackDetInputs', meta_keys=())])
+        read_references(listed, pipeline=[dict(type='cxrdet.LoadImage'),
+                                          dict(type='mmdet.PackDetInputs', meta_keys=())])
 
 
 def test_a_draw_takes_each_class_as_often():
