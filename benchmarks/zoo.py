@@ -11,9 +11,12 @@ A metric is named as tools/test.py gives it; ``train/accuracy`` and the like are
 history.json (of the epoch whose checkpoint is measured). ``columns`` holds further columns of text: their name, then
 row and text.
 
+A row with ``make`` is measured on what a command makes of its checkpoint: ``make: projects/x/adapt.py {config}
+{checkpoint} --out {out}``, a script of the repository, with {data} and {work} as below.
+
 A row may need something made before its training, such as a balanced set or pretrained weights: ``prepare`` lists
 the tools to run, once each, with {data} for the folder of all data sets and {work} for the row's own; {work} goes in
-options, too.
+options and ``test``, too. Tables of a project stand in a folder of its own, ``--tables``.
 """
 import argparse
 import json
@@ -85,17 +88,20 @@ class Zoo:
         data: Folder that holds the data sets.
         work: Folder for the runs.
         threads: Processor threads of a job.
+        tables: Folder of the results, if it is not benchmarks/tables; no page is made from them.
     """
 
-    def __init__(self, name: str, table: dict, *, data: Path, work: Path, threads: int) -> None:
+    def __init__(self, name: str, table: dict, *, data: Path, work: Path, threads: int,
+                 tables: Path | None = None) -> None:
         self.name, self.table, self.data, self.threads = name, table, data / table['data'], threads
+        self.tables = tables
         self.jobs = jobs_of(table, work / name)
         self.by_cell = {(job.row, job.run): job for job in self.jobs}
         self._lock, self._trainings = threading.Lock(), Trainings(threads=threads)
 
     def run(self, workers: int, rows: str = '*', runs: str = '*') -> list[str]:
         """Run what has no result yet, of the rows and runs that match; returns one line for every job that failed."""
-        done = {(result['row'], result['run']) for result in read_cells(TABLES, self.name)}
+        done = {(result['row'], result['run']) for result in read_cells(self.tables or TABLES, self.name)}
         open_jobs = [job for job in self.jobs if (job.row, job.run) not in done
                      and fnmatchcase(job.row, rows) and fnmatchcase(job.run, runs)]
         work = {(job.row, job.run): partial(self._store, job) for job in sorted(open_jobs, key=stage)}  # needs first
@@ -106,7 +112,7 @@ class Zoo:
     def _store(self, job: Job) -> None:
         result = self.measure(job)
         with self._lock:
-            store(self.name, result)
+            store(self.name, result, self.tables)
         print(f'{job.row}, {job.run}: {result["metrics"]} in {result["minutes"]} min', flush=True)
 
     def measure(self, job: Job) -> dict:
@@ -129,10 +135,13 @@ class Zoo:
             members = [self.by_cell[name, job.run] for name in job.spec['ensemble']]
             target = ['--ensemble', *(f'{other.spec["config"]}:{self._checkpoint(other.row, job.run)}'
                                       for other in members)]
-        self._call(job, 'test', [*target, '--work-dir', str(job.folder / 'test'), *job.spec.get('test', ()), *common])
+        if 'make' in job.spec:
+            target[1] = self._make(job, *target)
+        more = [argument.replace('{work}', str(job.folder)) for argument in job.spec.get('test', ())]
+        self._call(job, 'test', [*target, '--work-dir', str(job.folder / 'test'), *more, *common])
         scalars, cost = measured(job.folder / 'test') | self._training(job), cost_of(job.folder)
         if 'config' in job.spec:
-            drop_checkpoints(job.folder, but=Path(target[1]))
+            drop_checkpoints(job.folder, but=checkpoint_of(job.folder, self.table['checkpoint']))
         return {'row': job.row, 'run': job.run, 'metrics': {
                     name: pick(scalars, key, job.folder) for name, key in self.table['metrics'].items()},
                 'minutes': round(cost['wall'] / 60, 1), 'cpu_minutes': round(cost['cpu'] / 60, 1),
@@ -159,6 +168,17 @@ class Zoo:
             for place, path in places.items():
                 arguments = [argument.replace(place, path) for argument in arguments]
             self._call(job, tool, arguments, once=f'prepared_{number}')
+
+    def _make(self, job: Job, config: str, checkpoint: str) -> str:
+        """Run the row's ``make`` anew; give the checkpoint that it has made."""
+        (job.folder / 'made').mkdir(exist_ok=True)
+        places = {'{config}': config, '{checkpoint}': checkpoint, '{out}': str(job.folder / 'made' / 'model.pth'),
+                  '{data}': str(self.data.parent), '{work}': str(job.folder)}
+        script, *arguments = job.spec['make'].split()
+        for place, path in places.items():
+            arguments = [argument.replace(place, path) for argument in arguments]
+        self._trainings.call([sys.executable, script, *arguments], job.folder, 'make', cwd=ROOT, title=script)
+        return places['{out}']
 
     def _precision(self, job: Job) -> str:
         """What the training ran in, as its history.json says; of an ensemble, what the trainings of all members did."""
@@ -206,10 +226,11 @@ def commit() -> str:
     return (commit_of(Path(cxrdet.__file__).parent) or ('', False))[0][:7]
 
 
-def store(name: str, result: dict) -> None:
-    """Put a result into the table's CSV file, and write the pages made from it."""
-    write_cells(TABLES, name, [*read_cells(TABLES, name), result])
-    _write_pages()
+def store(name: str, result: dict, tables: Path | None = None) -> None:
+    """Put a result into the table's CSV file, and write the pages made from it: none of those of other ``tables``."""
+    write_cells(tables or TABLES, name, [*read_cells(tables or TABLES, name), result])
+    if tables is None:
+        _write_pages()
 
 
 def _write_pages() -> None:
@@ -226,18 +247,22 @@ def main(argv=None) -> int:
     parser.add_argument('--threads', type=int, default=2, metavar='N', help='processor threads of each (default: 2)')
     parser.add_argument('--rows', default='*', metavar='PATTERN', help="only rows whose name matches, e.g. 'ResNet*'")
     parser.add_argument('--runs', default='*', metavar='PATTERN', help="only runs whose name matches, e.g. 'fold 0'")
+    parser.add_argument('--tables', type=Path, metavar='DIR', help='folder of the table, of a project (default: '
+                                                                   'benchmarks/tables)')
     parser.add_argument('--costs', action='store_true', help='measure the size and speed of the models; train nothing')
     args = parser.parse_args(argv)
     try:
-        table = read_table(TABLES / f'{args.table}.yml')
+        table = read_table((args.tables or TABLES) / f'{args.table}.yml')
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    zoo = Zoo(args.table, table, data=args.data.resolve(), work=args.work.resolve(), threads=args.threads)
+    zoo = Zoo(args.table, table, data=args.data.resolve(), work=args.work.resolve(), threads=args.threads,
+              tables=args.tables and args.tables.resolve())
     os.chdir(ROOT)  # options may name files of the repository
     if args.costs:
-        write_costs(TABLES, args.table, zoo.costs())
-        _write_pages()
+        write_costs(args.tables or TABLES, args.table, zoo.costs())
+        if args.tables is None:
+            _write_pages()
         return 0
     failures = zoo.run(args.jobs, args.rows, args.runs)
     for line in failures:

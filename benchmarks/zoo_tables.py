@@ -12,7 +12,7 @@ import yaml
 FIELDS = {'title', 'text', 'data', 'split', 'metrics', 'runs', 'rows', 'checkpoint'}
 OPTIONAL = {'baseline', 'columns', 'commands', 'pictures'}
 BASELINE_FIELDS = {'row', 'metrics', 'test_to_train'}
-ROW_FIELDS = {'config', 'options', 'checkpoints', 'prepare', 'train', 'test', 'of', 'ensemble', 'runs'}
+ROW_FIELDS = {'config', 'options', 'checkpoints', 'prepare', 'train', 'test', 'of', 'ensemble', 'make', 'runs'}
 #: What a cell has beside its metrics.
 CELL_FIELDS = {'row': str, 'run': str, 'minutes': float, 'cpu_minutes': float, 'peak_mib': int, 'precision': str,
                'threads': int, 'interrupted': int, 'gpu': str, 'commit': str, 'date': str}

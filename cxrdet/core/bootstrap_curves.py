@@ -92,6 +92,21 @@ def bootstrap_average_precision(tables: Sequence[LesionTable], *, groups=None, s
     return np.array(out).T.reshape(-1, *shape) if out else np.zeros((0, *shape))
 
 
+def bootstrap_recall(tables: Sequence[LesionTable], *, groups=None, samples: int = 200, seed: int = 0) -> np.ndarray:
+    """Share of the boxes of each class that any detection found, of resampled images, (samples, T, C); NaN where a draw
+    has no box of a class. Arguments, draws and errors are those of :func:`bootstrap_average_precision`."""
+    if not len(tables):
+        return np.zeros((0, 0, 0))
+    images, classes = tables[0].lesions.shape
+    found = np.zeros((images, len(tables), classes))
+    for number, table in enumerate(tables):
+        np.add.at(found[:, number], (table.image[table.hits], table.labels[table.hits]), 1)
+    asked = np.stack([table.lesions for table in tables], axis=1).astype(np.float64)
+    parts = [ratio(np.tensordot(draws.T, found, 1), np.tensordot(draws.T, asked, 1))
+             for draws in draws_of_groups(images, groups=groups, samples=samples, seed=seed)]
+    return np.concatenate([np.zeros((0, len(tables), classes)), *parts])
+
+
 def calibration_curve(y_true, y_prob, *, groups=None, bins: int = BINS, samples: int = 200) -> CalibrationCurve:
     """Share of positives against mean probability in the bins of
     :func:`cxrdet.core.classification.calibration.calibration_bins`.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cxrdet.core.bootstrap import draws_of_groups, percentile_interval
-from cxrdet.core.bootstrap_curves import bootstrap_average_precision
+from cxrdet.core.bootstrap_curves import bootstrap_average_precision, bootstrap_recall
 from cxrdet.core.classification.confusion import class_report, confusion_matrix
 from cxrdet.core.classification.multilabel import Counts, average_precision, confusion, rates
 from cxrdet.core.classification.roc import auroc, bootstrap_areas, last_of_ties
@@ -50,6 +50,22 @@ def detection_scores(pairing: Pairing, *, score_thr: float, groups=None, samples
     scores.append(dict(name='FROC', low=whole.mean_low, high=whole.mean_high, value=froc(
         first.scores, first.hits, max(pairing.images, 1), int(first.lesions.sum())).mean))
     return scores + _rates_of_boxes(first, score_thr, groups, samples, seed), by_class
+
+
+def detection_intervals(pairing: Pairing, *, samples: int = 200, groups=None,
+                        seed: int = 0) -> dict[str, np.ndarray]:
+    """95 % intervals of ``mAP``, ``mAP_50`` (at IoU 0.5) and ``AR``: (C + 1, 2) lower and upper ends, of the mean over
+    the classes and then of each class; NaN where not defined.
+
+    AR is the recall that all detections reach, averaged over the overlaps of mAP. Arguments are those of
+    :func:`detection_scores`.
+    """
+    tables = [pairing.lesions(iou) for iou in IOUS]
+    options = dict(groups=groups, samples=samples, seed=seed)
+    precision, recall = bootstrap_average_precision(tables, **options), bootstrap_recall(tables, **options)
+    parts = {'mAP': precision.mean(axis=1), 'mAP_50': precision[:, 0], 'AR': recall.mean(axis=1)}
+    return {name: np.stack(percentile_interval(np.column_stack([_row_means(draws), draws])), axis=1)
+            for name, draws in parts.items()}
 
 
 def multi_label_scores(y_true, y_prob, thresholds, use, *, findings=None, groups=None, samples: int = 200,

@@ -310,3 +310,32 @@ def test_every_table_can_be_read(benchmark):
         for row in module.read_table(path)['rows'].values():
             file, *names = row.get('config', 'setup.py').split('+')
             assert (REPOSITORY / file).is_file() and set(names) <= set(mods()), f'{path.name}: {row["config"]}'
+
+
+def test_a_row_is_measured_on_what_is_made_of_its_checkpoint(zoo, tmp_path):
+    """By a script of the repository, of the row's own training or of another row's; {work} stands for its folder."""
+    (zoo.ROOT / 'make.py').write_text('import sys\nfrom pathlib import Path\nPath(sys.argv[-1]).write_text('
+                                      '" ".join(sys.argv[1:]))\n')
+    make = 'make: "make.py {config} {checkpoint} {data} {work} {out}", test: [--out, "{work}/x.npz"], runs: [seed 0]'
+    zoo.file.write_text(TABLE.replace('rows:\n', f'rows:\n  own: {{config: configs/plain.py, {make}}}\n'
+                                                 f'  other: {{of: wide, {make}}}\n'))
+    zoo.table = zoo.read_table(zoo.file)
+    assert zoo.make().run(1, runs='seed 0') == []
+    runs = tmp_path / 'runs' / 'two'
+    for row, config, of in (('own', 'plain', 'own'), ('other', 'wide', 'wide')):
+        work, made = runs / row / 'seed_0', runs / row / 'seed_0' / 'made' / 'model.pth'
+        assert made.read_text() == (f'configs/{config}.py {runs}/{of}/seed_0/epoch_1.pth {tmp_path} {work} {made}')
+        call, = [call for call in zoo.calls() if call[0] == 'test' and str(made) in call]
+        assert call[1:7] == [f'configs/{config}.py', str(made), '--work-dir', str(work / 'test'), '--out',
+                             f'{work}/x.npz']
+
+
+def test_tables_of_a_project(zoo, tmp_path):
+    """They stand in its folder, and on no page."""
+    folder = tmp_path / 'results'
+    folder.mkdir()
+    zoo.file.rename(folder / 'two.yml')
+    assert zoo.main(['--table', 'two', '--data', str(tmp_path), '--work', str(tmp_path / 'runs'), '--tables',
+                     str(folder), '--rows', 'plain', '--runs', 'seed 0']) == 0
+    assert [cell['row'] for cell in zoo.read_cells(folder, 'two')] == ['plain']
+    assert not (zoo.TABLES / 'two.csv').exists() and not (zoo.ROOT / 'docs' / 'model_zoo.md').exists()

@@ -5,7 +5,13 @@ from sklearn.calibration import calibration_curve as reference_calibration
 from sklearn.metrics import precision_recall_curve
 
 from cxrdet.core.bootstrap import draws_of_groups
-from cxrdet.core.bootstrap_curves import bootstrap_average_precision, calibration_curve, pr_band, pr_curve
+from cxrdet.core.bootstrap_curves import (
+    bootstrap_average_precision,
+    bootstrap_recall,
+    calibration_curve,
+    pr_band,
+    pr_curve,
+)
 from cxrdet.core.detection.average_precision import average_precision
 from cxrdet.core.detection.matching import LesionTable
 
@@ -96,3 +102,22 @@ def test_calibration_by_hand():
 def test_errors(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+def test_recall_of_resampled_images():
+    """Draw by draw against a loop, with the draws of the average precision."""
+    rng = np.random.default_rng(0)
+    lesions = rng.integers(0, 4, (6, 2))
+    image = np.repeat(np.arange(6), 2)
+    tables = [LesionTable(np.ones(12), hits, np.tile([0, 1], 6), image, lesions)
+              for hits in (np.ones(12, bool) & (lesions.ravel() > 0), np.zeros(12, bool))]
+    found = bootstrap_recall(tables, samples=4, seed=2)
+    assert found.shape == (4, 2, 2)
+    times = np.concatenate([draws.T for draws in draws_of_groups(6, samples=4, seed=2)])
+    for draw, weights in enumerate(times):
+        for label in range(2):
+            hits = sum(weights[i] * (lesions[i, label] > 0) for i in range(6))
+            total = sum(weights[i] * lesions[i, label] for i in range(6))
+            assert found[draw, 0, label] == pytest.approx(hits / total if total else np.nan, nan_ok=True)
+    assert (found[:, 1][~np.isnan(found[:, 1])] == 0).all()
+    assert bootstrap_recall([]).shape == (0, 0, 0)

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from cxrdet.core.detection.matching import pair_boxes
 from cxrdet.core.errors import check_numbers
 from cxrdet.core.files import write_atomic
+from cxrdet.core.main_scores import detection_intervals
 from cxrdet.core.predictions import boxes_of_truth
 from cxrdet.core.rates import Rates, mean_of_known, precision_recall_f1
 from cxrdet.evaluation.metrics.coco_backend import AREAS, coco_tables, precision_and_recall
@@ -49,7 +50,10 @@ class DetectionMetric(BaseMetric):
     ``classwise`` also ``AP_<class>``, ``AP50_<class>``, ``AR_<class>``,
     ``precision_<class>``, ``recall_<class>``, ``F1_<class>``. AR is the recall that all
     counted detections reach, averaged over the IoU thresholds of the mAP. A class
-    without ground truth is NaN, stays out of the means and is named in the log.
+    without ground truth is NaN, stays out of the means and is named in the log. With
+    ``intervals`` also the ends of 95 % intervals over resampled images: ``bbox_mAP_low``,
+    ``bbox_mAP_high``, the same of ``bbox_mAP_50``, ``bbox_AR@100``, and of ``AP_<class>``,
+    ``AP50_<class>``, ``AR_<class>``.
     Area ranges go by the area of the box.
 
     Args:
@@ -57,6 +61,7 @@ class DetectionMetric(BaseMetric):
         iou_thr: lowest overlap of a hit for precision, recall and F1, in (0, 1].
         classwise: give the scalars of each class too (the table in the log always has them).
         max_dets: detections of one class that count for mAP and AR in one image (COCO: 100).
+        intervals: draws of the bootstrap for intervals, 0 or more; 0: none are computed.
         outfile_prefix: write predictions and ground truth to ``<prefix>.bbox.json`` and
             ``<prefix>.gt.json`` in COCO's format; the category id is the label.
 
@@ -67,10 +72,12 @@ class DetectionMetric(BaseMetric):
     sample_keys = ('instances',)
 
     def __init__(self, score_thr: float = 0.5, *, iou_thr: float = 0.5, classwise: bool = True, max_dets: int = 100,
-                 outfile_prefix: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+                 intervals: int = 0, outfile_prefix: str | None = None, collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         check_numbers(type(self).__name__, score_thr=(score_thr, '[0, 1]'), iou_thr=(iou_thr, '(0, 1]'),
-                      max_dets=(max_dets, '[1, inf)'))
+                      max_dets=(max_dets, '[1, inf)'), intervals=(intervals, '[0, inf)'))
+        self.intervals = intervals
         self.score_thr, self.iou_thr, self.classwise, self.max_dets = score_thr, iou_thr, classwise, max_dets
         self.outfile_prefix = outfile_prefix
 
@@ -106,8 +113,21 @@ class DetectionMetric(BaseMetric):
                 metrics.update({f'AP_{name}': average[i][0], f'AP50_{name}': average[i][1],
                                 f'AR_{name}': average[i][2], f'precision_{name}': float(rates.precision[i]),
                                 f'recall_{name}': float(rates.recall[i]), f'F1_{name}': float(rates.f1[i])})
+        if self.intervals:
+            metrics |= self._intervals(classes, predictions, targets)
         self._log(classes, metrics, average, rates, predictions, targets)
         return metrics
+
+    def _intervals(self, classes: list[str], predictions: Sequence[dict], targets: Sequence[dict]) -> dict[str, float]:
+        pairing = pair_boxes(predictions, targets, len(classes), lowest=0.5, most=self.max_dets)
+        found = detection_intervals(pairing, samples=self.intervals)
+        ends: dict[str, float] = {}
+        for key, mean, each in (('mAP', 'bbox_mAP', 'AP'), ('mAP_50', 'bbox_mAP_50', 'AP50'),
+                                ('AR', f'bbox_AR@{self.max_dets}', 'AR')):
+            names = [mean, *(f'{each}_{name}' for name in classes if self.classwise)]
+            for name, (low, high) in zip(names, found[key].tolist()):
+                ends |= {f'{name}_low': low, f'{name}_high': high}
+        return ends
 
     def _dump(self, predictions: Sequence[dict], targets: Sequence[dict], classes: list[str],
               image_ids: Sequence) -> None:

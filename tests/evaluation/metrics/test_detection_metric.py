@@ -222,3 +222,29 @@ def test_table_has_no_values_for_absent_classes():
     table, _ = precision_and_recall(truth, results)
     assert table.shape == (10, 101, 3, 4)
     assert (table[:, :, 0, 0] == 0).all() and np.isnan(table[:, :, 1:]).all()
+
+
+def test_intervals_over_resampled_images():
+    """Of two kinds of images, all found and nothing found, a draw of n images has the mean of those drawn."""
+    images = [sample([(A, 0), (B, 1)], [(A, 0, 0.9)] if i % 2 else [], img_id=i) for i in range(40)]
+    plain = evaluate(images)
+    found = evaluate(images, intervals=300)
+    assert {name for name in found if not name.endswith(('_low', '_high'))} == set(plain)
+    assert all(math.isnan(value) or value == found[name] for name, value in plain.items())
+    found = {name.removeprefix('coco/'): value for name, value in found.items()}
+    spread = 1.96 * math.sqrt(0.25 / 40)  # of a share of one half
+    assert found['AR_RBC'] == 0.5
+    assert found['AR_RBC_low'] == pytest.approx(0.5 - spread, abs=0.03)
+    assert found['AR_RBC_high'] == pytest.approx(0.5 + spread, abs=0.03)
+    assert found['AP50_RBC_low'] < found['AP50_RBC'] < found['AP50_RBC_high']
+    assert found['AP_WBC_low'] == found['AP_WBC_high'] == found['AP_WBC'] == 0
+    assert math.isnan(found['AR_Platelets_low'])
+    assert found['bbox_AR@100'] == 0.25
+    assert found['bbox_AR@100_low'] == pytest.approx(found['AR_RBC_low'] / 2)
+    assert found['bbox_mAP_low'] < found['bbox_mAP'] < found['bbox_mAP_high']
+    assert not [name for name in evaluate(images, classwise=False, intervals=2) if name.endswith('_RBC_low')]
+
+
+def test_intervals_of_nothing():
+    found = evaluate([sample()], intervals=5)
+    assert math.isnan(found['coco/bbox_mAP_low']) and math.isnan(found['coco/bbox_AR@100_high'])
