@@ -15,8 +15,8 @@ A row with ``make`` is measured on what a command makes of its checkpoint: ``mak
 {checkpoint} --out {out}``, a script of the repository, with {data} and {work} as below.
 
 A row may need something made before its training, such as a balanced set or pretrained weights: ``prepare`` lists
-the tools to run, once each, with {data} for the folder of all data sets and {work} for the row's own; {work} goes in
-options and ``test``, too. Tables of a project stand in a folder of its own, ``--tables``.
+the tools, or scripts of the repository, to run, once each, with {data} for the folder of all data sets and {work} for
+the row's own; {work} goes in options and ``test``, too. Tables of a project stand in a folder of its own, ``--tables``.
 """
 import argparse
 import json
@@ -203,8 +203,9 @@ class Zoo:
         return {row: cost | {'ms': round(cost['ms'], 2)} for row, cost in found.items()}
 
     def _call(self, job: Job, tool: str, arguments: list[str], once: str = '') -> None:
-        script = f'tools/{tool}.py'
-        self._trainings.call([sys.executable, script, *arguments], job.folder, tool, cwd=ROOT, once=once, title=script)
+        script = tool if tool.endswith('.py') else f'tools/{tool}.py'
+        self._trainings.call([sys.executable, script, *arguments], job.folder, Path(script).stem, cwd=ROOT, once=once,
+                             title=script)
 
 
 def pick(scalars: dict, key: str, folder: Path) -> float:

@@ -314,9 +314,11 @@ def test_every_table_can_be_read(benchmark):
 
 def test_a_row_is_measured_on_what_is_made_of_its_checkpoint(zoo, tmp_path):
     """By a script of the repository, of the row's own training or of another row's; {work} stands for its folder."""
+    (zoo.ROOT / 'pre.py').write_text('import sys\nfrom pathlib import Path\nPath(sys.argv[1], "prepared").touch()\n')
     (zoo.ROOT / 'make.py').write_text('import sys\nfrom pathlib import Path\nPath(sys.argv[-1]).write_text('
                                       '" ".join(sys.argv[1:]))\n')
-    make = 'make: "make.py {config} {checkpoint} {data} {work} {out}", test: [--out, "{work}/x.npz"], runs: [seed 0]'
+    make = 'make: "make.py {config} {checkpoint} {data} {work} {out}", test: [--out, "{work}/x.npz"], ' \
+           'prepare: ["pre.py {work}"], runs: [seed 0]'
     zoo.file.write_text(TABLE.replace('rows:\n', f'rows:\n  own: {{config: configs/plain.py, {make}}}\n'
                                                  f'  other: {{of: wide, {make}}}\n'))
     zoo.table = zoo.read_table(zoo.file)
@@ -324,6 +326,7 @@ def test_a_row_is_measured_on_what_is_made_of_its_checkpoint(zoo, tmp_path):
     runs = tmp_path / 'runs' / 'two'
     for row, config, of in (('own', 'plain', 'own'), ('other', 'wide', 'wide')):
         work, made = runs / row / 'seed_0', runs / row / 'seed_0' / 'made' / 'model.pth'
+        assert (work / 'prepared').exists()
         assert made.read_text() == (f'configs/{config}.py {runs}/{of}/seed_0/epoch_1.pth {tmp_path} {work} {made}')
         call, = [call for call in zoo.calls() if call[0] == 'test' and str(made) in call]
         assert call[1:7] == [f'configs/{config}.py', str(made), '--work-dir', str(work / 'test'), '--out',

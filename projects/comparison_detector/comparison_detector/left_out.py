@@ -1,0 +1,174 @@
+"""A class that is left out of the training: the data for it, and how well a detector tells that it is none it knows."""
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmdet.structures.bbox import bbox2roi
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, DefaultScope
+from torch import Tensor
+
+from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
+from cxrdet.core.bootstrap import percentile_interval
+from cxrdet.core.classification.roc import auroc, bootstrap_areas
+from cxrdet.core.csv_text import csv_text
+from cxrdet.core.detection.average_precision import average_precision
+from cxrdet.core.detection.boxes import box_iou
+from cxrdet.core.detection.matching import pair_boxes
+from cxrdet.core.errors import ConfigError, DataError, check_choice
+from cxrdet.core.files import write_atomic, write_json
+from cxrdet.core.issues import DataTable
+from cxrdet.curation.references import cut_references
+from cxrdet.datasets.formats.images import image_bytes, read_image
+from cxrdet.datasets.formats.sets import read_set
+from cxrdet.engine.process import build_model, pick_device
+from cxrdet.preflight.check import check_config, set_classes
+from cxrdet.preflight.config import load_config
+
+from .detector import ComparisonDetector
+
+_LINKS = ('Annotations', 'JPEGImages')
+
+
+def prepare_left_out(source: str | Path, out: str | Path, name: str, *, per_class: int = 12,
+                     seed: int = 0) -> dict[str, int]:
+    """Prepare a training on a Pascal VOC set without one of its classes.
+
+    Writes ``out/set`` (links to ``source``; its training list has the images without the class), ``out/references``
+    (images of the other classes, cut from these), ``out/new`` (of the class left out, cut from all training images) and
+    ``out/windows`` (as many of the same sizes, of which none shows a cell: what references of the class could bring by
+    chance). Run again, it writes the same.
+
+    Returns: number of images that are left, and of all training images.
+    Raises: DataError if the set cannot be read, no image is left, or a class has too few boxes.
+    """
+    source, out = Path(source).resolve(), Path(out)
+    table = read_set(source, 'voc')
+    check_choice('the class to leave out', name, table.classes)
+    train = [row for row, split in enumerate(table.splits) if split == 'train']
+    shows = set(table.box_image[table.box_label == table.classes.index(name)].tolist())
+    left = [row for row in train if row not in shows]
+    if not left:
+        raise DataError(f'{source}: every training image shows "{name}", so that none is left to train on.')
+    lists = out / 'set' / 'ImageSets' / 'Main'
+    lists.mkdir(parents=True, exist_ok=True)
+    for folder in _LINKS:
+        if not (out / 'set' / folder).is_symlink():
+            os.symlink(source / folder, out / 'set' / folder)
+    write_atomic(lists / 'train.txt', ''.join(f'{table.names[row]}\n' for row in left))
+    options = dict(per_class=per_class, seed=seed, force=True)
+    cut_references(out / 'set', out / 'references', classes=[each for each in table.classes if each != name], **options)
+    cut_references(source, out / 'new', classes=[name], split='train', **options)
+    _cut_windows(table, train, out / 'windows', name, per_class, np.random.default_rng(seed))
+    return {'images without it': len(left), 'training images': len(train)}
+
+
+def _cut_windows(table: DataTable, rows: list[int], out: Path, name: str, number: int,
+                 rng: np.random.Generator) -> None:
+    """Cut windows as large as boxes of the class, from images at random, where no box is."""
+    mine = table.boxes[table.box_label == table.classes.index(name)]
+    (out / name).mkdir(parents=True, exist_ok=True)
+    lines: list[list] = [['path', 'label', 'image']]
+    for _ in range(1000 * number):
+        if len(lines) > number:
+            break
+        row = rows[int(rng.integers(len(rows)))]
+        width, height = np.ceil(np.diff(mine[int(rng.integers(len(mine)))].reshape(2, 2), axis=0)[0] * 1.2).astype(int)
+        if min(width, height) < 8:
+            continue
+        image = read_image(table.files[row])
+        x, y = (int(rng.integers(max(side - length, 0) + 1)) for side, length in
+                zip(image.shape[1::-1], (width, height)))
+        window = np.array([[x, y, x + width, y + height]], float)
+        if box_iou(window, table.boxes[table.box_image == row]).any():
+            continue
+        path = f'{name}/{len(lines) - 1:03d}.png'
+        write_atomic(out / path, image_bytes(image[y:y + height, x:x + width], path), durable=False)
+        lines.append([path, name, table.names[row]])
+    if len(lines) <= number:
+        raise DataError(f'{table.kind} set: no {number} windows without a box were found in {len(rows)} images.')
+    write_atomic(out / 'metadata.csv', csv_text(lines))
+    write_json(out / 'label2id.json', {name: 0})
+
+
+def region_logits(detector: ComparisonDetector, inputs: Tensor, boxes: list[Tensor]) -> list[Tensor]:
+    """Logits (N_i, C + 1) of given regions, the background last.
+
+    Args:
+        inputs: (B, 3, H, W) as the data preprocessor gives it.
+        boxes: for each image (N_i, 4) xyxy in its pixels.
+    """
+    head = detector.roi_head
+    levels = detector.extract_feat(inputs)
+    features = head.bbox_roi_extractor(levels[:head.bbox_roi_extractor.num_inputs], bbox2roi(boxes))
+    return list(head.bbox_head(features)[0].split([len(own) for own in boxes]))
+
+
+@torch.no_grad()
+def unknown_areas(config: Config | str | Path, checkpoint: str | Path, left_out: str, *, samples: int = 1000,
+                  device: str = 'auto') -> list[dict]:
+    """How well scores tell objects of a class that was left out from those of the known classes, given their boxes.
+
+    Over the true boxes of ``config``'s test set, which names all classes, three scores of the same model:
+    ``distance`` to the nearest prototype; ``softmax``: 1 less the probability of the most probable known class, which
+    is the usual one (D. Hendrycks, K. Gimpel, ICLR 2017); ``background``: its probability.
+
+    Args:
+        config, checkpoint: Of a detector that was trained without the class.
+        left_out: Name of the class.
+        samples: Draws of the bootstrap, over images.
+        device: As for :func:`cxrdet.apis.predict`.
+
+    Returns: for each score ``score``, ``AUROC`` (0.5: chance), ``low``, ``high``, ``left_out`` and ``known`` (boxes).
+
+    Raises: ConfigError if the model knows the class, or the test set does not; DataError, CheckpointError.
+    """
+    cfg = config.copy() if isinstance(config, Config) else load_config(config)
+    install_safe_loader()
+    read = Checkpoint.read(checkpoint)
+    if left_out in read.needed_classes:
+        raise ConfigError(f'{checkpoint}: the model was trained on "{left_out}": it is not left out.')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        check_choice('the class left out', left_out, dataset.metainfo['classes'])
+        set_classes(check_config(cfg), read.needed_classes)
+        detector, _ = build_model(cfg, read, pick_device(device))
+        scores, labels, images = [], [], []
+        for number in range(len(dataset)):
+            data = detector.data_preprocessor(pseudo_collate([dataset[number]]), False)
+            truth = data['data_samples'][0].gt_instances
+            logits, = region_logits(detector, data['inputs'], [truth.bboxes])
+            likely = logits.softmax(dim=1)
+            distance = detector.heads[0].fc_cls.distances(logits)
+            scores.append(torch.stack([distance, 1 - likely[:, :-1].amax(dim=1), likely[:, -1]], dim=1).cpu().numpy())
+            labels.append(truth.labels.cpu().numpy())
+            images += [number] * len(truth.labels)
+    true = np.concatenate(labels) == dataset.metainfo['classes'].index(left_out)
+    values = np.concatenate(scores).astype(np.float64)
+    truth = np.repeat(true[:, None], 3, axis=1).astype(float)
+    draws = bootstrap_areas(truth, values, groups=np.array(images), samples=samples)
+    return [dict(score=name, AUROC=float(area), low=float(low), high=float(high), left_out=int(true.sum()),
+                 known=int((~true).sum()))
+            for name, area, low, high in zip(('distance', 'softmax', 'background'), auroc(truth, values),
+                                             *percentile_interval(draws))]
+
+
+def precision_by_chance(predictions: Sequence[dict], targets: Sequence[dict], label: int, *, shuffles: int = 20,
+                        seed: int = 0) -> float:
+    """Average precision at IoU 0.5 of the boxes of a class if their scores are drawn at random: a mean over draws.
+
+    Args:
+        predictions, targets: As for :func:`cxrdet.core.detection.matching.pair_boxes`.
+        label: Of the class.
+        shuffles, seed: Number of draws, their seed.
+    """
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(shuffles):
+        drawn = [dict(each, scores=rng.random(len(each['scores']))) for each in predictions]
+        table = pair_boxes(drawn, targets, lowest=0.5, most=100).lesions(0.5)
+        mine = table.labels == label
+        found.append(average_precision(table.scores[mine], table.hits[mine], int(table.lesions[:, label].sum())))
+    return float(np.mean(found))

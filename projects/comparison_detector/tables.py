@@ -1,0 +1,161 @@
+#!/usr/bin/env python
+"""Make the project's tables: python projects/comparison_detector/tables.py --data DATA.
+
+Trains and measures what results/*.yml describe by benchmarks/zoo.py, then looks at the scores of the class left out,
+and writes results/README.md. The command may be stopped and given again: what has a result is left alone, a training
+that was cut off goes on from its last checkpoint. With --page it trains nothing and writes the page of what was
+measured; with --try 2 all is done in two steps a training and a few images, below --work.
+"""
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = Path(__file__).resolve().parent / 'results'
+TABLES = ('limited_data', 'new_class')
+LEFT_OUT, TRAINED = 'Platelets', ('twelve reference images', 'comparison by cosine, twelve reference images')
+SCORES = ('row', 'run', 'score', 'AUROC', 'low', 'high', 'left_out', 'known')
+for folder in (ROOT, ROOT / 'benchmarks'):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def shortened(results: Path, iterations: int, out: Path) -> Path:
+    """Copies of the tables in ``out`` whose trainings have so many steps, on a few images: to try the command."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        table = yaml.safe_load((results / f'{name}.yml').read_text(encoding='utf-8'))
+        for run in table['runs'].values():
+            run['options'] = [*run.get('options', ()), f'max_iters={iterations}']
+        for row in table['rows'].values():
+            if 'config' in row:
+                row['train'] = [*row.get('train', ()), '--valid-limit', '4']
+            row['test'] = [*row.get('test', ()), '--valid-limit', '24']
+        (out / f'{name}.yml').write_text(yaml.safe_dump(table, sort_keys=False), encoding='utf-8')
+    return out
+
+
+def read_scores(results: Path) -> list[dict]:
+    """Lines of ``unknown.csv``, and of ``chance``: what is known of the class left out."""
+    file = results / 'unknown.csv'
+    if not file.is_file():
+        return []
+    with file.open(encoding='utf-8', newline='') as stream:
+        return list(csv.DictReader(stream))
+
+
+def measure_unknown(results: Path, data: Path, work: Path) -> None:
+    """Measure the scores of every training without the class that is there and has none yet."""
+    from zoo import Zoo, read_table
+
+    from cxrdet.analysis.trainings import checkpoint_of
+    from cxrdet.core.csv_text import csv_text
+    from cxrdet.core.files import write_atomic
+    from cxrdet.preflight.config import load_config
+    from projects.comparison_detector.comparison_detector.left_out import unknown_areas
+    lines = read_scores(results)
+    jobs = Zoo('new_class', read_table(results / 'new_class.yml'), data=data, work=work, threads=1).jobs
+    for job in jobs:
+        known = any((line['row'], line['run']) == (job.row, job.run) for line in lines)
+        if known or job.row not in TRAINED or not (job.folder / 'made' / 'model.pth').is_file():
+            continue
+        cfg = load_config(job.spec['config'], data_root=data / 'bccd')
+        areas = unknown_areas(cfg, checkpoint_of(job.folder, 'last'), LEFT_OUT)
+        areas.append(dict(score='chance', AUROC=_chance(job.folder / 'predictions.npz'), low='', high='', known='',
+                          left_out=areas[0]['left_out']))
+        lines += [dict(area, row=job.row, run=job.run) for area in areas]
+        write_atomic(results / 'unknown.csv', csv_text([SCORES, *([line[name] for name in SCORES] for line in lines)]))
+
+
+def _chance(predictions: Path) -> float:
+    """Average precision of the class at IoU 0.5 if the boxes that were given its name had scores at random."""
+    from cxrdet.core.predictions import boxes_of_truth
+    from cxrdet.core.sample_files import read_samples
+    from projects.comparison_detector.comparison_detector.left_out import precision_by_chance
+    samples = read_samples(predictions)
+    found = [{'boxes': sample['pred_instances']['bboxes'].numpy(), 'scores': sample['pred_instances']['scores'].numpy(),
+              'labels': sample['pred_instances']['labels'].numpy()} for sample in samples]
+    return precision_by_chance(found, [boxes_of_truth(sample['instances']) for sample in samples],
+                               ('RBC', 'WBC', LEFT_OUT).index(LEFT_OUT))
+
+
+def page(results: Path) -> str:
+    """The page of what has been measured."""
+    from md_table import table
+    from zoo_tables import read_cells, read_table
+    parts = ['# Results', 'Written by `python projects/comparison_detector/tables.py --data DATA`.']
+    for name in TABLES:
+        described, cells = read_table(results / f'{name}.yml'), read_cells(results, name)
+        parts += [f'## {described["title"]}', described['text'].strip(),
+                  f'Data: {described["data"]}, {described["split"]}.']
+        names = [key for key in described['metrics'] if not key.endswith((' low', ' high'))]
+        lines = [[cell['row'], cell['run'], *(_figure(cell['metrics'], key) for key in names), f'{cell["minutes"]:.1f}']
+                 for cell in cells]
+        parts += [table(['row', 'run', *names, 'minutes'], lines)] if lines else ['Not measured yet.']
+    parts += ['## A score for "none of the known classes"',
+              f'The detectors of the table above before {LEFT_OUT} were added: AUROC with which a score of a true box '
+              'of the validation images tells platelets from RBC and WBC. 0.5 is chance. "distance" is that to the '
+              'nearest prototype (`unknown_scores` of predictions), "softmax" is 1 less the greatest probability of a '
+              'known class, "background" its probability.']
+    scores = read_scores(results)
+    lines = [[line['row'], line['run'], line['score'], _interval(line['AUROC'], line['low'], line['high'])]
+             for line in scores if line['score'] != 'chance']
+    parts += [table(['row', 'run', 'score', 'AUROC'], lines)] if lines else ['Not measured yet.']
+    lines = [[line['row'], line['run'], f'{float(line["AUROC"]):.3f}'] for line in scores if line['score'] == 'chance']
+    if lines:
+        parts += [f'Chance: AP@0.5 of {LEFT_OUT} if the boxes that the adapted detector gives that name had scores at '
+                  'random.', table(['row', 'run', 'Platelets@0.5 by chance'], lines)]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _figure(metrics: dict, name: str) -> str:
+    return _interval(*(metrics.get(key) for key in (name, f'{name} low', f'{name} high')))
+
+
+def _interval(value, low, high) -> str:
+    if value in (None, ''):
+        return ''
+    return f'{float(value):.3f}' + (f' ({float(low):.3f} to {float(high):.3f})' if low not in (None, '') else '')
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--data', type=Path, help='folder that holds the data sets, bccd/ among them')
+    parser.add_argument('--work', type=Path, default=ROOT / 'work_dirs' / 'comparison_detector',
+                        help='folder for the runs')
+    parser.add_argument('--page', action='store_true', help='train nothing; write what has been measured')
+    parser.add_argument('--tables', nargs='+', choices=TABLES, default=list(TABLES), help='these only')
+    parser.add_argument('--rows', default='*', metavar='PATTERN', help="only rows whose name matches: '*20 images'")
+    parser.add_argument('--runs', default='*', metavar='PATTERN', help="only runs whose name matches, e.g. 'seed 0'")
+    parser.add_argument('--jobs', type=int, default=1, metavar='N', help='trainings at the same time (default: 1)')
+    parser.add_argument('--threads', type=int, default=1, metavar='N', help='processor threads of each (default: 1)')
+    parser.add_argument('--try', dest='tried', type=int, metavar='N', help='N steps only, results below --work')
+    args = parser.parse_args(argv)
+    if args.data is None and not args.page:
+        parser.error('give --data DATA, or --page')
+    from cxrdet.core.errors import CxrdetError
+    from cxrdet.core.files import write_atomic
+    work, results = args.work.resolve(), RESULTS
+    if args.tried:
+        work = work / f'{args.tried}_steps'
+        results = shortened(RESULTS, args.tried, work / 'results')
+    codes = [0]
+    if not args.page:
+        from zoo import main as train
+        codes = [train(['--table', name, '--tables', str(results), '--data', str(args.data.resolve()), '--work',
+                        str(work), '--rows', args.rows, '--runs', args.runs, '--jobs', str(args.jobs), '--threads',
+                        str(args.threads)]) for name in args.tables]
+        try:
+            measure_unknown(results, args.data.resolve(), work)
+        except CxrdetError as error:
+            print(f'error: {error}', file=sys.stderr)
+            codes.append(2)
+    write_atomic(results / 'README.md', page(results))
+    return max(codes)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
