@@ -20,7 +20,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 TABLES = ROOT / 'benchmarks' / 'tables'
 VERDICTS = {
-    'unlabelled': 'an object of that class that has no label', 'labelled': 'a labelled object: second or badly placed box',
+    'unlabelled': 'an object of that class that has no label', 'labelled': 'a labelled object: second or misplaced box',
     'other class': 'a labelled object of another class', 'nothing': 'no object of that class'}
 FIELDS = ('image', 'class', 'score', 'x1', 'y1', 'x2', 'y2', 'best IoU', 'verdict')
 
