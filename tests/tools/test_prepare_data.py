@@ -16,7 +16,7 @@ import pytest
 
 from cxrdet.datasets.formats.tfrecord import CDETECTOR_CLASSES, masked_crc32c
 
-COMMANDS = ('cell-phantom', 'chest-phantom', 'bccd', 'voc', 'convert', 'cdetector')
+COMMANDS = ('cell-phantom', 'chest-phantom', 'bccd', 'voc', 'convert', 'cdetector', 'references')
 SCRIPT = Path(__file__).parents[2] / 'tools' / 'prepare_data.py'
 
 
