@@ -61,8 +61,8 @@ def detection_intervals(pairing: Pairing, *, samples: int = 200, groups=None,
     :func:`detection_scores`.
     """
     tables = [pairing.lesions(iou) for iou in IOUS]
-    options = dict(groups=groups, samples=samples, seed=seed)
-    precision, recall = bootstrap_average_precision(tables, **options), bootstrap_recall(tables, **options)
+    precision = bootstrap_average_precision(tables, groups=groups, samples=samples, seed=seed)
+    recall = bootstrap_recall(tables, groups=groups, samples=samples, seed=seed)
     parts = {'mAP': precision.mean(axis=1), 'mAP_50': precision[:, 0], 'AR': recall.mean(axis=1)}
     return {name: np.stack(percentile_interval(np.column_stack([_row_means(draws), draws])), axis=1)
             for name, draws in parts.items()}
