@@ -261,8 +261,8 @@ def main(argv=None) -> int:
               tables=args.tables and args.tables.resolve())
     os.chdir(ROOT)  # options may name files of the repository
     if args.costs:
-        write_costs(args.tables or TABLES, args.table, zoo.costs())
-        if args.tables is None:
+        write_costs(zoo.tables or TABLES, args.table, zoo.costs())
+        if zoo.tables is None:
             _write_pages()
         return 0
     failures = zoo.run(args.jobs, args.rows, args.runs)

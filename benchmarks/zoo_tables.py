@@ -43,6 +43,8 @@ def read_table(path: Path) -> dict:
             raise ValueError(f'{path}: row {name}: no trained row {", ".join(missing)}')
         if not {'config', 'of', 'ensemble'} & set(row):
             raise ValueError(f'{path}: row {name}: needs config, of or ensemble')
+        if {'make', 'ensemble'} <= set(row):
+            raise ValueError(f'{path}: row {name}: make takes one checkpoint, an ensemble has several')
     return table
 
 

@@ -54,9 +54,9 @@ def cut_references(source: str | Path, out_dir: str | Path, *, per_class: int = 
     keep_apart(out_dir, str(source), *table.folders)
     rows = _rows(table, source, split)[:limit]
     tell_missing(table, rows)
-    table.raise_errors()
+    bad = list(table.raise_errors(on_bad='drop'))
     classes = match_classes(classes, table.classes, str(source))
-    chosen = {name: _draw(table, _usable(table, name, rows, min_size), per_class,
+    chosen = {name: _draw(table, np.setdiff1d(_usable(table, name, rows, min_size), bad), per_class,
                           np.random.default_rng([seed, table.classes.index(name)])) for name in classes}
     short = [f'{name} ({len(boxes)})' for name, boxes in chosen.items() if len(boxes) < per_class]
     if short:

@@ -333,6 +333,12 @@ def test_a_row_is_measured_on_what_is_made_of_its_checkpoint(zoo, tmp_path):
                              f'{work}/x.npz']
 
 
+def test_nothing_is_made_of_an_ensemble(zoo):
+    zoo.file.write_text(TABLE.replace('[plain, wide],', '[plain, wide], make: "make.py {checkpoint} {out}",'))
+    with pytest.raises(ValueError, match='row both: make'):
+        zoo.read_table(zoo.file)
+
+
 def test_tables_of_a_project(zoo, tmp_path):
     """They stand in its folder, and on no page."""
     folder = tmp_path / 'results'

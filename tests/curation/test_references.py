@@ -106,6 +106,15 @@ def test_broken_images_and_sets_without_boxes(coco, tmp_path):
         cut_references(coco, tmp_path / 'out', per_class=3)
 
 
+def test_a_broken_box_is_left_out(coco, tmp_path):
+    file = coco / 'annotations' / 'train.json'
+    content = json.loads(file.read_text())
+    content['annotations'][0]['bbox'] = [1, 2, None, 4]
+    file.write_text(json.dumps(content))
+    assert cut_references(coco, tmp_path / 'out', per_class=2) == {'a': 2, 'b/c': 2}
+    assert {row['image'] for row in rows(tmp_path / 'out') if row['label'] == 'a'} == {'1.png', '2.png'}
+
+
 def test_command(coco, tool, tmp_path, capsys):
     out = tmp_path / 'out'
     assert tool('prepare_data').main(['references', str(coco), str(out), '--per-class', '2', '--margin', '0']) == 0
