@@ -339,8 +339,9 @@ def test_nothing_is_made_of_an_ensemble(zoo):
         zoo.read_table(zoo.file)
 
 
-def test_tables_of_a_project(zoo, tmp_path):
+def test_tables_of_a_project(zoo, tmp_path, monkeypatch):
     """They stand in its folder, and on no page."""
+    monkeypatch.chdir(tmp_path)  # the command goes to its repository, the test back from there
     folder = tmp_path / 'results'
     folder.mkdir()
     zoo.file.rename(folder / 'two.yml')
