@@ -1,9 +1,10 @@
 #!/usr/bin/env python
 """Make a table of measured results: python benchmarks/zoo.py --table NAME --data DIR.
 
-A table stands in benchmarks/tables/NAME.yml: rows (a config, options) and runs (a seed, a fold). Each row is trained
-and measured once for every run, by tools/train.py and tools/test.py in processes of their own. A result is written
-into benchmarks/tables/NAME.csv as soon as it is there, and docs/model_zoo.md with it. The command may be stopped and
+A table stands in benchmarks/tables/NAME.yml: rows (a config, configs/a.py or with changes by name configs/a.py+ema, and
+options) and runs (a seed, a fold). Each row is trained and measured once for every run, by tools/train.py and
+tools/test.py in processes of their own. A result is written into benchmarks/tables/NAME.csv as soon as it is there, and
+docs/model_zoo.md with it. The command may be stopped and
 given again: what has a result is left alone, a training that was cut off goes on from its last checkpoint.
 
 A metric is named as tools/test.py gives it; ``train/accuracy`` and the like are those of the training, from

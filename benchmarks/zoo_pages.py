@@ -96,6 +96,16 @@ def _status(config: str, meta: dict) -> str:
     return '; '.join([*states, *(f'see "{title}"' for title in dict.fromkeys(titles))]) or 'untrained'
 
 
+def _file(config: str) -> str:
+    """The file of ``configs/a.py+mod``."""
+    return config.partition('+')[0]
+
+
+def _recipe(config: str) -> str:
+    """What a user trains: ``a+mod`` for ``configs/a.py+mod``."""
+    return Path(_file(config)).stem + config.removeprefix(_file(config))
+
+
 def _number(value: object) -> str:
     return '' if value is None else f'{value:.3f}' if isinstance(value, float) else str(value)
 
@@ -123,7 +133,7 @@ def _measured_table(name: str, content: dict) -> str:
     keys = list(dict.fromkeys(key for cell in content['results'] for key in cell['metrics']))
     costs, configs, columns = content['costs'], content['configs'], content.get('columns', {})
     clocks = ('minutes', 'cpu_minutes') if any('gpu' in cell for cell in content['results']) else ('cpu_minutes',)
-    lines = [[f'[{row}](../{configs[row]})' if row in configs else row, len(cells),
+    lines = [[f'[{row}](../{_file(configs[row])})' if row in configs else row, len(cells),
               *(_spread([cell['metrics'].get(key) for cell in cells]) for key in keys),
               *(texts.get(row, '') for texts in columns.values()),
               *(_minutes(cells, clock) for clock in clocks),
@@ -222,7 +232,7 @@ def results_table(meta: dict) -> str:
         for row, cells in _rows(content).items():
             for metric in list(content['metrics'])[:2] if row in content['configs'] else ():
                 if values := [cell['metrics'][metric] for cell in cells if metric in cell['metrics']]:
-                    writer.writerow([Path(content['configs'][row]).stem, content['data'], row, metric,
+                    writer.writerow([_recipe(content['configs'][row]), content['data'], row, metric,
                                      f'{mean(values):.4f}', f'{stdev(values):.4f}' if len(values) > 1 else '',
                                      len(values)])
     return file.getvalue()

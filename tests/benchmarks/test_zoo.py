@@ -5,7 +5,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from zoo_pages import model_zoo, read_results
+from zoo_pages import model_zoo, read_results, results_table
+
+from cxrdet.core.recipes import mods
 
 REPOSITORY = Path(__file__).parents[2]
 TABLE = """
@@ -290,8 +292,21 @@ def test_bad_cells(zoo, old, new, message):
         zoo.read_cells(zoo.TABLES, 'two')
 
 
+def test_a_row_is_a_recipe_with_changes_by_name(zoo):
+    """The tools get the whole name, the page links the file, the list of results names what a user would train."""
+    zoo.file.write_text(TABLE.replace(
+        'rows:\n', 'rows:\n  averaged: {config: configs/plain.py+ema, runs: [seed 0]}\n'))
+    zoo.table = zoo.read_table(zoo.file)
+    zoo.make().run(1, 'averaged')
+    assert [call[1] for call in zoo.calls()] == ['configs/plain.py+ema'] * 2
+    meta = read_results(zoo.ROOT)
+    assert '| [averaged](../configs/plain.py) | 1 |' in model_zoo(meta)
+    assert [line.split(',')[0] for line in results_table(meta).splitlines()[1:]] == ['plain+ema']
+
+
 def test_every_table_can_be_read(benchmark):
     module = benchmark('zoo')
     for path in (REPOSITORY / 'benchmarks' / 'tables').glob('*.yml'):
         for row in module.read_table(path)['rows'].values():
-            assert 'config' not in row or (REPOSITORY / row['config']).is_file(), f'{path.name}: {row["config"]}'
+            file, *names = row.get('config', 'setup.py').split('+')
+            assert (REPOSITORY / file).is_file() and set(names) <= set(mods()), f'{path.name}: {row["config"]}'
