@@ -29,7 +29,8 @@ class OpenVocabularyDetector(BaseDetector):
     another order. What else the prompt asks for is seen by the image, and may change scores a little.
 
     Args:
-        backbone, neck: of MMDetection, the neck with ``dims`` channels at every level (ChannelMapper: 1x1 convolutions).
+        backbone, neck: of MMDetection, the neck with ``dims`` channels at every level (ChannelMapper: 1x1 convolutions;
+            no GroupNorm, whose statistics the padding of a batch would enter).
         text_encoder: cxrdet.WordTransformer, or cxrdet.HuggingFaceText.
         fusion: cxrdet.FusionLayer, with ``dims``.
         decoder: cxrdet.QueryDecoder, with ``dims``.
@@ -51,6 +52,7 @@ class OpenVocabularyDetector(BaseDetector):
         self.fusion, self.decoder, self.losses = MODELS.build(fusion), MODELS.build(decoder), MODELS.build(loss)
         self.dims = self.decoder.dims
         self.word_projection = nn.Sequential(nn.Linear(self.text_encoder.out_channels, self.dims), nn.LayerNorm(self.dims))
+        self.token_norm = nn.LayerNorm(self.dims)  # of each token alone: padding must not enter its statistics
         self.levels = nn.Parameter(torch.zeros(8, self.dims))  # which level a token is of; at most 8
         self.test_cfg = {'max_per_phrase': None, 'max_per_img': None, 'nms_iou': None, **(test_cfg or {})}
         self._check_test_cfg()
@@ -160,7 +162,7 @@ class OpenVocabularyDetector(BaseDetector):
                                   indexing='ij')
             centre = (torch.stack((x, y), dim=-1).reshape(-1, 2) + 0.5) * step
             places.append(torch.cat((centre, (3 * step).expand_as(centre)), dim=1))
-            features.append(level.flatten(2).transpose(1, 2) + self.levels[number])
+            features.append(self.token_norm(level.flatten(2).transpose(1, 2)) + self.levels[number])
         pixels = torch.cat(places)
         size = pixels.new_tensor([[width, height] for height, width in sizes])
         boxes = pixels / size.repeat(1, 2)[:, None]

@@ -96,7 +96,7 @@ class PhraseGroundingMetric(BaseMetric):
         self.topk, self.iou_thr, self.protocol, self.level, self.samples = tuple(topk), iou_thr, protocol, level, samples
 
     def process(self, data_batch: dict | None, data_samples: Sequence[Mapping]) -> None:
-        """Keep (image, group, rank of the first hit, precision) of each phrase with a box."""
+        """Keep a list an image, (image, group, rank of the first hit, precision) of each phrase with a box."""
         for sample in data_samples:
             for key in ('phrases', 'instances'):
                 if key not in sample:
@@ -106,6 +106,7 @@ class PhraseGroundingMetric(BaseMetric):
             groups = sample.get('phrase_groups') or [None] * len(sample['phrases'])
             truth = np.array([box['bbox'] for box in sample['instances']], np.float64).reshape(-1, 4)
             labels = np.array([box['bbox_label'] for box in sample['instances']], np.int64)
+            rows = []
             for number in range(len(sample['phrases'])):
                 wanted = truth[labels == number]
                 if not len(wanted):
@@ -113,13 +114,13 @@ class PhraseGroundingMetric(BaseMetric):
                 own = found['labels'] == number
                 boxes, scores = found['bboxes'][own].astype(np.float64), found['scores'][own]
                 goal = merged_box(wanted) if self.protocol == 'merged' else wanted
-                self.results.append((str(sample.get('img_path') or sample.get('img_id')), groups[number],
-                                     first_hit(boxes, scores, goal, self.iou_thr),
-                                     phrase_precision(boxes, scores, wanted)))
+                rows.append((str(sample.get('img_path') or sample.get('img_id')), groups[number],
+                             first_hit(boxes, scores, goal, self.iou_thr), phrase_precision(boxes, scores, wanted)))
+            self.results.append(rows)  # MMEngine counts one result a sample
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """The scalars named in the class's docstring; ``results`` are those of all processes."""
-        images, groups, ranks, precisions = ([row[i] for row in results] for i in range(4))
+        images, groups, ranks, precisions = ([row[i] for rows in results for row in rows] for i in range(4))
         ranks = np.array(ranks, np.float64)
         values = {f'recall_{k}': ranks <= k for k in self.topk}
         values |= {'ceiling': np.isfinite(ranks), 'mAP': np.array(precisions, np.float64)}

@@ -13,7 +13,7 @@ model = dict(
             type='cxrdet.ConvertedPretrained', checkpoint='torchvision://swin_t.imagenet1k_v1', source='torchvision')),
     neck=dict(
         type='ChannelMapper', in_channels=[384, 768], kernel_size=1, out_channels=dims, act_cfg=None,
-        norm_cfg=dict(type='GN', num_groups=32), num_outs=2),
+        norm_cfg=None, num_outs=2),
     text_encoder=dict(type='cxrdet.WordTransformer', vocabulary_size=20000, dims=dims, num_layers=2),
     fusion=dict(type='cxrdet.FusionLayer', dims=dims),
     decoder=dict(type='cxrdet.QueryDecoder', dims=dims, num_queries=20, num_layers=3),
