@@ -156,6 +156,8 @@ def _measured_table(name: str, content: dict) -> str:
     if cut := sum(bool(cell['interrupted']) for cell in cells):
         facts.append(f'- {cut} run(s) were cut off and resumed; the time of the part that was cut off is not counted '
                      '(">")')
+    if looked_at := content.get('false_alarms'):
+        facts.append(f'- {looked_at} ([the list](../benchmarks/tables/{name}_false_alarms.csv))')
     heads = ['model', 'runs', *keys, *columns, *(CLOCKS[clock] for clock in clocks), 'peak MiB',
              *(COSTS if costs else ())]
     return '\n\n'.join([f'## {content["title"]}', content['text'].strip(), table(heads, lines),

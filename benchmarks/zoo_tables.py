@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
+from false_alarms import count
 
 FIELDS = {'title', 'text', 'data', 'split', 'metrics', 'runs', 'rows', 'checkpoint'}
 OPTIONAL = {'baseline', 'columns', 'commands', 'pictures'}
@@ -68,6 +69,8 @@ def read_tables(folder: Path, names: Iterable[str]) -> dict[str, dict]:
         table = read_table(folder / f'{name}.yml')
         configs = {row: spec['config'] for row, spec in table['rows'].items() if 'config' in spec}
         tables[name] = table | dict(configs=configs, results=read_cells(folder, name), costs=costs.get(name, {}))
+        if (looked_at := folder / f'{name}_false_alarms.csv').is_file():
+            tables[name]['false_alarms'] = count(looked_at)
     return tables
 
 

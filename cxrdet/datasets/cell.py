@@ -75,6 +75,10 @@ def match_classes(given: Sequence[str] | None, found: Sequence[str], source: str
     return tuple(given)
 
 
+# Arguments of MMEngine's BaseDataset that choose from what is read, or use it.
+_NOT_READ = ('metainfo', 'pipeline', 'indices', 'filter_cfg', 'test_mode', 'lazy_init', 'serialize_data', 'max_refetch')
+
+
 class _CellReader(Described, ImageNamed):
     """What the readers share; stands before a ``BaseDetDataset`` in the list of bases.
 
@@ -85,6 +89,12 @@ class _CellReader(Described, ImageNamed):
 
     METAINFO: dict = {}
     _HOLDS_CORNERS = False  # what the numbers of a box are in the file: two corners, or x, y, width, height
+    _given: str  # the arguments that decide on what is read: all but those of _NOT_READ
+
+    def __new__(cls, *args, **kwargs):
+        dataset = super().__new__(cls)
+        dataset._given = repr((args, sorted((key, value) for key, value in kwargs.items() if key not in _NOT_READ)))
+        return dataset
 
     def __init__(self, ann_file: str, metainfo: dict | None, data_prefix: dict | None, default_prefix: dict, *,
                  on_bad_annotation: str = 'error', allow_no_boxes: bool = False, allow_outside: bool = False,
@@ -117,10 +127,7 @@ class _CellReader(Described, ImageNamed):
 
     def _identity(self) -> Hashable | None:
         status = os.stat(self.ann_file) if os.path.isfile(self.ann_file) else None
-        return (type(self), str(self.data_root), str(self.ann_file), status and (status.st_mtime_ns, status.st_size),
-                *sorted(self.data_prefix.items()), self.on_bad_annotation, self.allow_outside,
-                *(getattr(self, name, None) for name in (
-                    'corners', 'ignore_difficult', 'seg_map_suffix', 'return_classes', 'caption_prompt')))
+        return type(self), self._given, status and (status.st_mtime_ns, status.st_size)
 
     def _found_classes(self) -> list[str]:
         return list(self._checked()[0].classes)

@@ -14,6 +14,7 @@ from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.core.recipes import find_config
 from cxrdet.curation.prepare import prepare_cdetector
 from cxrdet.datasets.cell import CellDataset
+from cxrdet.datasets.described import handed_over
 from cxrdet.datasets.detection_folder import CellTFRecordDataset, DetectionFolder, YOLODataset
 from cxrdet.datasets.formats.tfrecord import read, read_record_image, record_spans, split_record_path
 
@@ -46,6 +47,17 @@ def test_a_split(yolo):
     assert dataset.dropped == {'degenerate': 1} and (info['img_id'], info['height'], info['width']) == (1, 100, 200)
     assert dataset[0]['img'].shape == (100, 200, 3) and dataset[0]['gt_bboxes'].shape == (1, 4)
     assert [len(DetectionFolder(data_root=str(yolo), split=split, pipeline=[])) for split in ('val', '')] == [1, 3]
+
+
+@pytest.mark.parametrize('kind', [YOLODataset, DetectionFolder])
+def test_what_was_read_of_one_split_is_not_handed_to_another(kind, yolo):
+    """All splits stand in one file; a training once got the images of the validation."""
+    cfgs = [dict(data_root=str(yolo), split=split, on_bad_annotation='drop') for split in ('train', 'val', '')]
+    known = [kind.described(cfg) for cfg in cfgs]
+    for part in known:
+        kind.check_contents(part)
+    with handed_over(known):
+        assert [len(kind(**cfg, pipeline=[])) for cfg in cfgs] == [2, 1, 3]
 
 
 def test_classes_in_another_order(yolo):
