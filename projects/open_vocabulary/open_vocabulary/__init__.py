@@ -3,11 +3,13 @@ from .decoder import QueryDecoder
 from .detector import OpenVocabularyDetector
 from .fusion import FusionLayer
 from .grounding_dataset import GroundingDataset
+from .grounding_dino import LocalBert, PromptedGroundingDINO
 from .losses import PhraseLoss
 from .phrase_grounding_metric import PhraseGroundingMetric
 from .text_encoders import HuggingFaceText, WordTransformer
 from .transforms import ClassPrompts, MirrorPhrases, NegativePhrases
 from .vocabulary_hook import VocabularyHook
 
-__all__ = ['ClassPrompts', 'FusionLayer', 'GroundingDataset', 'HuggingFaceText', 'MirrorPhrases', 'NegativePhrases',
-           'OpenVocabularyDetector', 'PhraseGroundingMetric', 'PhraseLoss', 'QueryDecoder', 'VocabularyHook', 'WordTransformer']
+__all__ = ['ClassPrompts', 'FusionLayer', 'GroundingDataset', 'HuggingFaceText', 'LocalBert', 'MirrorPhrases',
+           'NegativePhrases', 'OpenVocabularyDetector', 'PhraseGroundingMetric', 'PhraseLoss', 'PromptedGroundingDINO',
+           'QueryDecoder', 'VocabularyHook', 'WordTransformer']

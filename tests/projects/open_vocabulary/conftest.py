@@ -64,3 +64,19 @@ def shapes(tmp_path_factory):
     """A small set of made-up shapes: 12 images for training, 6 for validation, 6 for testing. Read only."""
     from projects.open_vocabulary.open_vocabulary.phantom import write_phantoms
     return write_phantoms(tmp_path_factory.mktemp('shapes') / 'set', splits={'train': 12, 'val': 6, 'test': 6})
+
+
+@pytest.fixture(scope='session')
+def tiny_bert(tmp_path_factory):
+    """The folder of a tiny BERT, made here."""
+    import torch
+    transformers = pytest.importorskip('transformers', reason='needs transformers (pip install transformers)')
+    folder = tmp_path_factory.mktemp('bert')
+    words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '.', 'red', 'white', 'cell', 'blood']
+    (folder / 'vocab.txt').write_text('\n'.join(words))
+    torch.manual_seed(0)
+    transformers.BertModel(transformers.BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=32), add_pooling_layer=False).save_pretrained(folder)
+    transformers.BertTokenizer(str(folder / 'vocab.txt')).save_pretrained(folder)
+    return folder

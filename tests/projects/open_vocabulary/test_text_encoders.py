@@ -112,21 +112,6 @@ def test_training_meets_the_unknown_word():
     torch.testing.assert_close(features[~as_unknown][:, 0], drawn[1].expand(int((~as_unknown).sum()), -1))
 
 
-@pytest.fixture(scope='module')
-def tiny_bert(tmp_path_factory):
-    """The folder of a tiny BERT, made here."""
-    transformers = pytest.importorskip('transformers', reason='needs transformers (pip install transformers)')
-    folder = tmp_path_factory.mktemp('bert')
-    words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '.', 'red', 'white', 'cell', 'blood']
-    (folder / 'vocab.txt').write_text('\n'.join(words))
-    torch.manual_seed(0)
-    transformers.BertModel(transformers.BertConfig(
-        vocab_size=len(words), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=32), add_pooling_layer=False).save_pretrained(folder)
-    transformers.BertTokenizer(str(folder / 'vocab.txt')).save_pretrained(folder)
-    return folder
-
-
 @pytest.mark.parametrize('frozen', [True, False])
 def test_hugging_face_model_from_a_folder(tiny_bert, frozen):
     encoder = HuggingFaceText(str(tiny_bert), frozen=frozen).train()
