@@ -37,6 +37,7 @@ class GroundingDataset(ImageNamed, BaseDetDataset):
         max_phrases: of an image; the number of classes.
         exchange: give each phrase the boxes of the next one in its image, for a control: a model that reads the words
             must fail. Phrases without a box and images with less than two others are left out.
+        share: of the images, evenly spaced over the file, that is used, with all their captions; in (0, 1].
 
     Raises: DataError with file and entry for what is missing, malformed or refers to nothing; ConfigError for numbers out
         of range.
@@ -44,10 +45,10 @@ class GroundingDataset(ImageNamed, BaseDetDataset):
 
     METAINFO: dict[str, Any] = {}
 
-    def __init__(self, *, max_phrases: int = 32, exchange: bool = False, metainfo: dict | None = None,
-                 **kwargs) -> None:
-        check_numbers('GroundingDataset', max_phrases=(max_phrases, '[1, inf)'))
-        self.max_phrases, self.exchange = max_phrases, exchange
+    def __init__(self, *, max_phrases: int = 32, exchange: bool = False, share: float = 1.,
+                 metainfo: dict | None = None, **kwargs) -> None:
+        check_numbers('GroundingDataset', max_phrases=(max_phrases, '[1, inf)'), share=(share, '(0, 1]'))
+        self.max_phrases, self.exchange, self.share = max_phrases, exchange, share
         classes = tuple(f'phrase {number}' for number in range(1, max_phrases + 1))
         super().__init__(metainfo={**(metainfo or {}), 'classes': classes}, **kwargs)
 
@@ -70,6 +71,10 @@ class GroundingDataset(ImageNamed, BaseDetDataset):
             entry['instances'].append({'bbox': box, 'bbox_label': phrase, 'ignore_flag': 0})
         if self.exchange:
             entries = [entry for entry in map(_exchanged, entries) if entry]
+        files = list(dict.fromkeys(entry['img_path'] for entry in entries))
+        if self.share < 1 and files:
+            chosen = {files[number] for number in np.linspace(0, len(files) - 1, max(1, round(self.share * len(files)))).astype(int)}
+            entries = [entry for entry in entries if entry['img_path'] in chosen]
         pool = sorted({phrase for entry in entries for phrase in entry['phrases']})
         for step in self.pipeline.transforms:
             if isinstance(step, NegativePhrases):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
-from cxrdet.cli import arguments  # noqa: E402
-from cxrdet.cli.handler import guarded  # noqa: E402
-from cxrdet.core.terminal import say  # noqa: E402
+from cxrdet.cli import arguments
+from cxrdet.cli.handler import guarded
+from cxrdet.core.terminal import say
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -71,6 +71,15 @@ def test_exchanged_phrases(read):
     assert [(box['bbox'][0], box['bbox_label']) for box in dataset.get_data_info(0)['instances']] == [(1, 1), (20, 0)]
 
 
+@pytest.mark.parametrize('share, images', [(1., 12), (0.3, 4), (0.01, 1)])
+def test_share_of_the_images(shapes, share, images):
+    dataset = GroundingDataset(ann_file='annotations/train.json', data_root=str(shapes), data_prefix=dict(img='images/'),
+                               pipeline=[], share=share)
+    assert len(dataset) == images
+    assert dataset.get_data_info(0)['img_id'] == 1
+    assert share < 0.1 or dataset.get_data_info(images - 1)['img_id'] == 12
+
+
 def test_exchange_moves_every_phrase(shapes):
     options = dict(ann_file='annotations/test.json', data_root=str(shapes), data_prefix=dict(img='images/'), pipeline=[])
     plain, exchanged = GroundingDataset(**options), GroundingDataset(exchange=True, **options)

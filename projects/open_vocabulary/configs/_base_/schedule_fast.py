@@ -1,4 +1,4 @@
-"""Fast: 15 epochs, with 30 % of the validation set, for a first look and for small sets."""
+"""Fast: 15 epochs, for a first look and for small sets."""
 _base_ = './schedule_full.py'
 max_epochs = 15
 train_cfg = dict(max_epochs=max_epochs)
