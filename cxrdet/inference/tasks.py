@@ -27,7 +27,8 @@ class Options(NamedTuple):
         calibrate: Multi-label: divide logits by the stored temperature; stored thresholds follow.
         cam: Classifiers: draw Grad-CAM for these classes, from this layer.
         formats: Detectors: write the boxes as ``coco``, ``yolo``, ``label-studio`` or ``cvat``, too.
-        prompt: Detectors that read text: what to look for, ``'white blood cell . platelet'``; None: what their config says.
+        prompt: Detectors that read text: what to look for, ``'white blood cell . platelet'``; None: what their config
+            says.
         classes: Of the model, which the checkpoint names; of one that reads text, the phrases of its prompt.
     """
 

@@ -1,5 +1,6 @@
 """The same in 15 epochs, validated on 30 % of the images, for a first look.
-Run: python tools/train.py projects/open_vocabulary/configs/open_vocabulary_swin_flickr30k_fast.py --data-root data/flickr30k
+Run: python tools/train.py projects/open_vocabulary/configs/open_vocabulary_swin_flickr30k_fast.py
+     --data-root data/flickr30k
 """
 _base_ = './open_vocabulary_swin_flickr30k.py'
 train_cfg = dict(max_epochs=15)

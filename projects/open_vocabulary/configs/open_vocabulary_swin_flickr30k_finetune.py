@@ -1,6 +1,6 @@
 """The same, fine-tuned from an own checkpoint in 8 epochs at a fifth of the rate.
-Run: python tools/train.py projects/open_vocabulary/configs/open_vocabulary_swin_flickr30k_finetune.py --data-root data/mine
-     --cfg-options load_from=work_dirs/open_vocabulary_swin_flickr30k/best_grounding_mAP_epoch_30.pth
+Run: python tools/train.py projects/open_vocabulary/configs/open_vocabulary_swin_flickr30k_finetune.py
+     --data-root data/mine --cfg-options load_from=CHECKPOINT
 """
 _base_ = './open_vocabulary_swin_flickr30k.py'
 train_cfg = dict(max_epochs=8)

@@ -51,7 +51,8 @@ class OpenVocabularyDetector(BaseDetector):
         self.text_encoder = MODELS.build(text_encoder)
         self.fusion, self.decoder, self.losses = MODELS.build(fusion), MODELS.build(decoder), MODELS.build(loss)
         self.dims = self.decoder.dims
-        self.word_projection = nn.Sequential(nn.Linear(self.text_encoder.out_channels, self.dims), nn.LayerNorm(self.dims))
+        self.word_projection = nn.Sequential(
+            nn.Linear(self.text_encoder.out_channels, self.dims), nn.LayerNorm(self.dims))
         self.token_norm = nn.LayerNorm(self.dims)  # of each token alone: padding must not enter its statistics
         self.levels = nn.Parameter(torch.zeros(8, self.dims))  # which level a token is of; at most 8
         self.test_cfg = {'max_per_phrase': None, 'max_per_img': None, 'nms_iou': None, **(test_cfg or {})}
@@ -75,8 +76,8 @@ class OpenVocabularyDetector(BaseDetector):
         if prompt is not None:
             self.prompt = read_prompt(prompt)
         if self.prompt is None:
-            raise ConfigError('this model finds what a prompt names, and there is none: give --prompt "white blood cell . '
-                              'platelet" or model.prompt in the config')
+            raise ConfigError('this model finds what a prompt names, and there is none: give --prompt '
+                              '"white blood cell . platelet" or model.prompt in the config')
         return self.prompt
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
@@ -113,8 +114,8 @@ class OpenVocabularyDetector(BaseDetector):
             own = self.prompt if sample is None else sample.metainfo.get('phrases')
             own = tuple(own) if own is not None else self.prompt
             if not own:
-                raise ConfigError('an image comes without a phrase to look for: its data set gives no "phrases" (also in '
-                                  'meta_keys of PackDetInputs), and the model has no prompt. '
+                raise ConfigError('an image comes without a phrase to look for: its data set gives no "phrases" (also '
+                                  'in meta_keys of PackDetInputs), and the model has no prompt. '
                                   f'{"" if sample is None else sample.metainfo.get("img_path", "")}')
             prompts.append(own)
         return prompts
@@ -122,11 +123,12 @@ class OpenVocabularyDetector(BaseDetector):
     def _truth(self, sample, phrases: int) -> Truth:
         labels = sample.gt_instances.labels
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < phrases:
-            raise DataError(f'{sample.metainfo.get("img_path")}: labels {int(labels.min())} to {int(labels.max())}, but '
-                            f'{phrases} phrases: the label of a box is the number of the phrase that names it')
+            raise DataError(f'{sample.metainfo.get("img_path")}: labels {int(labels.min())} to {int(labels.max())}, '
+                            f'but {phrases} phrases: the label of a box is the number of the phrase that names it')
         return truth_of(sample.gt_instances.bboxes, labels, phrases, sample.img_shape[:2])
 
-    def _find(self, images: Tensor, samples: Sequence, prompts: Sequence[tuple[str, ...]]) -> tuple[list[Found], Found | None]:
+    def _find(self, images: Tensor, samples: Sequence,
+              prompts: Sequence[tuple[str, ...]]) -> tuple[list[Found], Found | None]:
         sizes = [tuple(images.shape[-2:]) if sample is None else sample.metainfo.get('img_shape', images.shape[-2:])[:2]
                  for sample in samples]
         tokens = self._tokens(self.extract_feat(images), images.shape[-2:], sizes)
@@ -138,11 +140,13 @@ class OpenVocabularyDetector(BaseDetector):
         return self.decoder(tokens._replace(features=features), merged, mask.any(dim=2))
 
     def _words(self, prompts: Sequence[tuple[str, ...]]) -> tuple[Tensor, Tensor]:
-        """Words (B, P, L, D) of the phrases of B images, and which are there, (B, P, L); P is that of the longest prompt.
+        """Words (B, P, L, D) of the phrases of B images, and which are there, (B, P, L); P is that of the longest
+        prompt.
 
         A phrase that several images ask for is encoded once.
         """
-        unique = {phrase: row for row, phrase in enumerate(dict.fromkeys(phrase for prompt in prompts for phrase in prompt))}
+        asked = dict.fromkeys(phrase for prompt in prompts for phrase in prompt)
+        unique = {phrase: row for row, phrase in enumerate(asked)}
         features, mask = self.text_encoder(list(unique))
         features = self.word_projection(features)
         most = max(map(len, prompts))

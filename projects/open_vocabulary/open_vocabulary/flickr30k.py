@@ -1,7 +1,7 @@
 """Flickr30k Entities, as it is published, to the JSON files that GroundingDataset reads.
 
-Plummer et al., "Flickr30k Entities", ICCV 2015; the annotations are free, the images (Flickr30k, Young et al., TACL 2014)
-for non-commercial research. Unit of split: the image; five captions each.
+Plummer et al., "Flickr30k Entities", ICCV 2015; the annotations are free, the images (Flickr30k, Young et al., TACL
+2014) for non-commercial research. Unit of split: the image; five captions each.
 """
 import re
 from collections import Counter
@@ -34,7 +34,8 @@ class Sentence(NamedTuple):
 
 
 def read_sentence(line: str, where: str) -> Sentence:
-    """A line of ``Sentences/*.txt``: ``[/EN#283585/people A man] waits .``, where 0 is the chain of what is not visible.
+    """A line of ``Sentences/*.txt``: ``[/EN#283585/people A man] waits .``, where 0 is the chain of what is not
+    visible.
 
     Raises: DataError with ``where`` for marks of another form.
     """
@@ -118,7 +119,8 @@ def convert_flickr30k(source: str | Path, out_dir: str | Path, *, images: str | 
         (new / 'images').mkdir(exist_ok=True)
         for split in splits:
             names = read_list(source / f'{split}.txt')
-            content, dropped = {'info': {'description': f'Flickr30k Entities, {split}'}, 'images': [], 'annotations': []}, Counter()
+            info, dropped = {'description': f'Flickr30k Entities, {split}'}, Counter()
+            content = {'info': info, 'images': [], 'annotations': []}
             for done, name in enumerate(names, 1):
                 fault = name_fault(name)
                 if fault:
@@ -161,6 +163,7 @@ def _add_image(content: dict[str, Any], source: Path, name: str) -> Counter:
         content['images'].append({'id': image_id, 'file_name': f'{name}.jpg', 'height': height, 'width': width,
                                   'caption': caption, 'phrases': [phrase for phrase, _ in kept]})
         for phrase, (_, own) in enumerate(kept):
-            content['annotations'] += [{'id': len(content['annotations']) + 1 + place, 'image_id': image_id, 'phrase': phrase,
-                                        'bbox': box} for place, box in enumerate(own)]
+            for box in own:
+                content['annotations'].append(
+                    {'id': len(content['annotations']) + 1, 'image_id': image_id, 'phrase': phrase, 'bbox': box})
     return dropped

@@ -21,26 +21,27 @@ from .transforms import NegativePhrases
 class GroundingDataset(ImageNamed, BaseDetDataset):
     """Phrase grounding from a JSON file in COCO's manner.
 
-    ``images``: ``id``, ``file_name``, ``width`` and ``height`` (else read from the file), ``caption``, ``phrases``: a list
-    of ``{"span": [start, end]}`` in characters of the caption, with any ``"group"`` that a metric should tell apart, and
-    ``negatives``: phrases known to name nothing in the image. An image with several captions stands there several
-    times. ``annotations``: ``image_id``, ``bbox`` [x, y, width, height] in pixels, and ``phrase``, its number in the
-    image's list; a box of several phrases stands there several times. A phrase may have no box.
+    ``images``: ``id``, ``file_name``, ``width`` and ``height`` (else read from the file), ``caption``, ``phrases``: a
+    list of ``{"span": [start, end]}`` in characters of the caption, with any ``"group"`` that a metric should tell
+    apart, and ``negatives``: phrases known to name nothing in the image. An image with several captions stands there
+    several times. ``annotations``: ``image_id``, ``bbox`` [x, y, width, height] in pixels, and ``phrase``, its number
+    in the image's list; a box of several phrases stands there several times. A phrase may have no box.
 
-    Samples have ``phrases``, ``phrase_groups`` (None: no group) and ``instances``, whose label is the number of the phrase.
-    The classes of the set are "phrase 1", "phrase 2" … .
+    Samples have ``phrases``, ``phrase_groups`` (None: no group) and ``instances``, whose label is the number of the
+    phrase. The classes of the set are "phrase 1", "phrase 2" … .
 
     Citation, licence, unit of split: those of the set that the file was made from.
 
     Args:
-        ann_file, data_root, data_prefix, pipeline …: as of MMDetection's data sets; ``data_prefix=dict(img='images/')``.
+        ann_file, data_root, data_prefix, pipeline …: as of MMDetection's data sets;
+            ``data_prefix=dict(img='images/')``.
         max_phrases: of an image; the number of classes.
         exchange: give each phrase the boxes of the next one in its image, for a control: a model that reads the words
             must fail. Phrases without a box and images with less than two others are left out.
         share: of the images, evenly spaced over the file, that is used, with all their captions; in (0, 1].
 
-    Raises: DataError with file and entry for what is missing, malformed or refers to nothing; ConfigError for numbers out
-        of range.
+    Raises: DataError with file and entry for what is missing, malformed or refers to nothing; ConfigError for numbers
+        out of range.
     """
 
     METAINFO: dict[str, Any] = {}
@@ -66,14 +67,15 @@ class GroundingDataset(ImageNamed, BaseDetDataset):
         faults = box_faults(np.array([box for _, box, _ in boxes], np.float64).reshape(-1, 4), limits)
         for number, ((entry, box, phrase), fault) in enumerate(zip(boxes, faults)):
             if fault:
-                raise DataError(f'{file}: annotations[{number}]: the box {box} (xyxy) in an image of {entry["width"]} x '
-                                f'{entry["height"]} px is {fault}')
+                raise DataError(f'{file}: annotations[{number}]: the box {box} (xyxy) in an image of '
+                                f'{entry["width"]} x {entry["height"]} px is {fault}')
             entry['instances'].append({'bbox': box, 'bbox_label': phrase, 'ignore_flag': 0})
         if self.exchange:
             entries = [entry for entry in map(_exchanged, entries) if entry]
         files = list(dict.fromkeys(entry['img_path'] for entry in entries))
         if self.share < 1 and files:
-            chosen = {files[number] for number in np.linspace(0, len(files) - 1, max(1, round(self.share * len(files)))).astype(int)}
+            places = np.linspace(0, len(files) - 1, max(1, round(self.share * len(files)))).astype(int)
+            chosen = {files[place] for place in places}
             entries = [entry for entry in entries if entry['img_path'] in chosen]
         pool = sorted({phrase for entry in entries for phrase in entry['phrases']})
         for step in self.pipeline.transforms:
@@ -129,8 +131,8 @@ def _box(entry: Mapping, where: str, images: Mapping) -> tuple[dict, list[float]
         raise DataError(f'{where}: no image has the id {entry.get("image_id")!r}')
     phrase, box = entry.get('phrase'), entry.get('bbox')
     if not isinstance(phrase, int) or not 0 <= phrase < len(image['phrases']):
-        raise DataError(f'{where}: "phrase" must be 0 to {len(image["phrases"]) - 1}, a number of the phrases of its image, '
-                        f'got {phrase!r}')
+        raise DataError(f'{where}: "phrase" must be 0 to {len(image["phrases"]) - 1}, a number of the phrases of its '
+                        f'image, got {phrase!r}')
     if not isinstance(box, Sequence) or len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
         raise DataError(f'{where}: "bbox" must be [x, y, width, height] in pixels, got {box!r:.80}')
     return image, [box[0], box[1], box[0] + box[2], box[1] + box[3]], phrase
@@ -149,5 +151,5 @@ def phrases_of(dataset) -> Iterator[str]:
             if hasattr(step, 'phrases'):
                 yield from step.phrases()
                 return
-        raise ConfigError(f'{type(dataset).__name__} names no phrases: give its pipeline a step cxrdet.ClassPrompts, or '
-                          'take cxrdet.GroundingDataset')
+        raise ConfigError(f'{type(dataset).__name__} names no phrases: give its pipeline a step cxrdet.ClassPrompts, '
+                          'or take cxrdet.GroundingDataset')

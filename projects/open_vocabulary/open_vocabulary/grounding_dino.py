@@ -19,8 +19,8 @@ class PromptedGroundingDINO(GroundingDINO):
 
     Liu et al., "Grounding DINO", arXiv 2303.05499; MM-Grounding-DINO: Zhao et al., arXiv 2401.02361.
 
-    onedl-mmdetection 3.5.1 hands the decoder codes of boxes of twice the width that its layers and all published weights
-    have; the frequencies that these were trained with are picked out of them.
+    onedl-mmdetection 3.5.1 hands the decoder codes of boxes of twice the width that its layers and all published
+    weights have; the frequencies that these were trained with are picked out of them.
 
     Args:
         prompt: phrases, as ``'RBC . WBC . Platelets'``; their numbers are the labels of the boxes.
@@ -42,8 +42,8 @@ class PromptedGroundingDINO(GroundingDINO):
         if prompt is not None:
             self.prompt = read_prompt(prompt)
         if self.prompt is None:
-            raise ConfigError('this model finds what a prompt names, and there is none: give --prompt "white blood cell . '
-                              'platelet" or model.prompt in the config')
+            raise ConfigError('this model finds what a prompt names, and there is none: give --prompt '
+                              '"white blood cell . platelet" or model.prompt in the config')
         return self.prompt
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:

@@ -149,7 +149,8 @@ class PhraseLoss(BaseModule):
                                          self.costs)
                            for logits, boxes, truth in zip(*found, truths)], repeats)
 
-    def _losses(self, found: Found, truths: Sequence[Truth], pairs: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    def _losses(self, found: Found, truths: Sequence[Truth],
+                pairs: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         logits = found.logits.float()
         image = torch.cat([torch.full_like(rows, number) for number, (rows, _) in enumerate(pairs)])
         rows = torch.cat([rows for rows, _ in pairs])

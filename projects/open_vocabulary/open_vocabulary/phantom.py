@@ -1,4 +1,4 @@
-"""Made-up images of coloured shapes and sentences about them, with some pairs of colour and kind kept out of training."""
+"""Made-up images of coloured shapes and sentences about them; some pairs of colour and kind stay out of training."""
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -73,7 +73,8 @@ def sample_scene(rng: np.random.Generator, *, unseen: bool) -> Scene:
         if shape is not None:
             shapes.append(shape)
     shapes = [shapes[number] for number in rng.permutation(len(shapes))]
-    phrases = [phrase for pair in dict.fromkeys(shape.pair for shape in shapes) for phrase in _phrases(rng, shapes, pair)]
+    pairs = dict.fromkeys(shape.pair for shape in shapes)
+    phrases = [phrase for pair in pairs for phrase in _phrases(rng, shapes, pair)]
     phrases = [phrases[number] for number in rng.permutation(len(phrases))]
     return Scene(tuple(shapes), tuple(phrases), _negatives(rng, shapes))
 
@@ -84,7 +85,8 @@ def _pair(rng: np.random.Generator, shapes: list[Shape], unseen: bool) -> tuple[
     draw = rng.random()
     if shapes and draw < 0.65:
         model = shapes[rng.integers(len(shapes))]
-        near = [pair for pair in pairs if (pair[0] == model.colour) + (pair[1] == model.kind) == (2 if draw < 0.2 else 1)]
+        shared = 2 if draw < 0.2 else 1
+        near = [pair for pair in pairs if (pair[0] == model.colour) + (pair[1] == model.kind) == shared]
         pairs = near or pairs
     return pairs[rng.integers(len(pairs))]
 
@@ -193,7 +195,7 @@ def write_phantoms(out_dir: str | Path, *, splits: dict[str, int] | None = None,
     splits = {'train': 4000, 'val': 200, 'test': 1000} if splits is None else dict(splits)
     if unknown := splits.keys() - SPLITS.keys():
         raise ConfigError(f'unknown split "{min(unknown)}". Expected: {", ".join(SPLITS)}.')
-    check_numbers('shape phantoms', seed=(seed, '[0, inf)'), **{name: (count, '[0, inf)') for name, count in splits.items()})
+    check_numbers('shape phantoms', **{name: (number, '[0, inf)') for name, number in {'seed': seed, **splits}.items()})
     manifest = {'kind': 'grounding-phantom', 'version': VERSION, 'seed': seed, 'splits': splits}
     with prepared_folder(out_dir, manifest, force=force) as new:
         for split, count in splits.items():
@@ -220,8 +222,8 @@ def _write_split(out_dir: Path, split: str, count: int, seed: int, progress: Cal
                 left, top, right, bottom = scene.shapes[shape].box
                 annotations.append({'id': len(annotations) + 1, 'image_id': index + 1, 'phrase': number,
                                     'bbox': [left, top, right - left, bottom - top]})
-        images.append({'id': index + 1, 'file_name': path.name, 'width': _SIDE, 'height': _SIDE, 'caption': f'{caption}.',
-                       'phrases': phrases, 'negatives': list(scene.negatives)})
+        images.append({'id': index + 1, 'file_name': path.name, 'width': _SIDE, 'height': _SIDE,
+                       'caption': f'{caption}.', 'phrases': phrases, 'negatives': list(scene.negatives)})
         if progress is not None:
             progress(split, index + 1, count)
     write_json(out_dir / 'annotations' / f'{split}.json', {

@@ -65,8 +65,8 @@ class PhraseGroundingMetric(BaseMetric):
     """Recall of phrases as for Flickr30k Entities, and mAP over phrases, with intervals over images.
 
     Scalars, with the prefix ``grounding/``: ``recall_1``, ``recall_5`` …: share of the phrases that one of the k
-    best-scored boxes finds; ``ceiling``: that any box finds; ``recall_1_low``, ``recall_1_high`` … ends of the interval;
-    ``mAP``: mean over phrases of :func:`phrase_precision`; for each group of phrases that the data set names,
+    best-scored boxes finds; ``ceiling``: that any box finds; ``recall_1_low``, ``recall_1_high`` … ends of the
+    interval; ``mAP``: mean over phrases of :func:`phrase_precision`; for each group of phrases that the data set names,
     ``recall_1_<group>`` and so on; ``phrases``: their number. Phrases without a box in the image do not count; where
     none has one, all are NaN.
 
@@ -88,21 +88,25 @@ class PhraseGroundingMetric(BaseMetric):
     sample_keys = ('instances',)
 
     def __init__(self, topk: Sequence[int] = (1, 5, 10), *, iou_thr: float = 0.5, protocol: str = 'any',
-                 level: float = 0.95, samples: int = 1000, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+                 level: float = 0.95, samples: int = 1000, collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         check_choice('PhraseGroundingMetric: protocol', protocol, ('any', 'merged'))
         check_numbers('PhraseGroundingMetric', iou_thr=(iou_thr, '(0, 1]'), level=(level, '(0, 1)'),
                       samples=(samples, '[0, inf)'), topk=(min(topk, default=0), '[1, inf)'))
-        self.topk, self.iou_thr, self.protocol, self.level, self.samples = tuple(topk), iou_thr, protocol, level, samples
+        self.topk, self.iou_thr, self.protocol = tuple(topk), iou_thr, protocol
+        self.level, self.samples = level, samples
 
     def process(self, data_batch: dict | None, data_samples: Sequence[Mapping]) -> None:
         """Keep a list an image, (image, group, rank of the first hit, precision) of each phrase with a box."""
         for sample in data_samples:
             for key in ('phrases', 'instances'):
                 if key not in sample:
-                    raise ValueError(f'PhraseGroundingMetric needs "{key}" of each image, but the samples have none. Add '
-                                     f'"{key}" to the meta_keys of PackDetInputs in the validation and test pipelines')
-            found = {key: sample['pred_instances'][key].detach().cpu().numpy() for key in ('bboxes', 'scores', 'labels')}
+                    raise ValueError(f'PhraseGroundingMetric needs "{key}" of each image, but the samples have none. '
+                                     f'Add "{key}" to the meta_keys of PackDetInputs in the validation and test '
+                                     'pipelines')
+            found = {key: sample['pred_instances'][key].detach().cpu().numpy()
+                     for key in ('bboxes', 'scores', 'labels')}
             groups = sample.get('phrase_groups') or [None] * len(sample['phrases'])
             truth = np.array([box['bbox'] for box in sample['instances']], np.float64).reshape(-1, 4)
             labels = np.array([box['bbox_label'] for box in sample['instances']], np.int64)
@@ -126,7 +130,8 @@ class PhraseGroundingMetric(BaseMetric):
         values |= {'ceiling': np.isfinite(ranks), 'mAP': np.array(precisions, np.float64)}
         names = [None, *sorted({group for group in groups if group is not None})]
         metrics: dict[str, float] = {'phrases': float(len(ranks))}
-        lines = [f'{len(ranks)} phrases in {len(set(images))} images, IoU >= {self.iou_thr:g}, protocol "{self.protocol}"']
+        lines = [f'{len(ranks)} phrases in {len(set(images))} images, IoU >= {self.iou_thr:g}, protocol '
+                 f'"{self.protocol}"']
         for group in names:
             chosen = np.array([group in (None, own) for own in groups], bool)
             ending = '' if group is None else f'_{group}'

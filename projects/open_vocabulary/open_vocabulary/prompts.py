@@ -23,7 +23,8 @@ def read_prompt(prompt: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(prompt, str):
         phrases = tuple(phrase for phrase in phrases if phrase)
     if not phrases:
-        raise ConfigError(f'expected a prompt with at least one phrase, as "white blood cell . platelet", got {prompt!r}')
+        raise ConfigError('expected a prompt with at least one phrase, as "white blood cell . platelet", got '
+                          f'{prompt!r}')
     for phrase in phrases:
         if not words_of(phrase):
             raise ConfigError(f'the phrase {phrase!r} of the prompt {prompt!r} has no word')
@@ -45,7 +46,8 @@ def phrases_by_span(caption: str, spans: Sequence[Sequence[int]], where: str) ->
     """
     found = []
     for number, span in enumerate(spans):
-        if len(span) != 2 or not all(isinstance(end, int) for end in span) or not 0 <= span[0] < span[1] <= len(caption):
+        whole = len(span) == 2 and all(isinstance(end, int) for end in span)
+        if not whole or not 0 <= span[0] < span[1] <= len(caption):
             raise DataError(f'{where}: phrase {number}: expected [start, end] with 0 <= start < end <= {len(caption)}, '
                             f'the length of the caption, got {list(span)}')
         found.append(' '.join(caption[span[0]:span[1]].split()))

@@ -101,8 +101,9 @@ class WordTransformer(TextEncoder):
     def __init__(self, vocabulary_size: int = 2000, *, dims: int = 128, num_layers: int = 1, heads: int = 4,
                  max_words: int = 32, unknown_share: float = 0.02, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        check_numbers('WordTransformer', vocabulary_size=(vocabulary_size, '[1, inf)'), num_layers=(num_layers, '[0, inf)'),
-                      max_words=(max_words, '[1, inf)'), unknown_share=(unknown_share, '[0, 1)'))
+        check_numbers('WordTransformer', vocabulary_size=(vocabulary_size, '[1, inf)'),
+                      num_layers=(num_layers, '[0, inf)'), max_words=(max_words, '[1, inf)'),
+                      unknown_share=(unknown_share, '[0, 1)'))
         self.out_channels, self.max_words, self.unknown_share = dims, max_words, unknown_share
         self.register_buffer('spelled', torch.zeros(vocabulary_size, _BYTES, dtype=torch.uint8))
         self.words = nn.Embedding(vocabulary_size + 1, dims)  # row 0: any unknown word

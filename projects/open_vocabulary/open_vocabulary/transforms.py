@@ -14,8 +14,8 @@ from .prompts import mirrored, read_prompt, read_synonyms, words_of
 class ClassPrompts(Transform):
     """Turn the classes of a detection set into phrases, for training; labels stay or follow.
 
-    Required keys: ``gt_bboxes_labels``, where there are boxes. Added: ``phrases``. Without ``synonyms``, ``shuffle`` and
-    ``drop``, the phrases are the classes and their numbers the labels, as a model with these classes as ``prompt``
+    Required keys: ``gt_bboxes_labels``, where there are boxes. Added: ``phrases``. Without ``synonyms``, ``shuffle``
+    and ``drop``, the phrases are the classes and their numbers the labels, as a model with these classes as ``prompt``
     takes them.
 
     Args:
@@ -31,7 +31,8 @@ class ClassPrompts(Transform):
     def __init__(self, classes: Sequence[str] | str, *, synonyms: str | None = None, shuffle: bool = False,
                  drop: float = 0., seed: int = 0) -> None:
         check_numbers('ClassPrompts', drop=(drop, '[0, 1]'))
-        self.classes, self.synonyms, self.shuffle, self.drop, self.seed = read_prompt(classes), synonyms, shuffle, drop, seed
+        self.classes, self.synonyms, self.shuffle = read_prompt(classes), synonyms, shuffle
+        self.drop, self.seed = drop, seed
         self._names = read_synonyms(synonyms, self.classes) if synonyms else {name: (name,) for name in self.classes}
         self._rng = np.random.default_rng(seed)
 
@@ -80,9 +81,9 @@ class MirrorPhrases(Transform):
 class NegativePhrases(Transform):
     """Add phrases that name nothing in the image, for training; the labels stay.
 
-    Required keys: ``phrases``; ``known_negatives``, phrases known to name nothing in it, where the set has some. Else they
-    are drawn from those of the other images, which :class:`GroundingDataset` hands over, but for phrases whose words are
-    all in one of the image's own, or the other way round.
+    Required keys: ``phrases``; ``known_negatives``, phrases known to name nothing in it, where the set has some. Else
+    they are drawn from those of the other images, which :class:`GroundingDataset` hands over, but for phrases whose
+    words are all in one of the image's own, or the other way round.
 
     Args:
         count: how many are added at most.

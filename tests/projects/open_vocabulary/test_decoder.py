@@ -64,7 +64,8 @@ def test_more_queries_than_tokens(phrases, phrase_mask):
 def test_score_is_the_cosine_over_the_temperature():
     scores = PhraseScores()
     scores.offset.data.zero_()
-    logits = scores(torch.tensor([[[3., 4.]]]), torch.tensor([[[5., 0.], [0., -2.], [1., 1.]]]), torch.tensor([[True, True, False]]))
+    logits = scores(torch.tensor([[[3., 4.]]]), torch.tensor([[[5., 0.], [0., -2.], [1., 1.]]]),
+                    torch.tensor([[True, True, False]]))
     torch.testing.assert_close(logits, torch.tensor([[[6., -8., -50.]]]))
     scores.log_scale.data.fill_(99.)
     assert scores(torch.ones(1, 1, 2), torch.ones(1, 1, 2), torch.ones(1, 1).bool()).item() == pytest.approx(100)

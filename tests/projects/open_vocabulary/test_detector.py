@@ -101,7 +101,8 @@ def test_boxes_go_back_to_the_original_image(build, sample, images):
     one.set_metainfo(dict(ori_shape=(64, 192), scale_factor=(0.25, 0.5)))
     inner, = predicted(model, images[:1], [one.clone()], rescale=False)
     outer, = predicted(model, images[:1], [one.clone()])
-    torch.testing.assert_close(outer.pred_instances.bboxes, inner.pred_instances.bboxes * torch.tensor([4., 2., 4., 2.]))
+    wanted = inner.pred_instances.bboxes * torch.tensor([4., 2., 4., 2.])
+    torch.testing.assert_close(outer.pred_instances.bboxes, wanted)
 
 
 def test_padding_of_an_image_is_masked(build, sample, images):

@@ -63,9 +63,10 @@ def test_miniature_end_to_end(miniature, tmp_path, link, capsys):
     assert [entry['caption'] for entry in content['images']] == [
         'Two young men in green shirts watch each other .', 'Two men , two men and a street .']
     with DefaultScope.overwrite_default_scope('mmdet'):
-        dataset = GroundingDataset(data_root=str(out), ann_file='annotations/train.json', data_prefix=dict(img='images/'), pipeline=[
-            dict(type='cxrdet.LoadImage'), dict(type='LoadAnnotations', with_bbox=True),
-            dict(type='PackDetInputs', meta_keys=('phrases', 'phrase_groups'))])
+        dataset = GroundingDataset(
+            data_root=str(out), ann_file='annotations/train.json', data_prefix=dict(img='images/'), pipeline=[
+                dict(type='cxrdet.LoadImage'), dict(type='LoadAnnotations', with_bbox=True),
+                dict(type='PackDetInputs', meta_keys=('phrases', 'phrase_groups'))])
     sample = dataset[0]['data_samples']
     assert sample.phrases == ('Two young men', 'green shirts')
     assert sample.phrase_groups == ('people', 'clothing')

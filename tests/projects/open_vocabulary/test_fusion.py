@@ -52,8 +52,9 @@ def test_fusion_is_both_attentions_from_the_same_state(fused):
     text_mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]]).bool()
     image_mask = torch.tensor([[1] * 6, [1, 1, 1, 0, 0, 1]]).bool()
     pixels, words = layer.image_norm(image), layer.text_norm(text)
-    wanted = (layer.image_feedforward(image + explicit(layer.image_to_text, pixels + positions, words, words, text_mask)),
-              layer.text_feedforward(text + explicit(layer.text_to_image, words, pixels + positions, pixels, image_mask)))
+    placed = pixels + positions
+    wanted = (layer.image_feedforward(image + explicit(layer.image_to_text, placed, words, words, text_mask)),
+              layer.text_feedforward(text + explicit(layer.text_to_image, words, placed, pixels, image_mask)))
     got = layer(image, text, positions=positions, image_mask=image_mask, text_mask=text_mask)
     torch.testing.assert_close(got, wanted)
 
@@ -77,7 +78,7 @@ def test_order_of_words_permutes_them_only(fused):
 
 
 def test_mean_of_words():
-    words = torch.tensor([[[1., 2.], [3., 4.], [9., 9.]], [[5., 6.], [7., 7.], [8., 8.]], [[1., 1.], [2., 2.], [3., 3.]]])
+    words = torch.tensor([[[1., 2.], [3., 4.], [9., 9.]], [[5., 6.], [7., 7.], [8., 8.]], [[1., 1.]] * 3])
     mask = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0]]).bool()
     assert mean_of_words(words, mask).tolist() == [[2., 3.], [5., 6.], [0., 0.]]
 

@@ -13,10 +13,13 @@ CONTENT = {
     'images': [
         {'id': 7, 'file_name': 'a.png', 'width': 60, 'height': 40, 'caption': 'A red disc, a blue ring.',
          'phrases': [{'span': [0, 10], 'group': 'seen'}, {'span': [12, 23]}], 'negatives': ['green square']},
-        {'id': 8, 'file_name': 'a.png', 'width': 60, 'height': 40, 'caption': 'two discs', 'phrases': [{'span': [0, 9]}]}],
+        {'id': 8, 'file_name': 'a.png', 'width': 60, 'height': 40, 'caption': 'two discs',
+         'phrases': [{'span': [0, 9]}]}],
     'annotations': [
-        {'id': 1, 'image_id': 7, 'phrase': 0, 'bbox': [1, 2, 10, 12]}, {'id': 2, 'image_id': 7, 'phrase': 1, 'bbox': [20, 2, 9, 9]},
-        {'id': 3, 'image_id': 8, 'phrase': 0, 'bbox': [1, 2, 10, 12]}, {'id': 4, 'image_id': 8, 'phrase': 0, 'bbox': [30, 2, 5, 5]}]}
+        {'id': 1, 'image_id': 7, 'phrase': 0, 'bbox': [1, 2, 10, 12]},
+        {'id': 2, 'image_id': 7, 'phrase': 1, 'bbox': [20, 2, 9, 9]},
+        {'id': 3, 'image_id': 8, 'phrase': 0, 'bbox': [1, 2, 10, 12]},
+        {'id': 4, 'image_id': 8, 'phrase': 0, 'bbox': [30, 2, 5, 5]}]}
 
 
 @pytest.fixture
@@ -27,6 +30,11 @@ def read(tmp_path):
             return GroundingDataset(**{'ann_file': 'set.json', 'data_root': str(tmp_path), 'data_prefix': dict(img=''),
                                        'pipeline': [], 'test_mode': True, **options})
     return make
+
+
+def of_shapes(shapes, split, **options):
+    return GroundingDataset(ann_file=f'annotations/{split}.json', data_root=str(shapes),
+                            data_prefix=dict(img='images/'), **options)
 
 
 def test_samples(read):
@@ -48,11 +56,15 @@ def changed(part, number, **values):
 
 @pytest.mark.parametrize('content, place', [
     (changed('images', 0, id=8), 'unique'), (changed('images', 1, caption=None), r'images\[1\].*caption'),
-    (changed('images', 1, phrases=[]), r'images\[1\].*0 phrases'), (changed('images', 1, phrases=[{'span': [0, 10]}]), r'images\[1\]'),
+    (changed('images', 1, phrases=[]), r'images\[1\].*0 phrases'),
+    (changed('images', 1, phrases=[{'span': [0, 10]}]), r'images\[1\]'),
     (changed('images', 1, phrases=[{}]), r'images\[1\]: phrase 0'),
-    (changed('annotations', 2, image_id=9), r'annotations\[2\].*9'), (changed('annotations', 2, phrase=1), r'annotations\[2\].*0 to 0'),
-    (changed('annotations', 2, bbox=[1, 2, 3]), r'annotations\[2\]'), (changed('annotations', 2, bbox=[1, 2, -3, 4]), r'annotations\[2\].*degenerate'),
-    (changed('annotations', 2, bbox=[99, 2, 3, 4]), r'annotations\[2\].*outside'), ({'images': []}, 'annotations'), ([], 'images')])
+    (changed('annotations', 2, image_id=9), r'annotations\[2\].*9'),
+    (changed('annotations', 2, phrase=1), r'annotations\[2\].*0 to 0'),
+    (changed('annotations', 2, bbox=[1, 2, 3]), r'annotations\[2\]'),
+    (changed('annotations', 2, bbox=[1, 2, -3, 4]), r'annotations\[2\].*degenerate'),
+    (changed('annotations', 2, bbox=[99, 2, 3, 4]), r'annotations\[2\].*outside'),
+    ({'images': []}, 'annotations'), ([], 'images')])
 def test_faults_are_named(read, content, place):
     with pytest.raises(DataError, match=place):
         read(content)
@@ -73,16 +85,14 @@ def test_exchanged_phrases(read):
 
 @pytest.mark.parametrize('share, images', [(1., 12), (0.3, 4), (0.01, 1)])
 def test_share_of_the_images(shapes, share, images):
-    dataset = GroundingDataset(ann_file='annotations/train.json', data_root=str(shapes), data_prefix=dict(img='images/'),
-                               pipeline=[], share=share)
+    dataset = of_shapes(shapes, 'train', pipeline=[], share=share)
     assert len(dataset) == images
     assert dataset.get_data_info(0)['img_id'] == 1
     assert share < 0.1 or dataset.get_data_info(images - 1)['img_id'] == 12
 
 
 def test_exchange_moves_every_phrase(shapes):
-    options = dict(ann_file='annotations/test.json', data_root=str(shapes), data_prefix=dict(img='images/'), pipeline=[])
-    plain, exchanged = GroundingDataset(**options), GroundingDataset(exchange=True, **options)
+    plain, exchanged = (of_shapes(shapes, 'test', pipeline=[], exchange=exchange) for exchange in (False, True))
     kept = {info['img_id']: info for info in (plain.get_data_info(number) for number in range(len(plain)))}
     for number in range(len(exchanged)):
         info = exchanged.get_data_info(number)
@@ -98,8 +108,7 @@ def pipeline(*steps):
 
 def test_packed_sample_with_negatives(shapes):
     with DefaultScope.overwrite_default_scope('mmdet'):
-        dataset = GroundingDataset(ann_file='annotations/train.json', data_root=str(shapes), data_prefix=dict(img='images/'),
-                                   pipeline=pipeline(dict(type='cxrdet.NegativePhrases', count=2)))
+        dataset = of_shapes(shapes, 'train', pipeline=pipeline(dict(type='cxrdet.NegativePhrases', count=2)))
     for number in range(4):
         info, sample = dataset.get_data_info(number), dataset[number]['data_samples']
         own = len(info['phrases'])
@@ -127,7 +136,8 @@ def test_vocabulary_comes_from_the_training_set(read, build):
     model = build(words=())
     runner = type('Runner', (), dict(model=model, train_dataloader=type('Loader', (), dict(dataset=read()))))
     VocabularyHook().before_train(runner)
-    assert list(model.text_encoder.vocabulary) == ['a', 'blue', 'disc', 'discs', 'green', 'red', 'ring', 'square', 'two']
+    assert list(model.text_encoder.vocabulary) == [
+        'a', 'blue', 'disc', 'discs', 'green', 'red', 'ring', 'square', 'two']
     VocabularyHook().before_train(runner)
     assert len(model.text_encoder.vocabulary) == 9
     runner.model = model.backbone
@@ -140,7 +150,8 @@ def test_image_of_another_size_is_refused(shapes, tmp_path):
     content['images'][0]['width'] = 100
     (tmp_path / 'val.json').write_text(json.dumps(content))
     with DefaultScope.overwrite_default_scope('mmdet'):
-        dataset = GroundingDataset(ann_file=str(tmp_path / 'val.json'), data_prefix=dict(img=str(shapes / 'images')), pipeline=pipeline())
+        dataset = GroundingDataset(ann_file=str(tmp_path / 'val.json'), data_prefix=dict(img=str(shapes / 'images')),
+                                   pipeline=pipeline())
     with pytest.raises(DataError, match='val_00000.png'):
         dataset[0]
     assert dataset[1]['inputs'].shape == (3, 96, 96)

@@ -31,8 +31,10 @@ def batch(**meta):
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
     sample = DetDataSample(
-        metainfo=dict(img_shape=(64, 96), ori_shape=(64, 96), pad_shape=(64, 96), batch_input_shape=(64, 96), scale_factor=(1., 1.), **meta),
-        gt_instances=InstanceData(bboxes=torch.tensor([[5., 5, 30, 30], [40, 10, 60, 50]]), labels=torch.tensor([1, 0])))
+        metainfo=dict(img_shape=(64, 96), ori_shape=(64, 96), pad_shape=(64, 96), batch_input_shape=(64, 96),
+                      scale_factor=(1., 1.), **meta),
+        gt_instances=InstanceData(bboxes=torch.tensor([[5., 5, 30, 30], [40, 10, 60, 50]]),
+                                  labels=torch.tensor([1, 0])))
     return dict(inputs=[torch.zeros(3, 64, 96, dtype=torch.uint8)], data_samples=[sample])
 
 

@@ -16,6 +16,10 @@ from projects.open_vocabulary.open_vocabulary.phrase_grounding_metric import (
 HIT, NEAR, MISS = [0, 0, 10, 10], [0, 0, 10, 6], [50, 50, 60, 60]  # NEAR overlaps HIT with 0.6
 
 
+def corners(boxes):
+    return np.array(boxes, float).reshape(-1, 4)
+
+
 @pytest.mark.parametrize('boxes, scores, truth, rank', [
     ([HIT], [0.1], [HIT], 1),
     ([MISS, HIT], [0.9, 0.8], [HIT], 2),
@@ -29,7 +33,7 @@ HIT, NEAR, MISS = [0, 0, 10, 10], [0, 0, 10, 6], [50, 50, 60, 60]  # NEAR overla
     ([HIT], [0.5], [MISS, HIT], 1),  # any of several
 ])
 def test_first_hit(boxes, scores, truth, rank):
-    assert first_hit(np.array(boxes, float).reshape(-1, 4), np.array(scores), np.array(truth, float).reshape(-1, 4), 0.5) == rank
+    assert first_hit(corners(boxes), np.array(scores), corners(truth), 0.5) == rank
 
 
 def test_merged_box_is_around_all():
@@ -45,7 +49,7 @@ def test_merged_box_is_around_all():
     ([], [], [HIT], 0.),
 ])
 def test_precision_of_a_phrase(boxes, scores, truth, wanted):
-    assert phrase_precision(np.array(boxes, float).reshape(-1, 4), np.array(scores), np.array(truth, float)) == pytest.approx(wanted)
+    assert phrase_precision(corners(boxes), np.array(scores), corners(truth)) == pytest.approx(wanted)
 
 
 def image(name, phrases, truth, found, groups=None):
@@ -69,8 +73,8 @@ def scores(data, **options):
 
 def test_recall_of_several_images():
     got = scores([
-        image('a', ['x', 'y', 'nothing'], [(HIT, 0), (MISS, 1)], [(HIT, 0.9, 0), (MISS, 0.8, 0), (HIT, 0.9, 1), (MISS, 0.1, 1)],
-              ['seen', 'unseen', None]),
+        image('a', ['x', 'y', 'nothing'], [(HIT, 0), (MISS, 1)],
+              [(HIT, 0.9, 0), (MISS, 0.8, 0), (HIT, 0.9, 1), (MISS, 0.1, 1)], ['seen', 'unseen', None]),
         image('b', ['z'], [(HIT, 0)], [(MISS, 0.9, 0)], ['seen'])], topk=(1, 2))
     assert got['phrases'] == 3  # one has no box
     assert got['recall_1'] == pytest.approx(1 / 3)
@@ -88,7 +92,8 @@ def test_protocols_differ_where_a_phrase_has_several_boxes():
     for protocol in ('any', 'merged'):
         for name, found in (('single', single), ('around', around)):
             assert scores([image('a', ['x'], two, found)], protocol=protocol)['recall_1'] == wanted[protocol, name]
-    for protocol, found, recall in (('any', single, 1), ('any', around, 0), ('merged', single, 0), ('merged', around, 1)):
+    for protocol, found, recall in (('any', single, 1), ('any', around, 0), ('merged', single, 0),
+                                    ('merged', around, 1)):
         got = scores([image('a', ['x'], two, found)], protocol=protocol, iou_thr=0.6)
         assert got['recall_1'] == recall
 

@@ -28,7 +28,8 @@ def test_prompt_without_a_phrase_is_refused(prompt):
 
 
 @pytest.mark.parametrize('phrase, words', [
-    ('The red-brown cell', ['the', 'red', 'brown', 'cell']), ("a man's hat", ['a', "man's", 'hat']), ('T_2 ÜBER', ['t', '2', 'über']),
+    ('The red-brown cell', ['the', 'red', 'brown', 'cell']), ("a man's hat", ['a', "man's", 'hat']),
+    ('T_2 ÜBER', ['t', '2', 'über']),
     ('…', [])])
 def test_words(phrase, words):
     assert words_of(phrase) == words
@@ -52,7 +53,8 @@ def test_synonyms(tmp_path):
 
 
 @pytest.mark.parametrize('text, place', [
-    ('RCB: cell', 'line 1.*Did you mean "RBC"'), ('RBC cell', 'line 1'), ('RBC:', 'line 1'), ('\nRBC: a\nRBC: b', 'line 3'),
+    ('RCB: cell', 'line 1.*Did you mean "RBC"'), ('RBC cell', 'line 1'), ('RBC:', 'line 1'),
+    ('\nRBC: a\nRBC: b', 'line 3'),
     ('RBC: cell\nWBC: Cell', 'RBC.*WBC|WBC.*RBC')])
 def test_faulty_synonyms_are_refused(tmp_path, text, place):
     path = tmp_path / 'synonyms.txt'

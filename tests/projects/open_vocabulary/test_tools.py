@@ -61,7 +61,8 @@ def test_test_and_report(tool, checkpoint, shapes, tmp_path, capsys):
 
 def test_made_up_set_from_the_command_line(tmp_path, capsys):
     import importlib.util
-    spec = importlib.util.spec_from_file_location('make_phantoms', ROOT / 'projects/open_vocabulary/tools/make_phantoms.py')
+    file = ROOT / 'projects/open_vocabulary/tools/make_phantoms.py'
+    spec = importlib.util.spec_from_file_location('make_phantoms', file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.main([str(tmp_path / 'set'), '--train', '2', '--val', '1', '--test', '1']) == 0

@@ -1,7 +1,7 @@
 """MMDetection's MM-Grounding-DINO, Swin-T, to be fine-tuned on a COCO-format cell set at 800 px.
 
-Weights and text model come from local files: load_from, model.language_model.name. The classes of the set are the prompt,
-in training and in testing.
+Weights and text model come from local files: load_from, model.language_model.name. The classes of the set are the
+prompt, in training and in testing.
 """
 _base_ = 'mmdet::mm_grounding_dino/grounding_dino_swin-t_pretrain_obj365.py'
 custom_imports = dict(
@@ -46,7 +46,8 @@ optim_wrapper = dict(
 param_scheduler = [dict(type='OneCycleLR', eta_max=1e-4, pct_start=0.1, total_steps=10, by_epoch=True,
                         convert_to_iter_based=True)]
 default_hooks = dict(
-    checkpoint=dict(type='cxrdet.CheckpointHook', interval=1, max_keep_ckpts=2, rule='greater', save_best='coco/bbox_mAP'),
+    checkpoint=dict(
+        type='cxrdet.CheckpointHook', interval=1, max_keep_ckpts=2, rule='greater', save_best='coco/bbox_mAP'),
     reproducible=dict(type='cxrdet.ReproducibleHook'),
     history=dict(type='cxrdet.HistoryHook'),
     non_finite_loss=dict(type='cxrdet.NonFiniteLossHook'),
