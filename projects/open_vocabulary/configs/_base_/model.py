@@ -15,6 +15,6 @@ model = dict(
         type='ChannelMapper', in_channels=[384, 768], kernel_size=1, out_channels=dims, act_cfg=None,
         norm_cfg=None, num_outs=2),
     text_encoder=dict(type='cxrdet.WordTransformer', vocabulary_size=20000, dims=dims, num_layers=2),
-    fusion=dict(type='cxrdet.FusionLayer', dims=dims),
-    decoder=dict(type='cxrdet.QueryDecoder', dims=dims, num_queries=20, num_layers=3),
+    fusion=dict(type='cxrdet.FusionLayer', dims=dims, feedforward_dims=512),
+    decoder=dict(type='cxrdet.QueryDecoder', dims=dims, num_queries=20, num_layers=2, feedforward_dims=512),
     loss=dict(type='cxrdet.PhraseLoss'))

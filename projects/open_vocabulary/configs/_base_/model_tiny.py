@@ -9,4 +9,4 @@ model = dict(
     neck=dict(in_channels=[96], out_channels=dims, num_outs=1),
     text_encoder=dict(vocabulary_size=200, dims=dims, num_layers=1),
     fusion=dict(dims=dims, feedforward_dims=192),
-    decoder=dict(dims=dims, num_layers=2, feedforward_dims=192))
+    decoder=dict(dims=dims, feedforward_dims=192))
