@@ -30,7 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--backbone', choices=CONFIGS, default='swin_t', help='(default: %(default)s)')
     parser.add_argument('--size', type=int, default=224, metavar='PX', help='side of the images (default: %(default)s)')
     parser.add_argument('--batch', type=int, default=32, metavar='N', help='in training (default: %(default)s)')
-    parser.add_argument('--frames', type=int, default=1, metavar='N', help='a batch of inference (default: %(default)s)')
+    parser.add_argument('--frames', type=int, default=1, metavar='N',
+                        help='a batch of inference (default: %(default)s)')
     parser.add_argument('--phrases', type=int, default=5, metavar='N', help='an image (default: %(default)s)')
     parser.add_argument('--steps', type=int, default=8, metavar='N', help='timed of each kind (default: %(default)s)')
     parser.add_argument('--modes', nargs='+', choices=MODES, default=list(MODES[:3]), metavar='MODE',
