@@ -14,7 +14,7 @@ from cxrdet.registry import MODELS
 from .decoder import Found, Tokens
 from .fusion import mean_of_words, sine_code
 from .losses import Truth, truth_of
-from .prompts import read_prompt
+from .prompts import read_prompt, words_of
 
 
 @MODELS.register_module()
@@ -84,7 +84,7 @@ class OpenVocabularyDetector(BaseDetector):
         """Losses by name, see :class:`PhraseLoss`."""
         prompts = self._prompts(batch_data_samples)
         layers, proposed = self._find(batch_inputs, batch_data_samples, prompts)
-        truths = [self._truth(sample, len(prompt)) for sample, prompt in zip(batch_data_samples, prompts)]
+        truths = [self._truth(sample, prompt) for sample, prompt in zip(batch_data_samples, prompts)]
         return self.losses(layers, proposed, truths)
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
@@ -120,12 +120,19 @@ class OpenVocabularyDetector(BaseDetector):
             prompts.append(own)
         return prompts
 
-    def _truth(self, sample, phrases: int) -> Truth:
-        labels = sample.gt_instances.labels
+    def _truth(self, sample, prompt: tuple[str, ...]) -> Truth:
+        """The ground truth of a sample; phrases of the same words name the boxes of them all."""
+        labels, phrases = sample.gt_instances.labels, len(prompt)
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < phrases:
             raise DataError(f'{sample.metainfo.get("img_path")}: labels {int(labels.min())} to {int(labels.max())}, '
                             f'but {phrases} phrases: the label of a box is the number of the phrase that names it')
-        return truth_of(sample.gt_instances.bboxes, labels, phrases, sample.img_shape[:2])
+        truth = truth_of(sample.gt_instances.bboxes, labels, phrases, sample.img_shape[:2])
+        said = [words_of(phrase) for phrase in prompt]
+        for number, words in enumerate(said):
+            alike = [other for other in range(phrases) if said[other] == words]
+            if len(alike) > 1:
+                truth.named[:, number] = truth.named[:, alike].any(dim=1)
+        return truth
 
     def _find(self, images: Tensor, samples: Sequence,
               prompts: Sequence[tuple[str, ...]]) -> tuple[list[Found], Found | None]:

@@ -91,6 +91,11 @@ def test_labels_must_be_numbers_of_phrases(build, sample, images):
         build().loss(images[:1], [sample(PHRASES[:2], [[1, 1, 9, 9], [2, 2, 9, 9]], [1, 2])])
 
 
+def test_phrases_of_the_same_words_share_their_boxes(build, sample):
+    one = sample(('A man', 'a hat', 'a man'), [[1, 1, 9, 9], [2, 2, 8, 8], [20, 5, 30, 30]], [0, 1, 2])
+    assert build()._truth(one, one.phrases).named.int().tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
+
+
 def test_an_image_without_boxes_can_be_learnt_from(build, sample, images):
     losses = build().loss(images[:1], [sample(PHRASES[:1])])
     assert all(torch.isfinite(value) for value in losses.values())

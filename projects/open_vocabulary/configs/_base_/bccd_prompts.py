@@ -5,4 +5,4 @@ prompts = dict(type='cxrdet.ClassPrompts', classes='RBC . WBC . Platelets', shuf
 meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'phrases')
 train_pipeline = [
     *_base_.load_pipeline, {{_base_.flip}}, prompts, dict(type='PackDetInputs', meta_keys=meta_keys)]
-train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=4, worker_init_fn=dict(type='cxrdet.worker_init_fn'), dataset=dict(pipeline=train_pipeline))

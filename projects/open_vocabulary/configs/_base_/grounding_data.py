@@ -21,6 +21,7 @@ train_dataloader = dict(
     batch_size=16,
     num_workers=2,
     persistent_workers=True,
+    worker_init_fn=dict(type='cxrdet.worker_init_fn'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='cxrdet.GroundingDataset', data_root=data_root, ann_file='annotations/train.json',
