@@ -34,7 +34,8 @@ def build(tiny_model):
     def make(*, words=('red disc', 'blue ring', 'the green square'), **changes):
         cfg = copy.deepcopy(tiny_model)
         for key, value in changes.items():
-            cfg[key] = {**cfg[key], **value} if isinstance(value, dict) and isinstance(cfg.get(key), dict) else value
+            merge = isinstance(value, dict) and isinstance(cfg.get(key), dict) and 'type' not in value
+            cfg[key] = {**cfg[key], **value} if merge else value
         torch.manual_seed(0)
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = MODELS.build(cfg)

@@ -125,6 +125,19 @@ def test_hugging_face_model_from_a_folder(tiny_bert, frozen):
     torch.testing.assert_close(alone[there], together[1][both[1]])
 
 
+def test_detector_with_a_hugging_face_model(tiny_bert, build, sample):
+    model = build(text_encoder=dict(type='cxrdet.HuggingFaceText', folder=str(tiny_bert)))
+    images = torch.randn(2, 3, 32, 48)
+    samples = [sample(['red cell', 'white cell'], [[4, 4, 20, 20]], [1]), sample(['blood'])]
+    losses, _ = model.train().parse_losses(model.loss(images, samples))
+    losses.backward()
+    assert torch.isfinite(losses)
+    assert all(parameter.grad is None for parameter in model.text_encoder.parameters())
+    assert model.word_projection[0].weight.grad.any()
+    with torch.no_grad():
+        assert len(model.eval().predict(images, samples)[1].pred_instances) == 6
+
+
 def test_folder_without_a_model_is_refused(tmp_path):
     pytest.importorskip('transformers', reason='needs transformers (pip install transformers)')
     with pytest.raises(ConfigError, match='config.json'):
