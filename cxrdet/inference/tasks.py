@@ -65,7 +65,7 @@ def prompted_classes(model: torch.nn.Module, prompt: str | None, classes: tuple[
     """The names of what a model finds: of one that reads text (it has ``set_prompt``), the phrases of ``prompt``.
 
     Args:
-        model: Takes the prompt; None: keeps its own.
+        model: Takes the prompt; None: keeps its own, or takes ``classes``.
         prompt: Phrases with full stops between them, or None.
         classes: Those of the checkpoint, which any other model finds.
 
@@ -73,7 +73,7 @@ def prompted_classes(model: torch.nn.Module, prompt: str | None, classes: tuple[
     """
     set_prompt = getattr(model, 'set_prompt', None)
     if set_prompt is not None:
-        return tuple(set_prompt(prompt))
+        return tuple(set_prompt(prompt, classes))
     if prompt is not None:
         raise ConfigError(f'--prompt is for detectors that read text; this {type(model).__name__} finds its '
                           f'{len(classes)} classes and no others ({", ".join(classes)}). Leave it out')

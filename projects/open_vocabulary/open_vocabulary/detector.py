@@ -68,8 +68,10 @@ class OpenVocabularyDetector(BaseDetector):
                 ('max_per_phrase', '[1, inf)'), ('max_per_img', '[1, inf)'), ('nms_iou', '(0, 1]'))
             if self.test_cfg[key] is not None})
 
-    def set_prompt(self, prompt: str | None) -> tuple[str, ...]:
+    def set_prompt(self, prompt: str | None, classes: Sequence[str] = ()) -> tuple[str, ...]:
         """Take ``prompt`` for all images that bring no phrases, None: the prompt of the config; return its phrases.
+
+        The ``classes`` of a checkpoint are not asked for: those of a set of phrases are no words.
 
         Raises: ConfigError if there is no phrase in either.
         """

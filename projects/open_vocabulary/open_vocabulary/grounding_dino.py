@@ -23,7 +23,8 @@ class PromptedGroundingDINO(GroundingDINO):
     weights have; the frequencies that these were trained with are picked out of them.
 
     Args:
-        prompt: phrases, as ``'RBC . WBC . Platelets'``; their numbers are the labels of the boxes.
+        prompt: phrases, as ``'RBC . WBC . Platelets'``; their numbers are the labels of the boxes. None: the classes of
+            the data set, or of the checkpoint.
         **kwargs: of the parent.
 
     Raises: ConfigError for an image without any phrase.
@@ -34,13 +35,14 @@ class PromptedGroundingDINO(GroundingDINO):
         self.prompt = None if prompt is None else read_prompt(prompt)
         self.decoder.ref_point_head.register_forward_pre_hook(_narrow_code)
 
-    def set_prompt(self, prompt: str | None) -> tuple[str, ...]:
-        """Take ``prompt`` for all images that bring no text, None: that of the config; return its phrases.
+    def set_prompt(self, prompt: str | None, classes: Sequence[str] = ()) -> tuple[str, ...]:
+        """Take ``prompt`` for all images that bring no text, None: that of the config, or else ``classes``, those of
+        the checkpoint; return its phrases.
 
-        Raises: ConfigError if there is no phrase in either.
+        Raises: ConfigError if there is no phrase in any.
         """
-        if prompt is not None:
-            self.prompt = read_prompt(prompt)
+        if prompt is not None or self.prompt is None and classes:
+            self.prompt = read_prompt(classes if prompt is None else prompt)
         if self.prompt is None:
             raise ConfigError('this model finds what a prompt names, and there is none: give --prompt '
                               '"white blood cell . platelet" or model.prompt in the config')

@@ -42,6 +42,7 @@ def batch(**meta):
 def test_forward_with_prompt_and_with_the_text_of_the_set(model):
     model.eval()
     with torch.no_grad():
+        assert model.set_prompt(None, (*CLASSES, 'x')) == (*CLASSES, 'x')  # those of a checkpoint
         plain, = model.test_step(batch())
         own, = model.test_step(batch(text=CLASSES, custom_entities=True))
         assert model.set_prompt('platelet') == ('platelet',)
@@ -92,4 +93,4 @@ def test_prompt_is_needed():
     model.prompt = None
     with pytest.raises(ConfigError, match='--prompt'):
         model.set_prompt(None)
-    assert model.set_prompt('a . b') == model.set_prompt(None) == ('a', 'b')
+    assert model.set_prompt('a . b') == model.set_prompt(None, ('c',)) == ('a', 'b')

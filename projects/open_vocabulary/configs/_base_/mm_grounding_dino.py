@@ -11,7 +11,6 @@ lang_model_name = 'weights/bert-base-uncased'
 data_root = 'data/cell/'
 model = dict(
     type='cxrdet.PromptedGroundingDINO',
-    prompt='red blood cell . white blood cell . platelet',
     language_model=dict(type='cxrdet.LocalBert', name=lang_model_name),
     backbone=dict(init_cfg=None, with_cp=False),
     encoder=dict(num_cp=0),
