@@ -129,11 +129,12 @@ class OpenVocabularyDetector(BaseDetector):
             raise DataError(f'{sample.metainfo.get("img_path")}: labels {int(labels.min())} to {int(labels.max())}, '
                             f'but {phrases} phrases: the label of a box is the number of the phrase that names it')
         truth = truth_of(sample.gt_instances.bboxes, labels, phrases, sample.img_shape[:2])
-        said = [words_of(phrase) for phrase in prompt]
-        for number, words in enumerate(said):
-            alike = [other for other in range(phrases) if said[other] == words]
+        said: dict[tuple[str, ...], list[int]] = {}
+        for number, phrase in enumerate(prompt):
+            said.setdefault(tuple(words_of(phrase)), []).append(number)
+        for alike in said.values():
             if len(alike) > 1:
-                truth.named[:, number] = truth.named[:, alike].any(dim=1)
+                truth.named[:, alike] = truth.named[:, alike].any(dim=1, keepdim=True)
         return truth
 
     def _find(self, images: Tensor, samples: Sequence,

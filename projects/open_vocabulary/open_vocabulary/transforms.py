@@ -1,5 +1,6 @@
 """Steps of a pipeline that give an image its phrases, or keep them true."""
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -8,6 +9,9 @@ from cxrdet.datasets.transforms.base import Transform
 from cxrdet.registry import TRANSFORMS
 
 from .prompts import mirrored, read_prompt, read_synonyms, words_of
+
+
+_ROOT = Path(__file__).parents[3]
 
 
 @TRANSFORMS.register_module()
@@ -20,7 +24,8 @@ class ClassPrompts(Transform):
 
     Args:
         classes: of the data set, in the order of its labels, or a prompt: ``'RBC . WBC . Platelets'``.
-        synonyms: a file as :func:`read_synonyms` takes it; each image draws one phrase a class.
+        synonyms: a file as :func:`read_synonyms` takes it; each image draws one phrase a class. A relative name is looked
+            for from the current folder, then from the one that holds ``projects/``.
         shuffle: also draw their order.
         drop: share of the classes without a box that are left out of an image's phrases, in [0, 1].
         seed: of the draws.
@@ -33,7 +38,11 @@ class ClassPrompts(Transform):
         check_numbers('ClassPrompts', drop=(drop, '[0, 1]'))
         self.classes, self.synonyms, self.shuffle = read_prompt(classes), synonyms, shuffle
         self.drop, self.seed = drop, seed
-        self._names = read_synonyms(synonyms, self.classes) if synonyms else {name: (name,) for name in self.classes}
+        self._names = {name: (name,) for name in self.classes}
+        if synonyms:
+            beside = _ROOT / synonyms
+            self._names = read_synonyms(synonyms if Path(synonyms).is_file() or not beside.is_file() else beside,
+                                        self.classes)
         self._rng = np.random.default_rng(seed)
 
     def phrases(self) -> Iterator[str]:

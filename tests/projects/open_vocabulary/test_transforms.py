@@ -22,6 +22,14 @@ def test_synonyms_are_drawn(tmp_path):
     assert drawn == {('red blood cell', 'WBC'), ('erythrocyte', 'WBC')}
 
 
+def test_synonyms_of_the_project_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    step = ClassPrompts('RBC . WBC . Platelets', synonyms='projects/open_vocabulary/configs/blood_cells.txt')
+    assert 'erythrocyte' in step.phrases()
+    with pytest.raises(DataError, match='nowhere.txt'):
+        ClassPrompts('RBC', synonyms='nowhere.txt')
+
+
 def test_order_and_labels_go_together():
     step = ClassPrompts('a . b . c', shuffle=True, drop=0.5, seed=1)
     seen = set()
