@@ -10,7 +10,6 @@ from cxrdet.registry import TRANSFORMS
 
 from .prompts import mirrored, read_prompt, read_synonyms, words_of
 
-
 _ROOT = Path(__file__).parents[3]
 
 
