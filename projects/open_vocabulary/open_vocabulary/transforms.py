@@ -23,8 +23,8 @@ class ClassPrompts(Transform):
 
     Args:
         classes: of the data set, in the order of its labels, or a prompt: ``'RBC . WBC . Platelets'``.
-        synonyms: a file as :func:`read_synonyms` takes it; each image draws one phrase a class. A relative name is looked
-            for from the current folder, then from the one that holds ``projects/``.
+        synonyms: a file as :func:`read_synonyms` takes it; each image draws one phrase a class. A relative name is
+            looked for from the current folder, then from the one that holds ``projects/``.
         shuffle: also draw their order.
         drop: share of the classes without a box that are left out of an image's phrases, in [0, 1].
         seed: of the draws.
