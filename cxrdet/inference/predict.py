@@ -40,7 +40,7 @@ from cxrdet.datasets.transforms.loading import refused, unfold_loading
 from cxrdet.engine.process import build_model, memory_told, pick_device
 from cxrdet.inference.cam import check_installed
 from cxrdet.inference.exports import check_exports, write_exports
-from cxrdet.inference.tasks import Options, task_of
+from cxrdet.inference.tasks import Options, prompted_classes, task_of
 from cxrdet.preflight.check import check_config, set_classes
 from cxrdet.preflight.config import load_config
 
@@ -54,8 +54,9 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
             page: int | None = None, skip_errors: bool = False, **options: Any) -> list[dict]:
     """Predict an image, or all images in and below a folder, and write the results into ``out_dir``.
 
-    The class names are those of the checkpoint. One error names all images that cannot be prepared, before the model is
-    built; another those on which it fails, the others being written. Complete results replace those of an earlier call.
+    The class names are those of the checkpoint, or the phrases of the prompt. One error names all images that cannot be
+    prepared, before the model is built; another those on which it fails, the others being written. Complete results
+    replace those of an earlier call.
 
     Args:
         config, checkpoint: the config of a training, a file or what :func:`load_config` gave, and what it has written.
@@ -66,7 +67,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         trust: read checkpoints that can only be read by executing code in them. Off: they are refused.
         page: of files with several images (pages, frames), predict this one, from 0. None: such files are refused.
         skip_errors: leave out images that cannot be read, prepared or predicted, with a warning that names them.
-        **options: ``score_thr``, ``operating_point``, ``calibrate``, ``cam`` and ``formats`` of
+        **options: ``score_thr``, ``operating_point``, ``calibrate``, ``cam``, ``formats`` and ``prompt`` of
             :class:`cxrdet.inference.tasks.Options`.
 
     Returns: the entries of ``predictions.json``, one dict an image, ordered by file name.
@@ -94,6 +95,7 @@ def predict(config: Config | str | Path, checkpoint: str | Path, source: str | P
         set_classes(found, read.needed_classes)
         model, classes = build_model(cfg, read, target)
         read, points, records, task = None, read.operating_points, [], None
+        classes = prompted_classes(model, asked.prompt, classes)
         asked = asked._replace(classes=classes)
         with results as folder:
             for path, sample, image, packed in _predictions(model, load, prepare, files, batch_size, failed):

@@ -27,7 +27,9 @@ class Options(NamedTuple):
         calibrate: Multi-label: divide logits by the stored temperature; stored thresholds follow.
         cam: Classifiers: draw Grad-CAM for these classes, from this layer.
         formats: Detectors: write the boxes as ``coco``, ``yolo``, ``label-studio`` or ``cvat``, too.
-        classes: Of the model, which the checkpoint names.
+        prompt: Detectors that read text: what to look for, ``'white blood cell . platelet'``; None: what their config
+            says.
+        classes: Of the model, which the checkpoint names; of one that reads text, the phrases of its prompt.
     """
 
     score_thr: float | None = None
@@ -35,6 +37,7 @@ class Options(NamedTuple):
     calibrate: bool = False
     cam: CamChoice | None = None
     formats: Sequence[str] = ()
+    prompt: str | None = None
     classes: tuple[str, ...] = ()
 
 
@@ -56,6 +59,25 @@ def task_of(sample, options: Options, model: torch.nn.Module, points: dict | Non
         return _decisions(options, model, points, checkpoint)
     raise ConfigError('This model predicts neither boxes nor classes: only detectors and classifiers can be used here, '
                       f'got {type(sample).__name__} with {", ".join(sample.keys()) or "nothing"}')
+
+
+def prompted_classes(model: torch.nn.Module, prompt: str | None, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of what a model finds: of one that reads text (it has ``set_prompt``), the phrases of ``prompt``.
+
+    Args:
+        model: Takes the prompt; None: keeps its own, or takes ``classes``.
+        prompt: Phrases with full stops between them, or None.
+        classes: Those of the checkpoint, which any other model finds.
+
+    Raises: ConfigError if the model reads no text but is given a prompt, or reads text and has none.
+    """
+    set_prompt = getattr(model, 'set_prompt', None)
+    if set_prompt is not None:
+        return tuple(set_prompt(prompt, classes))
+    if prompt is not None:
+        raise ConfigError(f'--prompt is for detectors that read text; this {type(model).__name__} finds its '
+                          f'{len(classes)} classes and no others ({", ".join(classes)}). Leave it out')
+    return classes
 
 
 def summary(records: Sequence[dict]) -> str:

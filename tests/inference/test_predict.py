@@ -354,6 +354,7 @@ def test_checkpoints_that_do_not_fit(config, checkpoint, images, tmp_path, chang
     ({'device': 'cuda:99'}, '--device cuda:99'),
     ({'device': 'gpu'}, '--device gpu'),
     ({'formats': ['voc']}, 'coco, yolo, label-studio, cvat'),
+    ({'prompt': 'platelet'}, '--prompt is for detectors that read text; this FasterRCNN .*platelet'),
 ])
 def test_bad_arguments(config, checkpoint, images, tmp_path, options, text):
     from cxrdet.inference.predict import predict

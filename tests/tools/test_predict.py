@@ -18,7 +18,7 @@ def test_help_imports_nothing_heavy():
     assert 'CODE 0' in text and 'HEAVY []' in text
     for option in ('--out-dir', '--score-thr', '--device', '--batch-size', '--cfg-options', '--no-pictures',
                    '--trust-checkpoint', '--operating-point', '--calibrate', '--cam', '--cam-classes', '--cam-layer',
-                   '--page', '--skip-errors', '--format'):
+                   '--page', '--skip-errors', '--format', '--prompt'):
         assert option in text
 
 
@@ -33,12 +33,13 @@ def test_arguments_reach_predict(tool, monkeypatch, capsys, tmp_path):
     config = ROOT / 'configs' / 'faster_rcnn_bifpn_cell_tiny.py'
     assert tool('predict').main([str(config), 'a.pth', 'images', '--out-dir', str(tmp_path), '--score-thr', '0.7',
                                  '--device', 'cpu', '--batch-size', '4', '--no-pictures', '--trust-checkpoint',
-                                 '--format', 'coco', 'cvat', '--cfg-options',
+                                 '--format', 'coco', 'cvat', '--prompt', 'a . b', '--cfg-options',
                                  'model.test_cfg.rcnn.max_per_img=7']) == 0
     assert seen['args'] == ('a.pth', 'images') and seen['cfg'].model.test_cfg.rcnn.max_per_img == 7
     assert seen['options'] == {'out_dir': str(tmp_path), 'score_thr': 0.7, 'device': 'cpu', 'batch_size': 4,
                                'pictures': False, 'trust': True, 'operating_point': None, 'calibrate': False,
-                               'cam': None, 'page': None, 'skip_errors': False, 'formats': ['coco', 'cvat']}
+                               'cam': None, 'page': None, 'skip_errors': False, 'formats': ['coco', 'cvat'],
+                               'prompt': 'a . b'}
     assert capsys.readouterr().out.endswith(f'2 boxes in 2 images: {tmp_path}\n')
 
 

@@ -26,6 +26,9 @@ def add_arguments(parser) -> None:
     parser.add_argument('--cam-layer', metavar='PATH',
                         help='layer for Grad-CAM, e.g. backbone.layer3 (default: the last one with a spatial map); '
                              'implies --cam')
+    parser.add_argument('--prompt', metavar='TEXT',
+                        help='of detectors that read text: what to look for, phrases with full stops between them, as '
+                             '"white blood cell . platelet" (default: what the config says)')
     arguments.add_device(parser)
     parser.add_argument('--batch-size', type=arguments.whole(1), default=1, metavar='N',
                         help='images per step (default: 1)')
@@ -56,5 +59,5 @@ def run(args) -> None:
                       out_dir=args.out_dir, score_thr=args.score_thr, operating_point=args.operating_point,
                       calibrate=args.calibrate, cam=cam, device=args.device, batch_size=args.batch_size,
                       pictures=not args.no_pictures, trust=args.trust_checkpoint, page=args.page,
-                      skip_errors=args.skip_errors, formats=args.format)
+                      skip_errors=args.skip_errors, formats=args.format, prompt=args.prompt)
     say(f'{summary(records)}: {args.out_dir}')
