@@ -236,9 +236,10 @@ def test_published_config_on_phantoms_in_eleven_classes(tool, cell_phantoms, tmp
     cut_references(root, tmp_path / 'references', per_class=1, min_size=1, split='train_small')
     assert tool('train').main([
         str(REPOSITORY / 'projects/comparison_detector/configs/comparison_r50_fpn_cdetector_small.py'),
-        '--data-root', str(root), '--work-dir', str(tmp_path / 'run'), '--from-scratch', '--train-limit', '2', '--valid-limit', '1',
-        '--cfg-options', f'model.references.root={tmp_path / "references"}', 'model.references.per_class=1',
-        'model.references.size=32', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
+        '--data-root', str(root), '--work-dir', str(tmp_path / 'run'), '--from-scratch', '--train-limit', '2',
+        '--valid-limit', '1', '--cfg-options', f'model.references.root={tmp_path / "references"}',
+        'model.references.per_class=1', 'model.references.size=32', 'train_cfg.max_epochs=1',
+        'train_cfg.val_interval=1',
         'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False', 'val_dataloader.num_workers=0',
         'val_dataloader.persistent_workers=False', 'model.roi_head.bbox_head.fc_out_channels=16',
         'train_dataloader.dataset.pipeline.2.scale=(96,96)', 'val_dataloader.dataset.pipeline.2.scale=(96,96)',
