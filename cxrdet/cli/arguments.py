@@ -151,6 +151,12 @@ def add_cfg_options(parser: argparse.ArgumentParser, example: str = '') -> None:
                         help=f'override settings of the config{example and ", e.g. "}{example}')
 
 
+def add_prompt(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--prompt', metavar='TEXT',
+                        help='of detectors that read text: what to look for, phrases with full stops between them, as '
+                             '"white blood cell . platelet" (default: what the config says)')
+
+
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how the processes of a distributed run are started (default: none)')

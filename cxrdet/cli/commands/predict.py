@@ -26,9 +26,7 @@ def add_arguments(parser) -> None:
     parser.add_argument('--cam-layer', metavar='PATH',
                         help='layer for Grad-CAM, e.g. backbone.layer3 (default: the last one with a spatial map); '
                              'implies --cam')
-    parser.add_argument('--prompt', metavar='TEXT',
-                        help='of detectors that read text: what to look for, phrases with full stops between them, as '
-                             '"white blood cell . platelet" (default: what the config says)')
+    arguments.add_prompt(parser)
     arguments.add_device(parser)
     parser.add_argument('--batch-size', type=arguments.whole(1), default=1, metavar='N',
                         help='images per step (default: 1)')

@@ -20,6 +20,7 @@ def add_arguments(parser) -> None:
     parser.add_argument('--no-pictures', action='store_true',
                         help='do not draw ROC curves (of classifiers; by default in WORK_DIR/<time>/curves)')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: flips and scales, merged')
+    arguments.add_prompt(parser)
     _add_ensemble_arguments(parser)
     arguments.add_trust(parser)
     arguments.add_data_root(parser)
@@ -65,6 +66,8 @@ def run(args) -> None:
     if args.config is not None:
         cfg = load_config(args.config, cfg_options=args.cfg_options, data_root=args.data_root, work_dir=args.work_dir,
                           valid_limit=args.valid_limit)
+        if args.prompt is not None:
+            cfg.model.prompt = args.prompt  # the check of the config tells of models that take none
     elif not args.ensemble:
         raise ConfigError('a config is needed: cxrdet test CONFIG CHECKPOINT')
     if (args.ensemble or args.ensemble_predictions) and args.checkpoint:

@@ -1,6 +1,6 @@
 """The open-vocabulary detector on BCCD, prompted by classes and their synonyms, 100 queries, on two CPU cores.
 Run: python tools/train.py projects/open_vocabulary/configs/open_vocabulary_bccd.py --data-root data/bccd
-Other prompts: python tools/test.py … CHECKPOINT --cfg-options model.prompt="erythrocyte . leukocyte . thrombocyte"
+Other prompts: python tools/test.py … CHECKPOINT --prompt "erythrocyte . leukocyte . thrombocyte"
 """
 _base_ = ['./_base_/model_lite0.py', './_base_/bccd_prompts.py', './_base_/schedule_full.py', './_base_/runtime.py']
 model = dict(prompt='RBC . WBC . Platelets')

@@ -16,10 +16,12 @@ def words_of(phrase: str) -> list[str]:
 def read_prompt(prompt: str | Sequence[str]) -> tuple[str, ...]:
     """The phrases of a prompt: ``'white blood cell . platelet'``, with full stops between them, or a sequence of them.
 
+    Underscores are spaces: ``--cfg-options`` keeps no spaces in a value.
+
     Raises: ConfigError if there is no phrase, one without a word, or one twice.
     """
     parts = prompt.split('.') if isinstance(prompt, str) else list(prompt)
-    phrases = tuple(' '.join(str(part).split()) for part in parts)
+    phrases = tuple(' '.join(str(part).replace('_', ' ').split()) for part in parts)
     if isinstance(prompt, str):
         phrases = tuple(phrase for phrase in phrases if phrase)
     if not phrases:

@@ -15,6 +15,7 @@ from projects.open_vocabulary.open_vocabulary.prompts import (
     ('white blood cell . platelet', ('white blood cell', 'platelet')),
     ('RBC.WBC. Platelets .', ('RBC', 'WBC', 'Platelets')),
     ('  one  phrase ', ('one phrase',)),
+    ('white_blood_cell.platelet', ('white blood cell', 'platelet')),
     (['no. 1 cell', 'x'], ('no. 1 cell', 'x')),
 ])
 def test_prompt_is_read(prompt, phrases):

@@ -68,3 +68,12 @@ def test_made_up_set_from_the_command_line(tmp_path, capsys):
     assert module.main([str(tmp_path / 'set'), '--train', '2', '--val', '1', '--test', '1']) == 0
     assert '4 images' in capsys.readouterr().out
     assert module.main([str(tmp_path / 'set'), '--train', '3', '--seed', '5']) == 2  # another set is in the way
+
+
+def test_prompt_of_a_test(tool, checkpoint, shapes, tmp_path, capsys):
+    """The prompt is for sets whose images bring no phrases; a model that takes none is told."""
+    common = ['--data-root', str(shapes), '--work-dir', str(tmp_path), '--cfg-options', *SMALL]
+    assert tool('test').main([CONFIG, str(checkpoint), '--prompt', 'a . a', *common]) == 2
+    assert 'twice' in capsys.readouterr().err
+    assert tool('test').main(['configs/faster_rcnn_bifpn_cell_tiny.py', str(checkpoint), '--prompt', 'a']) == 2
+    assert 'prompt' in capsys.readouterr().err
