@@ -70,10 +70,11 @@ setup(
         'cam': ['grad-cam>=1.5'],
         'hdf5': ['h5py>=3.8'],
         'timm': ['timm>=1.0'],
+        'text': ['transformers>=4.40'],
         'weights': WEIGHTS,
         'test': ['pytest>=8', 'pytest-xdist>=3.6', 'pytest-cov>=6', 'scikit-learn>=1.4', 'grad-cam>=1.5',
                  'ensemble-boxes>=1.0.9', 'h5py>=3.8', 'onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3',
                  'tidecv>=1.0.1', 'timm>=1.0', 'selenium>=4.20', 'shtab>=1.7', 'nbclient>=0.10', 'ipykernel>=6.29',
-                 'ruff>=0.6', 'basedpyright>=1.20', *WEIGHTS],
+                 'ruff>=0.6', 'basedpyright>=1.20', 'transformers>=4.40', *WEIGHTS],
     },
 )

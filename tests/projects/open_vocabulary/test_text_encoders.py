@@ -139,7 +139,6 @@ def test_detector_with_a_hugging_face_model(tiny_bert, build, sample):
 
 
 def test_folder_without_a_model_is_refused(tmp_path):
-    pytest.importorskip('transformers', reason='needs transformers (pip install transformers)')
     with pytest.raises(ConfigError, match='config.json'):
         HuggingFaceText(str(tmp_path))
     (tmp_path / 'config.json').write_text(json.dumps({'model_type': 'none such'}))
