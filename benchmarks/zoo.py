@@ -15,8 +15,9 @@ A row with ``make`` is measured on what a command makes of its checkpoint: ``mak
 {checkpoint} --out {out}``, a script of the repository, with {data} and {work} as below.
 
 A row may need something made before its training, such as a balanced set or pretrained weights: ``prepare`` lists
-the tools, or scripts of the repository, to run, once each, with {data} for the folder of all data sets and {work} for
-the row's own; {work} goes in options and ``test``, too. Tables of a project stand in a folder of its own, ``--tables``.
+the tools, or scripts of the repository, to run, once each, with {data} for the folder of all data sets, {work} for
+the row's own and {seed}; {work} goes in options and ``test``, too. Tables of a project stand in a folder of its own,
+``--tables``.
 """
 import argparse
 import json
@@ -164,7 +165,7 @@ class Zoo:
         """Run the tools of the row's ``prepare`` that have not come to their end before."""
         for number, command in enumerate(job.spec.get('prepare', ())):
             tool, *arguments = command.split()
-            places = {'{data}': str(self.data.parent), '{work}': str(job.folder)}
+            places = {'{data}': str(self.data.parent), '{work}': str(job.folder), '{seed}': str(job.seed)}
             for place, path in places.items():
                 arguments = [argument.replace(place, path) for argument in arguments]
             self._call(job, tool, arguments, once=f'prepared_{number}')

@@ -1,5 +1,4 @@
-"""A class that is left out of the training: the data for it, and how well a detector tells that it is none it knows."""
-import os
+"""A class that was left out of the training: how well a detector tells that its objects are none that it knows."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,84 +13,14 @@ from torch import Tensor
 from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.bootstrap import percentile_interval
 from cxrdet.core.classification.roc import auroc, bootstrap_areas
-from cxrdet.core.csv_text import csv_text
 from cxrdet.core.detection.average_precision import average_precision
-from cxrdet.core.detection.boxes import box_iou
 from cxrdet.core.detection.matching import pair_boxes
-from cxrdet.core.errors import ConfigError, DataError, check_choice
-from cxrdet.core.files import write_atomic, write_json
-from cxrdet.core.issues import DataTable
-from cxrdet.curation.references import cut_references
-from cxrdet.datasets.formats.images import image_bytes, read_image
-from cxrdet.datasets.formats.sets import read_set
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.engine.process import build_model, pick_device
 from cxrdet.preflight.check import check_config, set_classes
 from cxrdet.preflight.config import load_config
 
 from .detector import ComparisonDetector
-
-_LINKS = ('Annotations', 'JPEGImages')
-
-
-def prepare_left_out(source: str | Path, out: str | Path, name: str, *, per_class: int = 12,
-                     seed: int = 0) -> dict[str, int]:
-    """Prepare a training on a Pascal VOC set without one of its classes.
-
-    Writes ``out/set`` (links to ``source``; its training list has the images without the class), ``out/references``
-    (images of the other classes, cut from these), ``out/new`` (of the class left out, cut from all training images) and
-    ``out/windows`` (as many of the same sizes, of which none shows a cell: what references of the class could bring by
-    chance). Run again, it writes the same.
-
-    Returns: number of images that are left, and of all training images.
-    Raises: DataError if the set cannot be read, no image is left, or a class has too few boxes.
-    """
-    source, out = Path(source).resolve(), Path(out)
-    table = read_set(source, 'voc')
-    check_choice('the class to leave out', name, table.classes)
-    train = [row for row, split in enumerate(table.splits) if split == 'train']
-    shows = set(table.box_image[table.box_label == table.classes.index(name)].tolist())
-    left = [row for row in train if row not in shows]
-    if not left:
-        raise DataError(f'{source}: every training image shows "{name}", so that none is left to train on.')
-    lists = out / 'set' / 'ImageSets' / 'Main'
-    lists.mkdir(parents=True, exist_ok=True)
-    for folder in _LINKS:
-        if not (out / 'set' / folder).is_symlink():
-            os.symlink(source / folder, out / 'set' / folder)
-    write_atomic(lists / 'train.txt', ''.join(f'{table.names[row]}\n' for row in left))
-    options = dict(per_class=per_class, seed=seed, force=True)
-    cut_references(out / 'set', out / 'references', classes=[each for each in table.classes if each != name], **options)
-    cut_references(source, out / 'new', classes=[name], split='train', **options)
-    _cut_windows(table, train, out / 'windows', name, per_class, np.random.default_rng(seed))
-    return {'images without it': len(left), 'training images': len(train)}
-
-
-def _cut_windows(table: DataTable, rows: list[int], out: Path, name: str, number: int,
-                 rng: np.random.Generator) -> None:
-    """Cut windows as large as boxes of the class, from images at random, where no box is."""
-    mine = table.boxes[table.box_label == table.classes.index(name)]
-    (out / name).mkdir(parents=True, exist_ok=True)
-    lines: list[list] = [['path', 'label', 'image']]
-    for _ in range(1000 * number):
-        if len(lines) > number:
-            break
-        row = rows[int(rng.integers(len(rows)))]
-        width, height = np.ceil(np.diff(mine[int(rng.integers(len(mine)))].reshape(2, 2), axis=0)[0] * 1.2).astype(int)
-        if min(width, height) < 8:
-            continue
-        image = read_image(table.files[row])
-        x, y = (int(rng.integers(max(side - length, 0) + 1)) for side, length in
-                zip(image.shape[1::-1], (width, height)))
-        window = np.array([[x, y, x + width, y + height]], float)
-        if box_iou(window, table.boxes[table.box_image == row]).any():
-            continue
-        path = f'{name}/{len(lines) - 1:03d}.png'
-        write_atomic(out / path, image_bytes(image[y:y + height, x:x + width], path), durable=False)
-        lines.append([path, name, table.names[row]])
-    if len(lines) <= number:
-        raise DataError(f'{table.kind} set: no {number} windows without a box were found in {len(rows)} images.')
-    write_atomic(out / 'metadata.csv', csv_text(lines))
-    write_json(out / 'label2id.json', {name: 0})
 
 
 def region_logits(detector: ComparisonDetector, inputs: Tensor, boxes: list[Tensor]) -> list[Tensor]:

@@ -10,12 +10,8 @@ import torch
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.preflight.config import load_config
-from projects.comparison_detector.comparison_detector.left_out import (
-    precision_by_chance,
-    prepare_left_out,
-    region_logits,
-    unknown_areas,
-)
+from projects.comparison_detector.comparison_detector.left_out import precision_by_chance, region_logits, unknown_areas
+from projects.comparison_detector.comparison_detector.training_sets import prepare_left_out, prepare_subset
 
 PROJECT = Path(__file__).parents[3] / 'projects' / 'comparison_detector'
 BOX = '<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>'
@@ -64,15 +60,34 @@ def test_what_is_prepared(voc, tmp_path):
         assert cv2.imread(str(file)).shape == (12, 15, 3)  # 1.2 times 12 x 10
 
 
+def test_a_smaller_draw_lies_within_a_larger_one(voc, tmp_path):
+    lists = {}
+    more = BOX.format('Platelets', 50, 70, 62, 80)
+    for file in (voc / 'Annotations').glob('*.xml'):  # platelets in all of them
+        file.write_text(file.read_text().replace('</annotation>', f'{more}</annotation>'))
+    for seed in (0, 1):
+        for images in (2, 4, 6):
+            out = tmp_path / f'{seed}_{images}'
+            assert prepare_subset(voc, out, images, per_class=1, seed=seed) == {
+                'images drawn': images, 'training images': 6}
+            lists[seed, images] = (out / 'set' / 'ImageSets' / 'Main' / 'train.txt').read_text().split()
+            assert {image for _, image in rows(out / 'references')} <= set(lists[seed, images])
+        assert set(lists[seed, 2]) < set(lists[seed, 4]) < set(lists[seed, 6]) == set('012345')
+        assert lists[seed, 4] == sorted(lists[seed, 4])  # in the set's order
+    assert lists[0, 4] != lists[1, 4]
+    with pytest.raises(DataError, match='7 training images'):
+        prepare_subset(voc, tmp_path / 'out', 7)
+
+
 def test_what_cannot_be_prepared(voc, tmp_path, capsys):
     with pytest.raises(ConfigError, match='Did you mean "Platelets"'):
         prepare_left_out(voc, tmp_path / 'out', 'Platelet')
     with pytest.raises(DataError, match='every training image shows "RBC"'):
         prepare_left_out(voc, tmp_path / 'out', 'RBC')
-    main = script('left_out').main
-    assert main([str(voc), str(tmp_path / 'out'), '--class', 'Platelets', '--per-class', '3']) == 2
+    main = script('prepare_set').main
+    assert main([str(voc), str(tmp_path / 'out'), '--without', 'Platelets', '--per-class', '3']) == 2
     assert 'Platelets (2)' in capsys.readouterr().err
-    assert main([str(voc), str(tmp_path / 'out'), '--class', 'Platelets', '--per-class', '2']) == 0
+    assert main([str(voc), str(tmp_path / 'out'), '--without', 'Platelets', '--per-class', '2']) == 0
     assert 'images without it: 4' in capsys.readouterr().out
 
 

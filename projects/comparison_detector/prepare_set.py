@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Prepare a training without one class of a Pascal VOC set: python left_out.py SET OUT --class NAME.
+"""Prepare a training on a part of a Pascal VOC set: python prepare_set.py SET OUT --images 20, or --without CLASS.
 
-OUT/set: links, and a training list of the images without the class; OUT/references: reference images of the other
-classes; OUT/new: of this class; OUT/windows: windows without a cell, for comparison.
+OUT/set: links, and a training list of the images drawn, or of those that do not show the class; OUT/references:
+reference images of the classes in them. With --without, OUT/new: reference images of the class left out; OUT/windows:
+windows without a cell, for comparison.
 """
 import argparse
 import sys
@@ -18,13 +19,16 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('set', help='folder with Annotations/, JPEGImages/ and ImageSets/Main/')
     parser.add_argument('out')
-    parser.add_argument('--class', dest='name', required=True, metavar='NAME', help='the class to leave out')
+    part = parser.add_mutually_exclusive_group(required=True)
+    part.add_argument('--images', type=int, metavar='N', help='training images; fewer lie within more')
+    part.add_argument('--without', metavar='CLASS', help='the training images that do not show a class')
     parser.add_argument('--per-class', type=int, default=12, metavar='N', help='reference images (default: 12)')
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='of the draw (default: 0)')
     args = parser.parse_args(argv)
     try:
-        from projects.comparison_detector.comparison_detector.left_out import prepare_left_out
-        told = prepare_left_out(args.set, args.out, args.name, per_class=args.per_class, seed=args.seed)
+        from projects.comparison_detector.comparison_detector.training_sets import prepare_left_out, prepare_subset
+        prepare, what = (prepare_left_out, args.without) if args.without else (prepare_subset, args.images)
+        told = prepare(args.set, args.out, what, per_class=args.per_class, seed=args.seed)
     except CxrdetError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
