@@ -3,6 +3,7 @@ import ast
 import re
 import subprocess
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -101,8 +102,11 @@ def test_hooks_have_one_duty():
     'registry', ['MODELS', 'DATASETS', 'TRANSFORMS', 'DATA_SAMPLERS', 'HOOKS', 'LOOPS', 'OPTIMIZERS', 'OPTIM_WRAPPERS',
                  'METRICS', 'WEIGHT_INITIALIZERS'])
 def test_plugins_stand_where_one_looks_for_them(registry):
-    """Every registered class has a docstring, a test file that names it, and is found by its scoped name."""
+    """Every registered class, those of the projects too, has a docstring, a test file that names it, and is found by
+    its scoped name."""
     import cxrdet.registry as registries
+    for folder in (REPOSITORY / 'projects').glob('*/configs'):
+        import_module(f'projects.{folder.parent.name}.{folder.parent.name}')
     registry = getattr(registries, registry)
     registry.import_from_location()
     tests = ''.join(path.read_text() for path in (REPOSITORY / 'tests').rglob('test_*.py'))

@@ -1,4 +1,4 @@
-"""The detector: order of phrases, gradients, numbers of phrases, prompts."""
+"""OpenVocabularyDetector: order of phrases, gradients, numbers of phrases, prompts."""
 import pytest
 import torch
 
