@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader, packed
-from cxrdet.core.errors import CheckpointError, ConfigError, did_you_mean
+from cxrdet.core.errors import CheckpointError, ConfigError, check_numbers, did_you_mean
 from cxrdet.core.files import write_atomic
 from cxrdet.engine.process import build_model, pick_device
 from cxrdet.preflight.check import check_config, set_classes
@@ -30,7 +30,7 @@ def adapt(config: Config | str | Path, checkpoint: str | Path, out: str | Path, 
 
     Args:
         config, checkpoint: Of a trained :class:`ComparisonDetector`.
-        out: The new file.
+        out: The new file; one that is there is not replaced.
         references: Folder of images (:func:`find_references`); None: classes are renamed only.
         rename: Old name -> new name. Images of ``references`` go by the new names.
         per_class: Images of each class, chosen by the config's seed; None: all that there are, or, where the config
@@ -44,8 +44,11 @@ def adapt(config: Config | str | Path, checkpoint: str | Path, out: str | Path, 
             or a background bound to their number.
         DataError, CheckpointError: References or checkpoint cannot be used.
     """
-    if Path(out).exists() and Path(out).samefile(checkpoint):
-        raise ConfigError(f'{out}: the new checkpoint would take the place of the old one. Give another name.')
+    if Path(out).exists():
+        raise ConfigError(f'{out}: the new checkpoint would take the place of this file. Give another name, or remove '
+                          'it before.')
+    if per_class is not None:
+        check_numbers('adapt', per_class=(per_class, '[1, inf)'))
     cfg = load_config(config) if not isinstance(config, Config) else config
     install_safe_loader()
     read = Checkpoint.read(checkpoint)

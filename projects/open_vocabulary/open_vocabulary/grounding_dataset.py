@@ -92,12 +92,18 @@ class GroundingDataset(ImageNamed, BaseDetDataset):
         size = entry.get('height'), entry.get('width')
         if not all(isinstance(side, int) and side > 0 for side in size):
             size = read_image_size(path)
-        spans = [phrase.get('span', ()) for phrase in entry['phrases']]
+        for place, phrase in enumerate(entry['phrases']):
+            if not isinstance(phrase, dict) or not isinstance(phrase.get('span'), (list, tuple)):
+                raise DataError(f'{where}: phrases[{place}]: expected {{"span": [start, end]}}, got {phrase!r:.80}')
+        negatives = entry.get('negatives') or []
+        if not isinstance(negatives, list) or not all(isinstance(phrase, str) for phrase in negatives):
+            raise DataError(f'{where}: "negatives" must be a list of phrases, got {negatives!r:.80}')
+        spans = [phrase['span'] for phrase in entry['phrases']]
         phrases = phrases_by_span(entry['caption'], spans, where)
         if not 1 <= len(phrases) <= self.max_phrases:
             raise DataError(f'{where}: {len(phrases)} phrases, expected 1 to {self.max_phrases} (max_phrases)')
         return {'img_path': str(path), 'img_id': entry['id'], 'height': size[0], 'width': size[1], 'instances': [],
-                'caption': entry['caption'], 'phrases': phrases, 'known_negatives': tuple(entry.get('negatives') or ()),
+                'caption': entry['caption'], 'phrases': phrases, 'known_negatives': tuple(negatives),
                 'phrase_groups': tuple(phrase.get('group') for phrase in entry['phrases'])}
 
     def phrases(self) -> Iterator[str]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cxrdet.core.errors import ConfigError, DataError
+from projects.comparison_detector.comparison_detector.adaptation import adapt
 from projects.comparison_detector.comparison_detector.references import (
     draw_references,
     find_references,
@@ -132,3 +133,13 @@ def test_an_unreadable_file_is_named(content, folder):
     file.write_bytes(file.read_bytes()[:60] if content is None else content)
     with pytest.raises(DataError, match=r'a/1\.png'):
         read_references(find_references(folder, per_class=2))
+
+
+@pytest.mark.parametrize('there, options, fault', [(True, {}, 'new.pth'), (False, {'per_class': 0}, 'per_class')])
+def test_adapting_replaces_no_file_and_takes_no_impossible_number(tmp_path, there, options, fault):
+    new = tmp_path / 'new.pth'
+    if there:
+        new.write_bytes(b'kept')
+    with pytest.raises(ConfigError, match=fault):
+        adapt(tmp_path / 'config.py', tmp_path / 'none.pth', new, references=tmp_path, **options)
+    assert new.read_bytes() == b'kept' if there else not new.exists()

@@ -64,6 +64,9 @@ def changed(part, number, **values):
     (changed('annotations', 2, bbox=[1, 2, 3]), r'annotations\[2\]'),
     (changed('annotations', 2, bbox=[1, 2, -3, 4]), r'annotations\[2\].*degenerate'),
     (changed('annotations', 2, bbox=[99, 2, 3, 4]), r'annotations\[2\].*outside'),
+    (changed('images', 0, phrases=['red disc']), r'images\[0\].*phrases\[0\].*span'),
+    (changed('images', 0, phrases=[{'span': 3}]), r'images\[0\].*phrases\[0\].*span'),
+    (changed('images', 0, negatives='green square'), r'images\[0\].*negatives'),
     ({'images': []}, 'annotations'), ([], 'images')])
 def test_faults_are_named(read, content, place):
     with pytest.raises(DataError, match=place):
