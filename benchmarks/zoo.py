@@ -173,6 +173,7 @@ class Zoo:
     def _make(self, job: Job, config: str, checkpoint: str) -> str:
         """Run the row's ``make`` anew; give the checkpoint that it has made."""
         (job.folder / 'made').mkdir(exist_ok=True)
+        (job.folder / 'made' / 'model.pth').unlink(missing_ok=True)
         places = {'{config}': config, '{checkpoint}': checkpoint, '{out}': str(job.folder / 'made' / 'model.pth'),
                   '{data}': str(self.data.parent), '{work}': str(job.folder)}
         script, *arguments = job.spec['make'].split()

@@ -30,7 +30,8 @@ def read_prompt(prompt: str | Sequence[str]) -> tuple[str, ...]:
     for phrase in phrases:
         if not words_of(phrase):
             raise ConfigError(f'the phrase {phrase!r} of the prompt {prompt!r} has no word')
-    twice = [phrase for phrase in phrases if phrases.count(phrase) > 1]
+    words = [words_of(phrase) for phrase in phrases]
+    twice = [phrase for phrase, own in zip(phrases, words) if words.count(own) > 1]
     if twice:
         raise ConfigError(f'the prompt names {twice[0]!r} twice; its boxes could not be told apart')
     return phrases

@@ -58,7 +58,7 @@ def changed(part, number, **values):
     (changed('images', 0, id=8), 'unique'), (changed('images', 1, caption=None), r'images\[1\].*caption'),
     (changed('images', 1, phrases=[]), r'images\[1\].*0 phrases'),
     (changed('images', 1, phrases=[{'span': [0, 10]}]), r'images\[1\]'),
-    (changed('images', 1, phrases=[{}]), r'images\[1\]: phrase 0'),
+    (changed('images', 1, phrases=[{}]), r'images\[1\]: phrases\[0\]'),
     (changed('annotations', 2, image_id=9), r'annotations\[2\].*9'),
     (changed('annotations', 2, phrase=1), r'annotations\[2\].*0 to 0'),
     (changed('annotations', 2, bbox=[1, 2, 3]), r'annotations\[2\]'),

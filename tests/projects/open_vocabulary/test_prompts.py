@@ -22,7 +22,7 @@ def test_prompt_is_read(prompt, phrases):
     assert read_prompt(prompt) == phrases
 
 
-@pytest.mark.parametrize('prompt', ['', ' . ', [], 'a . - . b', 'cell . cell', ['']])
+@pytest.mark.parametrize('prompt', ['', ' . ', [], 'a . - . b', 'cell . cell', 'red disc . Red-Disc', ['']])
 def test_prompt_without_a_phrase_is_refused(prompt):
     with pytest.raises(ConfigError, match='phrase|prompt'):
         read_prompt(prompt)
