@@ -24,6 +24,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
@@ -65,8 +66,7 @@ def jobs_of(table: dict, folder: Path) -> list[Job]:
         for name, spec in table['rows'].items():
             if run in spec.get('runs', table['runs']):
                 work = folder / slug(name) / slug(run)
-                options = (option.replace('{work}', str(work))
-                           for option in (*spec.get('options', ()), *settings.get('options', ())))
+                options = filled([*spec.get('options', ()), *settings.get('options', ())], {'{work}': work})
                 jobs.append(Job(name, run, spec, settings.get('seed', 0), tuple(options), work))
     return jobs
 
@@ -138,7 +138,7 @@ class Zoo:
                                       for other in members)]
         if 'make' in job.spec:
             target[1] = self._make(job, *target)
-        more = [argument.replace('{work}', str(job.folder)) for argument in job.spec.get('test', ())]
+        more = filled(job.spec.get('test', ()), {'{work}': job.folder})
         self._call(job, 'test', [*target, '--work-dir', str(job.folder / 'test'), *more, *common])
         scalars, cost = measured(job.folder / 'test') | self._training(job), cost_of(job.folder)
         if 'config' in job.spec:
@@ -165,22 +165,19 @@ class Zoo:
         """Run the tools of the row's ``prepare`` that have not come to their end before."""
         for number, command in enumerate(job.spec.get('prepare', ())):
             tool, *arguments = command.split()
-            places = {'{data}': str(self.data.parent), '{work}': str(job.folder), '{seed}': str(job.seed)}
-            for place, path in places.items():
-                arguments = [argument.replace(place, path) for argument in arguments]
-            self._call(job, tool, arguments, once=f'prepared_{number}')
+            places = {'{data}': self.data.parent, '{work}': job.folder, '{seed}': job.seed}
+            self._call(job, tool, filled(arguments, places), once=f'prepared_{number}')
 
     def _make(self, job: Job, config: str, checkpoint: str) -> str:
         """Run the row's ``make`` anew; give the checkpoint that it has made."""
-        (job.folder / 'made').mkdir(exist_ok=True)
-        (job.folder / 'made' / 'model.pth').unlink(missing_ok=True)
-        places = {'{config}': config, '{checkpoint}': checkpoint, '{out}': str(job.folder / 'made' / 'model.pth'),
-                  '{data}': str(self.data.parent), '{work}': str(job.folder)}
-        script, *arguments = job.spec['make'].split()
-        for place, path in places.items():
-            arguments = [argument.replace(place, path) for argument in arguments]
+        made = job.folder / 'made' / 'model.pth'
+        made.parent.mkdir(exist_ok=True)
+        made.unlink(missing_ok=True)
+        script, *arguments = filled(job.spec['make'].split(), {
+            '{config}': config, '{checkpoint}': checkpoint, '{out}': made, '{data}': self.data.parent,
+            '{work}': job.folder})
         self._trainings.call([sys.executable, script, *arguments], job.folder, 'make', cwd=ROOT, title=script)
-        return places['{out}']
+        return str(made)
 
     def _precision(self, job: Job) -> str:
         """What the training ran in, as its history.json says; of an ensemble, what the trainings of all members did."""
@@ -208,6 +205,16 @@ class Zoo:
         script = tool if tool.endswith('.py') else f'tools/{tool}.py'
         self._trainings.call([sys.executable, script, *arguments], job.folder, Path(script).stem, cwd=ROOT, once=once,
                              title=script)
+
+
+def filled(arguments: Iterable[str], places: dict[str, object]) -> list[str]:
+    """Arguments with values in place of the names, such as ``{work}``, that stand in them."""
+    found = []
+    for argument in arguments:
+        for name, value in places.items():
+            argument = argument.replace(name, str(value))
+        found.append(argument)
+    return found
 
 
 def pick(scalars: dict, key: str, folder: Path) -> float:

@@ -16,7 +16,7 @@ if str(ROOT) not in sys.path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from cxrdet.core.errors import ConfigError, CxrdetError
+    from cxrdet.cli.handler import guarded
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config that the checkpoint was trained with')
     parser.add_argument('checkpoint')
@@ -25,19 +25,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--per-class', type=int, metavar='N', help='take N images of each class (default: all)')
     parser.add_argument('--out', required=True, metavar='FILE.pth', help='the new checkpoint')
     parser.add_argument('--device', default='auto', help='auto (a GPU if there is one), cpu, cuda …')
-    args = parser.parse_args(argv)
-    try:
-        from projects.comparison_detector.comparison_detector.adaptation import adapt, parse_renames
-        if args.references is None and not args.rename:
-            raise ConfigError('nothing to do: give --references DIR, --rename OLD=NEW, or both.')
-        told = adapt(args.config, args.checkpoint, args.out, references=args.references,
-                     rename=parse_renames(args.rename), per_class=args.per_class, device=args.device)
-    except CxrdetError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    print(', '.join(f'{name} ({what})' for name, what in told.items()))
-    print(f'{args.out}: predict with cxrdet predict {args.config} {args.out} IMAGES')
-    return 0
+    return guarded('adapt', parser.parse_args(argv), run)
+
+
+def run(args) -> None:
+    from cxrdet.core.errors import ConfigError
+    from cxrdet.core.terminal import say
+    from projects.comparison_detector.comparison_detector.adaptation import adapt, parse_renames
+    if args.references is None and not args.rename:
+        raise ConfigError('nothing to do: give --references DIR, --rename OLD=NEW, or both.')
+    told = adapt(args.config, args.checkpoint, args.out, references=args.references,
+                 rename=parse_renames(args.rename), per_class=args.per_class, device=args.device)
+    say(', '.join(f'{name} ({what})' for name, what in told.items()))
+    say(f'{args.out}: predict with cxrdet predict {args.config} {args.out} IMAGES')
 
 
 if __name__ == '__main__':

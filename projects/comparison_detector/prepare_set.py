@@ -15,7 +15,7 @@ if str(ROOT) not in sys.path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from cxrdet.core.errors import CxrdetError
+    from cxrdet.cli.handler import guarded
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('set', help='folder with Annotations/, JPEGImages/ and ImageSets/Main/')
     parser.add_argument('out')
@@ -24,16 +24,15 @@ def main(argv: list[str] | None = None) -> int:
     part.add_argument('--without', metavar='CLASS', help='the training images that do not show a class')
     parser.add_argument('--per-class', type=int, default=12, metavar='N', help='reference images (default: 12)')
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='of the draw (default: 0)')
-    args = parser.parse_args(argv)
-    try:
-        from projects.comparison_detector.comparison_detector.training_sets import prepare_left_out, prepare_subset
-        prepare, what = (prepare_left_out, args.without) if args.without else (prepare_subset, args.images)
-        told = prepare(args.set, args.out, what, per_class=args.per_class, seed=args.seed)
-    except CxrdetError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    print(', '.join(f'{name}: {number}' for name, number in told.items()))
-    return 0
+    return guarded('prepare_set', parser.parse_args(argv), run)
+
+
+def run(args) -> None:
+    from cxrdet.core.terminal import say
+    from projects.comparison_detector.comparison_detector.training_sets import prepare_left_out, prepare_subset
+    prepare, what = (prepare_left_out, args.without) if args.without else (prepare_subset, args.images)
+    told = prepare(args.set, args.out, what, per_class=args.per_class, seed=args.seed)
+    say(', '.join(f'{name}: {number}' for name, number in told.items()))
 
 
 if __name__ == '__main__':

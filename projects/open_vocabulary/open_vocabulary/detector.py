@@ -6,7 +6,7 @@ from mmdet.models.detectors import BaseDetector
 from mmdet.structures import SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
-from torchvision.ops import box_convert, nms
+from torchvision.ops import batched_nms, box_convert
 
 from cxrdet.core.errors import ConfigError, DataError, check_numbers
 from cxrdet.registry import MODELS
@@ -196,8 +196,8 @@ class OpenVocabularyDetector(BaseDetector):
         labels = torch.arange(scores.shape[1], device=rows.device).expand_as(rows)
         instances = InstanceData(bboxes=corners[rows.T.flatten()], scores=scores.T.flatten(), labels=labels.T.flatten())
         if self.test_cfg['nms_iou'] is not None:
-            apart = instances.bboxes + instances.labels[:, None] * (corners.max() + 1)
-            instances = instances[nms(apart, instances.scores, self.test_cfg['nms_iou'])]
+            instances = instances[batched_nms(instances.bboxes, instances.scores, instances.labels,
+                                              self.test_cfg['nms_iou'])]
         instances = instances[instances.scores.argsort(descending=True, stable=True)]
         return instances[:self.test_cfg['max_per_img'] or len(instances)]
 

@@ -35,14 +35,6 @@ val_dataloader = dict(
     dataset=dict(
         type='cxrdet.GroundingDataset', data_root=data_root, ann_file='annotations/val.json',
         data_prefix=dict(img='images/'), test_mode=True, pipeline=val_pipeline))
-test_dataloader = dict(
-    batch_size=16,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='cxrdet.GroundingDataset', data_root=data_root, ann_file='annotations/test.json',
-        data_prefix=dict(img='images/'), test_mode=True, pipeline=val_pipeline))
+test_dataloader = dict(val_dataloader, dataset=dict(val_dataloader['dataset'], ann_file='annotations/test.json'))
 val_evaluator = dict(type='cxrdet.PhraseGroundingMetric', samples=0)
 test_evaluator = dict(type='cxrdet.PhraseGroundingMetric')

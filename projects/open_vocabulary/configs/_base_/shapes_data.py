@@ -14,4 +14,4 @@ val_pipeline = [
 ]
 train_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, max_phrases=10, pipeline=train_pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, max_phrases=10, pipeline=val_pipeline))
-test_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, max_phrases=10, pipeline=val_pipeline))
+test_dataloader = val_dataloader
