@@ -1,4 +1,5 @@
 """Fixtures that several test files share. Heavy imports stay inside the fixtures."""
+import gc
 import importlib.util
 import json
 import multiprocessing.util
@@ -45,6 +46,7 @@ def nothing_is_left(tmp_path_factory):
     folder, before = tmp_path_factory.mktemp('temporary'), os.environ.get('TMPDIR')
     os.environ['TMPDIR'] = tempfile.tempdir = str(folder)
     yield
+    gc.collect()  # the error of a test in a reference cycle still holds the loader in which it arose, and its workers
     multiprocessing.util._run_finalizers()  # as at the end of this process
     left = _left_in(folder)
     for _ in range(100):  # the workers of a killed run end when they look for it, every five seconds
