@@ -91,7 +91,8 @@ def _order(finding: Finding) -> tuple[str, list[int]]:
 def _told(finding: Finding) -> str:
     named = '' if finding.id is None else f' ({finding.id})' if isinstance(finding.id, str) else f' (id {finding.id})'
     where = finding.row + named
-    return f'{f"{where}: " if where else ""}{finding.text.rstrip(".")}.'
+    text = finding.text.rstrip('.')
+    return f'{f"{where}: " if where else ""}{text}{"" if text.endswith("?") else "."}'
 
 
 def told(findings: Iterable[Finding]) -> dict[str, str]:

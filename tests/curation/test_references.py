@@ -111,8 +111,26 @@ def test_a_broken_box_is_left_out(coco, tmp_path):
     content = json.loads(file.read_text())
     content['annotations'][0]['bbox'] = [1, 2, None, 4]
     file.write_text(json.dumps(content))
-    assert cut_references(coco, tmp_path / 'out', per_class=2) == {'a': 2, 'b/c': 2}
+    content['annotations'][1]['bbox'] = [85, 40, 20, 20]
+    file.write_text(json.dumps(content))
+    report = cut_references(coco, tmp_path / 'out', per_class=2)
+    assert report.pop('boxes left out') == {'bad_box': 1, 'outside': 1} and report == {'a': 2, 'b/c': 2}
+    with pytest.raises(DataError, match='left out: .*1 outside'):
+        cut_references(coco, tmp_path / 'more', per_class=3)
     assert {row['image'] for row in rows(tmp_path / 'out') if row['label'] == 'a'} == {'1.png', '2.png'}
+
+
+@pytest.mark.parametrize('names, folders', [
+    (('WBC', 'wbc'), ['class_0', 'class_1']), (('class_1', 'b/c'), ['class_1', 'class_1_']), (('..', 'b c'), [
+        'class_0', 'b c'])])
+def test_no_two_classes_share_a_folder(names, folders, coco, tmp_path):
+    for file in coco.glob('annotations/*.json'):
+        content = json.loads(file.read_text())
+        content['categories'] = [{'id': i, 'name': name} for i, name in enumerate(names, 1)]
+        file.write_text(json.dumps(content))
+    cut_references(coco, tmp_path / 'out', per_class=1)
+    assert [row['path'].partition('/')[0] for row in rows(tmp_path / 'out')] == folders
+    assert [row['label'] for row in rows(tmp_path / 'out')] == list(names)
 
 
 def test_command(coco, tool, tmp_path, capsys):

@@ -1,4 +1,5 @@
 """Reference images: read from a folder a class, or from a CSV, checked and chosen."""
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from mmengine.dataset import Compose
 from torch import Tensor
 
 from cxrdet.core.errors import ConfigError, DataError, did_you_mean
-from cxrdet.datasets.formats.files import tell_missing, tell_outside
+from cxrdet.datasets.formats.files import tell_missing
 from cxrdet.datasets.formats.sets import read_set
 
 HOW = ('Expected CLASS/NAME.png, or a CSV with the columns path and label; "cxrdet prepare-data references SET OUT" '
@@ -59,17 +60,17 @@ def find_references(root: str | Path, classes: Sequence[str] | None = None, *, p
     Raises:
         DataError: There is no such folder or nothing in it, classes are missing or have too few images, or files are.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(f'{root}: no such folder of reference images. {HOW}')
+    named, root = str(root), Path(root)
+    if not named or not root.is_dir():  # an empty name would be the current folder
+        raise DataError(f'{named or "(no name)"}: no such folder of reference images. {HOW}')
     found = _by_class(root)
     classes = tuple(sorted(found)) if classes is None else tuple(classes)
-    faults = [f'class "{name}" has no reference image{did_you_mean(name, set(found) - set(classes))}'
-              for name in classes if name not in found]
+    faults = [f'class "{name}" has no reference image' for name in classes if name not in found]
+    hints = ''.join(did_you_mean(name, set(found) - set(classes)) for name in classes if name not in found)
     faults += [f'class "{name}" has {len(found[name])} reference images, {per_class} are needed'
                for name in classes if name in found and len(found[name]) < per_class]
     if faults:
-        raise DataError(f'{root}: {"; ".join(faults)}. There are {_told(found)}. Add images, or take fewer '
+        raise DataError(f'{root}: {"; ".join(faults)}.{hints} There are {_told(found)}. Add images, or take fewer '
                         '(references.per_class, --per-class).')
     chosen = {}
     for name in classes:
@@ -88,19 +89,26 @@ def _by_class(root: Path) -> dict[str, list[str]]:
     if table.kind == 'csv':
         if any(table.splits):
             rows = [row for row in rows if table.splits[row] == 'train']
-        tell_outside(table, [root])
         tell_missing(table, rows)
         table.raise_errors()
         names = [table.classes[label] for label in np.asarray(table.labels).argmax(axis=1)]
     else:
         names = [Path(file).parent.name for file in table.files]
-        loose = [file for file in table.files if Path(file).parent == root]
-        if loose:
-            raise DataError(f'{loose[0]}: a reference image lies in the folder of its class. {HOW}')
+        astray = [file for file in table.files if Path(file).parent.parent != root]
+        if astray:
+            raise DataError(f'{astray[0]}: a reference image lies in the folder of its class, and this right below '
+                            f'{root}. {HOW}')
     found: dict[str, list[str]] = {}
     for row in rows:
-        found.setdefault(names[row], []).append(Path(table.files[row]).relative_to(root).as_posix())
+        found.setdefault(names[row], []).append(_below(root, table.files[row]))
     return found
+
+
+def _below(root: Path, file: str) -> str:
+    """The name of a file relative to a folder; a CSV may tell absolute ones."""
+    near = Path(os.path.abspath(file)).is_relative_to(os.path.abspath(root))
+    find = os.path.abspath if near else os.path.realpath  # the file by another name of the folder
+    return Path(os.path.relpath(find(file), find(root))).as_posix()
 
 
 def _told(found: dict[str, list[str]]) -> str:

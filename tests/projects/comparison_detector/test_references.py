@@ -49,6 +49,31 @@ def test_a_csv_names_the_classes(folder):
         find_references(folder, ['y'], per_class=2)
 
 
+@pytest.mark.parametrize('linked', [False, True])
+def test_a_csv_may_tell_absolute_names(folder, linked, tmp_path_factory, monkeypatch):
+    (folder / 'metadata.csv').write_text(f'path,label\n{folder}/a/0.png,x\na/1.png,x\n')
+    root = folder.name
+    monkeypatch.chdir(folder.parent)
+    if linked:
+        root = tmp_path_factory.mktemp('elsewhere') / 'link'
+        root.symlink_to(folder)
+    assert find_references(root, per_class=2, every=True, seed=1).files.keys() == {'x'}
+    assert sorted(find_references(root, per_class=2).files['x']) == ['a/0.png', 'a/1.png']
+
+
+def test_an_empty_name_is_not_the_current_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(DataError, match='no such folder'):
+        find_references('')
+
+
+def test_what_lies_outside_is_told_once(folder):
+    (folder / 'metadata.csv').write_text('path,label\n../a/0.png,x\n')
+    with pytest.raises(DataError, match='line 2') as caught:
+        find_references(folder)
+    assert 'errors' not in str(caught.value)
+
+
 def test_what_prepare_data_writes(references):
     assert {name: len(files) for name, files in find_references(references).files.items()} == {
         'RBC': 3, 'WBC': 3, 'Platelets': 3}
@@ -108,6 +133,17 @@ def loose_image(folder):
     return 'z.png: a reference image lies in the folder of its class'
 
 
+def too_deep(folder):
+    shutil.move(folder / 'a', folder / 'b c' / 'a')
+    return r'b c/a/0\.png: a reference image lies in the folder of its class'
+
+
+def below_a_split(folder):
+    (folder / 'train').mkdir()
+    shutil.move(folder / 'a', folder / 'train'), shutil.move(folder / 'b c', folder / 'train')
+    return r'train/a/0\.png'
+
+
 def gone_from_the_csv(folder):
     (folder / 'metadata.csv').write_text('path,label\na/0.png,a\na/7.png,a\n')
     (folder / 'label2id.json').write_text('{"a": 0}')
@@ -120,7 +156,7 @@ def boxes(folder):
 
 
 @pytest.mark.parametrize('break_it', [missing_class, misspelt, too_few, no_folder, nothing_in_it, loose_image,
-                                      gone_from_the_csv, boxes])
+                                      too_deep, below_a_split, gone_from_the_csv, boxes])
 def test_faults_are_told(break_it, folder):
     text = break_it(folder)
     with pytest.raises(DataError, match=text):
