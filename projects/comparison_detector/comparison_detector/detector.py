@@ -1,6 +1,7 @@
 """A two-stage detector that looks at reference images of each class."""
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from os import PathLike
 
 import torch
 from mmdet.models.detectors import FasterRCNN
@@ -8,14 +9,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cxrdet.core.errors import ConfigError, check_choice, check_numbers
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.registry import MODELS
 
-from .head import ComparisonBBoxHead
+from .head import ComparisonBBoxHead, is_whole
 from .prototypes import class_prototypes, pool_levels
 from .references import ReferenceImages, ReferenceList, draw_references, find_references, read_references
 
-_KEYS = ('root', 'per_class', 'size', 'redraw', 'seed', 'pipeline')
+_DEFAULTS = dict(root=None, per_class=3, size=224, redraw=False, seed=0, pipeline=None)
 
 
 @MODELS.register_module()
@@ -40,12 +41,7 @@ class ComparisonDetector(FasterRCNN):
 
     def __init__(self, *, references: dict | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
-        options = dict(references or {})
-        for key in options:
-            check_choice('ComparisonDetector: a key of references', key, _KEYS)
-        self.references = dict(root=None, per_class=3, size=224, redraw=False, seed=0, pipeline=None) | options
-        check_numbers('ComparisonDetector: references', **{
-            key: (self.references[key], '[1, inf)') for key in ('per_class', 'size')})
+        self.references = _checked({} if references is None else references)
         self.heads = [part for part in self.roi_head.modules() if isinstance(part, ComparisonBBoxHead)]
         if not self.heads:
             raise ConfigError('ComparisonDetector: roi_head.bbox_head must be a cxrdet.ComparisonBBoxHead.')
@@ -157,6 +153,27 @@ class ComparisonDetector(FasterRCNN):
             for head, prototypes in zip(self.heads, self.prototypes_of(images, labels)):
                 held.enter_context(head.fc_cls.using(prototypes))
             return super().loss(batch_inputs, batch_data_samples)
+
+
+def _checked(given: dict) -> dict:
+    """The option ``references``, whole; ConfigError names the key at fault."""
+    if not isinstance(given, Mapping):
+        raise ConfigError(f'ComparisonDetector: references must be a dict, as dict(root="DIR"), got {given!r:.80}.')
+    for key in given:
+        check_choice('ComparisonDetector: a key of references', key, _DEFAULTS)
+    asked = _DEFAULTS | dict(given)
+    steps = asked['pipeline']
+    for key, expected, fits in (
+            ('root', 'the name of a folder', asked['root'] is None or isinstance(asked['root'], (str, PathLike))),
+            ('per_class', 'a whole number from 1 on', is_whole(asked['per_class'], 1)),
+            ('size', 'a whole number of pixels from 1 on', is_whole(asked['size'], 1)),
+            ('redraw', 'True or False', isinstance(asked['redraw'], bool)),
+            ('seed', 'a whole number from 0 on', is_whole(asked['seed'], 0)),
+            ('pipeline', 'a list of steps, each a dict with "type"', steps is None or isinstance(steps, (list, tuple))
+             and all(isinstance(step, Mapping) and 'type' in step for step in steps))):
+        if not fits:
+            raise ConfigError(f'ComparisonDetector: references.{key} must be {expected}, got {asked[key]!r:.80}.')
+    return asked
 
 
 @contextmanager

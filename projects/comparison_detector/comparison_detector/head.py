@@ -16,6 +16,11 @@ from .prototypes import cosines, merge_references, squared_distances
 METRICS, BACKGROUNDS, MERGES = ('learned', 'cosine'), ('stacked', 'mean', 'free'), ('max', 'mean')
 
 
+def is_whole(value: object, low: int) -> bool:
+    """Whether a value is a whole number from ``low`` on, and no truth value."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
 class PrototypeComparison(nn.Module):
     """Signed logits of regions from comparing them with the prototypes of C classes and of the background.
 
@@ -117,7 +122,9 @@ class ComparisonBBoxHead(ConvFCBBoxHead):
         for name, value, choices in (('metric', metric, METRICS), ('background', background, BACKGROUNDS),
                                      ('merge', merge, MERGES)):
             check_choice(f'ComparisonBBoxHead: {name}', value, choices)
-        check_numbers('ComparisonBBoxHead', temperature=(temperature, '(0, inf)'), per_image=(per_image, '[0, inf)'))
+        check_numbers('ComparisonBBoxHead', temperature=(temperature, '(0, inf)'))
+        if not is_whole(per_image, 0):
+            raise ConfigError(f'ComparisonBBoxHead: per_image must be a whole number from 0 on, got {per_image!r}.')
         super().__init__(num_reg_fcs=num_reg_fcs, **kwargs)
         if self.custom_cls_channels or getattr(self.loss_cls, 'use_sigmoid', False) or self.with_avg_pool:
             raise ConfigError('ComparisonBBoxHead compares maps of regions and has a logit for the background: it '

@@ -145,6 +145,12 @@ def test_without_references_nothing_is_needed_to_predict(build):
 
 @pytest.mark.parametrize('changes, text', [
     (dict(references=dict(pre_class=2)), 'Did you mean "per_class"'), (dict(references=dict(per_class=0)), 'per_class'),
+    (dict(references=dict(per_class=2.5)), 'per_class'), (dict(references=dict(per_class=True)), 'per_class'),
+    (dict(references=dict(size=32.5)), 'size'), (dict(references=dict(seed=-1)), 'seed'),
+    (dict(references=dict(seed='x')), 'seed'), (dict(references=dict(redraw='maybe')), 'redraw'),
+    (dict(references=dict(root=5)), 'references.root'), (dict(references=dict(pipeline='x')), 'references.pipeline'),
+    (dict(references=dict(pipeline=['x'])), 'references.pipeline'), (dict(references='refs'), 'must be a dict'),
+    (dict(head=dict(per_image=1.5)), 'per_image'),
     (dict(head=dict(per_image=3)), 'per_image'), (dict(head=dict(learned=True)), 'learned'),
     (dict(head=dict(type='Shared2FCBBoxHead', _delete_=True, in_channels=16)), 'ComparisonBBoxHead')])
 def test_wrong_arguments(build, changes, text):
