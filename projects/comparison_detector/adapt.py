@@ -6,7 +6,6 @@
 DIR holds CLASS/NAME.png, or a CSV as "cxrdet prepare-data references" writes it. Classes with images there get new
 prototypes, others keep theirs, and unknown ones are added. Nothing is trained; new.pth predicts with the same CONFIG.
 """
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,14 +15,16 @@ if str(ROOT) not in sys.path:
 
 
 def main(argv: list[str] | None = None) -> int:
+    from cxrdet.cli.arguments import Parser, new_file, whole
     from cxrdet.cli.handler import guarded
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config that the checkpoint was trained with')
     parser.add_argument('checkpoint')
     parser.add_argument('--references', metavar='DIR', help='folder of reference images, CLASS/NAME.png or with a CSV')
-    parser.add_argument('--rename', nargs='+', default=[], metavar='OLD=NEW', help='new names of classes')
-    parser.add_argument('--per-class', type=int, metavar='N', help='take N images of each class (default: all)')
-    parser.add_argument('--out', required=True, metavar='FILE.pth', help='the new checkpoint')
+    parser.add_argument('--rename', nargs='+', action='extend', default=[], metavar='OLD=NEW',
+                        help='new names of classes')
+    parser.add_argument('--per-class', type=whole(1), metavar='N', help='take N images of each class (default: all)')
+    parser.add_argument('--out', required=True, type=new_file('.pth'), metavar='FILE.pth', help='the new checkpoint')
     parser.add_argument('--device', default='auto', help='auto (a GPU if there is one), cpu, cuda …')
     return guarded('adapt', parser.parse_args(argv), run)
 

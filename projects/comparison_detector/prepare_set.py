@@ -5,7 +5,6 @@ OUT/set: links, and a training list of the images drawn, or of those that do not
 reference images of the classes in them. With --without, OUT/new: reference images of the class left out; OUT/windows:
 windows without a cell, for comparison.
 """
-import argparse
 import sys
 from pathlib import Path
 
@@ -15,15 +14,16 @@ if str(ROOT) not in sys.path:
 
 
 def main(argv: list[str] | None = None) -> int:
+    from cxrdet.cli.arguments import Parser, add_seed, new_folder, whole
     from cxrdet.cli.handler import guarded
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('set', help='folder with Annotations/, JPEGImages/ and ImageSets/Main/')
-    parser.add_argument('out')
+    parser.add_argument('out', type=new_folder)
     part = parser.add_mutually_exclusive_group(required=True)
-    part.add_argument('--images', type=int, metavar='N', help='training images; fewer lie within more')
+    part.add_argument('--images', type=whole(1), metavar='N', help='training images; fewer lie within more')
     part.add_argument('--without', metavar='CLASS', help='the training images that do not show a class')
-    parser.add_argument('--per-class', type=int, default=12, metavar='N', help='reference images (default: 12)')
-    parser.add_argument('--seed', type=int, default=0, metavar='N', help='of the draw (default: 0)')
+    parser.add_argument('--per-class', type=whole(1), default=12, metavar='N', help='reference images (default: 12)')
+    add_seed(parser, 'of the draw (default: 0)')
     return guarded('prepare_set', parser.parse_args(argv), run)
 
 

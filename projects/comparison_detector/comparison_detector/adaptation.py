@@ -40,8 +40,8 @@ def adapt(config: Config | str | Path, checkpoint: str | Path, out: str | Path, 
     Returns: class -> 'kept', 'exchanged' or 'added', in the order of the labels.
 
     Raises:
-        ConfigError: The model does not compare, the names do not fit, or it cannot take more classes: boxes per class
-            or a background bound to their number.
+        ConfigError: The model does not compare, the names do not fit, a class would be added whose name differs from
+            another in case only, or it cannot take more classes: boxes per class or a background bound to their number.
         DataError, CheckpointError: References or checkpoint cannot be used.
     """
     if Path(out).exists():
@@ -54,20 +54,25 @@ def adapt(config: Config | str | Path, checkpoint: str | Path, out: str | Path, 
     read = Checkpoint.read(checkpoint)
     old = read.needed_classes
     names = _renamed(old, rename or {})
+    known_files = _files(checkpoint, read.meta, old, names)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         set_classes(check_config(cfg), old)
         if (model_type := str(cfg.model.type).rpartition('.')[2]) != ComparisonDetector.__name__:
             raise ConfigError(f'model.type is {model_type}; adapting is for cxrdet.ComparisonDetector.')
         model, _ = build_model(cfg, read, pick_device(device))
     meta, weights = dict(read.meta), dict(read.weights)
-    classes, files = list(names), dict(_files(meta, old, names))
+    classes, files = list(names), known_files
     told = dict.fromkeys(names, 'kept')
     if references is not None:
         per_image = max(head.fc_cls.per_image for head in model.heads)
+        if per_image and per_class not in (None, per_image):
+            raise ConfigError(f'per_class is {per_class}, but the model has a prototype for each of {per_image} images '
+                              'of a class (bbox_head.per_image). Leave it out (--per-class).')
         every = per_class is None and not per_image
         listed = find_references(references, per_class=per_image or per_class or 1, every=every,
                                  seed=model.references['seed'])
         added = [name for name in listed.classes if name not in names]
+        _check_added(references, added, names, rename or {})
         _check_room(model, added, names)
         classes += added
         told = {name: 'added' if name in added else 'exchanged' if name in listed.classes else 'kept'
@@ -101,16 +106,37 @@ def _renamed(old: Sequence[str], rename: Mapping[str, str]) -> tuple[str, ...]:
             raise ConfigError(f'--rename: the model has no class "{name}".{did_you_mean(name, old)} It has '
                               f'{", ".join(old)}.')
     names = tuple(rename.get(name, name) for name in old)
+    odd = next((name for name in rename.values() if name != name.strip() or not name), None)
+    if odd is not None:
+        raise ConfigError(f'--rename: a class is not called {odd!r}: give a name without spaces around it.')
+    for name in rename.values():
+        if alike := [other for other in names if other.casefold() == name.casefold() and other != name]:
+            raise ConfigError(f'--rename: {name} and {alike[0]} would differ in case only. Give another name.')
     if len(set(names)) < len(names):
         raise ConfigError(f'--rename: two classes would have one name: {", ".join(names)}.')
     return names
 
 
-def _files(meta: dict, old: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
+def _files(checkpoint: str | Path, meta: dict, old: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
     """New name -> reference files that the checkpoint tells, with their folder."""
-    told = meta.get('references') or {}
-    root = Path(told.get('root', ''))
-    return {new: [str(root / file) for file in told.get('files', {}).get(name, ())] for name, new in zip(old, names)}
+    try:
+        told = meta.get('references') or {}
+        root, files = Path(told.get('root', '')), told.get('files', {})
+        return {new: [str(root / file) for file in files.get(name, ())] for name, new in zip(old, names)}
+    except (AttributeError, TypeError):
+        raise CheckpointError(f'{checkpoint}: meta.references is not as training writes it: expected the folder "root" '
+                              'and in "files" a list for each class. Use a checkpoint as training writes it.') from None
+
+
+def _check_added(references: str | Path, added: Sequence[str], names: Sequence[str], rename: Mapping[str, str]) -> None:
+    """Refuse references of a class that is not new but called in another way."""
+    for name in added:
+        if name in rename:
+            raise ConfigError(f'{references}: images of "{name}", which --rename calls "{rename[name]}". Images go by '
+                              'the new names: rename their folder, or the class in their CSV.')
+        if alike := [known for known in names if known.casefold() == name.casefold()]:
+            raise ConfigError(f'{references}: images of "{name}", but the model has "{alike[0]}". Spell it alike, or '
+                              f'rename the class (--rename {alike[0]}={name}).')
 
 
 def _check_room(model: ComparisonDetector, added: Sequence[str], names: Sequence[str]) -> None:

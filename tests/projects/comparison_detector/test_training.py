@@ -163,20 +163,45 @@ def test_the_same_references_give_the_same_prototypes(config, trained, reference
     assert all(torch.equal(value, new[name]) for name, value in old.items() if name != PROTOTYPES)
 
 
-def test_command(no_references, trained, others, tmp_path, capsys):
+@pytest.fixture
+def command():
     spec = importlib.util.spec_from_file_location('adapt', REPOSITORY / 'projects/comparison_detector/adapt.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.mark.parametrize('options, text', [
+    (['--per-class', 'x'], '--per-class'), (['--per-class', '0'], '--per-class'), (['--out', ''], '--out'),
+    (['--out', '{folder}'], '--out'), (['--device', 'cpu', '--refs', 'x'], '--refs')])
+def test_a_wrong_option_is_told_in_one_line(command, options, text, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        command(['x.py', 'x.pth', '--rename', 'a=b', '--out', 'x.pth', *[each.format(folder=tmp_path)
+                                                                         for each in options]])
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and text in said and said.count('\n') == 1
+
+
+def test_renames_may_be_given_one_by_one(command, no_references, trained, tmp_path, capsys):
     call = [str(no_references), str(trained / 'epoch_1.pth'), '--out', str(tmp_path / 'new.pth'), '--device', 'cpu']
-    assert module.main([*call, '--references', str(others), '--rename', 'RBC=red']) == 0
+    assert command([*call, '--rename', 'RBC=red', '--rename', 'WBC=white', 'Platelets=plates']) == 0
+    assert Checkpoint.read(tmp_path / 'new.pth').classes == ('red', 'white', 'plates')
+
+
+def test_command(command, no_references, trained, others, tmp_path, capsys):
+    call = [str(no_references), str(trained / 'epoch_1.pth'), '--out', str(tmp_path / 'new.pth'), '--device', 'cpu']
+    assert command([*call, '--references', str(others), '--rename', 'RBC=red']) == 0
     assert 'red (kept), WBC (exchanged), Platelets (kept), blast (added)' in capsys.readouterr().out
-    assert module.main(call) == 2
+    assert command(call) == 2
     assert 'nothing to do' in capsys.readouterr().err
-    assert module.main([*call, '--rename', 'RBC']) == 2
+    assert command([*call, '--rename', 'RBC']) == 2
 
 
 @pytest.mark.parametrize('options, kind, text', [
     (dict(rename={'RCB': 'x'}), ConfigError, 'Did you mean "RBC"'), (dict(rename={'RBC': 'WBC'}), ConfigError, 'WBC'),
+    (dict(rename={'RBC': 'wbc'}), ConfigError, 'wbc and WBC'), (dict(rename={'RBC': ' '}), ConfigError, "' '"),
+    (dict(references='', rename={'WBC': 'white'}), ConfigError, '--rename calls "white"'),
+    (dict(references='', rename={'Platelets': 'Blast'}), ConfigError, 'the model has "Blast"'),
     (dict(references='nowhere'), DataError, 'nowhere'), (dict(references='', per_class=9), DataError, '9 are needed')])
 def test_what_cannot_be_adapted(no_references, trained, others, options, kind, text, tmp_path):
     if options.get('references') == '':
@@ -184,6 +209,25 @@ def test_what_cannot_be_adapted(no_references, trained, others, options, kind, t
     with pytest.raises(kind, match=text):
         adapt(no_references, trained / 'epoch_1.pth', tmp_path / 'new.pth', device='cpu', **options)
     assert not (tmp_path / 'new.pth').exists()
+
+
+def test_prototypes_per_image_take_their_number_of_images(build, no_references, trained, others, tmp_path):
+    path = tmp_path / 'images.py'
+    path.write_text(f"_base_ = '{no_references}'\nmodel = dict(roi_head=dict(bbox_head=dict(per_image=2)))\n")
+    torch.save({'state_dict': build(head=dict(per_image=2)).state_dict(),
+                'meta': Checkpoint.read(trained / 'epoch_1.pth').meta}, tmp_path / 'images.pth')
+    with pytest.raises(ConfigError, match='per_image'):
+        adapt(path, tmp_path / 'images.pth', tmp_path / 'new.pth', references=others, per_class=3, device='cpu')
+    assert not (tmp_path / 'new.pth').exists()
+
+
+@pytest.mark.parametrize('told', ['x', dict(files='x'), dict(root=5)])
+def test_a_damaged_list_of_references_is_told(told, no_references, trained, tmp_path):
+    content = torch.load(trained / 'epoch_1.pth', weights_only=False)
+    content['meta']['references'] = told
+    torch.save(content, tmp_path / 'odd.pth')
+    with pytest.raises(CheckpointError, match=r'odd\.pth: meta\.references'):
+        adapt(no_references, tmp_path / 'odd.pth', tmp_path / 'new.pth', rename={'RBC': 'red'}, device='cpu')
 
 
 def test_the_old_checkpoint_stays(no_references, trained, others, tmp_path):
