@@ -94,8 +94,17 @@ def _read(path: str | Path) -> Config:
         raise _unreadable(path, error) from error
 
 
+_AWAY = ('. The folder that holds projects/ is none in which Python looks: add it to PYTHONPATH, or take the config '
+         'that lies below it')
+
+
 def _unreadable(path: str | Path, error: BaseException) -> ConfigError:
     said = f'{type(error).__name__}: {" ".join(str(error.__cause__ or error).split())}'
+    missing = error
+    while isinstance(missing.__context__, ImportError):  # MMEngine's of custom_imports hides it
+        missing = missing.__context__
+    if missing is not error:
+        said += f': {missing}{_AWAY if missing.name == "projects" else ""}'
     where, names, line = str(path), set(), ''
     for frame, number in traceback.walk_tb(error.__traceback__):
         names.add(frame.f_code.co_name)

@@ -1,5 +1,6 @@
 """From a config file and a command line to a config."""
 import sys
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -187,6 +188,17 @@ def test_a_root_or_a_limit_that_finds_no_set(argument, message, tmp_path):
     path.write_text("train_dataloader = dict(dataset=dict(type='Made', number=4))\nval_dataloader = train_dataloader")
     with pytest.raises(ConfigError, match=message):
         load_config(path, **argument)
+
+
+def test_a_copy_of_a_config_far_from_its_project(tmp_path, monkeypatch):
+    """As a training writes it into its folder, where the package is installed without the repository."""
+    monkeypatch.setattr('cxrdet.preflight.config.make_projects_importable', lambda path: None)
+    monkeypatch.setattr(sys, 'path', [place for place in sys.path if not Path(place, 'projects').is_dir()])
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'projects']:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / 'copy.py').write_text("custom_imports = dict(imports=['projects.made_up.made_up'])\n")
+    with pytest.raises(ConfigError, match="No module named 'projects'.*PYTHONPATH"):
+        load_config(tmp_path / 'copy.py')
 
 
 def test_a_config_names_the_modules_of_its_project(tmp_path, monkeypatch):
