@@ -30,7 +30,8 @@ def main(argv: list[str] | None = None) -> int:
 def run(args) -> None:
     from cxrdet.core.terminal import say
     from projects.comparison_detector.comparison_detector.training_sets import prepare_left_out, prepare_subset
-    prepare, what = (prepare_left_out, args.without) if args.without else (prepare_subset, args.images)
+    left_out = args.without is not None
+    prepare, what = (prepare_left_out, args.without) if left_out else (prepare_subset, args.images)
     told = prepare(args.set, args.out, what, per_class=args.per_class, seed=args.seed)
     say(', '.join(f'{name}: {number}' for name, number in told.items()))
 

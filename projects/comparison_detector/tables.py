@@ -6,9 +6,9 @@ and writes results/README.md. The command may be stopped and given again: what h
 that was cut off goes on from its last checkpoint. With --page it trains nothing and writes the page of what was
 measured; with --try 2 all is done in two steps a training and a few images, below --work.
 """
-import argparse
 import csv
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import yaml
@@ -121,8 +121,15 @@ def _interval(value, low, high) -> str:
     return f'{float(value):.3f}' + (f' ({float(low):.3f} to {float(high):.3f})' if low not in (None, '') else '')
 
 
+def _names(tables: list[str], kind: str) -> list[str]:
+    """The rows, or runs, of tables."""
+    found = [yaml.safe_load((RESULTS / f'{name}.yml').read_text(encoding='utf-8'))[kind] for name in tables]
+    return list(dict.fromkeys(name for names in found for name in names))
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    from cxrdet.cli.arguments import Parser, whole
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', type=Path, help='folder that holds the data sets, bccd/ among them')
     parser.add_argument('--work', type=Path, default=ROOT / 'work_dirs' / 'comparison_detector',
                         help='folder for the runs')
@@ -130,12 +137,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--tables', nargs='+', choices=TABLES, default=list(TABLES), help='these only')
     parser.add_argument('--rows', default='*', metavar='PATTERN', help="only rows whose name matches: '*20 images'")
     parser.add_argument('--runs', default='*', metavar='PATTERN', help="only runs whose name matches, e.g. 'seed 0'")
-    parser.add_argument('--jobs', type=int, default=1, metavar='N', help='trainings at the same time (default: 1)')
-    parser.add_argument('--threads', type=int, default=1, metavar='N', help='processor threads of each (default: 1)')
-    parser.add_argument('--try', dest='tried', type=int, metavar='N', help='N steps only, results below --work')
+    parser.add_argument('--jobs', type=whole(1), default=1, metavar='N', help='trainings at the same time (default: 1)')
+    parser.add_argument('--threads', type=whole(1), default=1, metavar='N',
+                        help='processor threads of each (default: 1)')
+    parser.add_argument('--try', dest='tried', type=whole(1), metavar='N', help='N steps only, results below --work')
     args = parser.parse_args(argv)
     if args.data is None and not args.page:
         parser.error('give --data DATA, or --page')
+    if not args.page:
+        if not (args.data / 'bccd').is_dir():
+            parser.error(f'--data {args.data}: expected the folder that holds the set bccd/, there is none')
+        for option, pattern in (('rows', args.rows), ('runs', args.runs)):
+            names = _names(args.tables, option)
+            if not any(fnmatchcase(name, pattern) for name in names):
+                parser.error(f'--{option} {pattern}: expected one of the {option}, or a pattern: {"; ".join(names)}')
     from cxrdet.core.errors import CxrdetError
     from cxrdet.core.files import write_atomic
     work, results = args.work.resolve(), RESULTS

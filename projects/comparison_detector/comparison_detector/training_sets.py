@@ -1,5 +1,9 @@
 """Training sets of the tables: some images of a Pascal VOC set, or those without one of its classes, and references."""
+import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +11,14 @@ import numpy as np
 from cxrdet.core.csv_text import csv_text
 from cxrdet.core.detection.boxes import box_iou
 from cxrdet.core.errors import DataError, check_choice, check_numbers
-from cxrdet.core.files import write_atomic, write_json
+from cxrdet.core.files import read_text, write_atomic, write_json
+from cxrdet.core.folders import keep_apart
 from cxrdet.core.issues import DataTable
 from cxrdet.curation.references import cut_references
 from cxrdet.datasets.formats.images import image_bytes, read_image
 from cxrdet.datasets.formats.sets import read_set
+
+_PARTS = {'set', 'references', 'new', 'windows'}
 
 
 def prepare_subset(source: str | Path, out: str | Path, images: int, *, per_class: int = 12,
@@ -23,7 +30,7 @@ def prepare_subset(source: str | Path, out: str | Path, images: int, *, per_clas
 
     Returns: number of images drawn, and of all training images.
     Raises: DataError if the set cannot be read, has too few training images, or those drawn have too few boxes of a
-        class; ConfigError if ``images`` is no positive number.
+        class, or if ``out`` holds anything else; ConfigError if ``images`` is no positive number.
     """
     check_numbers('prepare_subset', images=(images, '[1, inf)'))
     source, out = Path(source).resolve(), Path(out)
@@ -31,8 +38,10 @@ def prepare_subset(source: str | Path, out: str | Path, images: int, *, per_clas
     train = [row for row, split in enumerate(table.splits) if split == 'train']
     if images > len(train):
         raise DataError(f'{source}: {images} training images were asked for, there are {len(train)}.')
-    _link_set(table, source, sorted(np.random.default_rng(seed).permutation(train)[:images].tolist()), out / 'set')
-    cut_references(out / 'set', out / 'references', per_class=per_class, seed=seed, force=True)
+    drawn = sorted(np.random.default_rng(seed).permutation(train)[:images].tolist())
+    with _own_folder(source, out, images=images, per_class=per_class, seed=seed):
+        _link_set(table, source, drawn, out / 'set')
+        cut_references(out / 'set', out / 'references', per_class=per_class, seed=seed, force=True)
     return {'images drawn': images, 'training images': len(train)}
 
 
@@ -46,7 +55,8 @@ def prepare_left_out(source: str | Path, out: str | Path, name: str, *, per_clas
     chance). Run again, it writes the same.
 
     Returns: number of images that are left, and of all training images.
-    Raises: DataError if the set cannot be read, no image is left, or a class has too few boxes.
+    Raises: DataError if the set cannot be read, no image is left, a class has too few boxes, or ``out`` holds anything
+        else.
     """
     source, out = Path(source).resolve(), Path(out)
     table = read_set(source, 'voc')
@@ -56,12 +66,35 @@ def prepare_left_out(source: str | Path, out: str | Path, name: str, *, per_clas
     left = [row for row in train if row not in shows]
     if not left:
         raise DataError(f'{source}: every training image shows "{name}", so that none is left to train on.')
-    _link_set(table, source, left, out / 'set')
-    options = dict(per_class=per_class, seed=seed, force=True)
-    cut_references(out / 'set', out / 'references', classes=[each for each in table.classes if each != name], **options)
-    cut_references(source, out / 'new', classes=[name], split='train', **options)
-    _cut_windows(table, train, out / 'windows', name, per_class, np.random.default_rng(seed))
+    options, others = dict(per_class=per_class, seed=seed, force=True), [each for each in table.classes if each != name]
+    with _own_folder(source, out, without=name, per_class=per_class, seed=seed):
+        _link_set(table, source, left, out / 'set')
+        cut_references(out / 'set', out / 'references', classes=others, **options)
+        cut_references(source, out / 'new', classes=[name], split='train', **options)
+        _cut_windows(table, train, out / 'windows', name, per_class, np.random.default_rng(seed))
     return {'images without it': len(left), 'training images': len(train)}
+
+
+@contextmanager
+def _own_folder(source: Path, out: Path, **asked) -> Iterator[None]:
+    """The folder that a preparation is written into: nothing else is in it, and it is not left half-written if it is
+    new and the preparation fails. ``prepared.json`` tells what it was made from; the same may be made again."""
+    keep_apart(out, source)
+    told, made_from, new = out / 'prepared.json', {'source': str(source), **asked}, not out.exists()
+    if told.is_file():
+        if (found := read_text(told)) != json.dumps(made_from):
+            raise DataError(f'{out}: the folder holds another preparation: {found:.300}, asked for is '
+                            f'{json.dumps(made_from)}. Choose another folder, or remove it before.')
+    elif out.is_dir() and (others := sorted({entry.name for entry in out.iterdir()} - _PARTS)):
+        raise DataError(f'{out}: in the way, not written by prepare_set: {", ".join(others[:5])}. Choose an empty or '
+                        'new folder.')
+    try:
+        write_json(told, made_from)
+        yield
+    except BaseException:
+        if new:
+            shutil.rmtree(out, ignore_errors=True)  # of links, themselves
+        raise
 
 
 def _link_set(table: DataTable, source: Path, rows: list[int], out: Path) -> None:
@@ -71,6 +104,9 @@ def _link_set(table: DataTable, source: Path, rows: list[int], out: Path) -> Non
     for folder in ('Annotations', 'JPEGImages'):
         if not (out / folder).is_symlink():
             os.symlink(source / folder, out / folder)
+        elif Path(os.readlink(out / folder)) != source / folder:
+            raise DataError(f'{out / folder}: a link into another set, {os.readlink(out / folder)}. Choose another '
+                            'folder.')
     write_atomic(lists / 'train.txt', ''.join(f'{table.names[row]}\n' for row in rows))
 
 

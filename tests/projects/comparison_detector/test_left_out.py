@@ -91,6 +91,40 @@ def test_what_cannot_be_prepared(voc, tmp_path, capsys):
     assert 'images without it: 4' in capsys.readouterr().out
 
 
+def test_a_preparation_leaves_alone_what_is_not_its_own(voc, tmp_path):
+    out = tmp_path / 'out'
+    with pytest.raises(DataError, match='too few'):
+        prepare_subset(voc, out, 6, per_class=3)
+    assert not out.exists() and len(list((voc / 'JPEGImages').iterdir())) == 7
+    prepare_left_out(voc, out, 'Platelets', per_class=2)
+    before = (out / 'set/ImageSets/Main/train.txt').read_bytes()
+    for change in (dict(per_class=1), dict(per_class=2, seed=1)):
+        with pytest.raises(DataError, match='another preparation'):
+            prepare_left_out(voc, out, 'Platelets', **change)
+    with pytest.raises(DataError, match='another preparation'):
+        prepare_subset(voc, out, 6, per_class=2)
+    assert (out / 'set/ImageSets/Main/train.txt').read_bytes() == before
+    with pytest.raises(DataError, match='folder of its source'):
+        prepare_left_out(voc, voc / 'new', 'Platelets', per_class=2)
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'notes.txt').touch()
+    with pytest.raises(DataError, match=r'notes\.txt'):
+        prepare_left_out(voc, tmp_path / 'mine', 'Platelets', per_class=2)
+    assert [file.name for file in (tmp_path / 'mine').iterdir()] == ['notes.txt']
+
+
+def test_links_into_another_set_are_not_taken(voc, tmp_path):
+    """As a folder has that was prepared before it told what from."""
+    out = tmp_path / 'out'
+    prepare_left_out(voc, out, 'Platelets', per_class=2)
+    (out / 'prepared.json').unlink()
+    prepare_left_out(voc, out, 'Platelets', per_class=2)
+    (out / 'prepared.json').unlink()
+    voc.rename(tmp_path / 'moved')
+    with pytest.raises(DataError, match='another set'):
+        prepare_left_out(tmp_path / 'moved', out, 'Platelets', per_class=2)
+
+
 def test_precision_by_chance():
     """Of ten boxes that hit and ten that do not, in any order, about every second is a hit."""
     boxes = np.arange(20)[:, None] * 50. + [[0, 0, 20, 20]]
@@ -138,6 +172,19 @@ def test_logits_of_given_regions_are_those_that_predictions_come_from(build):
 
 
 # --- the tables
+
+
+@pytest.mark.parametrize('options, text', [
+    (['--data', '{folder}'], 'bccd'), (['--data', '{folder}', '--try', '0'], '--try'), ([], '--data'),
+    (['--data', '{folder}/b', '--rows', 'plain, 21*'], 'plain, 20 images'),
+    (['--data', '{folder}/b', '--runs', 'sed 0'], 'seed 0'), (['--data', '{folder}/b', '--tables', 'new'], '--tables')])
+def test_a_wrong_option_is_told_before_any_training(options, text, tmp_path, capsys):
+    (tmp_path / 'b' / 'bccd').mkdir(parents=True)
+    with pytest.raises(SystemExit) as end:
+        script('tables').main([*[each.format(folder=tmp_path) for each in options], '--work', str(tmp_path / 'work')])
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and text in said and said.count('\n') == 1
+    assert not (tmp_path / 'work').exists()
 
 
 def test_tables_are_described_and_shortened(tmp_path):
