@@ -81,8 +81,7 @@ def adapt(config: Config | str | Path, checkpoint: str | Path, out: str | Path, 
         files |= {name: [str(listed.root / file) for file in chosen] for name, chosen in listed.files.items()}
     meta['dataset_meta'] = {**meta.get('dataset_meta', {}), 'classes': tuple(classes)}
     meta['dataset_meta'].pop('palette', None)  # has a colour for each old class
-    meta['references'] = {'root': str(references) if references else meta.get('references', {}).get('root', ''),
-                          'files': files}
+    meta['references'] = {'root': '', 'files': files}  # of several folders
     meta['adapted_from'] = str(checkpoint)
     content = {key: value for key, value in read.content.items() if key not in _OF_TRAINING}
     write_atomic(out, packed(content | {'meta': meta, 'state_dict': weights}))

@@ -151,6 +151,24 @@ def test_exchanged_and_added(no_references, trained, others, image, tmp_path):
     assert max(record['labels']) == 3
 
 
+def test_reference_files_are_told_after_several_adaptations(no_references, trained, others, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [tmp_path / f'{number}.pth' for number in range(3)]
+    adapt(no_references, trained / 'epoch_1.pth', names[0], references=others.name, device='cpu')
+    adapt(no_references, names[0], names[1], rename={'blast': 'x'}, device='cpu')
+    (others / 'blast').rename(tmp_path / 'RBC')
+    (tmp_path / 'more').mkdir()
+    (tmp_path / 'RBC').rename(tmp_path / 'more' / 'RBC')
+    adapt(no_references, names[1], names[2], references='more', device='cpu')
+    old = Checkpoint.read(trained / 'epoch_1.pth').meta['references']
+    told = Checkpoint.read(names[2]).meta['references']
+    found = {name: [Path(told['root'], file) for file in files] for name, files in told['files'].items()}
+    assert sorted(found['WBC']) == [Path('others', 'WBC', f'00{number}.png') for number in range(3)]
+    assert sorted(found['RBC']) == [Path('more', 'RBC', f'00{number}.png') for number in range(3)]
+    assert found['Platelets'] == [Path(old['root'], file) for file in old['files']['Platelets']]
+    assert {file.parent for file in found['x']} == {Path('others', 'blast')}
+
+
 def test_the_same_references_give_the_same_prototypes(config, trained, references, tmp_path):
     listed = Checkpoint.read(trained / 'epoch_1.pth').meta['references']
     for name, files in listed['files'].items():
