@@ -154,17 +154,18 @@ def main(argv: list[str] | None = None) -> int:
     from cxrdet.core.errors import CxrdetError
     from cxrdet.core.files import write_atomic
     work, results = args.work.resolve(), RESULTS
+    data = args.data and args.data.resolve()  # before the trainings change the folder
     if args.tried:
         work = work / f'{args.tried}_steps'
         results = shortened(RESULTS, args.tried, work / 'results')
     codes = [0]
     if not args.page:
         from zoo import main as train
-        codes = [train(['--table', name, '--tables', str(results), '--data', str(args.data.resolve()), '--work',
+        codes = [train(['--table', name, '--tables', str(results), '--data', str(data), '--work',
                         str(work), '--rows', args.rows, '--runs', args.runs, '--jobs', str(args.jobs), '--threads',
                         str(args.threads)]) for name in args.tables]
         try:
-            measure_unknown(results, args.data.resolve(), work)
+            measure_unknown(results, data, work)
         except CxrdetError as error:
             print(f'error: {error}', file=sys.stderr)
             codes.append(2)

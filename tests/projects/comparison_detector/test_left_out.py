@@ -187,6 +187,23 @@ def test_a_wrong_option_is_told_before_any_training(options, text, tmp_path, cap
     assert not (tmp_path / 'work').exists()
 
 
+def test_the_data_may_be_named_from_any_folder(tmp_path, monkeypatch):
+    """The trainings change the folder."""
+    import zoo
+    (tmp_path / 'here' / 'data' / 'bccd').mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / 'here')
+    tables, seen = script('tables'), []
+
+    def train(argv):
+        seen.append(Path(argv[argv.index('--data') + 1]))
+        monkeypatch.chdir(tmp_path)
+        return 0
+    monkeypatch.setattr(zoo, 'main', train)
+    monkeypatch.setattr(tables, 'measure_unknown', lambda results, data, work: seen.append(data))
+    assert tables.main(['--data', 'data', '--work', str(tmp_path / 'work'), '--try', '1']) == 0
+    assert set(seen) == {tmp_path / 'here' / 'data'} and len(seen) == 3
+
+
 def test_tables_are_described_and_shortened(tmp_path):
     from zoo import jobs_of, read_table
     tables = script('tables')
