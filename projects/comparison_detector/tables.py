@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / 'results'
 TABLES = ('limited_data', 'new_class')
 LEFT_OUT, TRAINED = 'Platelets', ('twelve reference images', 'comparison by cosine, twelve reference images')
+WITH_ALL = ', 205 images'
 SCORES = ('row', 'run', 'score', 'AUROC', 'low', 'high', 'left_out', 'known')
 for folder in (ROOT, ROOT / 'benchmarks'):
     if str(folder) not in sys.path:
@@ -92,9 +93,14 @@ def page(results: Path) -> str:
         parts += [f'## {described["title"]}', described['text'].strip(),
                   f'Data: {described["data"]}, {described["split"]}.']
         names = [key for key in described['metrics'] if not key.endswith((' low', ' high'))]
-        lines = [[cell['row'], cell['run'], *(_figure(cell['metrics'], key) for key in names), f'{cell["minutes"]:.1f}']
-                 for cell in cells]
-        parts += [table(['row', 'run', *names, 'minutes'], lines)] if lines else ['Not measured yet.']
+        lines = [[cell['row'], cell['run'], *(_figure(cell['metrics'], key) for key in names),
+                  f'{cell["cpu_minutes"]:.1f}' if cell['cpu_minutes'] else ''] for cell in cells]
+        parts += [table(['row', 'run', *names, 'CPU minutes'], lines)] if lines else ['Not measured yet.']
+    trained = [[cell['row'], cell['run'], _figure(cell['metrics'], f'{LEFT_OUT}@0.5')]
+               for cell in read_cells(results, TABLES[0]) if cell['row'].endswith(WITH_ALL)]
+    if trained:
+        parts += [f'For comparison, from the first table: models trained on all images, with {LEFT_OUT}.',
+                  table(['row', 'run', f'{LEFT_OUT}@0.5'], trained)]
     parts += ['## A score for "none of the known classes"',
               f'The detectors of the table above before {LEFT_OUT} were added: AUROC with which a score of a true box '
               'of the validation images tells platelets from RBC and WBC. 0.5 is chance. "distance" is that to the '
