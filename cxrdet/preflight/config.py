@@ -154,13 +154,22 @@ def _follow_bases(path: str, above: tuple[str, ...] = ()) -> None:
 
 
 def parse_cfg_options(options: list[str]) -> dict:
-    """Turn ``['a.b=1', 'c=[x,y]']`` into ``{'a.b': 1, 'c': ['x', 'y']}`` by the rules of MMEngine's ``DictAction``."""
+    """Turn ``['a.b=1', 'c=[x,y]']`` into ``{'a.b': 1, 'c': ['x', 'y']}`` by the rules of MMEngine's ``DictAction``.
+
+    Raises: ConfigError if an option is no ``key=value``, or its value cannot be read.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='+', action=DictAction)
+    found: dict = {}
     for option in options:
         if '=' not in option:
             raise ConfigError(f'--cfg-options {option}: expected key=value, e.g. optim_wrapper.optimizer.lr=0.01')
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--options', nargs='+', action=DictAction)
-    return parser.parse_args(['--options', *options]).options
+        try:
+            found |= parser.parse_args(['--options', option]).options
+        except (AssertionError, RecursionError) as error:  # brackets that do not match, or text before a bracket
+            raise ConfigError(f'--cfg-options {option}: expected a number, a word, or a list or tuple of them, as in '
+                              f'scale=(384,288), with matching brackets. A dict belongs into a config file.') from error
+    return found
 
 
 def merge_options(cfg: Config, options: dict) -> None:

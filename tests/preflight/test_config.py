@@ -60,6 +60,12 @@ def test_cfg_options(options, expected):
     assert parse_cfg_options(options) == expected
 
 
+@pytest.mark.parametrize('option', ["a=[dict(type='CutMix',alpha=1.0)]", 'a=[1,(2,3]', 'a=f(1,2)x,3', 'a=[1,2)x'])
+def test_cfg_options_that_cannot_be_read(option):
+    with pytest.raises(ConfigError, match=r'^--cfg-options a=.*matching brackets'):
+        parse_cfg_options(['b=1', option])
+
+
 @pytest.mark.long
 def test_cfg_options_are_merged(config_file):
     assert load_config(config_file, cfg_options=['model.b.c=[3]']).model.b.c == [3]
