@@ -19,6 +19,7 @@ TABLES = ('limited_data', 'new_class')
 LEFT_OUT, TRAINED = 'Platelets', ('twelve reference images', 'comparison by cosine, twelve reference images')
 WITH_ALL = ', 205 images'
 SCORES = ('row', 'run', 'score', 'AUROC', 'low', 'high', 'left_out', 'known')
+STAGES = ('row', 'run', 'class', 'boxes', 'proposed', 'named')
 for folder in (ROOT, ROOT / 'benchmarks'):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
@@ -39,36 +40,43 @@ def shortened(results: Path, iterations: int, out: Path) -> Path:
     return out
 
 
-def read_scores(results: Path) -> list[dict]:
-    """Lines of ``unknown.csv``, and of ``chance``: what is known of the class left out."""
-    file = results / 'unknown.csv'
+def _lines(file: Path) -> list[dict]:
     if not file.is_file():
         return []
     with file.open(encoding='utf-8', newline='') as stream:
         return list(csv.DictReader(stream))
 
 
-def measure_unknown(results: Path, data: Path, work: Path) -> None:
-    """Measure the scores of every training without the class that is there and has none yet."""
+def measure_left_out(results: Path, data: Path, work: Path) -> None:
+    """Look into every training without the class that is there and was not looked into yet.
+
+    ``unknown.csv``: scores of the class before it was added, and of chance; ``stages.csv``: where it is lost then.
+    """
     from zoo import Zoo, read_table
 
     from cxrdet.analysis.trainings import checkpoint_of
     from cxrdet.core.csv_text import csv_text
     from cxrdet.core.files import write_atomic
     from cxrdet.preflight.config import load_config
-    from projects.comparison_detector.comparison_detector.left_out import unknown_areas
-    lines = read_scores(results)
-    jobs = Zoo('new_class', read_table(results / 'new_class.yml'), data=data, work=work, threads=1).jobs
-    for job in jobs:
-        known = any((line['row'], line['run']) == (job.row, job.run) for line in lines)
-        if known or job.row not in TRAINED or not (job.folder / 'made' / 'model.pth').is_file():
+    from projects.comparison_detector.comparison_detector.left_out import stages, unknown_areas
+    for job in Zoo('new_class', read_table(results / 'new_class.yml'), data=data, work=work, threads=1).jobs:
+        adapted = job.folder / 'made' / 'model.pth'
+        if job.row not in TRAINED or not adapted.is_file():
             continue
         cfg = load_config(job.spec['config'], data_root=data / 'bccd')
-        areas = unknown_areas(cfg, checkpoint_of(job.folder, 'last'), LEFT_OUT)
-        areas.append(dict(score='chance', AUROC=_chance(job.folder / 'predictions.npz'), low='', high='', known='',
-                          left_out=areas[0]['left_out']))
-        lines += [dict(area, row=job.row, run=job.run) for area in areas]
-        write_atomic(results / 'unknown.csv', csv_text([SCORES, *([line[name] for name in SCORES] for line in lines)]))
+        for name, fields in (('unknown', SCORES), ('stages', STAGES)):
+            lines = _lines(results / f'{name}.csv')
+            if any((line['row'], line['run']) == (job.row, job.run) for line in lines):
+                continue
+            if name == 'stages':
+                found = stages(cfg, adapted)
+            else:
+                found = unknown_areas(cfg, checkpoint_of(job.folder, 'last'), LEFT_OUT)
+                found.append(dict(found[0], score='chance', AUROC=_chance(job.folder / 'predictions.npz'), low='',
+                                  high='', known=''))
+            lines += [dict(line, row=job.row, run=job.run) for line in found]
+            rows = [[line[key] for key in fields] for line in lines]
+            write_atomic(results / f'{name}.csv', csv_text([fields, *rows]))
 
 
 def _chance(predictions: Path) -> float:
@@ -106,7 +114,7 @@ def page(results: Path) -> str:
               'of the validation images tells platelets from RBC and WBC. 0.5 is chance. "distance" is that to the '
               'nearest prototype (`unknown_scores` of predictions), "softmax" is 1 less the greatest probability of a '
               'known class, "background" its probability.']
-    scores = read_scores(results)
+    scores = _lines(results / 'unknown.csv')
     lines = [[line['row'], line['run'], line['score'], _interval(line['AUROC'], line['low'], line['high'])]
              for line in scores if line['score'] != 'chance']
     parts += [table(['row', 'run', 'score', 'AUROC'], lines)] if lines else ['Not measured yet.']
@@ -114,6 +122,13 @@ def page(results: Path) -> str:
     if lines:
         parts += [f'Chance: AP@0.5 of {LEFT_OUT} if the boxes that the adapted detector gives that name had scores at '
                   'random.', table(['row', 'run', 'Platelets@0.5 by chance'], lines)]
+    parts += ['## Where the class left out is lost',
+              f'The same detectors after {LEFT_OUT} were added: the share of the true boxes of the validation images '
+              'that a proposal covers with an IoU of at least 0.5, and the share that get their class where the true '
+              'box itself is the region.']
+    lines = [[line['row'], line['run'], line['class'], line['boxes'], f'{float(line["proposed"]):.3f}',
+              f'{float(line["named"]):.3f}'] for line in _lines(results / 'stages.csv')]
+    parts += [table(['row', 'run', 'class', 'boxes', 'proposed', 'named'], lines)] if lines else ['Not measured yet.']
     return '\n\n'.join(parts) + '\n'
 
 
@@ -171,7 +186,7 @@ def main(argv: list[str] | None = None) -> int:
                         str(work), '--rows', args.rows, '--runs', args.runs, '--jobs', str(args.jobs), '--threads',
                         str(args.threads)]) for name in args.tables]
         try:
-            measure_unknown(results, data, work)
+            measure_left_out(results, data, work)
         except CxrdetError as error:
             print(f'error: {error}', file=sys.stderr)
             codes.append(2)

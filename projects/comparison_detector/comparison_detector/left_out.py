@@ -1,5 +1,5 @@
 """A class that was left out of the training: how well a detector tells that its objects are none that it knows."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,9 @@ from mmdet.structures.bbox import bbox2roi
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
+from mmengine.structures import InstanceData
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, install_safe_loader
 from cxrdet.core.bootstrap import percentile_interval
@@ -36,6 +38,48 @@ def region_logits(detector: ComparisonDetector, inputs: Tensor, boxes: list[Tens
     return list(head.bbox_head(features)[0].split([len(own) for own in boxes]))
 
 
+def _images(detector: ComparisonDetector, dataset) -> Iterator[tuple[int, dict, InstanceData]]:
+    """The images of a data set as the detector takes them, and what is true of them."""
+    for number in range(len(dataset)):
+        data = detector.data_preprocessor(pseudo_collate([dataset[number]]), False)
+        yield number, data, data['data_samples'][0].gt_instances
+
+
+@torch.no_grad()
+def stages(config: Config | str | Path, checkpoint: str | Path, *, device: str = 'auto') -> list[dict]:
+    """Where objects are lost: whether they are proposed, and whether they are named once they are.
+
+    Args:
+        config, checkpoint: Of a detector that knows all classes of ``config``'s test set.
+        device: As for :func:`cxrdet.apis.predict`.
+
+    Returns: for each class ``class``, ``boxes`` (their number), ``proposed``, the share of them that a proposal covers
+    with an IoU of at least 0.5, and ``named``, the share that get their class, and not another or the background, where
+    the true box itself is the region.
+
+    Raises: ConfigError, DataError, CheckpointError.
+    """
+    cfg = config.copy() if isinstance(config, Config) else load_config(config)
+    install_safe_loader()
+    read = Checkpoint.read(checkpoint)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
+        set_classes(check_config(cfg), read.needed_classes)
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        detector, classes = build_model(cfg, read, pick_device(device))
+        labels, found = [], []
+        for _, data, truth in _images(detector, dataset):
+            logits, = region_logits(detector, data['inputs'], [truth.bboxes])
+            proposals, = detector.rpn_head.predict(detector.extract_feat(data['inputs']), data['data_samples'],
+                                                   rescale=False)
+            covered = box_iou(truth.bboxes, proposals.bboxes).amax(dim=1) >= 0.5
+            labels.append(truth.labels.cpu().numpy())
+            found.append(torch.stack([covered, logits.argmax(dim=1) == truth.labels], dim=1).cpu().numpy())
+    labels, found = np.concatenate(labels), np.concatenate(found)
+    return [{'class': name, 'boxes': int((labels == label).sum()),
+             **dict(zip(('proposed', 'named'), found[labels == label].mean(axis=0).tolist()))}
+            for label, name in enumerate(classes) if (labels == label).any()]
+
+
 @torch.no_grad()
 def unknown_areas(config: Config | str | Path, checkpoint: str | Path, left_out: str, *, samples: int = 1000,
                   device: str = 'auto') -> list[dict]:
@@ -55,20 +99,18 @@ def unknown_areas(config: Config | str | Path, checkpoint: str | Path, left_out:
 
     Raises: ConfigError if the model knows the class, or the test set does not; DataError, CheckpointError.
     """
-    cfg = config.copy() if isinstance(config, Config) else load_config(config)
     install_safe_loader()
     read = Checkpoint.read(checkpoint)
     if left_out in read.needed_classes:
         raise ConfigError(f'{checkpoint}: the model was trained on "{left_out}": it is not left out.')
+    cfg = config.copy() if isinstance(config, Config) else load_config(config)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
         check_choice('the class left out', left_out, dataset.metainfo['classes'])
         set_classes(check_config(cfg), read.needed_classes)
         detector, _ = build_model(cfg, read, pick_device(device))
         scores, labels, images = [], [], []
-        for number in range(len(dataset)):
-            data = detector.data_preprocessor(pseudo_collate([dataset[number]]), False)
-            truth = data['data_samples'][0].gt_instances
+        for number, data, truth in _images(detector, dataset):
             logits, = region_logits(detector, data['inputs'], [truth.bboxes])
             likely = logits.softmax(dim=1)
             distance = detector.heads[0].fc_cls.distances(logits)

@@ -1,6 +1,7 @@
 """A class left out: what is prepared for the training, and the scores that tell its objects."""
 import csv
 import importlib.util
+import json
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import torch
 
 from cxrdet.core.errors import ConfigError, DataError
 from cxrdet.preflight.config import load_config
+from projects.comparison_detector.comparison_detector import left_out
 from projects.comparison_detector.comparison_detector.left_out import precision_by_chance, region_logits, unknown_areas
 from projects.comparison_detector.comparison_detector.training_sets import prepare_left_out, prepare_subset
 
@@ -159,6 +161,30 @@ def test_scores_of_objects_of_a_class_left_out(config, without_platelets, cell_p
         unknown_areas(cfg, without_platelets, 'Blast', device='cpu')
 
 
+def test_stages_at_which_objects_are_lost(config, build, cell_phantoms, tmp_path, monkeypatch):
+    """All are proposed, moved by a third of their width, an IoU of 1/2; platelets by half, 1/3. All are named RBC."""
+    model = build()
+    model.load_references(('RBC', 'WBC', 'Platelets'))
+    model.refresh_prototypes()
+    torch.save({'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'classes': ('RBC', 'WBC', 'Platelets')}}},
+               tmp_path / 'three.pth')
+
+    def propose(self, levels, samples, rescale):
+        truth = samples[0].gt_instances
+        boxes = truth.bboxes.tensor if hasattr(truth.bboxes, 'tensor') else truth.bboxes
+        moved = (boxes[:, 2] - boxes[:, 0]) * torch.where(truth.labels == 2, 0.5, 0.32)
+        return [type(truth)(bboxes=boxes + torch.stack([moved, moved * 0] * 2, dim=1))]
+
+    monkeypatch.setattr(type(model.rpn_head), 'predict', propose)
+    monkeypatch.setattr(left_out, 'region_logits', lambda detector, inputs, boxes: [
+        torch.tensor([[2., 0, 1, 0]]).repeat(len(own), 1) for own in boxes])
+    found = left_out.stages(load_config(config, data_root=cell_phantoms), tmp_path / 'three.pth', device='cpu')
+    boxes = json.loads((cell_phantoms / 'annotations' / 'val.json').read_text())['annotations']
+    assert sum(line['boxes'] for line in found) == len(boxes)
+    assert [(line['class'], line['proposed'], line['named']) for line in found] == [
+        ('RBC', 1, 1), ('WBC', 1, 0), ('Platelets', 0, 0)]
+
+
 def test_logits_of_given_regions_are_those_that_predictions_come_from(build):
     model = build().eval()
     model.load_references(('RBC', 'WBC', 'Platelets'))
@@ -199,7 +225,7 @@ def test_the_data_may_be_named_from_any_folder(tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         return 0
     monkeypatch.setattr(zoo, 'main', train)
-    monkeypatch.setattr(tables, 'measure_unknown', lambda results, data, work: seen.append(data))
+    monkeypatch.setattr(tables, 'measure_left_out', lambda results, data, work: seen.append(data))
     assert tables.main(['--data', 'data', '--work', str(tmp_path / 'work'), '--try', '1']) == 0
     assert set(seen) == {tmp_path / 'here' / 'data'} and len(seen) == 3
 
@@ -224,7 +250,7 @@ def test_tables_are_described_and_shortened(tmp_path):
 def test_the_page_of_what_was_measured(tmp_path):
     tables = script('tables')
     results = tables.shortened(tables.RESULTS, 2, tmp_path)
-    assert tables.page(results).count('Not measured yet.') == 3
+    assert tables.page(results).count('Not measured yet.') == 4
     (results / 'unknown.csv').write_text(
         'row,run,score,AUROC,low,high,left_out,known\ntwelve reference images,seed 0,distance,0.75,0.5,1,83,9\n'
         'twelve reference images,seed 0,chance,0.125,,,83,\n')
