@@ -54,8 +54,8 @@ def stages(config: Config | str | Path, checkpoint: str | Path, *, device: str =
         device: As for :func:`cxrdet.apis.predict`.
 
     Returns: for each class ``class``, ``boxes`` (their number), ``proposed``, the share of them that a proposal covers
-    with an IoU of at least 0.5, and ``named``, the share that get their class, and not another or the background, where
-    the true box itself is the region.
+    with an IoU of at least 0.5; where the true box itself is the region, ``nearest``, the share whose best class is
+    theirs, and ``named``, the share of which it also beats the background.
 
     Raises: ConfigError, DataError, CheckpointError.
     """
@@ -73,10 +73,11 @@ def stages(config: Config | str | Path, checkpoint: str | Path, *, device: str =
                                                    rescale=False)
             covered = box_iou(truth.bboxes, proposals.bboxes).amax(dim=1) >= 0.5
             labels.append(truth.labels.cpu().numpy())
-            found.append(torch.stack([covered, logits.argmax(dim=1) == truth.labels], dim=1).cpu().numpy())
+            best = [scores.argmax(dim=1) == truth.labels for scores in (logits[:, :-1], logits)]
+            found.append(torch.stack([covered, *best], dim=1).cpu().numpy())
     labels, found = np.concatenate(labels), np.concatenate(found)
     return [{'class': name, 'boxes': int((labels == label).sum()),
-             **dict(zip(('proposed', 'named'), found[labels == label].mean(axis=0).tolist()))}
+             **dict(zip(('proposed', 'nearest', 'named'), found[labels == label].mean(axis=0).tolist()))}
             for label, name in enumerate(classes) if (labels == label).any()]
 
 

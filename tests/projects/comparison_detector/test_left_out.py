@@ -176,13 +176,17 @@ def test_stages_at_which_objects_are_lost(config, build, cell_phantoms, tmp_path
         return [type(truth)(bboxes=boxes + torch.stack([moved, moved * 0] * 2, dim=1))]
 
     monkeypatch.setattr(type(model.rpn_head), 'predict', propose)
+    background = 0.
     monkeypatch.setattr(left_out, 'region_logits', lambda detector, inputs, boxes: [
-        torch.tensor([[2., 0, 1, 0]]).repeat(len(own), 1) for own in boxes])
+        torch.tensor([[2., 0, 1, background]]).repeat(len(own), 1) for own in boxes])
     found = left_out.stages(load_config(config, data_root=cell_phantoms), tmp_path / 'three.pth', device='cpu')
     boxes = json.loads((cell_phantoms / 'annotations' / 'val.json').read_text())['annotations']
     assert sum(line['boxes'] for line in found) == len(boxes)
-    assert [(line['class'], line['proposed'], line['named']) for line in found] == [
-        ('RBC', 1, 1), ('WBC', 1, 0), ('Platelets', 0, 0)]
+    assert [tuple(line[key] for key in ('class', 'proposed', 'nearest', 'named')) for line in found] == [
+        ('RBC', 1, 1, 1), ('WBC', 1, 0, 0), ('Platelets', 0, 0, 0)]
+    background = 3.
+    found = left_out.stages(load_config(config, data_root=cell_phantoms), tmp_path / 'three.pth', device='cpu')
+    assert [(line['nearest'], line['named']) for line in found] == [(1, 0), (0, 0), (0, 0)]
 
 
 def test_logits_of_given_regions_are_those_that_predictions_come_from(build):
