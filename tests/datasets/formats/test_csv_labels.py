@@ -142,7 +142,7 @@ def test_faults_of_several_kinds_come_together_in_order(write, tmp_path):
     first, *others = str(error.value).splitlines()
     assert f'metadata.csv: line 3: no such image file: {tmp_path}/b.jpg.' in first
     assert [line.strip() for line in others] == [
-        'line 4: label "ash" is no class of the label2id file. Did you mean "asch"?.',
+        'line 4: label "ash" is no class of the label2id file. Did you mean "asch"?',
         'line 4: "a.jpg" is listed before, in line 2, with another label.',
         f'line 5: the image file is empty (0 bytes): {tmp_path}/hollow.jpg.']
 
