@@ -168,7 +168,7 @@ def parse_cfg_options(options: list[str]) -> dict:
             found |= parser.parse_args(['--options', option]).options
         except (AssertionError, RecursionError) as error:  # brackets that do not match, or text before a bracket
             raise ConfigError(f'--cfg-options {option}: expected a number, a word, or a list or tuple of them, as in '
-                              f'scale=(384,288), with matching brackets. A dict belongs into a config file.') from error
+                              'scale=(384,288), with matching brackets. A dict belongs into a config file.') from error
     return found
 
 

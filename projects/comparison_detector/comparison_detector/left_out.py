@@ -25,15 +25,14 @@ from cxrdet.preflight.config import load_config
 from .detector import ComparisonDetector
 
 
-def region_logits(detector: ComparisonDetector, inputs: Tensor, boxes: list[Tensor]) -> list[Tensor]:
+def region_logits(detector: ComparisonDetector, levels: Sequence[Tensor], boxes: list[Tensor]) -> list[Tensor]:
     """Logits (N_i, C + 1) of given regions, the background last.
 
     Args:
-        inputs: (B, 3, H, W) as the data preprocessor gives it.
+        levels: of the pyramid, each (B, C, H, W), as ``extract_feat`` gives them.
         boxes: for each image (N_i, 4) xyxy in its pixels.
     """
     head = detector.roi_head
-    levels = detector.extract_feat(inputs)
     features = head.bbox_roi_extractor(levels[:head.bbox_roi_extractor.num_inputs], bbox2roi(boxes))
     return list(head.bbox_head(features)[0].split([len(own) for own in boxes]))
 
@@ -68,9 +67,9 @@ def stages(config: Config | str | Path, checkpoint: str | Path, *, device: str =
         detector, classes = build_model(cfg, read, pick_device(device))
         labels, found = [], []
         for _, data, truth in _images(detector, dataset):
-            logits, = region_logits(detector, data['inputs'], [truth.bboxes])
-            proposals, = detector.rpn_head.predict(detector.extract_feat(data['inputs']), data['data_samples'],
-                                                   rescale=False)
+            levels = detector.extract_feat(data['inputs'])
+            logits, = region_logits(detector, levels, [truth.bboxes])
+            proposals, = detector.rpn_head.predict(levels, data['data_samples'], rescale=False)
             covered = box_iou(truth.bboxes, proposals.bboxes).amax(dim=1) >= 0.5
             labels.append(truth.labels.cpu().numpy())
             best = [scores.argmax(dim=1) == truth.labels for scores in (logits[:, :-1], logits)]
@@ -112,7 +111,7 @@ def unknown_areas(config: Config | str | Path, checkpoint: str | Path, left_out:
         detector, _ = build_model(cfg, read, pick_device(device))
         scores, labels, images = [], [], []
         for number, data, truth in _images(detector, dataset):
-            logits, = region_logits(detector, data['inputs'], [truth.bboxes])
+            logits, = region_logits(detector, detector.extract_feat(data['inputs']), [truth.bboxes])
             likely = logits.softmax(dim=1)
             distance = detector.heads[0].fc_cls.distances(logits)
             scores.append(torch.stack([distance, 1 - likely[:, :-1].amax(dim=1), likely[:, -1]], dim=1).cpu().numpy())

@@ -177,7 +177,7 @@ def test_stages_at_which_objects_are_lost(config, build, cell_phantoms, tmp_path
 
     monkeypatch.setattr(type(model.rpn_head), 'predict', propose)
     background = 0.
-    monkeypatch.setattr(left_out, 'region_logits', lambda detector, inputs, boxes: [
+    monkeypatch.setattr(left_out, 'region_logits', lambda detector, levels, boxes: [
         torch.tensor([[2., 0, 1, background]]).repeat(len(own), 1) for own in boxes])
     found = left_out.stages(load_config(config, data_root=cell_phantoms), tmp_path / 'three.pth', device='cpu')
     boxes = json.loads((cell_phantoms / 'annotations' / 'val.json').read_text())['annotations']
@@ -195,8 +195,8 @@ def test_logits_of_given_regions_are_those_that_predictions_come_from(build):
     model.refresh_prototypes()
     inputs, box = torch.randn(2, 3, 64, 64), torch.tensor([[4., 4, 40, 40]])
     with torch.no_grad():
-        both = region_logits(model, inputs, [box, torch.cat([box, box + 10])])
-        alone, = region_logits(model, inputs[1:], [box])
+        both = region_logits(model, model.extract_feat(inputs), [box, torch.cat([box, box + 10])])
+        alone, = region_logits(model, model.extract_feat(inputs[1:]), [box])
     assert [len(logits) for logits in both] == [1, 2]
     torch.testing.assert_close(both[1][:1], alone, rtol=1e-3, atol=1e-4)
 
