@@ -8,5 +8,5 @@ _base_ = [
     './_base_/backbones/efficientnet_lite0.py'
 ]
 data_preprocessor = {{_base_.backbone_preprocessor}}
-model = dict(backbone={{_base_.classifier_backbone}}, head=dict(in_channels=1280))
+model = dict(backbone={{_base_.classifier_backbone}}, head=dict(in_channels=1280, dropout=0.5))
 train_dataloader = dict(batch_size=16)
