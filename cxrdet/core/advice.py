@@ -51,6 +51,11 @@ _ANCHORS = Switch('setting', 'model.rpn_head.anchor_generator.scales', "anchors 
 _NO_PROBABILITY = Switch('tool', 'cxrdet predict', 'choose --score-thr by precision and recall, and do not read '
                          'scores as probabilities')
 _ROI_FOCAL = 'bccd_ablation', 'FPN, focal and GIoU loss'
+_LITE = 'starts from ImageNet weights that come with pip, without a GPU or network: cxrdet[weights]'
+_LITE_CELL = Switch('config', 'faster_rcnn_bifpn_lite0_cell', _LITE,
+                    measured=('bccd_lite', 'Lite0, BiFPN, 12 epochs'))
+_LITE_FILMS = Switch('config', 'efficientnet_lite0_nih_160', _LITE)
+_LITE_CROPS = Switch('config', 'efficientnet_lite0_csv', _LITE)
 _ENSEMBLE = Switch('tool', 'cxrdet test', '--ensemble averages several models, which makes them less overconfident')
 _DATA: dict[str, tuple[Switch, ...]] = {  # for every task
     'low_quality': (
@@ -67,8 +72,9 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
     'overfit': (
         Switch('mod', '+albumentations', 'the augmentation preset: shift, scale, rotation, '
                'colour, blur and noise', measured=('bccd_ablation', 'FPN, albumentations preset')), _DECAY,
-        _EARLY_STOP, Switch('tool', 'cxrdet balance-data', 'adds augmented copies and background images')),
+        _EARLY_STOP, _LITE_CELL, Switch('tool', 'cxrdet balance-data', 'adds augmented copies and background images')),
     'underfit': (_CURVES, _EPOCHS, _RATE,
+                 _LITE_CELL,
                  Switch('config', 'configs/faster_rcnn_bifpn_cell.py', 'a larger model, from ImageNet weights')),
     'imbalance': (
         Switch('mod', '+balanced', 'repeats images of rare classes '
@@ -119,10 +125,10 @@ _BALANCED = 'nih_779', 'DenseNet, class-balanced sampling'
 _MULTI_LABEL: dict[str, tuple[Switch, ...]] = {
     'overfit': (
         Switch('plugin', 'cxrdet.ChestAugment', 'shifts, turns and zooms as resnet18_nih_128 does'), _DECAY,
-        _STOP, _BEST, Switch('config', 'resnet34_nih_frozen', 'pretrained weights that stay as they are'),
+        _STOP, _BEST, _LITE_FILMS, Switch('config', 'resnet34_nih_frozen', 'pretrained weights that stay as they are'),
         Switch('config', 'densenet121_nih_unfreeze', 'pretrained weights, unfrozen step by step')),
     'underfit': (
-        _CURVES, _EPOCHS, _RATE,
+        _CURVES, _EPOCHS, _RATE, _LITE_FILMS,
         Switch('config', 'configs/densenet121_nih.py', 'a larger model, from pretrained weights'),
         Switch('config', 'densenet_tiny_unaugmented_nih_128', 'without augmentation, to see what it costs',
                measured=('nih_779', 'DenseNet, no augmentation'))),
@@ -164,9 +170,9 @@ _SINGLE_LABEL: dict[str, tuple[Switch, ...]] = {
         Switch('config', 'configs/_base_/datasets/csv_crops_64.py', 'its train_pipeline has random crops, all eight '
                'orientations, and CutMix'),
         Switch('setting', 'model.head.dropout', 'more dropout before the classifier', 'configs/resnet18_csv.py'),
-        _DECAY, _STOP, _BEST),
+        _DECAY, _STOP, _BEST, _LITE_CROPS),
     'underfit': (
-        _CURVES, _EPOCHS, _RATE,
+        _CURVES, _EPOCHS, _RATE, _LITE_CROPS,
         Switch('config', 'configs/resnet18_csv.py', 'from pretrained weights'), _IMG_SIZE),
     'imbalance': (_EVENLY,), 'weak_class': (_CHECK, _EVENLY, _IMG_SIZE),
     'confusion': (

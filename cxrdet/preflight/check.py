@@ -442,8 +442,10 @@ def _untold_sigmoids(found: Examined) -> Iterator[str]:
 
 def advice_before_training(found: Examined) -> Iterator[str]:
     """What is no error and yet seldom meant: a focal loss of regions whose scores start at 0.5, not at RetinaNet's
-    0.01, for which the head needs a predictor of its own; pixels that are not as pretrained weights expect them."""
+    0.01, for which the head needs a predictor of its own; pixels that are not as pretrained weights expect them; rates
+    of parts that a schedule makes equal."""
     yield from _pixels_of_pretrained(found)
+    yield from _equal_rates(found)
     for part in found.parts:
         head = found.around(part) if part.is_a('RoIFocalLoss', 'OHEMLoss') else None
         inner = [own for own in found.parts if own.path in (part.path, f'{part.path}.loss')]
@@ -452,6 +454,19 @@ def advice_before_training(found: Examined) -> Iterator[str]:
             yield (f'{head.path}.cls_predictor_cfg: scores start at 0.5 here, so that the first steps '
                    "learn from the background; cls_predictor_cfg=dict(type='cxrdet.PriorLinear') starts them at 0.01, "
                    'as in RetinaNet (prior=0.5 in it: as it is)')
+
+
+def _equal_rates(found: Examined) -> Iterator[str]:
+    """Multiplied rates under MMEngine's OneCycleLR, which sets the rate of every group of parameters to ``eta_max``."""
+    paramwise = (found.cfg.get('optim_wrapper') or {}).get('paramwise_cfg') or {}
+    multiplied = any(node[key] != 1 for node in walk(paramwise) for key in node
+                     if key.endswith(('lr_mult', 'layer_decay_rate')))
+    for part in found.parts:
+        if multiplied and part.top == 'param_scheduler' and part.is_a('OneCycleLR') \
+                and not isinstance(part.cfg.get('eta_max'), (list, tuple)):
+            yield (f'{part.path}: OneCycleLR gives all parameters the rate eta_max, so that the multiplied rates of '
+                   'optim_wrapper.paramwise_cfg have no effect. LinearLR and CosineAnnealingLR keep them; see '
+                   'cpu_finetune_12e.py in configs/_base_/schedules')
 
 
 def _pixels_of_pretrained(found: Examined) -> Iterator[str]:

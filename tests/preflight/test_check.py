@@ -7,8 +7,9 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, PARAM_SCHEDULERS
 from torch import nn
 
 from cxrdet.core.errors import ConfigError
@@ -572,6 +573,33 @@ def test_pixels_of_a_classifier_and_of_a_student():
     cfg.model.student.data_preprocessor.std = [1., 1., 1.]
     line, = advice_before_training(examine(cfg))
     assert line.startswith('model.student.data_preprocessor: model.student.backbone.init_cfg loads')
+
+
+@pytest.mark.parametrize(('paramwise', 'schedule', 'lost'), [
+    (dict(custom_keys=dict(a=dict(lr_mult=0.1))), dict(type='OneCycleLR', eta_max=1e-3, total_steps=9), True),
+    (dict(layer_decay_rate=0.7), dict(type='OneCycleLR', eta_max=1e-3, total_steps=9), True),
+    (dict(custom_keys=dict(a=dict(decay_mult=0.))), dict(type='OneCycleLR', eta_max=1e-3, total_steps=9), False),
+    (dict(custom_keys=dict(a=dict(lr_mult=1.))), dict(type='OneCycleLR', eta_max=1e-3, total_steps=9), False),
+    (dict(custom_keys=dict(a=dict(lr_mult=0.1))), dict(type='OneCycleLR', eta_max=[1e-4, 1e-3], total_steps=9), False),
+    (dict(custom_keys=dict(a=dict(lr_mult=0.1))), dict(type='CosineAnnealingLR', T_max=9), False)])
+def test_multiplied_rates_that_one_cycle_makes_equal(paramwise, schedule, lost):
+    cfg = Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.), paramwise_cfg=paramwise),
+                      param_scheduler=[schedule]))
+    told = list(advice_before_training(examine(cfg)))
+    begin = 'param_scheduler.0: OneCycleLR gives all parameters the rate eta_max'
+    assert [line.startswith(begin) for line in told] == [True] * lost
+
+
+def test_one_cycle_does_make_rates_equal():
+    """MMEngine itself, of which the advice speaks."""
+    groups = [dict(params=[torch.nn.Parameter(torch.zeros(1))], lr=rate) for rate in (0.1, 1.)]
+    rates = {}
+    for name, schedule in (('one', dict(type='OneCycleLR', eta_max=1., total_steps=9)),
+                           ('cosine', dict(type='CosineAnnealingLR', T_max=9))):
+        optimizer = torch.optim.SGD([dict(group) for group in groups])
+        PARAM_SCHEDULERS.build(dict(schedule, optimizer=optimizer))
+        rates[name] = [group['lr'] for group in optimizer.param_groups]
+    assert rates['one'][0] == rates['one'][1] and rates['cosine'] == [0.1, 1.]
 
 
 @pytest.mark.long
