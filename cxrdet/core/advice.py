@@ -73,8 +73,7 @@ _DETECTION: dict[str, tuple[Switch, ...]] = {
         Switch('mod', '+albumentations', 'the augmentation preset: shift, scale, rotation, '
                'colour, blur and noise', measured=('bccd_ablation', 'FPN, albumentations preset')), _DECAY,
         _EARLY_STOP, _LITE_CELL, Switch('tool', 'cxrdet balance-data', 'adds augmented copies and background images')),
-    'underfit': (_CURVES, _EPOCHS, _RATE,
-                 _LITE_CELL,
+    'underfit': (_CURVES, _EPOCHS, _RATE, _LITE_CELL,
                  Switch('config', 'configs/faster_rcnn_bifpn_cell.py', 'a larger model, from ImageNet weights')),
     'imbalance': (
         Switch('mod', '+balanced', 'repeats images of rare classes '
