@@ -77,9 +77,10 @@ def test_on_bccd(tool, real_data, tmp_path):
 
 @pytest.mark.parametrize('recipe', ['efficientnet_lite0_csv', 'efficientnet_lite0_csv+linear_probe'])
 def test_a_classifier_of_one_label(tool, images, tmp_path, packaged, recipe):
-    """Its batch norms learn, but for a linear probe, which leaves the backbone as it was and moves the head."""
+    """The stem stays, the last stages and their batch norms learn; a linear probe leaves the backbone as it was."""
     after = train(tool, recipe, images, tmp_path, 'max_epochs=1', 'img_size=32', 'batch_size=3')
-    same = torch.equal(after['backbone.layers.0.conv.weight'], packaged['_conv_stem.weight'])
+    assert torch.equal(after['backbone.layers.0.conv.weight'], packaged['_conv_stem.weight'])
+    same = torch.equal(after['backbone.layers.6.conv.weight'], packaged['_conv_head.weight'])
     kept = torch.equal(after['backbone.layers.6.bn.running_mean'], packaged['_bn1.running_mean'])
     assert (same, kept) == (('linear_probe' in recipe, ) * 2)
     assert after['head.fc.weight'].shape == (3, 1280)
@@ -92,7 +93,8 @@ def test_a_classifier_of_findings_in_steps(tool, images, tmp_path, packaged):
                   'param_scheduler.0.end=1', 'train_dataloader.batch_size=8')
     record, = (line for line in read_history(tmp_path) if 'multi-label/AUROC_mean' in str(line))
     assert (tmp_path / 'iter_3.pth').is_file() and record
-    assert not torch.equal(after['backbone.layers.0.conv.weight'], packaged['_conv_stem.weight'])
+    assert torch.equal(after['backbone.layers.0.conv.weight'], packaged['_conv_stem.weight'])
+    assert not torch.equal(after['backbone.layers.6.conv.weight'], packaged['_conv_head.weight'])
 
 
 def test_from_scratch_needs_no_package(tool, images, tmp_path, monkeypatch):
