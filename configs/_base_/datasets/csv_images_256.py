@@ -1,4 +1,4 @@
-"""The images of csv_images.py at 256 px, three of five batches mixed, for fine-tuning small networks on a few CPU cores."""
+"""The images of csv_images.py at 256 px, three of five batches mixed, to fine-tune small networks on CPUs."""
 _base_ = './csv_images.py'
 img_size = 256
 
