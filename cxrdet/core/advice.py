@@ -54,7 +54,7 @@ _ROI_FOCAL = 'bccd_ablation', 'FPN, focal and GIoU loss'
 _LITE = 'starts from ImageNet weights that come with pip, without a GPU or network: cxrdet[weights]'
 _LITE_CELL = Switch('config', 'faster_rcnn_bifpn_lite0_cell', _LITE,
                     measured=('bccd_lite', 'Lite0, BiFPN, 12 epochs'))
-_LITE_FILMS = Switch('config', 'efficientnet_lite0_nih_160', _LITE)
+_LITE_FILMS = Switch('config', 'efficientnet_lite0_nih_160', _LITE, measured=('nih_lite', 'Lite0'))
 _LITE_CROPS = Switch('config', 'efficientnet_lite0_csv', _LITE)
 _ENSEMBLE = Switch('tool', 'cxrdet test', '--ensemble averages several models, which makes them less overconfident')
 _DATA: dict[str, tuple[Switch, ...]] = {  # for every task
