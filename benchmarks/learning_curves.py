@@ -51,7 +51,7 @@ def points(cells: list[dict], metric: str) -> list[Point]:
 def section(curves: dict[str, list[Point]]) -> str:
     """The generated part of the page, between the markers."""
     lines = [[name, point.images, *(_figure(getattr(point, kind)) for kind in KINDS),
-              f'{mean(point.pretrained) - mean(point.random):+.3f}' if point.pretrained and point.random else '']
+              f'{round(mean(point.pretrained) - mean(point.random), 3) + 0:+.3f}' if point.pretrained and point.random else '']
              for name, curve in curves.items() for point in curve]
     if not lines:
         return 'Not measured yet: `python benchmarks/learning_curves.py --data DATA` makes table and plot.'
@@ -105,8 +105,8 @@ def write_page() -> None:
     """Bring page and plot up to date."""
     curves = read_curves()
     write_atomic(PAGE, page(PAGE.read_text(encoding='utf-8'), curves))
-    if any(curves.values()):
-        plot(curves, PLOT)
+    if measured := {name: curve for name, curve in curves.items() if curve}:
+        plot(measured, PLOT)
 
 
 def main(argv: list[str] | None = None) -> int:
