@@ -51,7 +51,7 @@ def points(cells: list[dict], metric: str) -> list[Point]:
 def section(curves: dict[str, list[Point]]) -> str:
     """The generated part of the page, between the markers."""
     lines = [[name, point.images, *(_figure(getattr(point, kind)) for kind in KINDS),
-              f'{round(mean(point.pretrained) - mean(point.random), 3) + 0:+.3f}' if point.pretrained and point.random else '']
+              _difference(point) if point.pretrained and point.random else '']
              for name, curve in curves.items() for point in curve]
     if not lines:
         return 'Not measured yet: `python benchmarks/learning_curves.py --data DATA` makes table and plot.'
@@ -64,6 +64,10 @@ def _figure(values: list[float]) -> str:
     """Mean of the runs, and each of several."""
     each = f' ({", ".join(f"{value:.3f}" for value in values)})' if len(values) > 1 else ''
     return f'{mean(values):.3f}{each}' if values else ''
+
+
+def _difference(point: Point) -> str:
+    return f'{round(mean(point.pretrained) - mean(point.random), 3) + 0:+.3f}'  # + 0: no "-0.000"
 
 
 def page(text: str, curves: dict[str, list[Point]]) -> str:

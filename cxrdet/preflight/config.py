@@ -232,7 +232,8 @@ def expand_shortcuts(cfg: Config, options: dict) -> dict:
         data_shortcuts = dict(img_size=['train_dataloader.dataset.pipeline.1.scale', ...])
 
     Then ``img_size=128`` sets all of them, and the variable; ``shares.val=0.1`` a part of a dict. A place that is given
-    itself keeps that; of two shortcuts the one with fewer places wins, whatever their order. A file for an ``init_cfg`` stands for ``dict(type='Pretrained', checkpoint=file)``.
+    itself keeps that; of two shortcuts the one with fewer places wins, whatever their order. A file for an ``init_cfg``
+    stands for ``dict(type='Pretrained', checkpoint=file)``.
 
     Raises:
         ConfigError: If a place is not in the config.
