@@ -17,11 +17,13 @@ from cxrdet.engine.schedule import check_resumed, hyperparameters, restart_sched
 
 _FOR_THE_FILE = ('Distributed training is not used', 'Hooks will be executed in the following order',
                  'paramwise_options -- ', '"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
+_FROZEN = ' is skipped since its requires_grad=False'  # a line for each parameter of what the config freezes
 
 
 def only_in_file(record: logging.LogRecord) -> bool:
     """Whether a record is one of MMEngine's before the first line that matters: versions, config, order of hooks …"""
-    return record.funcName == '_log_env' or record.getMessage().startswith(_FOR_THE_FILE)
+    message = record.getMessage()
+    return record.funcName == '_log_env' or message.startswith(_FOR_THE_FILE) or message.endswith(_FROZEN)
 
 
 def _raise(record: logging.LogRecord) -> None:

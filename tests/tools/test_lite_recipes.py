@@ -76,14 +76,21 @@ def test_on_bccd(tool, real_data, tmp_path):
 
 
 @pytest.mark.parametrize('recipe', ['efficientnet_lite0_csv', 'efficientnet_lite0_csv+linear_probe'])
-def test_a_classifier_of_one_label(tool, images, tmp_path, packaged, recipe):
-    """The stem stays, the last stages and their batch norms learn; a linear probe leaves the backbone as it was."""
+def test_a_classifier_of_one_label(tool, images, tmp_path, packaged, recipe, capsys):
+    """The stem stays, the last stages and their batch norms learn; a linear probe leaves the backbone as it was.
+
+    What is frozen fills no screen: a line for each parameter stands in the log file alone.
+    """
     after = train(tool, recipe, images, tmp_path, 'max_epochs=1', 'img_size=32', 'batch_size=3')
     assert torch.equal(after['backbone.layers.0.conv.weight'], packaged['_conv_stem.weight'])
     same = torch.equal(after['backbone.layers.6.conv.weight'], packaged['_conv_head.weight'])
     kept = torch.equal(after['backbone.layers.6.bn.running_mean'], packaged['_bn1.running_mean'])
     assert (same, kept) == (('linear_probe' in recipe, ) * 2)
     assert after['head.fc.weight'].shape == (3, 1280)
+    log, = tmp_path.glob('*/*.log')
+    assert 'layers.0.conv.weight is skipped since' in log.read_text()
+    seen = capsys.readouterr()
+    assert 'Saving checkpoint' in seen.out + seen.err and 'is skipped since' not in seen.out + seen.err
 
 
 def test_a_classifier_of_findings_in_steps(tool, images, tmp_path, packaged):
