@@ -51,8 +51,7 @@ def points(cells: list[dict], metric: str) -> list[Point]:
 def section(curves: dict[str, list[Point]]) -> str:
     """The generated part of the page, between the markers."""
     lines = [[name, point.images, *(_figure(getattr(point, kind)) for kind in KINDS),
-              _difference(point) if point.pretrained and point.random else '']
-             for name, curve in curves.items() for point in curve]
+              _difference(point)] for name, curve in curves.items() for point in curve]
     if not lines:
         return 'Not measured yet: `python benchmarks/learning_curves.py --data DATA` makes table and plot.'
     plot = PLOT.relative_to(PAGE.parent)
@@ -67,6 +66,9 @@ def _figure(values: list[float]) -> str:
 
 
 def _difference(point: Point) -> str:
+    """Pretrained minus random, where both are measured."""
+    if not (point.pretrained and point.random):
+        return ''
     return f'{round(mean(point.pretrained) - mean(point.random), 3) + 0:+.3f}'  # + 0: no "-0.000"
 
 
@@ -78,7 +80,8 @@ def page(text: str, curves: dict[str, list[Point]]) -> str:
 
 def read_curves() -> dict[str, list[Point]]:
     """What has been measured, by the name of the images."""
-    return {name: points(read_cells(TABLES, table), metric) for table, (name, metric) in CURVES.items()}
+    return {name: curve for table, (name, metric) in CURVES.items()
+            if (curve := points(read_cells(TABLES, table), metric))}
 
 
 def plot(curves: dict[str, list[Point]], path: Path) -> None:
@@ -109,8 +112,8 @@ def write_page() -> None:
     """Bring page and plot up to date."""
     curves = read_curves()
     write_atomic(PAGE, page(PAGE.read_text(encoding='utf-8'), curves))
-    if measured := {name: curve for name, curve in curves.items() if curve}:
-        plot(measured, PLOT)
+    if curves:
+        plot(curves, PLOT)
 
 
 def main(argv: list[str] | None = None) -> int:

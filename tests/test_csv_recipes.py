@@ -94,6 +94,17 @@ def test_option_by_one_name(option, value, places):
         load_config(HYBRID.replace('.py', f'_{name}.py'), cfg_options=[option])
 
 
+@pytest.mark.parametrize(('options', 'train', 'measured'), [
+    ([], 256, 288), (['img_size=128'], 128, 128), (['img_size=128', 'test_size=144'], 128, 144),
+    (['test_size=144', 'img_size=128'], 128, 144)])
+def test_the_shortcut_with_fewer_places_wins(options, train, measured):
+    """``img_size`` sets all sizes, ``test_size`` those of measuring."""
+    cfg = load_config('efficientnet_lite0_csv', cfg_options=options)
+    assert list(values_at(cfg, [f'train_dataloader.dataset.pipeline.{step}.scale' for step in (1, 2)])) == [train] * 2
+    assert list(values_at(cfg, ['val_dataloader.dataset.pipeline.1.scale', 'test_dataloader.dataset.pipeline.1.scale',
+                                'tta_pipeline.1.scale'])) == [measured] * 3
+
+
 def test_limits_on_the_samples():
     cfg = load_config(HYBRID, train_limit=10, valid_limit=4)
     assert (cfg.train_dataloader.dataset.indices, cfg.val_dataloader.dataset.indices) == (10, 4)

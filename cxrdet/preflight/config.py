@@ -219,8 +219,8 @@ def _of_data(cfg: Config, options: dict) -> dict:
     and may move them.
     """
     offered = offered_shortcuts(cfg)
-    return {name: value for name, value in options.items() if (places := offered.get(name.partition('.')[0]))
-            and any(place.partition('.')[0] in DATALOADERS for place in places)}
+    return {name: value for name, value in options.items()
+            if any(place.partition('.')[0] in DATALOADERS for place in _places(offered, name))}
 
 
 def expand_shortcuts(cfg: Config, options: dict) -> dict:
@@ -239,9 +239,9 @@ def expand_shortcuts(cfg: Config, options: dict) -> dict:
         ConfigError: If a place is not in the config.
     """
     offered, expanded = offered_shortcuts(cfg), {}
-    for name, value in sorted(options.items(), key=lambda one: -len(offered.get(one[0].partition('.')[0], ()))):
-        short, dot, rest = name.partition('.')
-        for place in offered.get(short, ()):
+    for name, value in sorted(options.items(), key=lambda one: -len(_places(offered, one[0]))):
+        _, dot, rest = name.partition('.')
+        for place in _places(offered, name):
             part, _, key = place.rpartition('.')
             if not _has(cfg, part if key == 'init_cfg' else place):
                 raise ConfigError(f'--cfg-options {name}={value}: the config offers it for {place}, which it lacks. '
@@ -251,6 +251,11 @@ def expand_shortcuts(cfg: Config, options: dict) -> dict:
                 replaced = dict(_delete_=True) if _has(cfg, place) else {}
                 expanded[place] = dict(type='Pretrained', checkpoint=value, **replaced)
     return expanded | options
+
+
+def _places(offered: dict[str, list[str]], name: str) -> list[str]:
+    """The places that an option stands for; none if it is no shortcut."""
+    return offered.get(name.partition('.')[0], [])
 
 
 def _has(node: object, place: str) -> bool:

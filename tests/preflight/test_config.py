@@ -152,21 +152,6 @@ def test_keys_that_something_reads_may_be_new(option):
     load_config(LISTED, cfg_options=[option])
 
 
-@pytest.mark.parametrize('options', [['img_size=128', 'test_size=144'], ['test_size=144', 'img_size=128']])
-def test_the_shortcut_with_fewer_places_wins(options):
-    assert _sizes('efficientnet_lite0_csv', options) == [128, 144, 144, 144]
-    assert _sizes('efficientnet_lite0_csv', ['img_size=128']) == [128] * 4
-    assert _sizes('efficientnet_lite0_csv', []) == [256, 288, 288, 288]
-
-
-def _sizes(recipe, options):
-    cfg = load_config(recipe, cfg_options=options)
-    assert cfg.train_dataloader.dataset.pipeline[2].scale == cfg.train_dataloader.dataset.pipeline[1].scale
-    return [pipeline[1].scale for pipeline in (
-        cfg.train_dataloader.dataset.pipeline, cfg.val_dataloader.dataset.pipeline,
-        cfg.test_dataloader.dataset.pipeline, cfg.tta_pipeline)]
-
-
 def test_data_root_as_an_option():
     by_option = load_config(LISTED, cfg_options=['data_root=/elsewhere', 'img_size=32'])
     assert by_option.pretty_text == load_config(LISTED, cfg_options=['img_size=32'], data_root='/elsewhere').pretty_text
