@@ -140,18 +140,43 @@ def set_resume(cfg: Config, resume: bool | str, *, trust: bool = False) -> None:
     found.keep(trust=trust)
 
 
-def _pretrained(cfg: Config) -> Iterator[dict]:
-    return (node for node in walk(cfg.model) if isinstance(node.get('init_cfg'), dict)
-            and node['init_cfg'].get('type') in ('Pretrained', 'cxrdet.ConvertedPretrained'))
+def _pretrained(cfg: Config) -> Iterator[tuple[dict, dict]]:
+    """The parts of the model that load a checkpoint, each with the initialiser that does."""
+    return ((node, init) for node in walk(cfg.model) for init in _initialisers(node) if _loads(init))
+
+
+def _initialisers(node: dict) -> list:
+    given = node.get('init_cfg')
+    return given if isinstance(given, list) else [given]
+
+
+def _loads(init: object) -> bool:
+    return isinstance(init, dict) and _type(init) in ('Pretrained', 'ConvertedPretrained')
+
+
+def _type(part: dict) -> str:
+    """The name of a part's class without its scope."""
+    return str(part.get('type')).rpartition('.')[2]
 
 
 def drop_pretrained(cfg: Config) -> None:
-    """Make the model trainable from random weights."""
+    """Make the model trainable from random weights.
+
+    Raises:
+        ConfigError: If a hook freezes parts of the model, which would then stay random.
+    """
     for node in walk(cfg.model):
         if node.get('pretrained'):  # an older way, which DetectoRS of MMDetection still takes; True in timm's backbones
             node['pretrained'] = False if node['pretrained'] is True else None
-    for node in _pretrained(cfg):
-        node['init_cfg'] = None
+    hooks = {key: cfg.get(key) for key in ('default_hooks', 'custom_hooks')}
+    for hook in walk(hooks):
+        if _type(hook) == 'GradualUnfreezeHook':
+            raise ConfigError('--from-scratch trains all parts of the model, but GradualUnfreezeHook '
+                              f'({place_of(hook, hooks, "")[1:]}) freezes some, which would stay random. Leave one of '
+                              'the two out; +linear_probe brings that hook.')
+    for node, _ in list(_pretrained(cfg)):
+        others = [init for init in _initialisers(node) if not _loads(init)]
+        node['init_cfg'] = others or None
         for part in (node, node.get('backbone') or {}):  # a classifier names the weights, its backbone what is frozen
             if part.get('frozen_stages', -1) >= 0:
                 del part['frozen_stages']
@@ -164,8 +189,8 @@ def drop_pretrained(cfg: Config) -> None:
 def check_pretrained(cfg: Config) -> None:
     """Read every pretrained checkpoint ahead of its model, so that a missing one is known at once."""
     from cxrdet.models.weights import read_weights  # the models take seconds to import
-    for node in _pretrained(cfg):
-        source, stock = node['init_cfg']['checkpoint'], node['init_cfg']['type'] == 'Pretrained'
+    for node, init in _pretrained(cfg):
+        source, stock = init['checkpoint'], _type(init) == 'Pretrained'
         try:
             with reading_ahead():
                 CheckpointLoader.load_checkpoint(source, map_location='cpu') if stock else read_weights(source)
@@ -173,5 +198,5 @@ def check_pretrained(cfg: Config) -> None:
             raise ConfigError(
                 f'The pretrained weights {source} of {node.get("type")} cannot be read: {str(error).rstrip(".")}. '
                 'Without a network, give a local file (--cfg-options '
-                f'{place_of(node, cfg.model, "model")}.init_cfg.checkpoint=FILE.pth), or train from random weights '
+                f'{place_of(init, cfg.model, "model")}.checkpoint=FILE.pth), or train from random weights '
                 'with --from-scratch.') from error

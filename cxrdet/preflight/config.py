@@ -115,6 +115,10 @@ def _unreadable(path: str | Path, error: BaseException) -> ConfigError:
         said = f'expected text in UTF-8, found the byte 0x{error.object[error.start]:02x} at {error.start}.'
     elif suffix in ('.json', '.yaml', '.yml') and not lost:
         said = f'expected a {suffix[1:].upper()} file of names and values: {said}'
+    elif 'Duplicate key' in said:
+        doubled = sorted(re.findall(r"'(\w+)'", said.partition('keys:')[2]))
+        said = (f'two of its _base_ both give {", ".join(doubled)}. Stand on one of them, and set in this file what '
+                'differs from it, such as model = dict(backbone=dict(...)).')
     elif lost or names & {'_get_cfg_path', 'get_cfg_path'}:
         file = Path(getattr(error, 'filename', None) or '')
         said = f'{file}: no such file' if file.name else said
@@ -240,7 +244,11 @@ def expand_shortcuts(cfg: Config, options: dict) -> dict:
     """
     offered, expanded = offered_shortcuts(cfg), {}
     for name, value in sorted(options.items(), key=lambda one: -len(_places(offered, one[0]))):
-        _, dot, rest = name.partition('.')
+        short, dot, rest = name.partition('.')
+        if offered.get(short) == []:
+            usable = ', '.join(other for other, places in offered.items() if places)
+            raise ConfigError(f'--cfg-options {name}={value}: a mod has replaced what "{short}" sets; this config '
+                              f'has instead: {usable}.')
         for place in _places(offered, name):
             part, _, key = place.rpartition('.')
             if not _has(cfg, part if key == 'init_cfg' else place):

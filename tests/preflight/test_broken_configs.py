@@ -154,6 +154,7 @@ D, H = 'train_dataloader', 'default_hooks'
     (f"{D}['dataset']['pipeline'] = []", f'{D}.dataset.pipeline', 'transforms that load and pack'),
     (f"{D}['dataset']['pipeline'][2]['scale'] = (0, 0)", f'{D}.dataset.pipeline.2.scale',
      r'sizes above 0, got \(0, 0\)'),
+    (f"{D}['dataset']['pipeline'][2]['scale'] = 'abc'", f'{D}.dataset.pipeline.2.scale', "sizes above 0, got 'abc'"),
     (f"{D}['dataset']['pipeline'][2] = dict(type='cxrdet.ChestAugment', shear='x')", f'{D}.dataset.pipeline.2',
      'cxrdet.ChestAugment cannot be built from its arguments'),
     (f"{D}['dataset']['pipeline'][2] = dict(type='RandomChoice', transforms=[[dict(type='RandomFlip', prob='x')]])",

@@ -17,6 +17,7 @@ from cxrdet.core.recipes import find_config, recipes
 from cxrdet.preflight.check import (
     _multiplied_rates,
     _part,
+    _unfreezing_by_epochs,
     advice_before_training,
     check_config,
     config_problems,
@@ -588,6 +589,27 @@ def test_multiplied_rates_that_one_cycle_makes_equal(paramwise, schedule, lost):
     told = list(advice_before_training(examine(cfg)))
     begin = 'param_scheduler.0: OneCycleLR gives all parameters the rate eta_max'
     assert [line.startswith(begin) for line in told] == [True] * lost
+
+
+@pytest.mark.parametrize(('constructor', 'paramwise', 'lost'), [
+    ('mmpretrain.LearningRateDecayOptimWrapperConstructor', dict(custom_keys=dict(a=dict(lr_mult=10))), True),
+    ('LearningRateDecayOptimWrapperConstructor', dict(custom_keys=dict(a=dict(decay_mult=0.))), False),
+    (None, dict(custom_keys=dict(a=dict(lr_mult=10))), False)])
+def test_multiplied_rates_beside_rates_by_layer(constructor, paramwise, lost):
+    cfg = Config(dict(default_scope='mmpretrain', optim_wrapper=dict(
+        optimizer=dict(type='SGD', lr=1.), constructor=constructor, paramwise_cfg=dict(paramwise))))
+    told = list(advice_before_training(examine(cfg)))
+    assert ['does not read lr_mult' in line for line in told] == [True] * lost
+
+
+@pytest.mark.parametrize(('stages', 'loop', 'wrong'), [
+    (None, dict(type='IterBasedTrainLoop', max_iters=9), True), (None, dict(by_epoch=True, max_epochs=9), False),
+    ([dict(begin=1, parts=['head'])], dict(type='IterBasedTrainLoop', max_iters=9), False)])
+def test_unfreezing_by_epochs_in_a_training_by_iterations(stages, loop, wrong):
+    hook = dict(type='cxrdet.GradualUnfreezeHook', **dict(stages=stages) if stages else {})
+    cfg = Config(dict(train_cfg=loop, default_hooks=dict(unfreeze=hook)))
+    told = [line for line in _unfreezing_by_epochs(examine(cfg)) if 'its stages begin at epochs' in line]
+    assert [line.partition(':')[0] for line in told] == ['default_hooks.unfreeze'] * wrong
 
 
 def test_one_cycle_does_make_rates_equal():

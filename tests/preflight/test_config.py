@@ -152,6 +152,14 @@ def test_keys_that_something_reads_may_be_new(option):
     load_config(LISTED, cfg_options=[option])
 
 
+def test_two_bases_with_one_name(tmp_path):
+    (tmp_path / 'a.py').write_text("_base_ = ['cxrdet::faster_rcnn_bifpn_lite0_cell.py', "
+                                   "'cxrdet::_base_/backbones/resnet50.py']")
+    said = 'two of its _base_ both give backbone, backbone_channels, backbone_preprocessor, backbone_strides. Stand on'
+    with pytest.raises(ConfigError, match=said):
+        load_config(tmp_path / 'a.py')
+
+
 def test_data_root_as_an_option():
     by_option = load_config(LISTED, cfg_options=['data_root=/elsewhere', 'img_size=32'])
     assert by_option.pretty_text == load_config(LISTED, cfg_options=['img_size=32'], data_root='/elsewhere').pretty_text

@@ -49,6 +49,20 @@ def test_steps(mod, steps):
                                                            'PackDetInputs']
 
 
+def test_shortcuts_to_what_a_mod_replaces():
+    """A place that a mod fills with something else is no longer that of the recipe's shortcut."""
+    from mmengine.config import ConfigDict
+    cfg = load_config('efficientnet_lite0_nih_160+iterations', cfg_options=['lr=5e-4', 'max_iters=70'])
+    assert cfg.optim_wrapper.optimizer.lr == 5e-4
+    assert [step.type for step in cfg.param_scheduler] == ['LinearLR', 'CosineAnnealingLR']
+    assert (cfg.train_cfg.max_iters, cfg.param_scheduler[1].end) == (70, 70)
+    with pytest.raises(ConfigError, match=r'max_epochs=5: a mod has replaced what "max_epochs" sets; .*lr.*max_iters'):
+        load_config('faster_rcnn_bifpn_lite0_cell+iterations', cfg_options=['max_epochs=5'])
+    one = load_config('efficientnet_lite0_nih_160', cfg_options=['lr=5e-4'])
+    assert one.param_scheduler[0].eta_max == one.optim_wrapper.optimizer.lr == 5e-4
+    assert isinstance(cfg.schedule_shortcuts, ConfigDict)
+
+
 def test_sizes_are_the_recipes():
     step = train_set('faster_rcnn_fpn_bccd+multi_scale').pipeline[2]  # 384 x 288 px
     assert step.scales == [(288, 216), (307, 230), (326, 245), (346, 259), (365, 274), (384, 288)]

@@ -11,3 +11,4 @@ backbone = dict(
     init_cfg=dict(type='cxrdet.ConvertedPretrained', checkpoint='torchvision://efficientnet_b0', source='torchvision'))
 backbone_channels = [24, 40, 112, 320]
 backbone_strides = [4, 8, 16, 32]
+backbone_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])  # of RGB

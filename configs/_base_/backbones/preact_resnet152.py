@@ -12,3 +12,4 @@ backbone = dict(
     out_indices=(1, 2, 3, 4))
 backbone_channels = [256, 512, 1024, 2048]
 backbone_strides = [4, 8, 16, 32]
+backbone_preprocessor = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5])  # RGB, as timm has it

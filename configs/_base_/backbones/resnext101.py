@@ -10,3 +10,4 @@ backbone = dict(
     init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnext101_32x8d'))
 backbone_channels = [256, 512, 1024, 2048]
 backbone_strides = [4, 8, 16, 32]
+backbone_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])  # of RGB

@@ -22,9 +22,10 @@ class GradualUnfreezeHook(Hook):
             dict(begin=1, parts=['head']), dict(begin=4, parts=['head', 'top2']),
             dict(begin=7, parts=['all'], lr_mult=0.1)])
 
-    One stage with ``parts=['head']`` is a frozen backbone. A frozen part gets no gradient and is not moved, by weight
-    decay neither; its modules are in evaluation mode. What the model's own settings freeze (``frozen_stages``) stays
-    frozen. The stage follows from the epoch: a resumed run is in the stage of an unbroken one.
+    One stage with ``parts=['head']`` is a frozen backbone, in trainings by iterations, too. A frozen part gets no
+    gradient and is not moved, by weight decay neither; its modules are in evaluation mode. What the model's own
+    settings freeze (``frozen_stages``) stays frozen. The stage follows from the epoch: a resumed run is in the stage of
+    an unbroken one.
 
     ``lr_mult`` multiplies the rate that the schedule gives, during each step only: schedules of every kind go on as if
     it were 1. For rates by depth see ``paramwise_cfg`` or MMPretrain's LearningRateDecayOptimWrapperConstructor.
@@ -33,8 +34,8 @@ class GradualUnfreezeHook(Hook):
         stages: in the order of ``begin`` (epoch, the first is 1), each with ``parts`` as in
             :func:`cxrdet.engine.stages.select_parts` and optionally ``lr_mult`` > 0.
 
-    Raises: ConfigError before training: a stage that is no such dict, an unknown part, an iteration-based run, or
-        DistributedDataParallel without ``find_unused_parameters = True`` in the config.
+    Raises: ConfigError before training: a stage that is no such dict, an unknown part, several stages in a run by
+        iterations, or DistributedDataParallel without ``find_unused_parameters = True`` in the config.
     """
     priority = 'HIGHEST'  # before the rates are logged and, after the step, before the schedules
 
@@ -47,8 +48,9 @@ class GradualUnfreezeHook(Hook):
 
     def before_train(self, runner) -> None:
         model = unwrap(runner.model)
-        if by_iteration(runner):
-            raise ConfigError('GradualUnfreezeHook: its stages begin at epochs; use an epoch-based train_cfg.')
+        if by_iteration(runner) and len(self.stages) > 1:
+            raise ConfigError('GradualUnfreezeHook: its stages begin at epochs; use an epoch-based train_cfg, or one '
+                              'stage.')
         if getattr(runner.model, 'find_unused_parameters', True) is False:
             raise ConfigError('GradualUnfreezeHook: with several processes, set find_unused_parameters = True.')
         weights = dict(model.named_parameters())

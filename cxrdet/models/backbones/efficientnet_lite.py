@@ -1,5 +1,6 @@
 """EfficientNet-Lite, as TensorFlow trained it, for classifiers and detectors."""
 import math
+from collections.abc import Sequence
 
 from mmcv.cnn.bricks.conv2d_adaptive_padding import Conv2dAdaptivePadding
 from mmdet.models.backbones import EfficientNet
@@ -7,7 +8,7 @@ from mmdet.models.utils import make_divisible
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cxrdet.core.errors import check_choice
+from cxrdet.core.errors import ConfigError, check_choice
 from cxrdet.registry import MODELS
 
 # Of lite0: kernel, channels, stride of the first block, expansion, blocks; stages of one list are one layer.
@@ -43,19 +44,26 @@ class EfficientNetLite(EfficientNet):
     Args:
         arch: 'lite0', 'lite1' or 'lite2': 4.7, 5.4, 6.1 M parameters with a classifier of 1000.
         out_indices: which maps, in rising order; what lies above the last is not built.
-        frozen_stages: how many parts, the stem first, are not trained and keep their statistics.
+        frozen_stages: how many parts, the stem first, are not trained and keep their statistics: 0 to those that are
+            built, 6 up to stride 32. ResNets count otherwise: their 0 is the stem.
         norm_eval: all batch norms keep their running statistics in training, as pretrained detectors have it.
-        drop_path_rate: of the last block, 0 to 1; the blocks before have less, in steps.
+        drop_path_rate: of the last block, 0 to below 1; the blocks before have less, in steps.
         **kwargs: further arguments of MMDetection's EfficientNet. Without ``init_cfg``, convolutions start as in
             TensorFlow: normal, variance 2 / (kernel's area * outputs of a group).
+
+    Raises:
+        ConfigError: an unknown ``arch``, or a number out of these ranges.
     """
     arch_settings = {arch: (1.0, 1.0, size) for arch, (_, _, size) in _SCALES.items()}  # layers are scaled here
 
-    def __init__(self, arch: str = 'lite0', *, init_cfg: dict | list | None = None, **kwargs) -> None:
+    def __init__(self, arch: str = 'lite0', *, out_indices: Sequence[int] = (6,), frozen_stages: int = 0,
+                 drop_path_rate: float = 0., init_cfg: dict | list | None = None, **kwargs) -> None:
         check_choice('EfficientNetLite: arch', arch, tuple(_SCALES))
         self.layer_settings = {'l': _layers(*_SCALES[arch][:2])}
-        super().__init__(arch, conv_cfg=dict(type='cxrdet.SameConv2d'), norm_cfg=dict(type='BN', eps=1e-3),
-                         act_cfg=dict(type='ReLU6'), init_cfg=init_cfg, **kwargs)
+        _check(out_indices, frozen_stages, drop_path_rate)
+        super().__init__(arch, out_indices=tuple(out_indices), frozen_stages=frozen_stages,
+                         drop_path_rate=drop_path_rate, conv_cfg=dict(type='cxrdet.SameConv2d'),
+                         norm_cfg=dict(type='BN', eps=1e-3), act_cfg=dict(type='ReLU6'), init_cfg=init_cfg, **kwargs)
         self._freeze_stages()  # before the optimizer is built
 
     def init_weights(self) -> None:
@@ -86,6 +94,21 @@ class EfficientNetLite(EfficientNet):
         last = len(self.layers)
         inside = param_name.startswith(f'{prefix}layers.')
         return int(param_name.removeprefix(prefix).split('.')[1]) if inside else last, last + 1
+
+
+def _check(out_indices: Sequence[int], frozen_stages: int, drop_path_rate: float) -> None:
+    last = len(_STAGES) + 1
+    rising = isinstance(out_indices, Sequence) and len(out_indices) > 0 and all(
+        isinstance(index, int) for index in out_indices) and sorted(set(out_indices)) == list(out_indices)
+    if not rising or not 0 <= out_indices[0] <= out_indices[-1] <= last:
+        raise ConfigError(f'EfficientNetLite: out_indices: expected rising numbers from 0 to {last}, (2, 3, 4, 5) for '
+                          f'a detector and (6,) for a classifier, got {out_indices}.')
+    if not isinstance(frozen_stages, int) or not 0 <= frozen_stages <= out_indices[-1] + 1:
+        raise ConfigError(f'EfficientNetLite: frozen_stages: expected a number from 0, nothing is frozen, to '
+                          f'{out_indices[-1] + 1}, all for these out_indices, got {frozen_stages}.')
+    if not 0 <= drop_path_rate < 1:
+        raise ConfigError('EfficientNetLite: drop_path_rate: expected a share from 0 to below 1, got '
+                          f'{drop_path_rate}.')
 
 
 def _layers(width: float, depth: float) -> list[list[list[int]]]:

@@ -198,6 +198,7 @@ def test_what_is_checked_before_training():
     runner._train_loop = object.__new__(IterBasedTrainLoop)
     with pytest.raises(ConfigError, match='use an epoch-based train_cfg'):
         GradualUnfreezeHook().before_train(runner)
+    GradualUnfreezeHook([dict(begin=1, parts=['head'])]).before_train(runner)  # a frozen backbone
     runner._train_loop = None
     for weight in model.head.parameters():
         weight.requires_grad = False

@@ -118,3 +118,20 @@ def test_stages_for_gradual_unfreezing():
 def test_an_unknown_size():
     with pytest.raises(ConfigError, match=r'arch must be one of lite0, lite1, lite2, got "lite3"'):
         EfficientNetLite('lite3')
+
+
+@pytest.mark.parametrize(('given', 'text'), [
+    (dict(out_indices=()), r'out_indices: expected rising numbers .*got \(\)'), (dict(out_indices=6), 'out_indices'),
+    (dict(out_indices=(2, 2)), 'out_indices'), (dict(out_indices=(4, 2)), 'out_indices'),
+    (dict(out_indices=(5, 7)), 'out_indices'), (dict(out_indices=(-1, )), 'out_indices'),
+    (dict(out_indices=(2, 5), frozen_stages=7), 'frozen_stages: expected a number from 0, .*to 6, .*got 7'),
+    (dict(frozen_stages=-1), 'frozen_stages'), (dict(drop_path_rate=1.), 'drop_path_rate'),
+    (dict(drop_path_rate=-.1), 'drop_path_rate')])
+def test_numbers_out_of_range(given, text):
+    with pytest.raises(ConfigError, match=f'EfficientNetLite: {text}'):
+        EfficientNetLite('lite0', **given)
+
+
+def test_all_that_is_built_may_be_frozen():
+    backbone = EfficientNetLite('lite0', out_indices=[2, 5], frozen_stages=6)
+    assert not any(value.requires_grad for value in backbone.parameters())
