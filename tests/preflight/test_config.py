@@ -152,6 +152,17 @@ def test_keys_that_something_reads_may_be_new(option):
     load_config(LISTED, cfg_options=[option])
 
 
+@pytest.mark.parametrize('recipe', ['densenet121_nih', 'vit_tiny_nih_128', 'efficientnet_lite0_nih_160'])
+def test_the_size_of_films_by_one_name(recipe):
+    plain, cfg = load_config(recipe), load_config(recipe, cfg_options=['img_size=192'])
+    for split in ('train', 'val', 'test'):
+        steps, before = (one[f'{split}_dataloader'].dataset.pipeline for one in (cfg, plain))
+        assert [step.get('scale') for step in steps if step.type == 'Resize'] == [192]
+        assert [step for step in steps if step.type != 'Resize'] == [step for step in before if step.type != 'Resize']
+    with pytest.raises(ConfigError, match='nothing reads "img_size"'):
+        load_config('ensemble_resnet18_densenet_nih', cfg_options=['img_size=192'])
+
+
 def test_two_bases_with_one_name(tmp_path):
     (tmp_path / 'a.py').write_text("_base_ = ['cxrdet::faster_rcnn_bifpn_lite0_cell.py', "
                                    "'cxrdet::_base_/backbones/resnet50.py']")

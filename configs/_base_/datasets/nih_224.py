@@ -48,3 +48,6 @@ test_dataloader = val_dataloader | dict(dataset=val_dataloader['dataset'] | dict
 
 val_evaluator = dict(type='cxrdet.MultiLabelMetric')
 test_evaluator = val_evaluator
+
+# One name on the command line for what stands in several places: --cfg-options img_size=320
+data_shortcuts = dict(img_size=[f'{split}_dataloader.dataset.pipeline.1.scale' for split in ('train', 'val', 'test')])

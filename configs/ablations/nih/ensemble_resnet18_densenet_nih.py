@@ -13,4 +13,5 @@ model = dict(
     members=[dict(config=name, checkpoint=None) for name in names])
 # each member prepares and resizes the film itself, to 160 and to 128 px
 test_dataloader = dict(dataset=dict(pipeline=[_base_.val_pipeline[0], _base_.val_pipeline[-1]]))
+data_shortcuts = dict(_delete_=True)
 ensemble_shortcuts = dict(resnet18=['model.members.0.checkpoint'], densenet=['model.members.1.checkpoint'])
