@@ -1,4 +1,6 @@
 """Test-time augmentation as a switch of the tools."""
+from collections.abc import Sequence
+
 from mmengine.config import Config
 
 from cxrdet.core.config_tree import innermost
@@ -8,7 +10,8 @@ from cxrdet.engine.tta import check_views, tta_pipeline
 from cxrdet.inference.ensemble import Fusion
 
 
-def enable_tta(cfg: Config, fusion: Fusion = Fusion(), *, of_members: str | None = None) -> None:  # noqa: B008
+def enable_tta(cfg: Config, fusion: Fusion = Fusion(), *, of_members: str | None = None,  # noqa: B008
+               scales: Sequence[float] | None = None) -> None:
     """Make the test of ``cfg`` use test-time augmentation: of an ensemble in each member, else by ``cxrdet.TTAHook``.
 
     Args:
@@ -16,24 +19,33 @@ def enable_tta(cfg: Config, fusion: Fusion = Fusion(), *, of_members: str | None
         fusion: how the boxes of the views are brought together; what it does not say stays as ``tta_model`` has it.
         of_members: the same for the views of each member of an ensemble of detectors: a name that
             :func:`cxrdet.core.detection.fusion.fuse` takes.
+        scales: sizes of further views, as factors of the size of the test; every flip at every size.
 
-    Raises: ConfigError if ``tta_pipeline`` cannot be used or derived, ``fusion`` is given for anything but the views
+    Raises: ConfigError if ``tta_pipeline`` cannot be used or derived, ``scales`` are given where it stands in the
+        config or are not above 0, ``fusion`` is given for anything but the views
         of a single detector, or ``of_members`` for anything but an ensemble of detectors.
     """
     if of_members is not None:
         _fuse_views_of_members(cfg, of_members)
     if fusion != Fusion():
         _fuse_views(cfg, fusion)
+    views = dict(scales=list(scales), combine=True) if scales else {}
     if _is_ensemble(cfg):
-        cfg.model.tta = cfg.model.get('tta') or True
+        given = cfg.model.get('tta') or True
+        cfg.model.tta = (given if isinstance(given, dict) else {}) | views or given
         return
+    if views and cfg.get('tta_pipeline'):
+        raise ConfigError('--tta-scales is for views that are derived from the test pipeline; here they stand in '
+                          'tta_pipeline of the config. Give the sizes there.')
     hooks = list(cfg.get('custom_hooks') or [])
     given = next((hook for hook in hooks if str(hook.get('type')).rpartition('.')[2] == 'TTAHook'), None)
     if given is None:
-        cfg.custom_hooks = [*hooks, dict(type='cxrdet.TTAHook')]
-    elif given.get('when', 'test') == 'final_val':
-        given.when = 'both'
-    check_tta(cfg)
+        cfg.custom_hooks = [*hooks, dict(type='cxrdet.TTAHook', **views)]
+    else:
+        given.update(views)
+        if given.get('when', 'test') == 'final_val':
+            given.when = 'both'
+    check_tta(cfg, **views)
 
 
 def _is_ensemble(cfg: Config) -> bool:
@@ -70,12 +82,12 @@ def _fuse_views_of_members(cfg: Config, fusion: str) -> None:
     cfg.model.tta = tta | dict(model=dict(type='cxrdet.WBFTTAModel', fusion=fusion))
 
 
-def check_tta(cfg: Config) -> None:
-    """Raise ConfigError if the test of ``cfg`` cannot have views."""
+def check_tta(cfg: Config, **views) -> None:
+    """Raise ConfigError if the test of ``cfg`` cannot have views, those of :func:`cxrdet.engine.tta.tta_pipeline`."""
     if cfg.get('tta_pipeline'):
         check_views(cfg.tta_pipeline)
         return
     dataset = innermost((cfg.get('test_dataloader') or {}).get('dataset'))
     if not dataset:
         raise ConfigError('--tta: the config has no test_dataloader')
-    tta_pipeline(dataset.get('pipeline') or [])
+    tta_pipeline(dataset.get('pipeline') or [], **views)

@@ -322,7 +322,8 @@ def test_classes_in_the_order_of_a_data_set_that_keeps_to_its_own(checkpoints, m
     ([CONFIG, '--ensemble-predictions', 'none.npz'], 'none.npz: cannot read the predictions: No such file'),
     ([CONFIG, '--ensemble-predictions', 'none.npz', '--tta'], 'need models, not saved predictions'),
     ([CONFIG, '{a}', '--fusion', 'nms'], 'are for --ensemble and --ensemble-predictions, all but the last also for'),
-    ([CONFIG, '{a}', '--tta-fusion', 'nms'], '--tta-fusion is for --tta'),
+    ([CONFIG, '{a}', '--tta-fusion', 'nms'], '--tta-fusion and --tta-scales are for --tta'),
+    ([CONFIG, '{a}', '--tta-scales', '0.9'], '--tta-fusion and --tta-scales are for --tta'),
     ([CONFIG, '{a}', '--tta', '--tta-fusion', 'nms'], 'those of a single detector take --fusion'),
     ([CONFIG, '{a}', '--tta', '--weights', '1', '2'], 'WBFTTAModel: 2 weights for 5 views'),
 ])

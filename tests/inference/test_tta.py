@@ -32,6 +32,28 @@ def test_hook_is_set_once(cfg):
                                     '"flips"?']
 
 
+def test_sizes_of_views():
+    """Every flip at every size, of whatever size the test has."""
+    cfg = Config.fromfile(find_config('resnet18_crops_64'))
+    cfg.pop('tta_pipeline', None)
+    size = next(step.scale for step in cfg.test_dataloader.dataset.pipeline if step.type == 'Resize')
+    enable_tta(cfg, scales=[0.5])
+    hook = cfg.custom_hooks[-1]
+    assert hook == dict(type='cxrdet.TTAHook', scales=[0.5], combine=True)
+    views, = tta_pipeline(cfg.test_dataloader.dataset.pipeline, scales=hook.scales, combine=True)[-1]['transforms']
+    assert len(views) == 4
+    steps = [{step['type']: step for step in view['transforms']} for view in views]
+    assert [(step['Resize']['scale'], 'RandomFlip' in step) for step in steps] == [
+        (size, False), (size // 2, False), (size, True), (size // 2, True)]
+    enable_tta(cfg, scales=[0.8])
+    assert cfg.custom_hooks[-1].scales == [0.8]
+    with pytest.raises(ConfigError, match='scales > 0'):
+        enable_tta(cfg, scales=[0.])
+    cfg.tta_pipeline = tta_pipeline(cfg.test_dataloader.dataset.pipeline)
+    with pytest.raises(ConfigError, match='--tta-scales is for views that are derived'):
+        enable_tta(cfg, scales=[0.9])
+
+
 def test_model_and_pipeline_of_the_config_are_checked():
     cfg = Config.fromfile(find_config('faster_rcnn_bifpn_bccd'))
     cfg.tta_model = dict(type='cxrdet.WBFTTAModel', fusion='nmw', fusion_cfg=dict(iou_thr=0.6))
@@ -60,6 +82,8 @@ def test_members_of_an_ensemble_have_the_views():
     cfg = Config(dict(model=dict(type='cxrdet.DetectorEnsemble', members=[])))
     enable_tta(cfg)
     assert cfg.model.tta is True
+    enable_tta(cfg, scales=[0.9])
+    assert cfg.model.tta == dict(scales=[0.9], combine=True)
     assert 'custom_hooks' not in cfg
 
 

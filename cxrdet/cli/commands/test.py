@@ -20,6 +20,9 @@ def add_arguments(parser) -> None:
     parser.add_argument('--no-pictures', action='store_true',
                         help='do not draw ROC curves (of classifiers; by default in WORK_DIR/<time>/curves)')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: flips and scales, merged')
+    parser.add_argument('--tta-scales', nargs='+', type=float, metavar='F',
+                        help='with --tta, sizes of further views as factors of the size of the test, each flipped, too '
+                             '(default: 0.9 and 1.1, not flipped, for detectors, none for classifiers)')
     arguments.add_prompt(parser)
     _add_ensemble_arguments(parser)
     arguments.add_trust(parser)
@@ -85,9 +88,9 @@ def run(args) -> None:
         raise ConfigError('--fusion, --fusion-options, --weights and --allow-missing are for --ensemble and '
                           '--ensemble-predictions, all but the last also for --tta of a detector')
     if args.tta:
-        enable_tta(cfg, Fusion() if args.ensemble else fusion, of_members=args.tta_fusion)
-    elif args.tta_fusion:
-        raise ConfigError('--tta-fusion is for --tta')
+        enable_tta(cfg, Fusion() if args.ensemble else fusion, of_members=args.tta_fusion, scales=args.tta_scales)
+    elif args.tta_fusion or args.tta_scales:
+        raise ConfigError('--tta-fusion and --tta-scales are for --tta')
     if args.bundle and is_first(args.launcher):
         bundle(cfg, args.bundle, trust=args.trust_checkpoint)
     arguments.apply_launcher(args, cfg)
