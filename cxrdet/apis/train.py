@@ -190,7 +190,10 @@ def check_pretrained(cfg: Config) -> None:
     """Read every pretrained checkpoint ahead of its model, so that a missing one is known at once."""
     from cxrdet.models.weights import read_weights  # the models take seconds to import
     for node, init in _pretrained(cfg):
-        source, stock = init['checkpoint'], _type(init) == 'Pretrained'
+        source, stock = init.get('checkpoint'), _type(init) == 'Pretrained'
+        if not isinstance(source, str):
+            raise ConfigError(f'{place_of(init, cfg.model, "model")}.checkpoint: expected a file or address, got '
+                              f'{source}.')
         try:
             with reading_ahead():
                 CheckpointLoader.load_checkpoint(source, map_location='cpu') if stock else read_weights(source)

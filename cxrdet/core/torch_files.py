@@ -97,7 +97,8 @@ def add_digest(file: str | os.PathLike | BinaryIO) -> None:
     with zipfile.ZipFile(file, 'a') as archive:
         infos = archive.infolist()
         if _has_sums(infos):
-            archive.writestr(f'{_folder(infos)}/{_DIGEST}', _digest(infos))
+            record = zipfile.ZipInfo(f'{_folder(infos)}/{_DIGEST}')  # without the time, so that equal files stay equal
+            archive.writestr(record, _digest(infos))
 
 
 # --- archives

@@ -105,6 +105,8 @@ class GuardedRunner(QuietRunner):
         super().scale_lr(optim_wrapper, auto_scale_lr)
         ratio = next((group['lr'] / lr for group, lr in zip(param_groups(optim_wrapper), before, strict=True) if lr), 1)
         if ratio != 1:
+            for group, lr in zip(param_groups(optim_wrapper), before, strict=True):
+                group['lr'] = lr * ratio  # the one by which the log is written, too
             self.param_schedulers = copy.deepcopy(self.param_schedulers)  # those of the config stay as they were
             for scheduler in walk(self.param_schedulers):
                 if str(scheduler.get('type')).rpartition('.')[2].startswith('OneCycle'):

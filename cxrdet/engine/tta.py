@@ -23,8 +23,8 @@ def tta_pipeline(pipeline: Sequence[dict], *, flips: Sequence[str] | None = None
         scales: factors beside 1. Default: 0.9 and 1.1 for detection, none for classification.
         combine: every flip at every scale. Off: each flip at scale 1, each scale unflipped.
 
-    Raises: ConfigError for an unknown flip, a scale <= 0, or a pipeline that does not pack at its end, has a
-        ``TestTimeAug`` already, or resizes in a way that no view can be derived from.
+    Raises: ConfigError for an unknown flip, a scale below 0.1 or above 10, or a pipeline that does not pack at its end,
+        has a ``TestTimeAug`` already, or resizes in a way that no view can be derived from.
     """
     steps = [copy.deepcopy(dict(step)) for step in pipeline]
     kinds = [_name(step) for step in steps]
@@ -36,8 +36,9 @@ def tta_pipeline(pipeline: Sequence[dict], *, flips: Sequence[str] | None = None
     boxes = kinds[-1] == 'PackDetInputs'
     flips = (('horizontal', 'vertical') if boxes else ('horizontal', )) if flips is None else tuple(flips)
     scales = ((0.9, 1.1) if boxes else ()) if scales is None else tuple(scales)
-    if not set(flips) <= set(DIRECTIONS) or not all(scale > 0 for scale in scales):
-        raise ConfigError(f'flips must be of {", ".join(DIRECTIONS)} and scales > 0, got {flips} and {scales}')
+    if not set(flips) <= set(DIRECTIONS) or not all(0.1 <= scale <= 10 for scale in scales):
+        raise ConfigError(f'flips must be of {", ".join(DIRECTIONS)} and scales from 0.1 to 10, got {flips} and '
+                          f'{scales}')
     if boxes:
         kept = steps[-1].get('meta_keys') or ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
         steps[-1]['meta_keys'] = tuple(dict.fromkeys([*kept, 'ori_shape', 'scale_factor', 'flip', 'flip_direction']))

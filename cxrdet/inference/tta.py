@@ -22,7 +22,7 @@ def enable_tta(cfg: Config, fusion: Fusion = Fusion(), *, of_members: str | None
         scales: sizes of further views, as factors of the size of the test; every flip at every size.
 
     Raises: ConfigError if ``tta_pipeline`` cannot be used or derived, ``scales`` are given where it stands in the
-        config or are not above 0, ``fusion`` is given for anything but the views
+        config or are not from 0.1 to 10, ``fusion`` is given for anything but the views
         of a single detector, or ``of_members`` for anything but an ensemble of detectors.
     """
     if of_members is not None:

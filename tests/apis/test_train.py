@@ -73,6 +73,11 @@ def test_from_scratch_with_a_frozen_backbone(key, hooks, place):
         drop_pretrained(cfg)
 
 
+def test_weights_without_a_name():
+    with pytest.raises(ConfigError, match=r'model\.init_cfg\.checkpoint: expected a file or address, got None'):
+        check_pretrained(classifier(None))
+
+
 def test_missing_file_of_converted_weights(tmp_path):
     with pytest.raises(ConfigError, match=r'weights .*none\.pth of ImageClassifier cannot be read'):
         check_pretrained(classifier(str(tmp_path / 'none.pth')))

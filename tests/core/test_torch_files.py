@@ -141,6 +141,16 @@ def test_archives_with_a_digest_open_elsewhere_and_are_not_repacked_unseen(tmp_p
         read(changed.getvalue())
 
 
+def test_the_digest_of_equal_archives_is_the_same(monkeypatch):
+    files = []
+    for now in (1e9, 1.1e9):
+        monkeypatch.setattr('time.time', lambda now=now: now)
+        files.append(io.BytesIO())
+        torch.save(dict(a=torch.ones(2)), files[-1])
+        add_digest(files[-1])
+    assert files[0].getvalue() == files[1].getvalue()
+
+
 @pytest.mark.parametrize(('name', 'refused'), [
     ('a-00000000.pth', True), ('a-00000000.other.pth', False), ('run-20240131.pth', False), ('a_00000000.pth', False)])
 def test_hash_in_the_name_of_a_legacy_file(name, refused):

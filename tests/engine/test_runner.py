@@ -243,16 +243,15 @@ def test_one_cycle_goes_on(tmp_path):
     assert train(tmp_path / 'b', **cycle, resume=tmp_path / 'a' / 'epoch_1.pth') == whole[4:]
 
 
-@pytest.mark.parametrize(('scheduler', 'kind'), [
-    (dict(type='OneCycleLR', eta_max=0.3, total_steps=2, by_epoch=True, convert_to_iter_based=True), GuardedRunner),
-    (dict(type='OneCycleLR', eta_max=[0.3, 0.1, 0.3, 0.1, 0.2], total_steps=8, by_epoch=False), GuardedRunner),
-    (dict(type='StepLR', step_size=1), GuardedRunner), (dict(type='StepLR', step_size=1), Runner)])
-def test_rates_by_the_size_of_batches(scheduler, kind, tmp_path):
+@pytest.mark.parametrize('scheduler', [
+    dict(type='OneCycleLR', eta_max=0.3, total_steps=2, by_epoch=True, convert_to_iter_based=True),
+    dict(type='OneCycleLR', eta_max=[0.3, 0.1, 0.3, 0.1, 0.2], total_steps=8, by_epoch=False),
+    dict(type='StepLR', step_size=1)])
+def test_rates_by_the_size_of_batches(scheduler, tmp_path):
     """Batches of two where the rates are for four: half of them, at each step, whatever sets them."""
-    options = dict(scheduler=[scheduler], kind=kind)
-    plain = train(tmp_path / 'a', **options)
-    scaled = train(tmp_path / 'b', **options, auto_scale_lr=dict(enable=True, base_batch_size=4))
-    rates, whole = ([[rate for rate, *_ in groups[:4]] for groups in run] for run in (scaled, plain))  # 4 is the log's
+    plain = train(tmp_path / 'a', scheduler=[scheduler])
+    scaled = train(tmp_path / 'b', scheduler=[scheduler], auto_scale_lr=dict(enable=True, base_batch_size=4))
+    rates, whole = ([[rate for rate, *_ in groups] for groups in run] for run in (scaled, plain))
     assert rates == [pytest.approx([rate / 2 for rate in groups]) for groups in whole]
     kept, = read_config_text(Checkpoint.read(tmp_path / 'b' / 'epoch_2.pth').config_text)['param_scheduler']
     assert kept.get('eta_max') == scheduler.get('eta_max')  # so that a resumed run is not scaled twice

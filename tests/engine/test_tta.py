@@ -73,7 +73,8 @@ def test_merging_model_fits_the_task():
     ([LOAD, dict(type='RandomChoice', transforms=[[RESIZE], [PAD]]), PACK], {}, 'RandomChoice has Resize inside'),
     ([LOAD, dict(type='RandomApply', transforms=dict(type='mmdet.Resize', scale=9)), PACK], {}, 'RandomApply has'),
     ([LOAD, PACK], dict(flips=['left']), 'flips must be of horizontal, vertical, diagonal'),
-    ([LOAD, PACK], dict(scales=[0]), 'scales > 0'),
+    ([LOAD, PACK], dict(scales=[float('inf')]), 'scales from 0.1 to 10'),
+    ([LOAD, PACK], dict(scales=[0]), 'scales from 0.1 to 10'),
 ])
 def test_what_is_refused(steps, more, message):
     with pytest.raises(ConfigError, match=message):

