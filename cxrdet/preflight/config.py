@@ -244,12 +244,12 @@ def expand_shortcuts(cfg: Config, options: dict) -> dict:
     """
     offered, expanded = offered_shortcuts(cfg), {}
     for name, value in sorted(options.items(), key=lambda one: -len(_places(offered, one[0]))):
-        short, dot, rest = name.partition('.')
-        if offered.get(short) == []:
-            usable = ', '.join(other for other, places in offered.items() if places)
+        (short, dot, rest), places = name.partition('.'), _places(offered, name)
+        if short in offered and not places:
+            usable = ', '.join(other for other, own in offered.items() if own)
             raise ConfigError(f'--cfg-options {name}={value}: a mod has replaced what "{short}" sets; this config '
                               f'has instead: {usable}.')
-        for place in _places(offered, name):
+        for place in places:
             part, _, key = place.rpartition('.')
             if not _has(cfg, part if key == 'init_cfg' else place):
                 raise ConfigError(f'--cfg-options {name}={value}: the config offers it for {place}, which it lacks. '

@@ -452,13 +452,6 @@ def method(run, value):
     set_multi_processing(value)
 
 
-HOOKS = dict(timer=dict(type='IterTimerHook'))
-TOP = {'model': (None, dict(type=ToyModel)), 'train_dataloader': (3, loader()), 'train_cfg': ([1], dict(
-    by_epoch=True, max_epochs=1)), 'val_evaluator': (5, []), 'optim_wrapper': (1, dict(optimizer=dict(
-        type='SGD', lr=1))), 'param_scheduler': ('x', dict(type='ConstantLR')), 'default_hooks': (5, HOOKS),
-       'val_cfg': ([1], {}), 'test_cfg': ([1], {}),
-       'custom_hooks': (dict(a=1), []), 'env_cfg': ([], {}), 'randomness': (3, dict(seed=1)), 'log_processor': (1, {}),
-       'visualizer': (1, dict(type='Visualizer'))}
 def multiplied(run, factor):
     """The loss after a step of MMEngine's optimizer with that factor; one that grows is an error here."""
     from mmengine.optim import build_optim_wrapper
@@ -471,6 +464,13 @@ def multiplied(run, factor):
         raise ValueError('the loss grows')
 
 
+HOOKS = dict(timer=dict(type='IterTimerHook'))
+TOP = {'model': (None, dict(type=ToyModel)), 'train_dataloader': (3, loader()), 'train_cfg': ([1], dict(
+    by_epoch=True, max_epochs=1)), 'val_evaluator': (5, []), 'optim_wrapper': (1, dict(optimizer=dict(
+        type='SGD', lr=1))), 'param_scheduler': ('x', dict(type='ConstantLR')), 'default_hooks': (5, HOOKS),
+       'val_cfg': ([1], {}), 'test_cfg': ([1], {}),
+       'custom_hooks': (dict(a=1), []), 'env_cfg': ([], {}), 'randomness': (3, dict(seed=1)), 'log_processor': (1, {}),
+       'visualizer': (1, dict(type='Visualizer'))}
 CASES = [(name, bad, good, section(name)) for name, (bad, good) in TOP.items()] + [
     ('train_dataloader.dataset', None, dict(type=ToySet), loading('dataset')),
     ('custom_imports', 3, dict(imports=[]), imported), ('load_from', 5, None, loads),

@@ -8,7 +8,7 @@ from mmdet.models.utils import make_divisible
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cxrdet.core.errors import ConfigError, check_choice
+from cxrdet.core.errors import ConfigError, check_choice, check_numbers
 from cxrdet.registry import MODELS
 
 # Of lite0: kernel, channels, stride of the first block, expansion, blocks; stages of one list are one layer.
@@ -106,9 +106,7 @@ def _check(out_indices: Sequence[int], frozen_stages: int, drop_path_rate: float
     if not isinstance(frozen_stages, int) or not 0 <= frozen_stages <= out_indices[-1] + 1:
         raise ConfigError(f'EfficientNetLite: frozen_stages: expected a number from 0, nothing is frozen, to '
                           f'{out_indices[-1] + 1}, all for these out_indices, got {frozen_stages}.')
-    if not 0 <= drop_path_rate < 1:
-        raise ConfigError('EfficientNetLite: drop_path_rate: expected a share from 0 to below 1, got '
-                          f'{drop_path_rate}.')
+    check_numbers('EfficientNetLite', drop_path_rate=(drop_path_rate, '[0, 1)'))
 
 
 def _layers(width: float, depth: float) -> list[list[list[int]]]:
